@@ -1,0 +1,338 @@
+/** What a run found: numbers, pictures, table. */
+import type { Cost } from "../src/index.ts";
+import type { Dispatch, Result } from "./attention.ts";
+import { CURVES } from "./bias.ts";
+import { relativeError } from "./compare.ts";
+import { DIGIT_WIDTH } from "./data.ts";
+import { element, fillSelect, make, text } from "./dom.ts";
+import { bytes, count, duration, scientific, significant } from "./format.ts";
+import { table } from "./input.ts";
+import {
+  channelImage,
+  colourOf,
+  differenceGrid,
+  magnitude,
+  meanGrid,
+  MOST_COLUMNS,
+  paint,
+  paintCurve,
+  paintInk,
+  toeplitzGrid,
+  type Grid,
+  type Theme,
+  type View,
+} from "./pictures.ts";
+import { HEAD_DIM, type Recipe } from "./recipe.ts";
+
+/** The largest relative error that passes; DESIGN.md, section 6. */
+const BOUND = 1e-6;
+const EXCERPT_BYTES = 400;
+
+/** What is being shown. `gpu` or `cpu` is missing as long as, or because, there is no such result. */
+interface Shown {
+  readonly recipe: Recipe;
+  readonly tokens: Uint8Array;
+  readonly weights: Float32Array;
+  gpu?: Float32Array;
+  cpu?: Float32Array;
+}
+
+export class Report {
+  readonly #head = element("head", HTMLSelectElement);
+  readonly #channel = element("channel", HTMLSelectElement);
+  readonly #dark = matchMedia("(prefers-color-scheme: dark)");
+  #shown: Shown | undefined;
+
+  constructor() {
+    fillSelect(this.#channel, Array.from({ length: HEAD_DIM }, (_, channel) => [String(channel), String(channel + 1)]));
+    this.#head.addEventListener("change", () => this.redraw());
+    this.#channel.addEventListener("change", () => this.#drawCloser());
+    new ResizeObserver(() => this.#drawCurve()).observe(element("bias-curve", HTMLCanvasElement));
+  }
+
+  get theme(): Theme {
+    return this.#dark.matches ? "dark" : "light";
+  }
+
+  onTheme(listener: () => void): void {
+    this.#dark.addEventListener("change", listener);
+  }
+
+  /** Forgets the run before and shows what is known before anything ran: the input and the bias. */
+  start(recipe: Recipe, tokens: Uint8Array, weights: Float32Array, withGpu: boolean): void {
+    this.#shown = { recipe, tokens, weights };
+    fillSelect(this.#head, Array.from({ length: recipe.heads }, (_, head) => [String(head), `${head + 1} of ${recipe.heads}`]));
+    element("head-field", HTMLElement).hidden = recipe.heads === 1;
+    this.setVerdict("none", "not checked yet");
+    this.#setError(undefined);
+    for (const id of ["wall-time", "bytes-moved", "scratch"]) text(id, "–");
+    for (const id of ["wall-note", "bytes-note", "scratch-note", "output-gpu-note", "output-cpu-note", "difference-note"]) text(id, "");
+    const waiting = "Nothing yet";
+    const without = "No WebGPU in this run";
+    this.#clear("output-gpu", withGpu ? waiting : without);
+    this.#clear("output-cpu", waiting);
+    this.#clear("difference", withGpu ? waiting : without);
+    for (const id of ["output-scale", "difference-scale"]) element(id, HTMLElement).classList.add("idle");
+    this.#fillTable([], "");
+    this.redraw();
+  }
+
+  showGpu(result: Result): void {
+    if (this.#shown === undefined) return;
+    this.#shown.gpu = result.output;
+    this.#showTime(result.milliseconds, result.warm ? "second of two runs" : "first run; the bias was prepared before");
+    this.#showCost(result.cost);
+    text("output-gpu-note", duration(result.milliseconds));
+    this.#showDispatches(result.dispatches, result.cost);
+    this.redraw();
+  }
+
+  /** The CPU's result as the check of the GPU's. */
+  showCheck(output: Float32Array, milliseconds: number): void {
+    if (this.#shown?.gpu === undefined) return;
+    this.#shown.cpu = output;
+    text("output-cpu-note", duration(milliseconds));
+    const error = relativeError(this.#shown.gpu, output);
+    this.#setError(error);
+    this.#judge(error, "");
+    this.redraw();
+  }
+
+  /** The CPU's result as the result. */
+  showCpu(output: Float32Array, milliseconds: number, check: { rows: number; error: number }): void {
+    if (this.#shown === undefined) return;
+    this.#shown.cpu = output;
+    this.#showTime(milliseconds, "on the CPU, in a worker");
+    text("output-cpu-note", duration(milliseconds));
+    text("bytes-note", "not counted on the CPU");
+    text("scratch-note", "not counted on the CPU");
+    this.#fillTable([], "The CPU backend has no dispatches.");
+    this.#setError(check.error);
+    this.#judge(check.error, `; ${check.rows} rows, against the formula`);
+    this.redraw();
+  }
+
+  setVerdict(verdict: "none" | "pass" | "fail" | "pending", words: string): void {
+    const target = element("verdict", HTMLElement);
+    target.dataset["verdict"] = verdict;
+    target.textContent = words;
+  }
+
+  redraw(): void {
+    if (this.#shown === undefined) return;
+    this.#drawOutputs(this.#shown);
+    this.#drawMatrix(this.#shown);
+    this.#drawCurve();
+    this.#drawCloser();
+  }
+
+  get #view(): View {
+    return { length: this.#shown!.recipe.length, channels: HEAD_DIM, head: Number(this.#head.value || 0) };
+  }
+
+  #judge(error: number, where: string): void {
+    if (error <= BOUND) this.setVerdict("pass", `✓ Pass, bound ${scientific(BOUND)}${where}`);
+    else this.setVerdict("fail", `✗ Fail, bound ${scientific(BOUND)}${where}`);
+  }
+
+  #setError(error: number | undefined): void {
+    const target = element("error", HTMLElement);
+    target.dataset["value"] = error === undefined ? "" : String(error);
+    target.textContent = error === undefined ? "–" : scientific(error);
+  }
+
+  #showTime(milliseconds: number, note: string): void {
+    text("wall-time", duration(milliseconds));
+    text("wall-note", note);
+  }
+
+  #showCost(cost: Cost): void {
+    text("bytes-moved", bytes(cost.bytesMoved));
+    text("bytes-note", `${significant(cost.bytesMoved / cost.bytesMinimum)} × the minimum`);
+    text("scratch", bytes(cost.workspaceBytes));
+    text("scratch-note", "on the GPU, while it runs");
+  }
+
+  #drawOutputs({ gpu, cpu, recipe }: Shown): void {
+    const view = this.#view;
+    const shared = recipe.length > MOST_COLUMNS ? ` A column is the mean of up to ${count(Math.ceil(recipe.length / MOST_COLUMNS))} tokens.` : "";
+    text("output-note", `Tokens run from left to right, the ${HEAD_DIM} channels of the head from top to bottom.${shared}`);
+    const grids = { gpu: gpu && meanGrid(gpu, view), cpu: cpu && meanGrid(cpu, view) };
+    const first = grids.gpu ?? grids.cpu;
+    if (first === undefined) return;
+    const scale = magnitude(first.values) || magnitude(grids.cpu?.values ?? first.values);
+    const what = `of head ${view.head + 1}, ${count(recipe.length)} tokens by ${HEAD_DIM} channels, colours from −${significant(scale)} to ${significant(scale)}`;
+    if (grids.gpu) this.#show("output-gpu", grids.gpu, scale, `Output on the GPU ${what}`);
+    if (grids.cpu) this.#show("output-cpu", grids.cpu, scale, `Output on the CPU ${what}`);
+    this.#scale("output-scale", scale);
+    if (gpu && cpu) {
+      const difference = differenceGrid(gpu, cpu, view);
+      const most = magnitude(difference.values);
+      this.#show("difference", difference, most, `Difference ${what}; the largest is ${scientific(most)}`);
+      this.#scale("difference-scale", most);
+      text("difference-note", `at most ${scientific(most)}`);
+    }
+  }
+
+  #drawMatrix({ weights, recipe }: Shown): void {
+    const { length, head } = this.#view;
+    const grid = toeplitzGrid(weights, length, head);
+    const scale = magnitude(grid.values);
+    const canvas = element("bias-matrix", HTMLCanvasElement);
+    paint(canvas, grid, scale, this.theme);
+    canvas.setAttribute("aria-label", `Bias matrix of head ${head + 1}, ${count(length)} by ${count(length)}: ${CURVES[recipe.curve].title}`);
+    this.#scale("bias-scale", scale);
+    text("bias-head", `Head ${head + 1} of ${recipe.heads}: ${CURVES[recipe.curve].title.toLowerCase()}`);
+    const block = length / grid.width;
+    const shared = block > 1 ? ` A cell of the picture is the mean of ${significant(block)} by ${significant(block)} entries.` : "";
+    const entries = count(2 * length - 1);
+    text("bias-note", `${entries} weights stand for ${count(length)} × ${count(length)} entries, ${bytes(4 * length * length)} if it were stored.${shared}`);
+  }
+
+  #drawCurve(): void {
+    if (this.#shown === undefined) return;
+    const { length, head } = this.#view;
+    const canvas = element("bias-curve", HTMLCanvasElement);
+    const style = getComputedStyle(canvas);
+    const row = this.#shown.weights.subarray(head * (2 * length - 1), (head + 1) * (2 * length - 1));
+    paintCurve(canvas, row, { line: style.getPropertyValue("--accent"), zero: style.getPropertyValue("--line") });
+    const [low, , high] = element("curve-axis", HTMLElement).children;
+    low!.textContent = `−${count(length - 1)}`;
+    high!.textContent = count(length - 1);
+    const title = CURVES[this.#shown.recipe.curve].title.toLowerCase();
+    canvas.setAttribute("aria-label", `Weights of head ${head + 1} by offset: ${title}, at most ${scientific(magnitude(row))}`);
+  }
+
+  #drawCloser(): void {
+    if (this.#shown === undefined) return;
+    const digits = this.#shown.recipe.source === "digits";
+    element("closer-digits", HTMLElement).hidden = !digits;
+    element("closer-novel", HTMLElement).hidden = digits;
+    if (digits) this.#drawDigit(this.#shown);
+    else this.#writeExcerpt(this.#shown);
+  }
+
+  /** The first digit of the sequence: as it is, as a channel of v, and as the same channel of the output. */
+  #drawDigit({ recipe, tokens, gpu, cpu }: Shown): void {
+    const view = this.#view;
+    const channel = Number(this.#channel.value);
+    paintInk(element("digit-pixels", HTMLCanvasElement), tokens, DIGIT_WIDTH, this.theme);
+    const rows = table("v", "digits", recipe.heads);
+    const seen = Float32Array.from(tokens.subarray(0, DIGIT_WIDTH * DIGIT_WIDTH), (token) => {
+      return rows[(token * recipe.heads + view.head) * HEAD_DIM + channel]!;
+    });
+    const value = channelImage(seen, { length: seen.length, channels: 1, head: 0 }, 0, DIGIT_WIDTH);
+    const result = gpu ?? cpu;
+    const output = channelImage(result ?? new Float32Array(), result ? view : { ...view, length: 0 }, channel, DIGIT_WIDTH);
+    for (const [id, picture] of [["digit-value", value], ["digit-output", output]] as const) {
+      const scale = magnitude(picture.values);
+      paint(element(id, HTMLCanvasElement), picture, scale, this.theme);
+      text(`${id}-note`, scale === 0 ? "" : `±${significant(scale)}`);
+    }
+    const cut = recipe.length < DIGIT_WIDTH * DIGIT_WIDTH ? " The sequence ends before the digit does." : "";
+    text("closer-note", `The first digit of the sequence, put back into rows: its pixels, their values in this channel, and the output.${cut}`);
+  }
+
+  /** The start of the novel, each character on the colour of its first byte's output. */
+  #writeExcerpt({ tokens, gpu, cpu }: Shown): void {
+    const view = this.#view;
+    const channel = Number(this.#channel.value);
+    const result = gpu ?? cpu;
+    const start = tokens.subarray(0, EXCERPT_BYTES);
+    const values = result && Float32Array.from(start, (_, n) => result[(view.head * view.length + n) * HEAD_DIM + channel]!);
+    const scale = values ? magnitude(values) : 0;
+    const encoder = new TextEncoder();
+    let position = 0;
+    const spans = [...new TextDecoder().decode(start, { stream: true })].map((character) => {
+      const span = make("span", character);
+      if (values) {
+        const colour = colourOf(values[position]!, scale, this.theme);
+        span.style.backgroundColor = `rgb(${colour.join(" ")} / 45%)`;
+      }
+      position += encoder.encode(character).length;
+      return span;
+    });
+    element("closer-novel", HTMLElement).replaceChildren(...spans);
+    const legend = ` The colour behind a character is the channel’s output at its byte, from −${significant(scale)} (blue) to ${significant(scale)} (orange).`;
+    text("closer-note", `The first ${count(start.length)} bytes of the sequence.${values ? legend : ""}`);
+  }
+
+  #showDispatches(dispatches: readonly Dispatch[], cost: Cost): void {
+    const times = dispatches.some(({ milliseconds }) => milliseconds !== undefined)
+      ? "Times are the GPU’s own; browsers may round them, often to 0.1 ms."
+      : "This adapter has no timestamp-query, so single dispatches are not timed.";
+    const traffic = `Bytes are what the plan’s loads and stores add up to. To read every input and write the output just once would take ${bytes(cost.bytesMinimum)}.`;
+    this.#fillTable(dispatches, `${times} ${traffic}`);
+  }
+
+  #fillTable(dispatches: readonly Dispatch[], note: string): void {
+    const target = element("dispatches", HTMLTableElement);
+    target.tBodies[0]!.replaceChildren(
+      ...dispatches.map(({ label, workgroups, milliseconds, bytesRead, bytesWritten }) =>
+        tableRow(label, [grid(workgroups), time(milliseconds), bytes(bytesRead), bytes(bytesWritten)]),
+      ),
+    );
+    target.tFoot!.replaceChildren(...(dispatches.length === 0 ? [] : [total(dispatches)]));
+    target.hidden = dispatches.length === 0;
+    text("dispatches-note", note || "Nothing yet.");
+  }
+
+  #show(id: string, grid: Grid, scale: number, label: string): void {
+    const canvas = element(id, HTMLCanvasElement);
+    paint(canvas, grid, scale, this.theme);
+    canvas.style.imageRendering = grid.width > canvas.clientWidth * devicePixelRatio ? "auto" : "pixelated";
+    canvas.setAttribute("aria-label", label);
+    element(`${id}-placeholder`, HTMLElement).hidden = true;
+  }
+
+  #clear(id: string, words: string): void {
+    const canvas = element(id, HTMLCanvasElement);
+    canvas.getContext("2d")?.clearRect(0, 0, canvas.width, canvas.height);
+    canvas.setAttribute("aria-label", words);
+    const placeholder = element(`${id}-placeholder`, HTMLElement);
+    placeholder.textContent = words;
+    placeholder.hidden = false;
+  }
+
+  #scale(id: string, scale: number): void {
+    const [low, , high] = element(id, HTMLElement).children;
+    element(id, HTMLElement).classList.remove("idle");
+    low!.textContent = `−${scientific(scale)}`;
+    high!.textContent = scientific(scale);
+  }
+}
+
+/** The roles are what these elements are anyway; on narrow screens the style lays them out as no table, and they shall stay one. */
+function tableRow(head: string, cells: readonly string[]): HTMLTableRowElement {
+  const row = make("tr");
+  const first = make("th", head);
+  row.role = "row";
+  first.role = "rowheader";
+  first.scope = "row";
+  const others = cells.map((cell) => {
+    const other = make("td", cell);
+    other.role = "cell";
+    return other;
+  });
+  row.append(first, ...others);
+  return row;
+}
+
+function total(dispatches: readonly Dispatch[]): HTMLTableRowElement {
+  const sum = (part: (dispatch: Dispatch) => number) => dispatches.reduce((all, dispatch) => all + part(dispatch), 0);
+  const timed = dispatches.every(({ milliseconds }) => milliseconds !== undefined);
+  return tableRow(`Total of ${dispatches.length}`, [
+    count(sum(({ workgroups }) => workgroups[0] * workgroups[1] * workgroups[2])),
+    time(timed ? sum(({ milliseconds }) => milliseconds!) : undefined),
+    bytes(sum(({ bytesRead }) => bytesRead)),
+    bytes(sum(({ bytesWritten }) => bytesWritten)),
+  ]);
+}
+
+function grid([x, y, z]: readonly [number, number, number]): string {
+  return [x, y, z].filter((size, axis) => axis === 0 || size > 1).map(count).join(" × ");
+}
+
+function time(milliseconds: number | undefined): string {
+  return milliseconds === undefined ? "—" : duration(milliseconds);
+}

@@ -1,0 +1,38 @@
+// Finds Chromium, and in its folder the Vulkan loader and SwiftShader, with which Dawn runs in Node too.
+import { existsSync, realpathSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { chromium } from "playwright";
+
+const SYSTEM_PATHS = [
+  "/usr/bin/chromium",
+  "/usr/bin/chromium-browser",
+  "/usr/bin/google-chrome",
+  "/opt/google/chrome/chrome",
+  "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+  "C:\\Program Files\\Google\\Chrome\\Application\\chrome.exe",
+];
+const LIBRARY_FOLDERS = ["/usr/lib/chromium", "/usr/lib/chromium-browser", "/opt/google/chrome"];
+
+/** Path of a Chromium: CHROMIUM_PATH, Playwright's own, or the system's; undefined where there is none. */
+export function findChromium() {
+  const named = process.env.CHROMIUM_PATH;
+  if (named) {
+    if (!existsSync(named)) throw new Error(`CHROMIUM_PATH names ${named}, which does not exist`);
+    return named;
+  }
+  return [...SYSTEM_PATHS, chromium.executablePath()].find((path) => existsSync(path));
+}
+
+/**
+ * Environment in which Dawn finds a Vulkan driver on a machine without a GPU: Chromium's SwiftShader. A driver that the caller names
+ * (VK_DRIVER_FILES) is left alone; other systems than Linux need nothing.
+ */
+export function vulkanEnvironment() {
+  if (process.platform !== "linux" || process.env.VK_DRIVER_FILES) return {};
+  const chromiumPath = findChromium();
+  const folders = [...(chromiumPath ? [dirname(realpathSync(chromiumPath))] : []), ...LIBRARY_FOLDERS];
+  const folder = folders.find((candidate) => existsSync(join(candidate, "vk_swiftshader_icd.json")));
+  if (!folder) return {};
+  const libraries = [process.env.LD_LIBRARY_PATH, folder].filter(Boolean).join(":");
+  return { VK_DRIVER_FILES: join(folder, "vk_swiftshader_icd.json"), LD_LIBRARY_PATH: libraries };
+}

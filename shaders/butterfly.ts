@@ -1,0 +1,126 @@
+/**
+ * Butterflies: in-place forward DFTs of 2, 3, 4, 5, 7, 8 and 16 complex values in registers, in natural order. They know no memory.
+ * An inverse transform swaps re and im before and after.
+ *
+ * Odd radices pair x_j with x_{R−j}: with t_j = x_j + x_{R−j} and d_j = x_j − x_{R−j},
+ *   y_k = x_0 + Σ_j cos(2πjk/R) t_j − i Σ_j sin(2πjk/R) d_j,   y_{R−k} the same with +i   (j = 1 … (R−1)/2).
+ * Radix 8 is 2 × 4 and radix 16 is 4 × 4, by the usual decimation (Cooley and Tukey 1965).
+ */
+import { f32, range } from "./wgsl.ts";
+
+/** The radices that have a butterfly; 1 is the identity, for a transform of length 1. */
+export const RADICES = [1, 2, 3, 4, 5, 7, 8, 16] as const;
+export type Radix = (typeof RADICES)[number];
+
+/** Real additions and multiplications of one butterfly. */
+export const BUTTERFLY_FLOPS: Readonly<Record<Radix, number>> = Object.freeze({ 1: 0, 2: 4, 3: 16, 4: 16, 5: 40, 7: 84, 8: 56, 16: 168 });
+
+const ROTATE = `
+// −i z
+fn rotate(z: vec2f) -> vec2f { return vec2f(z.y, -z.x); }
+`;
+
+const BUTTERFLY_2 = `
+fn butterfly2(a: ptr<function, vec2f>, b: ptr<function, vec2f>) {
+  let difference = *a - *b;
+  *a = *a + *b;
+  *b = difference;
+}
+`;
+
+const BUTTERFLY_4 = `
+fn butterfly4(a: ptr<function, vec2f>, b: ptr<function, vec2f>, c: ptr<function, vec2f>, d: ptr<function, vec2f>) {
+  let s0 = *a + *c;
+  let s1 = *a - *c;
+  let s2 = *b + *d;
+  let s3 = rotate(*b - *d);
+  *a = s0 + s2;
+  *b = s1 + s3;
+  *c = s0 - s2;
+  *d = s1 - s3;
+}
+`;
+
+const BUTTERFLY_8 = `
+fn butterfly8(
+  a: ptr<function, vec2f>, b: ptr<function, vec2f>, c: ptr<function, vec2f>, d: ptr<function, vec2f>,
+  e: ptr<function, vec2f>, f: ptr<function, vec2f>, g: ptr<function, vec2f>, h: ptr<function, vec2f>,
+) {
+  butterfly4(a, c, e, g);
+  butterfly4(b, d, f, h);
+  // The odd half times exp(−2πi k/8), k = 0 … 3.
+  let o0 = *b;
+  let o1 = vec2f((*d).x + (*d).y, (*d).y - (*d).x) * ${f32(Math.SQRT1_2)};
+  let o2 = rotate(*f);
+  let o3 = vec2f((*h).y - (*h).x, -(*h).x - (*h).y) * ${f32(Math.SQRT1_2)};
+  let e0 = *a;
+  let e1 = *c;
+  let e2 = *e;
+  let e3 = *g;
+  *a = e0 + o0;
+  *b = e1 + o1;
+  *c = e2 + o2;
+  *d = e3 + o3;
+  *e = e0 - o0;
+  *f = e1 - o1;
+  *g = e2 - o2;
+  *h = e3 - o3;
+}
+`;
+
+/** v_{j + 4k} times exp(−2πi jk/16) between the two layers of radix 4; the trivial ones are left out. */
+const TWIDDLES_16 = range(16)
+  .map((i) => ({ i, power: (i % 4) * Math.floor(i / 4) }))
+  .filter(({ power }) => power !== 0)
+  .map(({ i, power }) => {
+    const angle = (-2 * Math.PI * power) / 16;
+    return `  *p${i} = complex_multiply(*p${i}, vec2f(${f32(Math.cos(angle))}, ${f32(Math.sin(angle))}));`;
+  })
+  .join("\n");
+
+const BUTTERFLY_16 = `
+fn butterfly16(
+${range(16).map((i) => `  p${i}: ptr<function, vec2f>,`).join("\n")}
+) {
+${range(4).map((j) => `  butterfly4(p${j}, p${j + 4}, p${j + 8}, p${j + 12});`).join("\n")}
+${TWIDDLES_16}
+${range(4).map((k) => `  butterfly4(p${4 * k}, p${4 * k + 1}, p${4 * k + 2}, p${4 * k + 3});`).join("\n")}
+  // Output k1 + 4 k2 stands at 4 k1 + k2: transpose.
+  var t = *p1;
+${[[1, 4], [2, 8], [3, 12], [6, 9], [7, 13], [11, 14]].map(([a, b]) => `  t = *p${a}; *p${a} = *p${b}; *p${b} = t;`).join("\n")}
+}
+`;
+
+function oddButterfly(radix: 3 | 5 | 7): string {
+  const half = (radix - 1) / 2;
+  const js = range(half).map((j) => j + 1);
+  const angle = (j: number, k: number) => (2 * Math.PI * ((j * k) % radix)) / radix;
+  return `
+fn butterfly${radix}(
+${range(radix).map((i) => `  x${i}: ptr<function, vec2f>,`).join("\n")}
+) {
+${js.map((j) => `  let t${j} = *x${j} + *x${radix - j};\n  let d${j} = *x${j} - *x${radix - j};`).join("\n")}
+${js
+  .map((k) => {
+    const cosines = js.map((j) => `${f32(Math.cos(angle(j, k)))} * t${j}`).join(" + ");
+    const sines = js.map((j) => `${f32(Math.sin(angle(j, k)))} * d${j}`).join(" + ");
+    return `  let c${k} = *x0 + (${cosines});\n  let s${k} = rotate(${sines});`;
+  })
+  .join("\n")}
+  *x0 = *x0 + (${js.map((j) => `t${j}`).join(" + ")});
+${js.map((k) => `  *x${k} = c${k} + s${k};\n  *x${radix - k} = c${k} - s${k};`).join("\n")}
+}
+`;
+}
+
+/** WGSL of the butterflies for the given radices, each once, with what they build on. */
+export function butterflies(radices: readonly Radix[]): string {
+  const uses = new Set<number>(radices);
+  const parts = [ROTATE];
+  if (uses.has(2)) parts.push(BUTTERFLY_2);
+  if (uses.has(4) || uses.has(8) || uses.has(16)) parts.push(BUTTERFLY_4);
+  if (uses.has(8)) parts.push(BUTTERFLY_8);
+  if (uses.has(16)) parts.push(BUTTERFLY_16);
+  for (const radix of [3, 5, 7] as const) if (uses.has(radix)) parts.push(oddButterfly(radix));
+  return parts.join("");
+}

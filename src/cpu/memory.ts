@@ -1,0 +1,55 @@
+import type { Storage } from "../spec/backend.ts";
+import { FastRpbError } from "../spec/errors.ts";
+
+/** Zeros. @throws FastRpbError code `"limit"` where the machine has no room for them */
+export function float64Array(owner: string, length: number): Float64Array {
+  return reserve(owner, 8 * length, () => new Float64Array(length));
+}
+
+/** Memory of one tensor or spectrum: tensors are read as float32, spectra as float64. */
+export class CpuStorage implements Storage {
+  readonly byteLength: number;
+  readonly buffer = undefined;
+  readonly byteOffset = 0;
+  readonly #live: Set<CpuStorage>;
+  #memory: ArrayBuffer | undefined;
+
+  /** @param live the storages that their backend counts */
+  constructor(byteLength: number, label: string, live: Set<CpuStorage>) {
+    this.byteLength = byteLength;
+    // Whole float64s, so that either view covers the payload.
+    this.#memory = reserve(label, byteLength, () => new ArrayBuffer(8 * Math.ceil(byteLength / 8)));
+    this.#live = live;
+    live.add(this);
+  }
+
+  get floats(): Float32Array {
+    return new Float32Array(this.#held(), 0, this.byteLength / 4);
+  }
+
+  get doubles(): Float64Array {
+    return new Float64Array(this.#held(), 0, this.byteLength / 8);
+  }
+
+  async read(target: Float32Array): Promise<void> {
+    target.set(this.floats);
+  }
+
+  release(): void {
+    this.#memory = undefined;
+    this.#live.delete(this);
+  }
+
+  #held(): ArrayBuffer {
+    if (this.#memory === undefined) throw new FastRpbError("disposed", "cpu backend: the memory of this tensor was given back.");
+    return this.#memory;
+  }
+}
+
+function reserve<T>(owner: string, byteLength: number, allocate: () => T): T {
+  try {
+    return allocate();
+  } catch (cause) {
+    throw new FastRpbError("limit", `${owner}: no room for ${byteLength} bytes in main memory.`, { cause });
+  }
+}

@@ -1,0 +1,284 @@
+import { planProgram } from "../plan/index.ts";
+import type { Backend, CompileProgress, DispatchTiming, MemoryUse, Step, Timings } from "../spec/backend.ts";
+import { FastRpbError, refuse } from "../spec/errors.ts";
+import type { PlannerLimits } from "../spec/limits.ts";
+import type { OperationSpec } from "../spec/operations.ts";
+import type { OpenDevice } from "./device.ts";
+import { type DeviceContext, GpuExecutable } from "./executable.ts";
+import { PipelineCache } from "./pipelines.ts";
+import { BufferPool } from "./pool.ts";
+import { GpuStorage } from "./storage.ts";
+import { TableCache } from "./tables.ts";
+import { COPY_SOURCE, MAP_MODE_READ, QUERY_USAGE, READBACK_USAGE, STORAGE, STORAGE_USAGE } from "./usage.ts";
+
+/** A timestamp is a 64-bit count of nanoseconds. */
+const TIMESTAMP_BYTES = 8;
+
+/** Runs Programs on a GPUDevice: one encoder and one submit per run, workspace from the pool. */
+export class GpuBackend implements Backend {
+  readonly kind = "webgpu";
+  readonly limits: PlannerLimits;
+  readonly device: GPUDevice;
+  readonly adapterInfo: GPUAdapterInfo | undefined;
+  readonly lost: Promise<GPUDeviceLostInfo>;
+  readonly #owned: boolean;
+  readonly #context: DeviceContext;
+  readonly #onCompile: (progress: CompileProgress) => void;
+  #lostInfo: GPUDeviceLostInfo | undefined;
+
+  constructor(open: OpenDevice, limits: PlannerLimits, onCompile: (progress: CompileProgress) => void) {
+    this.device = open.device;
+    this.adapterInfo = open.adapterInfo;
+    this.#owned = open.owned;
+    this.limits = limits;
+    this.#onCompile = onCompile;
+    const pool = new BufferPool(open.device, limits.workspaceBytes);
+    this.#context = { device: open.device, pool, pipelines: new PipelineCache(open.device), tables: new TableCache(open.device, pool) };
+    this.lost = open.device.lost;
+    void this.lost.then((info) => {
+      this.#lostInfo = info;
+    });
+  }
+
+  allocate(byteLength: number, label: string): GpuStorage {
+    this.#checkLost(label);
+    return this.#watched(label, () => this.#newStorage(byteLength, label));
+  }
+
+  upload(data: Float32Array, label: string): GpuStorage {
+    this.#checkLost(label);
+    return this.#watched(label, () => {
+      const fresh = this.#newStorage(data.byteLength, label);
+      this.device.queue.writeBuffer(fresh.buffer, 0, data as Float32Array<ArrayBuffer>);
+      return fresh;
+    });
+  }
+
+  wrap(buffer: GPUBuffer, byteOffset: number, byteLength: number): GpuStorage {
+    const caller = "runtime.wrap";
+    this.#checkLost(caller);
+    if (typeof buffer?.mapAsync !== "function") {
+      throw refuse("value", { caller, argument: "buffer", expected: "a GPUBuffer", got: buffer });
+    }
+    const alignment = this.limits.minStorageBufferOffsetAlignment;
+    if (byteOffset % alignment !== 0) {
+      throw refuse("value", { caller, argument: "options.offset", expected: `a multiple of ${alignment} (minStorageBufferOffsetAlignment)`, got: byteOffset });
+    }
+    if (byteOffset + byteLength > buffer.size) {
+      throw refuse("shape", { caller, argument: "buffer", expected: `a buffer of at least ${byteOffset + byteLength} bytes`, got: `${buffer.size} bytes` });
+    }
+    if ((buffer.usage & STORAGE) === 0) {
+      throw refuse("value", { caller, argument: "buffer.usage", expected: "a usage with GPUBufferUsage.STORAGE", got: buffer.usage });
+    }
+    return new GpuStorage({ buffer, byteOffset, byteLength }, (storage, target) => this.#read(storage, target), () => {});
+  }
+
+  async compile(caller: string, spec: OperationSpec): Promise<GpuExecutable> {
+    this.#checkLost(caller);
+    const program = planProgram(caller, spec, this.limits);
+    const total = program.dispatches.length;
+    this.#onCompile({ label: program.label, done: 0, total });
+    let compiled: GpuExecutable;
+    try {
+      compiled = await GpuExecutable.compile(this.#context, caller, program);
+    } catch (error) {
+      this.#checkLost(caller);
+      throw error;
+    }
+    this.#checkLost(caller);
+    this.#onCompile({ label: program.label, done: total, total });
+    return compiled;
+  }
+
+  run(steps: readonly Step[]): void {
+    this.#checkLost("run");
+    this.#submit(steps, (encoder, slots) => {
+      const pass = encoder.beginComputePass({ label: "fastrpb" });
+      this.#record(pass, steps, slots);
+      pass.end();
+    });
+  }
+
+  encode(encoder: GPUCommandEncoder, steps: readonly Step[]): void {
+    this.#checkLost("encode");
+    if (typeof encoder?.beginComputePass !== "function") {
+      throw refuse("value", { caller: "plan.encode", argument: "encoder", expected: "a GPUCommandEncoder", got: encoder });
+    }
+    const slots = steps.map((step) => (step.executable as GpuExecutable).ownSlots());
+    const pass = encoder.beginComputePass({ label: "fastrpb" });
+    this.#record(pass, steps, slots);
+    pass.end();
+  }
+
+  async profile(steps: readonly Step[]): Promise<Timings> {
+    this.#checkLost("profile");
+    const labels = steps.flatMap((step) => step.executable.dispatches.map((dispatch) => dispatch.label));
+    const timestamps = this.device.features.has("timestamp-query") && labels.length > 0;
+    const started = performance.now();
+    if (!timestamps) {
+      this.run(steps);
+      await this.device.queue.onSubmittedWorkDone();
+      return { milliseconds: performance.now() - started, dispatches: labels.map((label) => ({ label, milliseconds: undefined })) };
+    }
+    const querySet = this.device.createQuerySet({ label: "fastrpb timestamps", type: "timestamp", count: 2 * labels.length });
+    const bytes = 2 * labels.length * TIMESTAMP_BYTES;
+    const resolved = this.#context.pool.acquire(bytes, QUERY_USAGE, "fastrpb timestamps");
+    const staging = this.#context.pool.acquire(bytes, READBACK_USAGE, "fastrpb timestamps");
+    try {
+      this.#submit(steps, (encoder, slots) => {
+        let query = 0;
+        // A pass of its own for each dispatch: timestamps are taken at the ends of passes.
+        for (const [s, step] of steps.entries()) {
+          const executable = step.executable as GpuExecutable;
+          for (const [index, dispatch] of executable.dispatches.entries()) {
+            const timestampWrites = { querySet, beginningOfPassWriteIndex: query++, endOfPassWriteIndex: query++ };
+            const pass = encoder.beginComputePass({ label: dispatch.label, timestampWrites });
+            executable.record(pass, index, step.bindings, slots[s]!);
+            pass.end();
+          }
+        }
+        encoder.resolveQuerySet(querySet, 0, 2 * labels.length, resolved, 0);
+        encoder.copyBufferToBuffer(resolved, 0, staging, 0, bytes);
+      });
+      await this.#mapped(staging.mapAsync(MAP_MODE_READ, 0, bytes));
+      const milliseconds = performance.now() - started;
+      const times = new BigUint64Array(staging.getMappedRange(0, bytes).slice(0));
+      staging.unmap();
+      const dispatches = labels.map((label, i): DispatchTiming => ({ label, milliseconds: Number(times[2 * i + 1]! - times[2 * i]!) / 1e6 }));
+      return { milliseconds, dispatches };
+    } finally {
+      querySet.destroy();
+      this.#context.pool.release(resolved);
+      this.#context.pool.release(staging);
+    }
+  }
+
+  memory(): MemoryUse {
+    return this.#context.pool.memory();
+  }
+
+  dispose(): void {
+    this.#context.pool.destroy();
+    if (this.#owned) this.device.destroy();
+  }
+
+  /** Makes a storage; where the device could not, reading it tells, and its buffer is not used again. */
+  #watched(label: string, make: () => GpuStorage): GpuStorage {
+    const [storage, fault] = this.#guard(label, make);
+    storage.fault = fault;
+    void fault.then((error) => {
+      if (error) this.#context.pool.discard(storage.buffer);
+    });
+    return storage;
+  }
+
+  #newStorage(byteLength: number, label: string): GpuStorage {
+    const buffer = this.#context.pool.acquire(byteLength, STORAGE_USAGE, label);
+    return new GpuStorage(
+      { buffer, byteOffset: 0, byteLength },
+      (storage, target) => this.#read(storage, target),
+      () => this.#context.pool.release(buffer),
+    );
+  }
+
+  /** One encoder, one submit; the workspace goes back to the pool after it. Faults reach whatever the steps write. */
+  #submit(steps: readonly Step[], record: (encoder: GPUCommandEncoder, slots: readonly (readonly GPUBuffer[])[]) => void): void {
+    const storages = steps.flatMap((step) => Object.values(step.bindings) as GpuStorage[]);
+    const earlier = storages.flatMap((storage) => storage.fault ?? []);
+    const acquired: (readonly GPUBuffer[])[] = [];
+    const [, fault] = this.#guard("run", () => {
+      try {
+        for (const step of steps) acquired.push((step.executable as GpuExecutable).acquireSlots());
+        const encoder = this.device.createCommandEncoder({ label: "fastrpb" });
+        record(encoder, acquired);
+        this.device.queue.submit([encoder.finish()]);
+      } finally {
+        for (const buffer of acquired.flat()) this.#context.pool.release(buffer);
+      }
+    });
+    const combined = Promise.all([fault, ...earlier]).then((errors) => errors.find((error) => error !== undefined));
+    for (const { executable, bindings } of steps) {
+      for (const { name, role } of (executable as GpuExecutable).program.buffers) {
+        if (role === "output") (bindings[name] as GpuStorage).fault = combined;
+      }
+    }
+    void fault.then((error) => {
+      if (error) for (const buffer of acquired.flat()) this.#context.pool.discard(buffer);
+    });
+  }
+
+  #record(pass: GPUComputePassEncoder, steps: readonly Step[], slots: readonly (readonly GPUBuffer[])[]): void {
+    for (const [s, step] of steps.entries()) {
+      const executable = step.executable as GpuExecutable;
+      for (const index of executable.dispatches.keys()) executable.record(pass, index, step.bindings, slots[s]!);
+    }
+  }
+
+  /** Runs `work` inside error scopes; the promise tells what the GPU process thought of it. */
+  #guard<T>(caller: string, work: () => T): [T, Promise<FastRpbError | undefined>] {
+    this.device.pushErrorScope("out-of-memory");
+    this.device.pushErrorScope("validation");
+    let scopes: [Promise<GPUError | null>, Promise<GPUError | null>];
+    let result: T;
+    try {
+      result = work();
+    } finally {
+      scopes = [this.device.popErrorScope(), this.device.popErrorScope()];
+    }
+    const fault = Promise.all(scopes).then(
+      ([validation, outOfMemory]) => {
+        if (outOfMemory) return new FastRpbError("limit", `${caller}: the GPU is out of memory: ${outOfMemory.message}`);
+        if (validation) return new FastRpbError("value", `${caller}: WebGPU refused the work: ${validation.message}`);
+        return undefined;
+      },
+      () => undefined, // the device is lost, and every reading says so
+    );
+    return [result, fault];
+  }
+
+  async #read(storage: GpuStorage, target: Float32Array): Promise<void> {
+    const caller = "tensor.data";
+    this.#checkLost(caller);
+    if ((storage.buffer.usage & COPY_SOURCE) === 0) {
+      throw refuse("value", { caller, argument: "buffer.usage", expected: "a usage with GPUBufferUsage.COPY_SRC", got: storage.buffer.usage });
+    }
+    const staging = this.#context.pool.acquire(storage.byteLength, READBACK_USAGE, "fastrpb readback");
+    try {
+      const [, fault] = this.#guard(caller, () => {
+        const encoder = this.device.createCommandEncoder({ label: "fastrpb readback" });
+        encoder.copyBufferToBuffer(storage.buffer, storage.byteOffset, staging, 0, storage.byteLength);
+        this.device.queue.submit([encoder.finish()]);
+      });
+      const mapped = this.#mapped(staging.mapAsync(MAP_MODE_READ, 0, storage.byteLength));
+      mapped.catch(() => {}); // a fault explains more than the map that failed because of it
+      const error = (await storage.fault) ?? (await fault);
+      this.#checkLost(caller);
+      if (error) throw error;
+      await mapped;
+      target.set(new Float32Array(staging.getMappedRange(0, storage.byteLength)));
+    } catch (error) {
+      this.#context.pool.discard(staging);
+      throw error;
+    } finally {
+      staging.unmap();
+      this.#context.pool.release(staging);
+    }
+  }
+
+  async #mapped(map: Promise<void>): Promise<void> {
+    try {
+      await map;
+    } catch (cause) {
+      // The loss is announced by another promise, which may settle a moment later.
+      await Promise.race([this.lost, new Promise((resolve) => setTimeout(resolve, 100))]);
+      this.#checkLost("tensor.data");
+      throw new FastRpbError("limit", `tensor.data: the readback failed: ${String(cause)}`, { cause });
+    }
+  }
+
+  #checkLost(caller: string): void {
+    if (this.#lostInfo) {
+      throw new FastRpbError("lost", `${caller}: the GPU device was lost (${this.#lostInfo.reason}): ${this.#lostInfo.message}. Create a new runtime.`);
+    }
+  }
+}

@@ -1,0 +1,181 @@
+/** Plans for linear attention: reduction over keys, combination of its chunks, product with the queries; the bias goes first, into `out`. */
+import { keyStateLayout, paddedToVec4 } from "../../shaders/feature-map.ts";
+import { applyBytes, applyKernel, type ApplyKernelSpec, applyLanes } from "../../shaders/linear-attention-apply.ts";
+import { combineKernel, mostChunks } from "../../shaders/linear-attention-combine.ts";
+import { reduceBytes, reduceKernel, reduceLanes, type ReduceKernelSpec } from "../../shaders/linear-attention-reduce.ts";
+import type { PlannerLimits } from "../spec/limits.ts";
+import { type AttentionSpec, biasSpec } from "../spec/operations.ts";
+import { limitError, type Program, ProgramBuilder, type Slice, sliceBase, sliceBytes } from "./program.ts";
+import { addToeplitz, spectrumBytes } from "./toeplitz.ts";
+import { floorPowerOfTwo } from "./workgroups.ts";
+
+const FLOAT_BYTES = 4;
+/** Rows that make a chunk worth its partial state: below, writing and adding states costs more than the rows themselves. */
+const FEWEST_CHUNK_ROWS = 256;
+/** Workgroups that fill a large GPU (over 100 cores, several workgroups each). */
+const ENOUGH_WORKGROUPS = 1024;
+/** Rows that pass through workgroup memory at a time. */
+const TILE_ROWS = 16;
+/** Features × values per workgroup of the reduction. */
+const REDUCE_TILE = 64;
+/** Values per workgroup of the product with the queries. */
+const APPLY_VALUES = 128;
+const PREFERRED_LANES = 64;
+const COMBINE_LANES = 256;
+/** Operations of exp by polynomial, roughly. */
+const EXP_FLOPS = 20;
+
+export function planAttention(caller: string, spec: AttentionSpec, limits: PlannerLimits): Program {
+  const program = new ProgramBuilder(caller, `attention ${spec.featureMap} ${spec.length}`, limits);
+  const heads = spec.batch * spec.heads;
+  const keyBytes = heads * spec.length * spec.headDim * FLOAT_BYTES;
+  const valueBytes = heads * spec.length * spec.valueDim * FLOAT_BYTES;
+  program.buffer("q", "input", keyBytes);
+  program.buffer("k", "input", keyBytes);
+  program.buffer("v", "input", valueBytes);
+  const bias = spec.bias === "fastrpb" ? biasSpec(spec) : undefined;
+  if (bias) program.buffer("spectrum", "input", spectrumBytes(bias));
+  program.buffer("out", "output", valueBytes);
+  if (bias) addToeplitz(program, bias);
+
+  const state = keyStateLayout(spec.headDim, spec.valueDim, spec.featureMap === "sikf");
+  const stateBytes = state.size * FLOAT_BYTES;
+  const reduceTile = chooseReduceTile(spec, limits);
+  const combineLanes = floorPowerOfTwo(Math.min(COMBINE_LANES, limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX));
+  // Chunks: enough workgroups, yet few enough that the partial states stay small beside the keys and the workspace.
+  const tiles = Math.ceil(spec.headDim / reduceTile.featureTile) * Math.ceil(spec.valueDim / reduceTile.valueTile);
+  const wanted = Math.min(Math.ceil(spec.length / FEWEST_CHUNK_ROWS), Math.max(1, Math.floor(ENOUGH_WORKGROUPS / (heads * tiles))));
+  const affordable = Math.floor(Math.min(limits.workspaceBytes / 16, limits.maxStorageBufferBindingSize) / (heads * stateBytes));
+  const combinable = mostChunks(limits.maxComputeWorkgroupStorageSize, combineLanes);
+  const chunkCount = Math.max(1, Math.min(wanted, affordable, combinable));
+  const chunkRows = Math.ceil(spec.length / chunkCount / TILE_ROWS) * TILE_ROWS;
+  const chunks = Math.ceil(spec.length / chunkRows);
+
+  const states = program.buffer("states", "workspace", heads * chunks * stateBytes);
+  const combined = chunks === 1 ? states : program.buffer("combined", "workspace", heads * stateBytes);
+  const reduce = reduceKernel({ ...spec, ...reduceTile, state, chunkRows, chunks });
+  const applyTile = chooseApplyTile(spec, limits, program);
+  const apply = applyKernel({ ...spec, ...applyTile, state, accumulate: bias !== undefined });
+  const applyTiles = { rows: Math.ceil(spec.length / applyTile.rows), values: Math.ceil(spec.valueDim / applyTile.valueTile) };
+
+  const groups = headGroups(program, spec);
+  for (const { first, count, keys, values } of groups) {
+    const keyReads = count * spec.length * spec.headDim * FLOAT_BYTES;
+    const valueReads = count * spec.length * spec.valueDim * FLOAT_BYTES;
+    const sweeps = spec.featureMap === "sikf" ? 2 : 1; // for the maximum, and for the sums
+    program.dispatch({
+      kernel: reduce,
+      groups: count * chunks * tiles,
+      params: { firstHead: first, keysBase: sliceBase(reduce, "keys", keys), valuesBase: sliceBase(reduce, "values", values) },
+      uses: {
+        keys: { buffer: "k", ...(keys && { slice: keys }), reads: keyReads * sweeps * Math.ceil(spec.valueDim / reduceTile.valueTile) },
+        values: { buffer: "v", ...(values && { slice: values }), reads: valueReads * Math.ceil(spec.headDim / reduceTile.featureTile) },
+        states: { buffer: states, writes: count * chunks * usedState(spec) },
+      },
+      flops: count * spec.length * (2 * spec.headDim * (spec.valueDim + 1) + EXP_FLOPS * spec.headDim),
+    });
+  }
+  if (chunks > 1) {
+    const combine = combineKernel({ ...spec, state, chunks, lanes: combineLanes });
+    program.dispatch({
+      kernel: combine,
+      groups: heads * spec.headDim,
+      params: {},
+      uses: {
+        states: { buffer: states, reads: heads * chunks * usedState(spec) },
+        combined: { buffer: combined, writes: heads * usedState(spec) },
+      },
+      flops: 2 * heads * chunks * spec.headDim * (spec.valueDim + 1),
+    });
+  }
+  for (const { first, count, keys, values } of groups) {
+    const valueBytesMoved = count * spec.length * spec.valueDim * FLOAT_BYTES;
+    program.dispatch({
+      kernel: apply,
+      groups: count * applyTiles.rows * applyTiles.values,
+      params: { firstHead: first, queriesBase: sliceBase(apply, "queries", keys), outBase: sliceBase(apply, "out", values) },
+      uses: {
+        queries: { buffer: "q", ...(keys && { slice: keys }), reads: count * spec.length * spec.headDim * FLOAT_BYTES * applyTiles.values },
+        // A head's state is shared by all its workgroups: from memory it comes once.
+        states: { buffer: combined, reads: count * usedState(spec) },
+        out: { buffer: "out", ...(values && { slice: values }), reads: bias ? valueBytesMoved : 0, writes: valueBytesMoved },
+      },
+      flops: count * spec.length * (2 * spec.headDim * (spec.valueDim + 1) + EXP_FLOPS * spec.headDim + 2 * spec.valueDim),
+    });
+  }
+  return program.finish();
+}
+
+/** Bytes of a key state without the padding between its parts. */
+function usedState(spec: AttentionSpec): number {
+  return FLOAT_BYTES * spec.headDim * (spec.valueDim + (spec.featureMap === "sikf" ? 2 : 1));
+}
+
+interface HeadGroup {
+  readonly first: number;
+  readonly count: number;
+  readonly keys: Slice | undefined;
+  readonly values: Slice | undefined;
+}
+
+/** Heads, as many at a time as one binding can hold. */
+function headGroups(program: ProgramBuilder, spec: AttentionSpec): HeadGroup[] {
+  const { limits } = program;
+  const heads = spec.batch * spec.heads;
+  const keyBytes = spec.length * spec.headDim * FLOAT_BYTES;
+  const valueBytes = spec.length * spec.valueDim * FLOAT_BYTES;
+  const widest = Math.max(keyBytes, valueBytes);
+  if (heads * widest <= limits.maxStorageBufferBindingSize) return [{ first: 0, count: heads, keys: undefined, values: undefined }];
+  const step = Math.floor((limits.maxStorageBufferBindingSize - limits.minStorageBufferOffsetAlignment) / widest);
+  if (step < 1) {
+    throw limitError(program.caller, "maxStorageBufferBindingSize", widest + limits.minStorageBufferOffsetAlignment, limits.maxStorageBufferBindingSize, "one head of q, k or v");
+  }
+  const groups: HeadGroup[] = [];
+  for (let first = 0; first < heads; first += step) {
+    const count = Math.min(step, heads - first);
+    groups.push({
+      first,
+      count,
+      keys: sliceBytes(limits, first * keyBytes, (first + count) * keyBytes),
+      values: sliceBytes(limits, first * valueBytes, (first + count) * valueBytes),
+    });
+  }
+  return groups;
+}
+
+type ReduceTile = Pick<ReduceKernelSpec, "featureTile" | "valueTile" | "tileRows" | "laneFeatures" | "laneValues">;
+
+/** The largest register tile that still keeps enough lanes busy, in the largest workgroup tile that fits. */
+function chooseReduceTile(spec: AttentionSpec, limits: PlannerLimits): ReduceTile {
+  const mostLanes = Math.min(limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX);
+  const featureTile = Math.min(REDUCE_TILE, paddedToVec4(spec.headDim));
+  const valueTile = Math.min(REDUCE_TILE, paddedToVec4(spec.valueDim));
+  const candidates: ReduceTile[] = [];
+  for (let features = featureTile, values = valueTile; ; ) {
+    for (const side of [4, 2, 1]) {
+      candidates.push({ featureTile: features, valueTile: values, tileRows: TILE_ROWS, laneFeatures: side, laneValues: side });
+    }
+    if (features === 4 && values === 4) break;
+    // Halve the larger side, for devices with small workgroups.
+    if (features >= values) features = paddedToVec4(features / 2);
+    else values = paddedToVec4(values / 2);
+  }
+  const possible = candidates.filter((tile) => reduceLanes(tile) <= mostLanes && reduceBytes(tile) <= limits.maxComputeWorkgroupStorageSize);
+  const tile = possible.find((candidate) => reduceLanes(candidate) >= Math.min(PREFERRED_LANES, mostLanes)) ?? possible.at(-1);
+  return tile ?? candidates.at(-1)!;
+}
+
+function chooseApplyTile(spec: AttentionSpec, limits: PlannerLimits, program: ProgramBuilder): Pick<ApplyKernelSpec, "rows" | "laneRows" | "valueTile"> {
+  const mostLanes = Math.min(limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX);
+  const valueTile = Math.min(APPLY_VALUES, paddedToVec4(spec.valueDim));
+  for (const values of [valueTile, 64, 32, 16, 8, 4].filter((width) => width <= valueTile)) {
+    for (const rows of [64, 32, 16, 8, 4, 2, 1]) {
+      const tiles = [4, 2, 1].filter((side) => side <= rows).map((laneRows) => ({ rows, laneRows, valueTile: values, headDim: spec.headDim }));
+      const possible = tiles.filter((tile) => applyLanes(tile) <= mostLanes && applyBytes(tile) <= limits.maxComputeWorkgroupStorageSize);
+      const tile = possible.find((candidate) => applyLanes(candidate) >= Math.min(PREFERRED_LANES, mostLanes)) ?? possible.at(-1);
+      if (tile) return tile;
+    }
+  }
+  const smallest = { rows: 1, laneRows: 1, valueTile: 4, headDim: spec.headDim };
+  throw limitError(program.caller, "maxComputeWorkgroupStorageSize", applyBytes(smallest), limits.maxComputeWorkgroupStorageSize, `a row of headDim ${spec.headDim}`);
+}

@@ -1,0 +1,39 @@
+import { complexMultiplyKernel } from "../../shaders/complex-multiply.ts";
+import { elementCount } from "../spec/check.ts";
+import type { PlannerLimits } from "../spec/limits.ts";
+import type { ComplexMultiplySpec } from "../spec/operations.ts";
+import { type Program, ProgramBuilder, sliceBytes } from "./program.ts";
+import { elementwiseLanes } from "./workgroups.ts";
+
+const COMPLEX_BYTES = 8;
+const FLOPS = 8;
+
+/** The cost is that of a second operand of full shape; one that repeats is read from cache. */
+export function planComplexMultiply(caller: string, spec: ComplexMultiplySpec, limits: PlannerLimits): Program {
+  const program = new ProgramBuilder(caller, "complex multiply", limits);
+  const elements = elementCount(spec.shape);
+  const bytes = elements * COMPLEX_BYTES;
+  const a = program.buffer("a", "input", bytes);
+  const b = program.buffer("b", "input", bytes);
+  const out = program.buffer("out", "output", bytes);
+  const kernel = complexMultiplyKernel({ lanes: elementwiseLanes(limits), conjugate: spec.conjugate, scale: spec.scale });
+  const alignment = Math.max(limits.minStorageBufferOffsetAlignment / COMPLEX_BYTES, 1);
+  const most = limits.maxStorageBufferBindingSize / COMPLEX_BYTES;
+  const step = elements <= most ? elements : most - (most % alignment);
+  for (let first = 0; first < elements; first += step) {
+    const count = Math.min(step, elements - first);
+    const slice = sliceBytes(limits, first * COMPLEX_BYTES, (first + count) * COMPLEX_BYTES);
+    program.dispatch({
+      kernel,
+      groups: Math.ceil(count / kernel.workgroupSize[0]),
+      params: { first, count },
+      uses: {
+        a: { buffer: a, slice, reads: count * COMPLEX_BYTES },
+        b: { buffer: b, reads: count * COMPLEX_BYTES },
+        out: { buffer: out, slice, writes: count * COMPLEX_BYTES },
+      },
+      flops: count * FLOPS,
+    });
+  }
+  return program.finish();
+}

@@ -1,0 +1,31 @@
+import { FastRpbError } from "../spec/errors.ts";
+
+/**
+ * Folds a number of workgroups over the grid: each dimension holds at most `limit`. The grid may have a few workgroups more than
+ * asked for; kernels return at once in those.
+ *
+ * @throws FastRpbError code `"limit"` above limit³
+ */
+export function foldWorkgroups(caller: string, label: string, groups: number, limit: number): readonly [number, number, number] {
+  if (groups > limit ** 3) {
+    throw new FastRpbError("limit", `${caller}: "${label}" takes ${groups} workgroups, but a grid of ${limit} per dimension holds ${limit ** 3}.`);
+  }
+  const z = Math.ceil(groups / limit ** 2);
+  const y = Math.ceil(groups / z / limit);
+  const x = Math.ceil(groups / z / y);
+  return Object.freeze([x, y, z] as const);
+}
+
+export function ceilPowerOfTwo(n: number): number {
+  return 2 ** Math.ceil(Math.log2(n));
+}
+
+export function floorPowerOfTwo(n: number): number {
+  return 2 ** Math.floor(Math.log2(n));
+}
+
+/** A lane count for kernels that do one element per lane. */
+export function elementwiseLanes(limits: { readonly maxComputeInvocationsPerWorkgroup: number; readonly maxComputeWorkgroupSizeX: number }): number {
+  const PREFERRED = 128;
+  return Math.min(PREFERRED, limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX);
+}

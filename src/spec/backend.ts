@@ -1,0 +1,110 @@
+/**
+ * What a backend offers to the layer above it. There are two: `gpu/` runs Programs on a GPUDevice, `cpu/` runs the same specs in
+ * float64. Everything that a caller sees (validation, tensors, plans) is written once, on top of this.
+ */
+import type { PlannerLimits } from "./limits.ts";
+import type { OperationSpec } from "./operations.ts";
+
+/** Memory that holds one tensor or spectrum. */
+export interface Storage {
+  /** Bytes of payload. */
+  readonly byteLength: number;
+  /** The GPU buffer, and where in it the payload starts; `undefined` and 0 on the CPU. */
+  readonly buffer: GPUBuffer | undefined;
+  readonly byteOffset: number;
+  /** Copies the payload into `target`, which has exactly `byteLength` bytes. Rejects where work that wrote it has failed. */
+  read(target: Float32Array): Promise<void>;
+  /** Gives the memory back; a borrowed buffer is left alone. Called at most once. */
+  release(): void;
+}
+
+/** Tensors by their names in an operation: `x`, `q`, `weights`, `out`, … */
+export type Bindings = Readonly<Record<string, Storage>>;
+
+/** One GPU dispatch of a plan, as frozen data. */
+export interface DispatchInfo {
+  readonly label: string;
+  readonly workgroups: readonly [number, number, number];
+  readonly workgroupSize: readonly [number, number, number];
+  /** Bytes that the dispatch reads: every load of a tensor or of workspace, and each constant table once. */
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
+  readonly flops: number;
+}
+
+export interface Cost {
+  /** Number of dispatches; 0 on the CPU. */
+  readonly dispatches: number;
+  /** Sum of the bytes read and written by every dispatch; on the CPU, `bytesMinimum`. */
+  readonly bytesMoved: number;
+  /** Each input read once plus each output written once. */
+  readonly bytesMinimum: number;
+  readonly flops: number;
+  /** Scratch memory held while the plan runs. */
+  readonly workspaceBytes: number;
+}
+
+/** A compiled operation. */
+export interface Executable {
+  readonly dispatches: readonly DispatchInfo[];
+  readonly cost: Cost;
+  /** Bytes of each tensor it binds, by name. */
+  readonly bytes: Readonly<Record<string, number>>;
+  dispose(): void;
+}
+
+export interface Step {
+  readonly executable: Executable;
+  readonly bindings: Bindings;
+}
+
+export interface DispatchTiming {
+  readonly label: string;
+  /** Time on the GPU, where the device has `timestamp-query`. */
+  readonly milliseconds: number | undefined;
+}
+
+export interface Timings {
+  /** From the submit to the end of the work, as the host sees it. */
+  readonly milliseconds: number;
+  readonly dispatches: readonly DispatchTiming[];
+}
+
+/** What a runtime holds at the moment. */
+export interface MemoryUse {
+  /** Bytes held by tensors, spectra and plans. */
+  readonly liveBytes: number;
+  /** Bytes of idle buffers, kept for the next run; at most `workspaceBytes`. */
+  readonly pooledBytes: number;
+  /** How many buffers make up `liveBytes`. */
+  readonly buffers: number;
+}
+
+export interface CompileProgress {
+  readonly label: string;
+  readonly done: number;
+  readonly total: number;
+}
+
+export interface Backend {
+  readonly kind: "webgpu" | "cpu";
+  readonly limits: PlannerLimits;
+  readonly device: GPUDevice | undefined;
+  readonly adapterInfo: GPUAdapterInfo | undefined;
+  /** Settles when the device is lost; never on the CPU. */
+  readonly lost: Promise<GPUDeviceLostInfo>;
+  allocate(byteLength: number, label: string): Storage;
+  upload(data: Float32Array, label: string): Storage;
+  /** A view of memory that the caller owns. The CPU backend has none and throws code `"unavailable"`. */
+  wrap(buffer: GPUBuffer, byteOffset: number, byteLength: number): Storage;
+  /** Plans and compiles. Rejects with code `"limit"` where the device is too small. */
+  compile(caller: string, spec: OperationSpec): Promise<Executable>;
+  /** Runs the steps in order: on the GPU one encoder, one submit, no wait. */
+  run(steps: readonly Step[]): void;
+  /** Records the steps into the caller's encoder. The CPU backend throws code `"unavailable"`. */
+  encode(encoder: GPUCommandEncoder, steps: readonly Step[]): void;
+  /** Runs the steps, waits, and tells how long they took. */
+  profile(steps: readonly Step[]): Promise<Timings>;
+  memory(): MemoryUse;
+  dispose(): void;
+}

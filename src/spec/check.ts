@@ -1,0 +1,80 @@
+import { refuse, type Refusal } from "./errors.ts";
+
+/** Every index in WGSL is a `u32`, so no tensor may hold more elements than that. */
+export const MAX_ELEMENTS = 2 ** 32 - 1;
+
+/** A positive integer that a `u32` can hold. @throws FastRpbError code `"value"` */
+export function checkSize(caller: string, argument: string, value: unknown): number {
+  if (typeof value !== "number" || !Number.isInteger(value) || value < 1 || value > MAX_ELEMENTS) {
+    throw refuse("value", { caller, argument, expected: `an integer from 1 to ${MAX_ELEMENTS}`, got: value });
+  }
+  return value;
+}
+
+/** A non-empty list of sizes whose product a `u32` can hold; the result is a frozen copy. */
+export function checkShape(caller: string, argument: string, value: unknown): readonly number[] {
+  if (!Array.isArray(value) || value.length === 0) {
+    throw refuse("value", { caller, argument, expected: "a non-empty array of sizes", got: value });
+  }
+  const shape = value.map((size, axis) => checkSize(caller, `${argument}[${axis}]`, size));
+  checkElements(caller, argument, shape);
+  return Object.freeze(shape);
+}
+
+/** Refuses a shape whose elements cannot be numbered by a `u32`. */
+export function checkElements(caller: string, argument: string, shape: readonly number[]): void {
+  const elements = elementCount(shape);
+  if (elements > MAX_ELEMENTS) {
+    throw refuse("value", { caller, argument, expected: `at most ${MAX_ELEMENTS} elements in all`, got: elements });
+  }
+}
+
+export function checkEnum<const T extends string>(
+  caller: string,
+  argument: string,
+  value: unknown,
+  allowed: readonly T[],
+): T {
+  if (!allowed.includes(value as T)) {
+    throw refuse("value", { caller, argument, expected: `one of ${allowed.map((name) => `"${name}"`).join(", ")}`, got: value });
+  }
+  return value as T;
+}
+
+export function checkBoolean(caller: string, argument: string, value: unknown): boolean {
+  if (typeof value !== "boolean") throw refuse("value", { caller, argument, expected: "a boolean", got: value });
+  return value;
+}
+
+export function checkFinite(caller: string, argument: string, value: unknown): number {
+  if (typeof value !== "number" || !Number.isFinite(value)) {
+    throw refuse("value", { caller, argument, expected: "a finite number", got: value });
+  }
+  return value;
+}
+
+/**
+ * An options object with known keys only: a misspelt option would otherwise be a silent default.
+ * @throws FastRpbError code `"value"`
+ */
+export function checkOptions<T extends object>(
+  caller: string,
+  argument: string,
+  options: T,
+  known: readonly (keyof T & string)[],
+): T {
+  const refusal: Refusal = { caller, argument, expected: `an object with the keys ${known.join(", ")}`, got: options };
+  if (typeof options !== "object" || options === null || Array.isArray(options)) throw refuse("value", refusal);
+  for (const key of Object.keys(options)) {
+    if (!(known as readonly string[]).includes(key)) throw refuse("value", { ...refusal, got: key });
+  }
+  return options;
+}
+
+export function elementCount(shape: readonly number[]): number {
+  return shape.reduce((product, size) => product * size, 1);
+}
+
+export function sameShape(a: readonly number[], b: readonly number[]): boolean {
+  return a.length === b.length && a.every((size, axis) => size === b[axis]);
+}

@@ -1,0 +1,58 @@
+/**
+ * Why a call was refused or failed.
+ *
+ * - `"unavailable"`: the machine, browser or this version lacks what was asked for (no WebGPU, a feature not built yet).
+ * - `"limit"`: the device is too small, or memory ran out; the message tells which limit and how much is needed.
+ * - `"shape"`: a tensor's shape, dtype or byte length does not fit.
+ * - `"value"`: an option or argument is not a valid value.
+ * - `"lost"`: the GPU device is gone.
+ * - `"disposed"`: the runtime, plan, spectrum or tensor was disposed.
+ * - `"aborted"`: the caller's `AbortSignal` fired.
+ */
+export type FastRpbErrorCode = "unavailable" | "limit" | "shape" | "value" | "lost" | "disposed" | "aborted";
+
+/** The one error class of the library. The message names the function, the argument, what was expected and what came. */
+export class FastRpbError extends Error {
+  override readonly name = "FastRpbError";
+  readonly code: FastRpbErrorCode;
+
+  constructor(code: FastRpbErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/** What a refusal is made of; every message of the library is put together here, so that all read alike. */
+export interface Refusal {
+  /** The public function, as the caller wrote it: `runtime.fft`. */
+  readonly caller: string;
+  /** The argument or option: `options.shape[1]`. */
+  readonly argument: string;
+  readonly expected: string;
+  readonly got: unknown;
+  /** What the caller can do about it. */
+  readonly remedy?: string;
+}
+
+export function refuse(code: FastRpbErrorCode, refusal: Refusal): FastRpbError {
+  const remedy = refusal.remedy === undefined ? "" : ` ${refusal.remedy}`;
+  return new FastRpbError(
+    code,
+    `${refusal.caller}: ${refusal.argument} must be ${refusal.expected}, got ${describe(refusal.got)}.${remedy}`,
+  );
+}
+
+const LONGEST_DESCRIPTION = 80;
+
+/** A short, safe rendering of any value for an error message. */
+export function describe(value: unknown): string {
+  if (typeof value === "string") return JSON.stringify(value.slice(0, LONGEST_DESCRIPTION));
+  if (typeof value === "bigint") return `${value}n`;
+  if (Array.isArray(value)) return `[${value.slice(0, 8).map(describe).join(", ")}${value.length > 8 ? ", …" : ""}]`;
+  if (typeof value === "function") return "a function";
+  if (typeof value === "object" && value !== null) {
+    const name = Object.getPrototypeOf(value)?.constructor?.name ?? "object";
+    return name === "Object" ? "an object" : `a ${name}`;
+  }
+  return String(value);
+}

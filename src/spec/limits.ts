@@ -1,0 +1,58 @@
+import { refuse } from "./errors.ts";
+
+/** The limits that the planner obeys: WebGPU's own names, and WebGPU's guaranteed values as the defaults. */
+export const DEFAULT_LIMITS = Object.freeze({
+  maxBufferSize: 268435456,
+  maxStorageBufferBindingSize: 134217728,
+  maxStorageBuffersPerShaderStage: 8,
+  maxComputeWorkgroupStorageSize: 16384,
+  maxComputeInvocationsPerWorkgroup: 256,
+  maxComputeWorkgroupSizeX: 256,
+  maxComputeWorkgroupsPerDimension: 65535,
+  minStorageBufferOffsetAlignment: 256,
+  minUniformBufferOffsetAlignment: 256,
+});
+
+/** Names of the limits that {@link createRuntime}'s `limits` may lower. */
+export type LimitName = keyof typeof DEFAULT_LIMITS;
+
+export type PlannerLimits = Readonly<Record<LimitName, number>> & {
+  /** Scratch memory that one run may use, in bytes. */
+  readonly workspaceBytes: number;
+};
+
+export const LIMIT_NAMES = Object.freeze(Object.keys(DEFAULT_LIMITS) as LimitName[]);
+
+/** Scratch memory that one run may use when the caller names no bound: 256 MiB. */
+export const DEFAULT_WORKSPACE_BYTES = 2 ** 28;
+
+/** Limits whose larger value is the stricter one. */
+export function isAlignment(name: LimitName): boolean {
+  return name.startsWith("min");
+}
+
+/**
+ * The stricter of the device's limits and the caller's caps.
+ * @throws FastRpbError code `"value"` for an unknown name or a value that is no positive integer
+ */
+export function capLimits(
+  caller: string,
+  device: Readonly<Record<LimitName, number>>,
+  caps: Partial<Record<LimitName, number>>,
+  workspaceBytes: number,
+): PlannerLimits {
+  for (const [name, value] of Object.entries(caps)) {
+    if (!(LIMIT_NAMES as readonly string[]).includes(name)) {
+      throw refuse("value", { caller, argument: "options.limits", expected: `an object with the keys ${LIMIT_NAMES.join(", ")}`, got: name });
+    }
+    if (value !== undefined && (!Number.isSafeInteger(value) || value < 1)) {
+      throw refuse("value", { caller, argument: `options.limits.${name}`, expected: "a positive integer", got: value });
+    }
+  }
+  const limits = {} as Record<LimitName, number>;
+  for (const name of LIMIT_NAMES) {
+    const cap = caps[name] ?? device[name];
+    limits[name] = isAlignment(name) ? Math.max(cap, device[name]) : Math.min(cap, device[name]);
+  }
+  return Object.freeze({ ...limits, workspaceBytes });
+}

@@ -1,0 +1,141 @@
+import type { Storage } from "./backend.ts";
+import { elementCount, sameShape } from "./check.ts";
+import { FastRpbError, refuse } from "./errors.ts";
+
+/** `"f32"`: one float32 an element. `"complex64"`: two, interleaved as (re, im). */
+export type DType = "f32" | "complex64";
+
+export const DTYPES = ["f32", "complex64"] as const;
+
+export const BYTES_PER_ELEMENT: Readonly<Record<DType, number>> = Object.freeze({ f32: 4, complex64: 8 });
+
+/** Anything that tensors can belong to: the runtime that made them. */
+export interface TensorOwner {
+  readonly disposed: boolean;
+}
+
+/**
+ * A row-major array on the GPU, or in memory on the CPU backend. Made by {@link Runtime.tensor}, {@link Runtime.wrap} and every
+ * plan's `run`. Dispose it when it is no longer needed: GPU memory is not garbage-collected in time.
+ */
+export class Tensor {
+  readonly shape: readonly number[];
+  readonly dtype: DType;
+  readonly #owner: TensorOwner;
+  readonly #storage: Storage;
+  #disposed = false;
+
+  /** @internal Tensors come from a runtime. */
+  constructor(owner: TensorOwner, storage: Storage, shape: readonly number[], dtype: DType) {
+    this.#owner = owner;
+    this.#storage = storage;
+    this.shape = shape;
+    this.dtype = dtype;
+  }
+
+  /** Number of elements; a complex number is one. */
+  get size(): number {
+    return elementCount(this.shape);
+  }
+
+  get disposed(): boolean {
+    return this.#disposed;
+  }
+
+  /** The GPU buffer; `undefined` on the CPU backend. It belongs to the tensor: valid until `dispose()`. */
+  get buffer(): GPUBuffer | undefined {
+    return this.#storage.buffer;
+  }
+
+  /** Where in `buffer` the data starts, in bytes. */
+  get byteOffset(): number {
+    return this.#storage.byteOffset;
+  }
+
+  get byteLength(): number {
+    return this.#storage.byteLength;
+  }
+
+  /**
+   * Reads the data back; waits for the work that writes it.
+   *
+   * @param target where to put it; a new array when left out. Complex data is interleaved, so it has twice `size` floats.
+   * @throws FastRpbError code `"shape"` for a target of the wrong length, `"disposed"`, `"lost"`, or `"limit"` where the GPU ran out of memory
+   */
+  async data(target?: Float32Array): Promise<Float32Array> {
+    const caller = "tensor.data";
+    checkUsable(caller, "this", this, this.#owner);
+    const floats = this.byteLength / Float32Array.BYTES_PER_ELEMENT;
+    if (target !== undefined && !(target instanceof Float32Array && target.length === floats)) {
+      throw refuse("shape", { caller, argument: "target", expected: `a Float32Array of length ${floats}`, got: target instanceof Float32Array ? `a Float32Array of length ${target.length}` : target });
+    }
+    const result = target ?? new Float32Array(floats);
+    await this.#storage.read(result);
+    return result;
+  }
+
+  /** Gives the memory back. A wrapped buffer is left to its owner. Safe to call twice, and after the work that uses the tensor was submitted. */
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    if (!this.#owner.disposed) this.#storage.release();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  /** @internal */
+  static storageOf(tensor: Tensor): Storage {
+    return tensor.#storage;
+  }
+
+  /** @internal */
+  static ownerOf(tensor: Tensor): TensorOwner {
+    return tensor.#owner;
+  }
+}
+
+/** What an argument tensor has to be. */
+export interface TensorRequirement {
+  readonly owner: TensorOwner;
+  readonly shape: readonly number[];
+  readonly dtype: DType;
+}
+
+/** The storage of a tensor argument, or a refusal. @throws FastRpbError codes `"value"`, `"disposed"`, `"shape"` */
+export function checkTensor(caller: string, argument: string, tensor: unknown, required: TensorRequirement): Storage {
+  checkUsable(caller, argument, tensor, required.owner);
+  if (tensor.dtype !== required.dtype) {
+    throw refuse("shape", { caller, argument, expected: `a tensor of dtype "${required.dtype}"`, got: tensor.dtype });
+  }
+  if (!sameShape(tensor.shape, required.shape)) {
+    throw refuse("shape", { caller, argument, expected: `a tensor of shape [${required.shape.join(", ")}]`, got: tensor.shape });
+  }
+  return Tensor.storageOf(tensor);
+}
+
+/** A tensor of this runtime that is still there. */
+export function checkUsable(caller: string, argument: string, tensor: unknown, owner: TensorOwner): asserts tensor is Tensor {
+  if (!(tensor instanceof Tensor)) {
+    throw refuse("value", { caller, argument, expected: "a tensor", got: tensor, remedy: "Make one with runtime.tensor or runtime.wrap." });
+  }
+  if (tensor.disposed || owner.disposed) {
+    throw new FastRpbError("disposed", `${caller}: ${argument} was disposed, or its runtime was.`);
+  }
+  if (Tensor.ownerOf(tensor) !== owner) {
+    throw refuse("value", { caller, argument, expected: "a tensor of the same runtime", got: "a tensor of another runtime" });
+  }
+}
+
+/**
+ * Refuses an output that shares memory with an input. WebGPU cannot bind one buffer for reading and for writing in one dispatch, so
+ * sharing a GPUBuffer is refused even where the ranges are apart.
+ */
+export function checkApart(caller: string, out: Storage, inputs: Readonly<Record<string, Storage>>): void {
+  for (const [name, input] of Object.entries(inputs)) {
+    if (input === out || (out.buffer !== undefined && input.buffer === out.buffer)) {
+      throw refuse("value", { caller, argument: "options.out", expected: `memory apart from ${name}`, got: `the same buffer as ${name}` });
+    }
+  }
+}

@@ -1,0 +1,15 @@
+import { defineConfig } from "vitest/config";
+import { vulkanEnvironment } from "./scripts/chromium.mjs";
+
+// Worker processes inherit it: the dynamic loader reads LD_LIBRARY_PATH when a process starts.
+Object.assign(process.env, vulkanEnvironment());
+
+export default defineConfig({
+  test: {
+    projects: [
+      { test: { name: "unit", include: ["src/**/*.test.ts", "shaders/**/*.test.ts"] } },
+      // One process: each test file opens one device on all cores.
+      { test: { name: "dawn", include: ["e2e/dawn/*.test.ts"], pool: "forks", fileParallelism: false, testTimeout: 300_000, hookTimeout: 60_000 } },
+    ],
+  },
+});
