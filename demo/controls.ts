@@ -19,7 +19,8 @@ export class Controls {
   readonly #cancel = element("cancel", HTMLButtonElement);
   readonly #thumbnails: HTMLCanvasElement[] = [];
   #lengths: number[] = [];
-  #longestTensorBytes = 0;
+  /** Until a device says more: what every WebGPU device has. */
+  #longestTensorBytes = 2 ** 27;
   /** What the reader asked for, kept where more heads make the slider shorter for a while. */
   #wanted: number;
 

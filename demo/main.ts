@@ -1,10 +1,10 @@
 /** The page: reads the form, runs the attention, has the CPU check it, and says what came of it. */
-import { createRuntime, type Runtime } from "../src/index.ts";
-import { runAttention } from "./attention.ts";
+import { createRuntime, FastRpbError, type Runtime } from "../src/index.ts";
+import { runAttention, type Result } from "./attention.ts";
 import { biasWeights } from "./bias.ts";
 import type { Job } from "./check.worker.ts";
 import { Controls } from "./controls.ts";
-import { runOnCpu, type CpuResult } from "./cpu.ts";
+import { runOnCpu } from "./cpu.ts";
 import { loadData, type Data } from "./data.ts";
 import { element, text } from "./dom.ts";
 import { count } from "./format.ts";
@@ -56,7 +56,7 @@ function enqueue(job: (data: Data) => Promise<void>): void {
     } catch (error) {
       setState("failed", "Failed.");
       report.setVerdict("none", "not checked");
-      showProblem(error instanceof Error ? error.message : String(error));
+      showProblem(explain(error));
       console.error(error);
     } finally {
       controls.setBusy(false, false);
@@ -65,6 +65,7 @@ function enqueue(job: (data: Data) => Promise<void>): void {
 }
 
 async function run(data: Data): Promise<void> {
+  report.clear();
   const device = await openRuntime();
   const recipe = controls.recipe;
   const job: Job = { recipe, tokens: tokensOf(data, recipe), withDefinition: device.backend === "cpu" };
@@ -76,31 +77,47 @@ async function run(data: Data): Promise<void> {
   const what = `${count(recipe.length)} tokens, ${recipe.heads === 1 ? "1 head" : `${recipe.heads} heads`}`;
 
   if (device.backend === "cpu") {
-    const result = await onCpu(job, "running", `${what} on the CPU`);
+    const result = await cancellable((signal) => runOnCpu(job, signal, (stage) => setState("running", `${what} on the CPU: ${stage}…`)));
     if (result === undefined) return;
     report.showCpu(result.output, result.milliseconds, result.definition!);
     setState("done", `Done: ${what}, on the CPU.`);
     return;
   }
 
-  const onStage = (stage: string) => setState("running", `${what} on WebGPU: ${stage}…`);
-  report.showGpu(await runAttention(device, recipe, job.tokens, weights, onStage));
-  report.setVerdict("pending", "the CPU is at it");
-  const check = await onCpu(job, "checking", "Checking on the CPU");
+  const result = await cancellable((signal) => runOnGpu(device, job, weights, signal, (stage) => setState("running", `${what} on WebGPU: ${stage}…`)));
+  if (result === undefined) return;
+  report.showGpu(result);
+  report.setVerdict("pending", "being checked on the CPU");
+  const check = await cancellable((signal) => runOnCpu(job, signal, (stage) => setState("checking", `Checking on the CPU: ${stage}…`)));
   if (check === undefined) return;
   report.showCheck(check.output, check.milliseconds);
   setState("done", `Done: ${what}, on WebGPU, checked on the CPU.`);
 }
 
-/** The CPU's result, or nothing where the reader cancelled. */
-async function onCpu(job: Job, state: State, doing: string): Promise<CpuResult | undefined> {
+/** The attention on the device. Submitted work cannot be called back, so whoever cancels it loses the device. */
+function runOnGpu(device: Runtime, job: Job, weights: Float32Array, signal: AbortSignal, onStage: (stage: string) => void): Promise<Result> {
+  const aborted = new Promise<never>((_, reject) => {
+    signal.addEventListener("abort", () => {
+      closeRuntime();
+      reject(signal.reason as Error);
+    });
+  });
+  const result = runAttention(device, job.recipe, job.tokens, weights, (stage) => {
+    if (!signal.aborted) onStage(stage);
+  });
+  return Promise.race([result, aborted]);
+}
+
+/** What `work` comes to, or nothing where the reader cancelled it. */
+async function cancellable<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T | undefined> {
   cancellation = new AbortController();
   controls.setBusy(true, true);
+  const { signal } = cancellation;
   const stopClock = startClock();
   try {
-    return await runOnCpu(job, cancellation.signal, (stage) => setState(state, `${doing}: ${stage}…`));
+    return await work(signal);
   } catch (error) {
-    if (!cancellation.signal.aborted) throw error;
+    if (!signal.aborted) throw error;
     report.setVerdict("none", "not checked: cancelled");
     setState("done", "Cancelled.");
     return undefined;
@@ -146,6 +163,22 @@ function showProblem(message: string | undefined): void {
   const problem = element("problem", HTMLElement);
   problem.hidden = message === undefined;
   problem.textContent = message ?? "";
+}
+
+/** What the reader can do, before what the library said. */
+function explain(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  if (!(error instanceof FastRpbError)) return message;
+  switch (error.code) {
+    case "unavailable":
+      return `This browser offers no WebGPU here. Choose the backend “Automatic” or “CPU”. (${message})`;
+    case "limit":
+      return `That is too much for this device. Choose a shorter sequence or fewer heads. (${message})`;
+    case "lost":
+      return `The GPU device was lost. Run again to ask for a new one. (${message})`;
+    default:
+      return message;
+  }
 }
 
 /** Counts the seconds beside the status; the status itself stays quiet, for it is read aloud. */

@@ -142,6 +142,11 @@ export function paint(canvas: HTMLCanvasElement, grid: Grid, scale: number, them
   context(canvas).putImageData(image, 0, 0);
 }
 
+/** Leaves nothing. */
+export function wipe(canvas: HTMLCanvasElement): void {
+  context(canvas).clearRect(0, 0, canvas.width, canvas.height);
+}
+
 /** Draws 8-bit ink on paper; past the end of `pixels` there is none. */
 export function paintInk(canvas: HTMLCanvasElement, pixels: Uint8Array, size: number, theme: Theme): void {
   const image = blank(canvas, size, size);
@@ -223,8 +228,9 @@ function blank(canvas: HTMLCanvasElement, width: number, height: number): ImageD
   return new ImageData(width, height);
 }
 
+/** In main memory, where the loss of a GPU does not wipe it. */
 function context(canvas: HTMLCanvasElement): CanvasRenderingContext2D {
-  const result = canvas.getContext("2d");
+  const result = canvas.getContext("2d", { willReadFrequently: true });
   if (result === null) throw new Error("This browser has no 2D canvas.");
   return result;
 }

@@ -19,10 +19,13 @@ export const HEAD_COUNTS = [1, 4, 8] as const;
 
 const SHORTEST = 256;
 const LONGEST = 1048576;
+/** The page and its worker hold about ten tensors of a run, most of them in main memory, so it stops here even where the GPU has room. */
+const LARGEST_TENSOR = 2 ** 28;
 
 /** Lengths of the slider: powers of two, and one whole digit, as long as a tensor of `heads · length · 32` floats fits. */
-export function lengthsFor(source: Source, heads: number, longestTensorBytes: number): number[] {
+export function lengthsFor(source: Source, heads: number, deviceBytes: number): number[] {
   const lengths = [];
+  const longestTensorBytes = Math.min(deviceBytes, LARGEST_TENSOR);
   for (let length = SHORTEST; length <= LONGEST; length *= 2) {
     if (heads * length * HEAD_DIM * Float32Array.BYTES_PER_ELEMENT > longestTensorBytes && length > SHORTEST) break;
     if (source === "digits" && length === 1024) lengths.push(784);

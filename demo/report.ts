@@ -21,6 +21,7 @@ import {
   type Grid,
   type Theme,
   type View,
+  wipe,
 } from "./pictures.ts";
 import { HEAD_DIM, type Recipe } from "./recipe.ts";
 
@@ -58,22 +59,24 @@ export class Report {
     this.#dark.addEventListener("change", listener);
   }
 
-  /** Forgets the run before and shows what is known before anything ran: the input and the bias. */
-  start(recipe: Recipe, tokens: Uint8Array, weights: Float32Array, withGpu: boolean): void {
-    this.#shown = { recipe, tokens, weights };
-    fillSelect(this.#head, Array.from({ length: recipe.heads }, (_, head) => [String(head), `${head + 1} of ${recipe.heads}`]));
-    element("head-field", HTMLElement).hidden = recipe.heads === 1;
+  /** Forgets the run before. */
+  clear(): void {
+    this.#shown = undefined;
     this.setVerdict("none", "not checked yet");
     this.#setError(undefined);
     for (const id of ["wall-time", "bytes-moved", "scratch"]) text(id, "–");
     for (const id of ["wall-note", "bytes-note", "scratch-note", "output-gpu-note", "output-cpu-note", "difference-note"]) text(id, "");
-    const waiting = "Nothing yet";
-    const without = "No WebGPU in this run";
-    this.#clear("output-gpu", withGpu ? waiting : without);
-    this.#clear("output-cpu", waiting);
-    this.#clear("difference", withGpu ? waiting : without);
+    for (const id of ["output-gpu", "output-cpu", "difference"]) this.#clear(id, "Nothing yet");
     for (const id of ["output-scale", "difference-scale"]) element(id, HTMLElement).classList.add("idle");
     this.#fillTable([], "");
+  }
+
+  /** Shows what is known before anything ran: the input and the bias. */
+  start(recipe: Recipe, tokens: Uint8Array, weights: Float32Array, withGpu: boolean): void {
+    this.#shown = { recipe, tokens, weights };
+    fillSelect(this.#head, Array.from({ length: recipe.heads }, (_, head) => [String(head), `${head + 1} of ${recipe.heads}`]));
+    element("head-field", HTMLElement).hidden = recipe.heads === 1;
+    if (!withGpu) for (const id of ["output-gpu", "difference"]) this.#clear(id, "No WebGPU in this run");
     this.redraw();
   }
 
@@ -170,7 +173,8 @@ export class Report {
       const most = magnitude(difference.values);
       this.#show("difference", difference, most, `Difference ${what}; the largest is ${scientific(most)}`);
       this.#scale("difference-scale", most);
-      text("difference-note", `at most ${scientific(most)}`);
+      const column = recipe.length > MOST_COLUMNS ? "; a column shows the largest of its tokens" : "";
+      text("difference-note", `at most ${scientific(most)}${column}`);
     }
   }
 
@@ -233,13 +237,13 @@ export class Report {
     text("closer-note", `The first digit of the sequence, put back into rows: its pixels, their values in this channel, and the output.${cut}`);
   }
 
-  /** The start of the novel, each character on the colour of its first byte's output. */
+  /** The start of the novel, each character on the colour of the output at its first byte. */
   #writeExcerpt({ tokens, gpu, cpu }: Shown): void {
     const view = this.#view;
     const channel = Number(this.#channel.value);
     const result = gpu ?? cpu;
     const start = tokens.subarray(0, EXCERPT_BYTES);
-    const values = result && Float32Array.from(start, (_, n) => result[(view.head * view.length + n) * HEAD_DIM + channel]!);
+    const values = result && deviations(Float32Array.from(start, (_, n) => result[(view.head * view.length + n) * HEAD_DIM + channel]!));
     const scale = values ? magnitude(values) : 0;
     const encoder = new TextEncoder();
     let position = 0;
@@ -253,7 +257,7 @@ export class Report {
       return span;
     });
     element("closer-novel", HTMLElement).replaceChildren(...spans);
-    const legend = ` The colour behind a character is the channel’s output at its byte, from −${significant(scale)} (blue) to ${significant(scale)} (orange).`;
+    const legend = ` The colour behind a character tells how far the channel’s output there is from its mean over these bytes: from −${significant(scale)} (blue) to ${significant(scale)} (orange).`;
     text("closer-note", `The first ${count(start.length)} bytes of the sequence.${values ? legend : ""}`);
   }
 
@@ -287,7 +291,7 @@ export class Report {
 
   #clear(id: string, words: string): void {
     const canvas = element(id, HTMLCanvasElement);
-    canvas.getContext("2d")?.clearRect(0, 0, canvas.width, canvas.height);
+    wipe(canvas);
     canvas.setAttribute("aria-label", words);
     const placeholder = element(`${id}-placeholder`, HTMLElement);
     placeholder.textContent = words;
@@ -327,6 +331,11 @@ function total(dispatches: readonly Dispatch[]): HTMLTableRowElement {
     bytes(sum(({ bytesRead }) => bytesRead)),
     bytes(sum(({ bytesWritten }) => bytesWritten)),
   ]);
+}
+
+function deviations(values: Float32Array): Float32Array {
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+  return values.map((value) => value - mean);
 }
 
 function grid([x, y, z]: readonly [number, number, number]): string {

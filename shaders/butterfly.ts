@@ -15,11 +15,6 @@ export type Radix = (typeof RADICES)[number];
 /** Real additions and multiplications of one butterfly. */
 export const BUTTERFLY_FLOPS: Readonly<Record<Radix, number>> = Object.freeze({ 1: 0, 2: 4, 3: 16, 4: 16, 5: 40, 7: 84, 8: 56, 16: 168 });
 
-const ROTATE = `
-// −i z
-fn rotate(z: vec2f) -> vec2f { return vec2f(z.y, -z.x); }
-`;
-
 const BUTTERFLY_2 = `
 fn butterfly2(a: ptr<function, vec2f>, b: ptr<function, vec2f>) {
   let difference = *a - *b;
@@ -68,14 +63,33 @@ fn butterfly8(
 }
 `;
 
+/** exp(−2πi/16) − 1 and exp(+2πi/16) − 1, as roots.ts has them. */
+const SIXTEENTH = [Math.cos(Math.PI / 8) - 1, Math.sin(Math.PI / 8)] as const;
+const TURN_DOWN = `vec2f(${f32(SIXTEENTH[0])}, ${f32(-SIXTEENTH[1])})`;
+const TURN_UP = `vec2f(${f32(SIXTEENTH[0])}, ${f32(SIXTEENTH[1])})`;
+const EIGHTH = f32(Math.SQRT1_2);
+
+/** z exp(−2πi power/16), by quarter turns and the nearest easy angle. */
+function turnSixteenth(z: string, power: number): string {
+  const quarters = (count: number, value: string) => ["", "rotate(", "-(", "-rotate("][count % 4] + value + (count % 4 === 0 ? "" : ")");
+  const quarter = Math.floor(power / 4);
+  switch (power % 4) {
+    case 0:
+      return quarters(quarter, z);
+    case 1:
+      return quarters(quarter, `${z} + complex_multiply(${z}, ${TURN_DOWN})`);
+    case 2:
+      return quarters(quarter, `vec2f(${z}.x + ${z}.y, ${z}.y - ${z}.x) * ${EIGHTH}`);
+    default:
+      return quarters(quarter + 1, `${z} + complex_multiply(${z}, ${TURN_UP})`);
+  }
+}
+
 /** v_{j + 4k} times exp(−2πi jk/16) between the two layers of radix 4; the trivial ones are left out. */
 const TWIDDLES_16 = range(16)
   .map((i) => ({ i, power: (i % 4) * Math.floor(i / 4) }))
   .filter(({ power }) => power !== 0)
-  .map(({ i, power }) => {
-    const angle = (-2 * Math.PI * power) / 16;
-    return `  *p${i} = complex_multiply(*p${i}, vec2f(${f32(Math.cos(angle))}, ${f32(Math.sin(angle))}));`;
-  })
+  .map(({ i, power }) => `  { let z = *p${i}; *p${i} = ${turnSixteenth("z", power)}; }`)
   .join("\n");
 
 const BUTTERFLY_16 = `
@@ -102,9 +116,9 @@ ${range(radix).map((i) => `  x${i}: ptr<function, vec2f>,`).join("\n")}
 ${js.map((j) => `  let t${j} = *x${j} + *x${radix - j};\n  let d${j} = *x${j} - *x${radix - j};`).join("\n")}
 ${js
   .map((k) => {
-    const cosines = js.map((j) => `${f32(Math.cos(angle(j, k)))} * t${j}`).join(" + ");
-    const sines = js.map((j) => `${f32(Math.sin(angle(j, k)))} * d${j}`).join(" + ");
-    return `  let c${k} = *x0 + (${cosines});\n  let s${k} = rotate(${sines});`;
+    const cosines = weightedSum(js.map((j) => [Math.cos(angle(j, k)), `t${j}`]));
+    const sines = weightedSum(js.map((j) => [Math.sin(angle(j, k)), `d${j}`]));
+    return `  let c${k} = *x0 + ${cosines};\n  let s${k} = rotate(${sines});`;
   })
   .join("\n")}
   *x0 = *x0 + (${js.map((j) => `t${j}`).join(" + ")});
@@ -113,10 +127,21 @@ ${js.map((k) => `  *x${k} = c${k} + s${k};\n  *x${radix - k} = c${k} - s${k};`).
 `;
 }
 
+/** Weights above this are ±1 and a small rest: the product of a rest rounds, and the rest itself is rounded, in proportion to its size. */
+const NEARLY_ONE = 0.8;
+
+/** Σ weight·value, the value of a weight near ±1 added as a whole. Among the sines or cosines of one row there is at most one such. */
+function weightedSum(terms: readonly (readonly [weight: number, value: string])[]): string {
+  const whole = (weight: number) => (Math.abs(weight) > NEARLY_ONE ? Math.sign(weight) : 0);
+  const products = terms.map(([weight, value]) => `${f32(weight - whole(weight))} * ${value}`).join(" + ");
+  const wholes = terms.map(([weight, value]) => (whole(weight) === 0 ? "" : `${whole(weight) > 0 ? " + " : " - "}${value}`)).join("");
+  return `((${products})${wholes})`;
+}
+
 /** WGSL of the butterflies for the given radices, each once, with what they build on. */
 export function butterflies(radices: readonly Radix[]): string {
   const uses = new Set<number>(radices);
-  const parts = [ROTATE];
+  const parts: string[] = [];
   if (uses.has(2)) parts.push(BUTTERFLY_2);
   if (uses.has(4) || uses.has(8) || uses.has(16)) parts.push(BUTTERFLY_4);
   if (uses.has(8)) parts.push(BUTTERFLY_8);

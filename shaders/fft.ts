@@ -1,7 +1,7 @@
 /**
  * One pass of a complex FFT over strided columns.
  *
- *   destination[k] = scale · root(row·k) · Σ_n source[n] exp(−2πi nk/length)
+ *   destination[k] = scale · exp(−2πi·row·k/N) · Σ_n source[n] exp(−2πi nk/length)
  *
  * A transform that fits into workgroup memory is one pass, without the root. A longer one of N = A·B points is two (the four-step
  * framework, Bailey 1990): columns of A points, times exp(−2πi·b·k_a/N), then rows of B points. An inverse transform swaps re and im of
@@ -41,11 +41,9 @@ export interface FftKernelSpec {
 export function fftKernel(spec: FftKernelSpec): Kernel {
   const { shape } = spec;
   const input = spec.swapInput ? ".yx" : "";
-  const factors = [spec.roots ? "root(row * point)" : "", spec.scale === 1 ? "" : f32(spec.scale)];
   const output = (v: string) => {
-    const rotated = factors[0] ? `complex_multiply(${v}, ${factors[0]})` : v;
-    const scaled = factors[1] ? `(${rotated} * ${factors[1]})` : rotated;
-    return spec.swapOutput ? `${scaled}.yx` : scaled;
+    const turned = spec.roots ? `turn_root(${v}, row * point)` : v;
+    return `(${turned}${scaleBy(spec.scale)})${spec.swapOutput ? ".yx" : ""}`;
   };
   const declarations = wgsl`${stockhamDeclarations(shape)}
 #if ${spec.roots !== undefined}
@@ -80,6 +78,14 @@ ${eachOutput(shape, (i) => `destination[destination_start + point * ${u32(spec.d
     declarations,
     body,
   });
+}
+
+/** 1/N is not a float32 unless N is a power of two; a division rounds once instead of twice. */
+function scaleBy(scale: number): string {
+  if (scale === 1) return "";
+  const divisor = Math.round(1 / scale);
+  const exact = scale === 1 / divisor && Math.fround(divisor) === divisor;
+  return exact ? ` / ${f32(divisor)}` : ` * ${f32(scale)}`;
 }
 
 function address(digits: readonly ColumnDigit[], stride: "sourceStride" | "destinationStride"): string {

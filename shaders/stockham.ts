@@ -10,6 +10,7 @@
  */
 import { butterflies, type Radix } from "./butterfly.ts";
 import { COMPLEX } from "./complex.ts";
+import { TURN_BY } from "./roots.ts";
 import { range, u32, wgsl } from "./wgsl.ts";
 
 export interface StockhamShape {
@@ -56,11 +57,11 @@ export function twiddleCount(radices: readonly number[]): number {
   return count;
 }
 
-/** Module-scope declarations: butterflies, complex arithmetic, workgroup memory. */
+/** Module-scope declarations: butterflies, complex arithmetic, rotations, workgroup memory. */
 export function stockhamDeclarations(shape: StockhamShape): string {
   const exchanges = shape.radices.length > 1;
   const points = shape.length * shape.columns;
-  return wgsl`${COMPLEX}${butterflies(shape.radices)}
+  return wgsl`${COMPLEX}${TURN_BY}${butterflies(shape.radices)}
 #if ${exchanges}
 var<workgroup> exchange: array<${shape.exchange === "split" ? "f32" : "vec2f"}, ${u32(points)}>;
 #endif
@@ -140,7 +141,7 @@ export function stockhamStages(shape: StockhamShape, twiddleOffset: number): str
         const registers = range(radix).map((r) => `v${i * radix + r}`);
         const twiddles = first
           ? []
-          : registers.slice(1).map((v, r) => `    ${v} = complex_multiply(${v}, tables[${u32(offset + r * before)} + k]);`);
+          : registers.slice(1).map((v, r) => `    ${v} = turn_by(${v}, tables[${u32(offset + r * before)} + k]);`);
         const call = radix === 1 ? [] : [`    butterfly${radix}(${registers.map((v) => `&${v}`).join(", ")});`];
         return [...(first ? [] : [`    let k = butterfly % ${u32(before)};`]), ...twiddles, ...call].join("\n");
       }),

@@ -42,7 +42,7 @@ ${everyRegister(shape, (i) => `held${i} = v${i};`)}
     }
   }
   if (active_column) {
-${eachOutput(shape, (i) => `let n${i} = point * B + b; if (n${i} < N) { store_pair(row + n${i}, pair, (held${i} + complex_multiply(v${i}, root(n${i}))).yx); }`)}
+${eachOutput(shape, (i) => `let n${i} = point * B + b; if (n${i} < N) { store_pair(row + n${i}, pair, (held${i} + turn_root(v${i}, n${i})).yx); }`)}
   }
 `;
   return makeKernel({

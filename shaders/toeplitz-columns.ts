@@ -38,10 +38,10 @@ ${eachInput(shape, (i) => `let n${i} = point * B + b; if (active_column && n${i}
   for (var branch = 0u; branch < 2u; branch++) {
 ${stockhamStages(shape, spec.twiddleOffset)}
     if (active_column) {
-${eachOutput(shape, (i) => `work[((branch * A + point) * B + b) * params.pairs + c] = complex_multiply(v${i}, root(2u * b * point));`)}
+${eachOutput(shape, (i) => `work[((branch * A + point) * B + b) * params.pairs + c] = turn_root(v${i}, 2u * b * point);`)}
     }
     if (branch == 0u) {
-${eachInput(shape, (i) => `if (active_column) { v${i} = complex_multiply(held${i}, root(point * B + b)); }`)}
+${eachInput(shape, (i) => `if (active_column) { v${i} = turn_root(held${i}, point * B + b); }`)}
     }
   }
 `;

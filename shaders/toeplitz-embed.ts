@@ -11,7 +11,7 @@
  */
 import { COMPLEX } from "./complex.ts";
 import { type Kernel, makeKernel } from "./kernel.ts";
-import { rootFunction, type RootTable } from "./roots.ts";
+import { rootFunction, type RootTable, TURN_BY } from "./roots.ts";
 import { f32, u32, wgsl } from "./wgsl.ts";
 
 export interface ToeplitzEmbedKernelSpec {
@@ -34,8 +34,8 @@ export function toeplitzEmbedKernel(spec: ToeplitzEmbedKernelSpec): Kernel {
   if (k < N) { below = weights[diagonal - k]; }
   if (M - k < N) { above = weights[diagonal + (M - k)]; }
   let first = h * 2u * M + k;
-  embedded[first] = vec2f((below + above) * ${f32(0.5 / spec.period)}, 0.0);
-  embedded[first + M] = root(k) * ((below - above) * ${f32(0.5 / spec.period)});
+  embedded[first] = vec2f((below + above) / ${f32(2 * spec.period)}, 0.0);
+  embedded[first + M] = turn_root(vec2f((below - above) / ${f32(2 * spec.period)}, 0.0), k);
 `;
   return makeKernel({
     label: `toeplitz embed ${spec.length} → 2 × ${spec.period}`,
@@ -48,7 +48,7 @@ export function toeplitzEmbedKernel(spec: ToeplitzEmbedKernelSpec): Kernel {
     params: ["count", "firstWeight"],
     declarations: wgsl`const N = ${u32(spec.length)};
 const M = ${u32(spec.period)};
-${COMPLEX}${rootFunction(spec.roots)}`,
+${COMPLEX}${TURN_BY}${rootFunction(spec.roots)}`,
     body,
   });
 }

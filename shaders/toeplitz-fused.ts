@@ -62,11 +62,11 @@ ${stockhamRewind(shape)}
     if (branch == 0u) {
       // The input goes back into the registers, turned by D, and its place is taken by this branch's result.
 ${everyRegister(shape, (i) => `{ let result = v${i}.yx; v${i} = held${i}; held${i} = result; }`)}
-${eachInput(shape, (i) => `v${i} = complex_multiply(v${i}, root(point));`)}
+${eachInput(shape, (i) => `v${i} = turn_root(v${i}, point);`)}
     }
   }
   if (active_column) {
-${eachOutput(shape, (i) => `if (point < N) { store_pair(row + point, pair, held${i} + complex_multiply(v${i}, root(point)).yx); }`)}
+${eachOutput(shape, (i) => `if (point < N) { store_pair(row + point, pair, held${i} + turn_root(v${i}, point).yx); }`)}
   }
 `;
   return makeKernel({

@@ -45,7 +45,7 @@ ${stockhamRewind(shape)}
     }
   }
   if (active_column) {
-${eachOutput(shape, (i) => `work[row_start + point * params.pairs] = complex_multiply(v${i}, root(2u * k_a * point));`)}
+${eachOutput(shape, (i) => `work[row_start + point * params.pairs] = turn_root(v${i}, 2u * k_a * point);`)}
   }
 `;
   return makeKernel({

@@ -7,7 +7,7 @@ import { ceilPowerOfTwo, floorPowerOfTwo } from "./workgroups.ts";
 /** Complex values per thread that modern GPUs keep in registers beside the temporaries of a radix-16 butterfly. */
 const PREFERRED_REGISTERS = 16;
 /** Where threads are few, more registers per thread are better than another pass over memory, up to here. */
-const MOST_REGISTERS = 32;
+const MOST_REGISTERS = 24;
 /** Enough lanes to hide latency, few enough for several workgroups per core. */
 const PREFERRED_LANES = 128;
 /** Neighbouring complex columns that fill a 32-byte memory sector. */

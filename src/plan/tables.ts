@@ -64,66 +64,62 @@ export function tableBytes(parts: readonly TablePart[]): number {
   return 8 * Math.max(1, parts.reduce((sum, part) => sum + partEntries(part), 0));
 }
 
-/** The table's contents: interleaved complex float32, rounded once from float64. */
+/** The table's contents, rounded once from float64; roots.ts says what an entry holds. */
 export function tableData(parts: readonly TablePart[]): Float32Array {
   const data = new Float32Array(tableBytes(parts) / 4);
+  const bits = new Uint32Array(data.buffer);
   let at = 0;
-  const push = (re: number, im: number) => {
-    data[at++] = re;
-    data[at++] = im;
+  /** Writes W − 1 of the reduced angle with its quarter turns, and returns what was lost in rounding. */
+  const push = (i: number, order: number): readonly [number, number] => {
+    const { quarters, re, im } = reducedRoot(i, order);
+    data[at] = Math.min(re, -SMALLEST_ENTRY);
+    bits[at] = (bits[at]! & ~3) | quarters;
+    data[at + 1] = im;
+    const lost = [re - data[at]!, im - data[at + 1]!] as const;
+    at += 2;
+    return lost;
   };
-  for (const part of parts) writePart(part, push);
+  for (const part of parts) {
+    switch (part.kind) {
+      case "twiddles": {
+        let before = 1;
+        for (const [stage, radix] of part.radices.entries()) {
+          for (let r = 1; stage > 0 && r < radix; r++) for (let k = 0; k < before; k++) push(r * k, before * radix);
+          before *= radix;
+        }
+        break;
+      }
+      case "roots":
+        for (let i = 0; i < part.count; i++) push(i, part.order);
+        break;
+      case "coarseRoots":
+        for (let i = 0; i < part.order; i += 2 ** part.fineBits) {
+          const [re, im] = push(i, part.order);
+          data[at++] = re;
+          data[at++] = im;
+        }
+        break;
+      case "fineRoots":
+        for (let i = 0; i < 2 ** part.fineBits; i++) {
+          const { re, im } = reducedRoot(i, part.order); // no quarter turns: the fine part is far below one
+          data[at++] = re;
+          data[at++] = im;
+        }
+        break;
+    }
+  }
   return data;
 }
 
-function writePart(part: TablePart, push: (re: number, im: number) => void): void {
-  switch (part.kind) {
-    case "twiddles": {
-      let before = 1;
-      for (const [stage, radix] of part.radices.entries()) {
-        for (let r = 1; stage > 0 && r < radix; r++) {
-          for (let k = 0; k < before; k++) push(...root(r * k, before * radix));
-        }
-        before *= radix;
-      }
-      return;
-    }
-    case "roots":
-      for (let i = 0; i < part.count; i++) push(...root(i, part.order));
-      return;
-    case "coarseRoots":
-      for (let i = 0; i < part.order; i += 2 ** part.fineBits) {
-        const [re, im] = root(i, part.order);
-        push(re, im);
-        push(re - Math.fround(re), im - Math.fround(im));
-      }
-      return;
-    case "fineRoots":
-      for (let i = 0; i < 2 ** part.fineBits; i++) {
-        // cos x − 1 = −2 sin²(x/2) keeps its digits for small x.
-        const half = Math.sin((Math.PI * i) / part.order);
-        push(-2 * half * half, root(i, part.order)[1]);
-      }
-      return;
-  }
-}
+/** Holds the quarter turns where cos θ − 1 is 0: far below every rounding error, yet no denormal that a GPU might flush. */
+const SMALLEST_ENTRY = 2 ** -100;
 
-/** exp(−2πi·i/order) in float64, exact on the axes: the angle is reduced to an eighth of a turn first. */
-export function root(i: number, order: number): [re: number, im: number] {
-  const turn = (i % order) / order;
-  const octant = Math.floor(8 * turn);
-  const quarter = Math.floor((octant + 1) / 2); // nearest multiple of a quarter turn
-  const angle = 2 * Math.PI * (((i % order) - (quarter * order) / 4) / order);
-  const c = Math.cos(angle);
-  const s = -Math.sin(angle);
-  switch (quarter % 4) {
-    case 0:
-      return [c, s];
-    case 1:
-      return [s, -c];
-    case 2:
-      return [-c, -s];
-    default:
-      return [-s, c];
-  }
+/** exp(−2πi·i/order) = (−i)^quarters (1 + re + i·im), with the rest of the angle within an eighth of a turn. */
+export function reducedRoot(i: number, order: number): { readonly quarters: number; readonly re: number; readonly im: number } {
+  const index = i % order;
+  const quarters = Math.round((4 * index) / order);
+  const angle = (2 * Math.PI * (index - (quarters * order) / 4)) / order;
+  const half = Math.sin(angle / 2);
+  // cos x − 1 = −2 sin²(x/2) keeps its digits for small x.
+  return { quarters: quarters % 4, re: -2 * half * half, im: -Math.sin(angle) };
 }
