@@ -39,7 +39,7 @@ controls.onChange = () => {
 };
 enqueue(async (data) => {
   controls.setDigits(data.digits, report.theme);
-  report.onTheme(() => {
+  report.onRepaint(() => {
     controls.paintDigits(data.digits, report.theme);
     report.redraw();
   });

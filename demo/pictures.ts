@@ -228,7 +228,7 @@ function blank(canvas: HTMLCanvasElement, width: number, height: number): ImageD
   return new ImageData(width, height);
 }
 
-/** In main memory, where the loss of a GPU does not wipe it. */
+/** Hundreds of small pictures that are written pixel by pixel have no need of a GPU. */
 function context(canvas: HTMLCanvasElement): CanvasRenderingContext2D {
   const result = canvas.getContext("2d", { willReadFrequently: true });
   if (result === null) throw new Error("This browser has no 2D canvas.");

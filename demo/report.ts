@@ -55,8 +55,15 @@ export class Report {
     return this.#dark.matches ? "dark" : "light";
   }
 
-  onTheme(listener: () => void): void {
+  /** Calls `listener` when every picture has to be drawn anew: in other colours, or because a crash of the GPU wiped the canvases. */
+  onRepaint(listener: () => void): void {
     this.#dark.addEventListener("change", listener);
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const soon = () => {
+      clearTimeout(timer);
+      timer = setTimeout(listener, 100);
+    };
+    document.addEventListener("contextrestored", soon, { capture: true });
   }
 
   /** Forgets the run before. */

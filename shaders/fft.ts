@@ -13,13 +13,14 @@
  *
  * Bindings: 0 source, 1 destination, 2 tables (twiddles, roots), 3 params.
  */
+import { scaleFunction } from "./complex.ts";
 import { type Kernel, makeKernel } from "./kernel.ts";
 import { rootFunction, type RootTable } from "./roots.ts";
 import { eachInput, eachOutput, stockhamDeclarations, stockhamRegisters, type StockhamShape, stockhamStages, workgroupLanes } from "./stockham.ts";
-import { f32, u32, wgsl } from "./wgsl.ts";
+import { u32, wgsl } from "./wgsl.ts";
 
 export interface ColumnDigit {
-  readonly name: "inner" | "row" | "outer";
+  readonly name: "inner" | "row";
   readonly size: number;
   readonly sourceStride: number;
   readonly destinationStride: number;
@@ -28,7 +29,9 @@ export interface ColumnDigit {
 export interface FftKernelSpec {
   readonly shape: StockhamShape;
   readonly twiddleOffset: number;
+  /** All but the outermost. */
   readonly digits: readonly ColumnDigit[];
+  readonly outer: Pick<ColumnDigit, "sourceStride" | "destinationStride">;
   readonly sourceStride: number;
   readonly destinationStride: number;
   /** Roots of order N, for the pass that multiplies by exp(−2πi·row·k/N). */
@@ -43,21 +46,25 @@ export function fftKernel(spec: FftKernelSpec): Kernel {
   const input = spec.swapInput ? ".yx" : "";
   const output = (v: string) => {
     const turned = spec.roots ? `turn_root(${v}, row * point)` : v;
-    return `(${turned}${scaleBy(spec.scale)})${spec.swapOutput ? ".yx" : ""}`;
+    const scaled = spec.scale === 1 ? turned : `scale(${turned})`;
+    return spec.swapOutput ? `${scaled}.yx` : scaled;
   };
   const declarations = wgsl`${stockhamDeclarations(shape)}
 #if ${spec.roots !== undefined}
 ${spec.roots ? rootFunction(spec.roots) : ""}
 #endif
+#if ${spec.scale !== 1}
+${scaleFunction(spec.scale)}
+#endif
 `;
   const body = wgsl`${stockhamRegisters(shape)}
   let column = group * ${u32(shape.columns)} + slot;
   let active_column = column < params.columns;
-  // Column → digits, fastest first.
-  var rest = column;
-${spec.digits.map((digit) => `  let ${digit.name} = rest % ${u32(digit.size)}; rest = rest / ${u32(digit.size)};`).join("\n")}
-  let source_start = ${address(spec.digits, "sourceStride")} - params.sourceBase;
-  let destination_start = ${address(spec.digits, "destinationStride")} - params.destinationBase;
+  // Column → digits, fastest first; the outermost is what is left, so that a batch of any size shares the kernel.
+  var outer = column;
+${spec.digits.map((digit) => `  let ${digit.name} = outer % ${u32(digit.size)}; outer = outer / ${u32(digit.size)};`).join("\n")}
+  let source_start = ${address(spec, "sourceStride")} - params.sourceBase;
+  let destination_start = ${address(spec, "destinationStride")} - params.destinationBase;
   if (active_column) {
 ${eachInput(shape, (i) => `v${i} = source[source_start + point * ${u32(spec.sourceStride)}]${input};`)}
   }
@@ -80,14 +87,6 @@ ${eachOutput(shape, (i) => `destination[destination_start + point * ${u32(spec.d
   });
 }
 
-/** 1/N is not a float32 unless N is a power of two; a division rounds once instead of twice. */
-function scaleBy(scale: number): string {
-  if (scale === 1) return "";
-  const divisor = Math.round(1 / scale);
-  const exact = scale === 1 / divisor && Math.fround(divisor) === divisor;
-  return exact ? ` / ${f32(divisor)}` : ` * ${f32(scale)}`;
-}
-
-function address(digits: readonly ColumnDigit[], stride: "sourceStride" | "destinationStride"): string {
-  return digits.map((digit) => `${digit.name} * ${u32(digit[stride])}`).join(" + ");
+function address(spec: FftKernelSpec, stride: "sourceStride" | "destinationStride"): string {
+  return [...spec.digits, { name: "outer", ...spec.outer }].map((digit) => `${digit.name} * ${u32(digit[stride])}`).join(" + ");
 }

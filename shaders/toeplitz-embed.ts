@@ -9,10 +9,10 @@
  * Layout: weights [heads, 2N − 1] → embedded [heads, 2, M] complex. One lane per (h, k), both branches.
  * Bindings: 0 weights, 1 embedded, 2 tables (roots of order 2M), 3 params.
  */
-import { COMPLEX } from "./complex.ts";
+import { COMPLEX, scaleFunction } from "./complex.ts";
 import { type Kernel, makeKernel } from "./kernel.ts";
 import { rootFunction, type RootTable, TURN_BY } from "./roots.ts";
-import { f32, u32, wgsl } from "./wgsl.ts";
+import { u32, wgsl } from "./wgsl.ts";
 
 export interface ToeplitzEmbedKernelSpec {
   readonly lanes: number;
@@ -34,8 +34,8 @@ export function toeplitzEmbedKernel(spec: ToeplitzEmbedKernelSpec): Kernel {
   if (k < N) { below = weights[diagonal - k]; }
   if (M - k < N) { above = weights[diagonal + (M - k)]; }
   let first = h * 2u * M + k;
-  embedded[first] = vec2f((below + above) / ${f32(2 * spec.period)}, 0.0);
-  embedded[first + M] = turn_root(vec2f((below - above) / ${f32(2 * spec.period)}, 0.0), k);
+  embedded[first] = scale(vec2f(below + above, 0.0));
+  embedded[first + M] = turn_root(scale(vec2f(below - above, 0.0)), k);
 `;
   return makeKernel({
     label: `toeplitz embed ${spec.length} → 2 × ${spec.period}`,
@@ -48,7 +48,7 @@ export function toeplitzEmbedKernel(spec: ToeplitzEmbedKernelSpec): Kernel {
     params: ["count", "firstWeight"],
     declarations: wgsl`const N = ${u32(spec.length)};
 const M = ${u32(spec.period)};
-${COMPLEX}${TURN_BY}${rootFunction(spec.roots)}`,
+${COMPLEX}${scaleFunction(0.5 / spec.period)}${TURN_BY}${rootFunction(spec.roots)}`,
     body,
   });
 }

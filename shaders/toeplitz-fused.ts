@@ -35,7 +35,6 @@ export interface ToeplitzFusedKernelSpec {
   readonly roots: RootTable;
   /** N */
   readonly length: number;
-  readonly heads: number;
   readonly channels: number;
 }
 
@@ -49,7 +48,7 @@ ${declareRegisters(shape, "held")}
   let pair = column % PAIRS;
   let bh = column / PAIRS;
   let row = bh * N;
-  let spectrum_row = (bh % HEADS) * 2u * M - params.spectrumBase;
+  let spectrum_row = (bh % params.heads) * 2u * M - params.spectrumBase;
 ${eachInput(shape, (i) => `if (active_column && point < N) { v${i} = load_pair(row + point, pair); } held${i} = v${i};`)}
   for (var branch = 0u; branch < 2u; branch++) { // circulant, skew-circulant
     for (var direction = 0u; direction < 2u; direction++) { // forward, inverse
@@ -78,11 +77,10 @@ ${eachOutput(shape, (i) => `if (point < N) { store_pair(row + point, pair, held$
       { name: "tables", access: "read", element: "vec2f" },
       { name: "out", access: "read_write", element: pairElement(spec.channels) },
     ],
-    params: ["columns", "firstColumn", "valuesBase", "spectrumBase", "outBase"],
+    params: ["columns", "firstColumn", "heads", "valuesBase", "spectrumBase", "outBase"],
     declarations: wgsl`const N = ${u32(spec.length)};
 const M = ${u32(shape.length)};
 const PAIRS = ${u32(Math.ceil(spec.channels / 2))};
-const HEADS = ${u32(spec.heads)};
 ${stockhamDeclarations(shape)}${rootFunction(spec.roots)}${loadPair(spec.channels)}${storePair(spec.channels)}`,
     body,
   });

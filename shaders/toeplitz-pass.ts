@@ -14,7 +14,6 @@ export interface ToeplitzPassSpec {
   /** M = a·b */
   readonly a: number;
   readonly b: number;
-  readonly heads: number;
   readonly channels: number;
 }
 
@@ -22,6 +21,5 @@ export function toeplitzPassConstants(spec: ToeplitzPassSpec): string {
   return wgsl`const N = ${u32(spec.length)};
 const A = ${u32(spec.a)};
 const B = ${u32(spec.b)};
-const PAIRS = ${u32(Math.ceil(spec.channels / 2))};
-const HEADS = ${u32(spec.heads)};`;
+const PAIRS = ${u32(Math.ceil(spec.channels / 2))};`;
 }

@@ -30,7 +30,7 @@ export function toeplitzRowsKernel(spec: ToeplitzPassSpec): Kernel {
   let active_column = column < params.pairs * A * 2u;
   let c = column % params.pairs;
   let branch_row = column / params.pairs; // branch·A + k_a
-  let h = (params.firstPair + c) / PAIRS % HEADS;
+  let h = (params.firstPair + c) / PAIRS % params.heads;
   let row_start = branch_row * B * params.pairs + c;
   let spectrum_row = (h * 2u * A + branch_row) * B - params.spectrumBase;
   let k_a = branch_row % A;
@@ -56,7 +56,7 @@ ${eachOutput(shape, (i) => `work[row_start + point * params.pairs] = turn_root(v
       { name: "spectrum", access: "read", element: "vec2f" },
       { name: "tables", access: "read", element: "vec2f" },
     ],
-    params: ["pairs", "firstPair", "spectrumBase"],
+    params: ["pairs", "firstPair", "heads", "spectrumBase"],
     declarations: wgsl`${toeplitzPassConstants(spec)}
 ${stockhamDeclarations(shape)}${rootFunction(spec.roots)}`,
     body,

@@ -76,15 +76,20 @@ export async function createRuntime(options: RuntimeOptions = {}): Promise<Runti
 
   let backend: Backend | undefined;
   if (wanted !== "cpu") {
-    const open = options.device
-      ? borrowDevice(caller, options.device)
-      : await openDevice({
+    const opening = options.device
+      ? Promise.resolve(borrowDevice(caller, options.device))
+      : openDevice({
           caller,
           gpu: options.gpu ?? globalThis.navigator?.gpu,
           powerPreference: options.powerPreference,
           onStage: (stage) => progress({ stage }),
           checkAborted,
         });
+    const open = await opening.catch((error: unknown) => {
+      // An adapter that refuses its device is as good as none.
+      if (wanted === "auto" && error instanceof FastRpbError && error.code === "unavailable") return undefined;
+      throw error;
+    });
     if (open) {
       const limits = capLimits(caller, deviceLimits(open.device), caps, workspaceBytes);
       backend = new GpuBackend(open, limits, (compile) => progress({ stage: "compile", ...compile }));
@@ -265,8 +270,8 @@ export class Runtime {
   }
 
   /**
-   * Compares every kernel with the float64 CPU backend on this runtime's device, in about a second: whether to trust it is then
-   * measured, not hoped.
+   * Compares every kernel with the float64 CPU backend on this runtime's device: whether to trust it is then measured, not hoped. Most
+   * of its time goes into compiling.
    *
    * @throws FastRpbError codes `"disposed"`, `"lost"`
    */

@@ -30,7 +30,7 @@ interface Case {
 
 const CASES: readonly Case[] = [
   // Every radix; one workgroup, and two passes.
-  ...[64, 210, 784, 4096, 65536].map((length): Case => ({
+  ...[210, 4096, 32768].map((length): Case => ({
     name: `FFT of ${length} points`,
     bound: fftBound(length),
     run: (runtime, input) => using(runtime.fft({ shape: [2, length] }), (plan) => plan.run(input([2, length], "complex64"))),
@@ -50,7 +50,7 @@ const CASES: readonly Case[] = [
       ),
   },
   // Fused with an odd number of channels, and in three passes.
-  ...([[100, 7], [16384, 4]] as const).map(([length, channels]): Case => ({
+  ...([[300, 7], [16384, 4]] as const).map(([length, channels]): Case => ({
     name: `Toeplitz product of length ${length}`,
     bound: TOEPLITZ_BOUND,
     run: (runtime, input) =>
@@ -58,12 +58,12 @@ const CASES: readonly Case[] = [
         plan.run(input([1, 2, length, channels]), input([2, 2 * length - 1])),
       ),
   })),
-  ...([["sikf", 32, 32], ["elu+1", 80, 20]] as const).flatMap(([featureMap, headDim, valueDim]) =>
+  ...(["sikf", "elu+1"] as const).flatMap((featureMap) =>
     (["none", "fastrpb"] as const).map((bias): Case => ({
       name: `attention, ${featureMap}${bias === "none" ? "" : " + FastRPB"}`,
       bound: ATTENTION_BOUND,
       run: (runtime, input) => {
-        const [heads, length] = [2, 700];
+        const [heads, length, headDim, valueDim] = [2, 300, 36, 20]; // two chunks of keys, tiles that are not full
         return using(runtime.attention({ heads, length, headDim, valueDim, featureMap, bias }), (plan) =>
           plan.run({
             q: input([1, heads, length, headDim]),
@@ -82,13 +82,14 @@ function fftBound(length: number): number {
 }
 
 export async function selfTest(runtime: Runtime, reference: Runtime): Promise<SelfTestReport> {
-  const checks: SelfTestCheck[] = [];
-  for (const [seed, test] of CASES.entries()) {
-    const actual = await evaluate(runtime, test, seed);
-    const expected = await evaluate(reference, test, seed);
-    const error = relativeError(actual, expected);
-    checks.push(Object.freeze({ name: test.name, error, bound: test.bound, ok: error <= test.bound }));
-  }
+  // All at once: pipelines compile side by side.
+  const checks = await Promise.all(
+    CASES.map(async (test, seed): Promise<SelfTestCheck> => {
+      const actual = await evaluate(runtime, test, seed);
+      const error = relativeError(actual, await evaluate(reference, test, seed));
+      return Object.freeze({ name: test.name, error, bound: test.bound, ok: error <= test.bound });
+    }),
+  );
   return Object.freeze({ ok: checks.every((check) => check.ok), backend: runtime.backend, checks: Object.freeze(checks) });
 }
 

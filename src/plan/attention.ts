@@ -5,7 +5,7 @@ import { combineKernel, mostChunks } from "../../shaders/linear-attention-combin
 import { reduceBytes, reduceKernel, reduceLanes, type ReduceKernelSpec } from "../../shaders/linear-attention-reduce.ts";
 import type { PlannerLimits } from "../spec/limits.ts";
 import { type AttentionSpec, biasSpec } from "../spec/operations.ts";
-import { limitError, type Program, ProgramBuilder, type Slice, sliceBase, sliceBytes } from "./program.ts";
+import { bindableUnits, limitError, type Program, ProgramBuilder, type Slice, sliceBase, sliceBytes } from "./program.ts";
 import { addToeplitz, spectrumBytes } from "./toeplitz.ts";
 import { floorPowerOfTwo } from "./workgroups.ts";
 
@@ -41,6 +41,7 @@ export function planAttention(caller: string, spec: AttentionSpec, limits: Plann
   const state = keyStateLayout(spec.headDim, spec.valueDim, spec.featureMap === "sikf");
   const stateBytes = state.size * FLOAT_BYTES;
   const reduceTile = chooseReduceTile(spec, limits);
+  const applyTile = chooseApplyTile(spec, limits, program);
   const combineLanes = floorPowerOfTwo(Math.min(COMBINE_LANES, limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX));
   // Chunks: enough workgroups, yet few enough that the partial states stay small beside the keys and the workspace.
   const tiles = Math.ceil(spec.headDim / reduceTile.featureTile) * Math.ceil(spec.valueDim / reduceTile.valueTile);
@@ -54,7 +55,6 @@ export function planAttention(caller: string, spec: AttentionSpec, limits: Plann
   const states = program.buffer("states", "workspace", heads * chunks * stateBytes);
   const combined = chunks === 1 ? states : program.buffer("combined", "workspace", heads * stateBytes);
   const reduce = reduceKernel({ ...spec, ...reduceTile, state, chunkRows, chunks });
-  const applyTile = chooseApplyTile(spec, limits, program);
   const apply = applyKernel({ ...spec, ...applyTile, state, accumulate: bias !== undefined });
   const applyTiles = { rows: Math.ceil(spec.length / applyTile.rows), values: Math.ceil(spec.valueDim / applyTile.valueTile) };
 
@@ -124,11 +124,11 @@ function headGroups(program: ProgramBuilder, spec: AttentionSpec): HeadGroup[] {
   const heads = spec.batch * spec.heads;
   const keyBytes = spec.length * spec.headDim * FLOAT_BYTES;
   const valueBytes = spec.length * spec.valueDim * FLOAT_BYTES;
-  const widest = Math.max(keyBytes, valueBytes);
-  if (heads * widest <= limits.maxStorageBufferBindingSize) return [{ first: 0, count: heads, keys: undefined, values: undefined }];
-  const step = Math.floor((limits.maxStorageBufferBindingSize - limits.minStorageBufferOffsetAlignment) / widest);
+  const step = Math.min(bindableUnits(limits, keyBytes, heads), bindableUnits(limits, valueBytes, heads));
+  if (step === heads) return [{ first: 0, count: heads, keys: undefined, values: undefined }];
   if (step < 1) {
-    throw limitError(program.caller, "maxStorageBufferBindingSize", widest + limits.minStorageBufferOffsetAlignment, limits.maxStorageBufferBindingSize, "one head of q, k or v");
+    const widest = Math.max(keyBytes, valueBytes);
+    throw limitError(program.caller, "maxStorageBufferBindingSize", widest, limits.maxStorageBufferBindingSize, "one head of q, k or v");
   }
   const groups: HeadGroup[] = [];
   for (let first = 0; first < heads; first += step) {

@@ -4,7 +4,7 @@ import type { StockhamShape } from "../../shaders/stockham.ts";
 import { FastRpbError } from "../spec/errors.ts";
 import type { PlannerLimits } from "../spec/limits.ts";
 import type { FftSpec } from "../spec/operations.ts";
-import { limitError, type Program, ProgramBuilder, type Slice, sliceBase, sliceBytes } from "./program.ts";
+import { bindableUnits, limitError, type Program, ProgramBuilder, type Slice, sliceBase, sliceBytes } from "./program.ts";
 import { chooseShape, chooseSplit, fftFlops, fits } from "./stockham.ts";
 import { TableLayout } from "./tables.ts";
 
@@ -17,13 +17,12 @@ export function planFft(caller: string, spec: FftSpec, limits: PlannerLimits): P
   const out = program.buffer("out", "output", spec.outer * slab);
   const single = fits(spec.length, limits);
   // As many outer indices at a time as bindings (and, in two passes, the workspace) can hold.
-  const bound = limits.maxStorageBufferBindingSize - limits.minStorageBufferOffsetAlignment;
-  const whole = spec.outer * slab <= limits.maxStorageBufferBindingSize && (single || spec.outer * slab <= limits.workspaceBytes);
-  const outer = whole ? spec.outer : Math.floor((single ? bound : Math.min(bound, limits.workspaceBytes)) / slab);
-  if (outer < 1) {
-    const [limit, needed] = slab > bound ? (["maxStorageBufferBindingSize", slab] as const) : (["workspaceBytes", slab] as const);
-    throw limitError(caller, limit, needed, limits[limit], "one transform with its inner axes");
-  }
+  const bindable = bindableUnits(limits, slab, spec.outer);
+  if (bindable < 1) throw limitError(caller, "maxStorageBufferBindingSize", slab, limits.maxStorageBufferBindingSize, "one transform with its inner axes");
+  const affordable = single ? bindable : Math.floor(limits.workspaceBytes / slab);
+  if (affordable < 1) throw limitError(caller, "workspaceBytes", slab, limits.workspaceBytes, "one transform with its inner axes");
+  const outer = Math.min(bindable, affordable, spec.outer);
+  const whole = bindable === spec.outer;
   if (!single) program.buffer("columns", "workspace", outer * slab);
   for (let first = 0; first < spec.outer; first += outer) {
     const count = Math.min(outer, spec.outer - first);
@@ -75,10 +74,9 @@ export function addFft(program: ProgramBuilder, request: FftRequest): void {
     addPass(program, {
       ...request,
       passLength: length,
-      digits: [
-        { name: "inner", size: inner, sourceStride: 1, destinationStride: 1 },
-        { name: "outer", size: outer, sourceStride: slab, destinationStride: slab },
-      ],
+      slab,
+      columnCount: outer * inner,
+      digits: [{ name: "inner", size: inner, sourceStride: 1, destinationStride: 1 }],
       sourceStride: inner,
       destinationStride: inner,
       rootsOrder: undefined,
@@ -93,11 +91,12 @@ export function addFft(program: ProgramBuilder, request: FftRequest): void {
     ...request,
     destination: columns,
     passLength: a,
+    slab,
     digits: [
       { name: "inner", size: inner, sourceStride: 1, destinationStride: 1 },
       { name: "row", size: b, sourceStride: inner, destinationStride: inner },
-      { name: "outer", size: outer, sourceStride: slab, destinationStride: slab },
     ],
+    columnCount: outer * b * inner,
     sourceStride: b * inner,
     destinationStride: b * inner,
     rootsOrder: length,
@@ -110,11 +109,12 @@ export function addFft(program: ProgramBuilder, request: FftRequest): void {
     ...request,
     source: columns,
     passLength: b,
+    slab,
     digits: [
       { name: "inner", size: inner, sourceStride: 1, destinationStride: 1 },
       { name: "row", size: a, sourceStride: b * inner, destinationStride: natural ? inner : b * inner },
-      { name: "outer", size: outer, sourceStride: slab, destinationStride: slab },
     ],
+    columnCount: outer * a * inner,
     sourceStride: inner,
     destinationStride: natural ? a * inner : inner,
     rootsOrder: undefined,
@@ -135,8 +135,11 @@ export function splitLength(program: ProgramBuilder, length: number): { readonly
   return split;
 }
 
+/** One pass; outer indices are `slab` elements apart at both ends. */
 interface PassRequest extends Pick<FftRequest, "source" | "destination" | "scale"> {
   readonly passLength: number;
+  readonly columnCount: number;
+  readonly slab: number;
   readonly digits: readonly ColumnDigit[];
   readonly sourceStride: number;
   readonly destinationStride: number;
@@ -146,14 +149,13 @@ interface PassRequest extends Pick<FftRequest, "source" | "destination" | "scale
 }
 
 function addPass(program: ProgramBuilder, pass: PassRequest): void {
-  const columns = pass.digits.reduce((product, digit) => product * digit.size, 1);
-  const shape = chooseShape(pass.passLength, columns, lanesFor(pass), program.limits)!;
+  const shape = chooseShape(pass.passLength, pass.columnCount, lanesFor(pass), program.limits)!;
   const tables = new TableLayout();
-  const outer = pass.digits.at(-1)!;
   const kernel = fftKernel({
     shape,
     twiddleOffset: tables.twiddles(shape.radices),
     digits: pass.digits,
+    outer: { sourceStride: pass.slab, destinationStride: pass.slab },
     sourceStride: pass.sourceStride,
     destinationStride: pass.destinationStride,
     roots: pass.rootsOrder === undefined ? undefined : tables.roots(pass.rootsOrder, pass.rootsOrder),
@@ -161,21 +163,21 @@ function addPass(program: ProgramBuilder, pass: PassRequest): void {
     swapOutput: pass.swapOutput,
     scale: pass.scale,
   });
-  const moved = columns * pass.passLength * COMPLEX_BYTES;
+  const moved = pass.columnCount * pass.passLength * COMPLEX_BYTES;
   program.dispatch({
     kernel,
-    groups: Math.ceil(columns / shape.columns),
+    groups: Math.ceil(pass.columnCount / shape.columns),
     params: {
-      columns,
-      sourceBase: sliceBase(kernel, "source", pass.source.slice) - pass.source.firstOuter * outer.sourceStride,
-      destinationBase: sliceBase(kernel, "destination", pass.destination.slice) - pass.destination.firstOuter * outer.destinationStride,
+      columns: pass.columnCount,
+      sourceBase: sliceBase(kernel, "source", pass.source.slice) - pass.source.firstOuter * pass.slab,
+      destinationBase: sliceBase(kernel, "destination", pass.destination.slice) - pass.destination.firstOuter * pass.slab,
     },
     uses: {
       source: { buffer: pass.source.buffer, reads: moved, ...(pass.source.slice && { slice: pass.source.slice }) },
       destination: { buffer: pass.destination.buffer, writes: moved, ...(pass.destination.slice && { slice: pass.destination.slice }) },
       tables: { buffer: program.table(tables.parts) },
     },
-    flops: columns * (fftFlops(pass.passLength) + (pass.rootsOrder === undefined ? 0 : 6 * pass.passLength)),
+    flops: pass.columnCount * (fftFlops(pass.passLength) + (pass.rootsOrder === undefined ? 0 : 6 * pass.passLength)),
   });
 }
 

@@ -69,6 +69,15 @@ export function sliceBytes(limits: PlannerLimits, begin: number, end: number): S
   return { offset, size: end - offset };
 }
 
+/** How many of `count` equal pieces of a buffer one binding can hold: all, or fewer, or none. */
+export function bindableUnits(limits: PlannerLimits, unitBytes: number, count: number): number {
+  const binding = limits.maxStorageBufferBindingSize;
+  if (unitBytes * count <= binding) return count;
+  // A piece that starts between two aligned offsets is bound from the one before.
+  const slack = unitBytes % limits.minStorageBufferOffsetAlignment === 0 ? 0 : limits.minStorageBufferOffsetAlignment;
+  return Math.max(0, Math.floor((binding - slack) / unitBytes));
+}
+
 export interface DispatchRequest {
   readonly kernel: Kernel;
   /** Workgroups that the work needs; folded over the grid. */

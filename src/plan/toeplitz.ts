@@ -10,7 +10,7 @@ import type { PlannerLimits } from "../spec/limits.ts";
 import type { SpectrumSpec, ToeplitzSpec } from "../spec/operations.ts";
 import { nextSmooth } from "../spec/smooth.ts";
 import { addFft, splitLength } from "./fft.ts";
-import { limitError, type Program, ProgramBuilder, type Slice, sliceBase, sliceBytes } from "./program.ts";
+import { bindableUnits, limitError, type Program, ProgramBuilder, type Slice, sliceBase, sliceBytes } from "./program.ts";
 import { chooseShape, fftFlops, fits } from "./stockham.ts";
 import { TableLayout } from "./tables.ts";
 import { elementwiseLanes } from "./workgroups.ts";
@@ -41,9 +41,12 @@ export function planSpectrum(caller: string, spec: SpectrumSpec, limits: Planner
   const spectrum = program.buffer("spectrum", "output", spectrumBytes(spec));
   const buffersBetween = fits(period, limits) ? 1 : 2; // embedded, and the columns of a two-pass transform
   const most = Math.min(
-    Math.floor((limits.maxStorageBufferBindingSize - limits.minStorageBufferOffsetAlignment) / headBytes),
+    bindableUnits(limits, headBytes, spec.heads),
     Math.floor(limits.workspaceBytes / (headBytes * buffersBetween)),
   );
+  if (bindableUnits(limits, headBytes, spec.heads) < 1) {
+    throw limitError(caller, "maxStorageBufferBindingSize", headBytes, limits.maxStorageBufferBindingSize, "the spectrum of one head");
+  }
   if (most < 1) throw limitError(caller, "workspaceBytes", headBytes * buffersBetween, limits.workspaceBytes, "the transform of one head's weights");
   const heads = Math.min(spec.heads, most);
   const embedded = program.buffer("embedded", "workspace", heads * headBytes);
@@ -123,10 +126,8 @@ function columnGroups(program: ProgramBuilder, spec: ToeplitzSpec, mostColumns: 
   const headBytes = spec.length * spec.channels * FLOAT_BYTES;
   const headSpectrum = spectrumBytes(spec) / spec.heads;
   const binding = limits.maxStorageBufferBindingSize;
-  const bindable = (perHead: number, heads: number) =>
-    perHead * heads <= binding ? heads : Math.floor((binding - limits.minStorageBufferOffsetAlignment) / perHead);
-  const rowHeads = bindable(headBytes, allHeads);
-  const spectrumHeads = bindable(headSpectrum, spec.heads);
+  const rowHeads = bindableUnits(limits, headBytes, allHeads);
+  const spectrumHeads = bindableUnits(limits, headSpectrum, spec.heads);
   if (rowHeads < 1) throw limitError(program.caller, "maxStorageBufferBindingSize", headBytes, binding, "one head of v");
   if (spectrumHeads < 1) throw limitError(program.caller, "maxStorageBufferBindingSize", headSpectrum, binding, "one head of the spectrum");
   const spectrumWhole = spectrumHeads === spec.heads;
@@ -159,7 +160,6 @@ function addFused(program: ProgramBuilder, spec: ToeplitzSpec, period: number): 
     twiddleOffset: tables.twiddles(shape.radices),
     roots: tables.roots(2 * period, period),
     length: spec.length,
-    heads: spec.heads,
     channels: spec.channels,
   });
   const table = program.table(tables.parts);
@@ -171,6 +171,7 @@ function addFused(program: ProgramBuilder, spec: ToeplitzSpec, period: number): 
       params: {
         columns: group.count,
         firstColumn: group.first,
+        heads: spec.heads,
         valuesBase: sliceBase(kernel, "values", group.rows),
         spectrumBase: sliceBase(kernel, "spectrum", group.spectrum),
         outBase: sliceBase(kernel, "out", group.rows),
@@ -211,7 +212,6 @@ function addPasses(program: ProgramBuilder, spec: ToeplitzSpec, period: number):
       length: spec.length,
       a,
       b,
-      heads: spec.heads,
       channels: spec.channels,
     };
     return { spec: passSpec, table: program.table(tables.parts) };
@@ -222,7 +222,7 @@ function addPasses(program: ProgramBuilder, spec: ToeplitzSpec, period: number):
   const middle = toeplitzRowsKernel(row.spec);
   const inverse = toeplitzColumnsInverseKernel(column.spec);
   for (const group of groups) {
-    const common = { pairs: group.count, firstPair: group.first };
+    const common = { pairs: group.count, firstPair: group.first, heads: spec.heads };
     const moved = rowBytes(spec, group);
     const workBytes = group.count * columnBytes;
     const workSlice = { offset: 0, size: workBytes };

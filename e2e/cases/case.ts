@@ -1,0 +1,120 @@
+/**
+ * GPU test cases, independent of where they run: the same list in Chromium (e2e/*.spec.ts), in Node with Dawn (e2e/dawn), and in
+ * whatever engine comes next. A case throws where something is wrong.
+ */
+import { createRuntime, type DType, FastRpbError, type FastRpbErrorCode, type Runtime, type RuntimeOptions, type Tensor } from "../../src/index.ts";
+import { normals, relativeL2 } from "../../src/testing/random.ts";
+
+export interface Case {
+  readonly name: string;
+  /** Takes minutes on a software GPU: runs in the browser, not in Node as well. */
+  readonly slow?: boolean;
+  readonly run: (context: CaseContext) => Promise<void>;
+}
+
+export interface Suite {
+  readonly name: string;
+  readonly cases: readonly Case[];
+}
+
+/** What the cases of one engine share: a WebGPU runtime, and the float64 CPU backend to compare with. */
+export class CaseContext {
+  readonly gpu: GPU;
+  #runtime: Promise<Runtime> | undefined;
+  #cpu: Promise<Runtime> | undefined;
+
+  constructor(gpu: GPU) {
+    this.gpu = gpu;
+  }
+
+  /** The shared runtime; cases leave it as they found it. */
+  get runtime(): Promise<Runtime> {
+    return (this.#runtime ??= this.open());
+  }
+
+  get cpu(): Promise<Runtime> {
+    return (this.#cpu ??= createRuntime({ backend: "cpu" }));
+  }
+
+  /** A runtime of the case's own, on a device of its own unless it borrows one. */
+  open(options: RuntimeOptions = {}): Promise<Runtime> {
+    return createRuntime({ backend: "webgpu", gpu: this.gpu, ...options });
+  }
+}
+
+export function check(condition: boolean, message: string): asserts condition {
+  if (!condition) throw new Error(message);
+}
+
+/** Checks ‖actual − expected‖ / ‖expected‖ and that every element was written (outputs start as NaN). */
+export function checkClose(actual: ArrayLike<number>, expected: ArrayLike<number>, bound: number, what: string): void {
+  check(actual.length === expected.length, `${what}: ${actual.length} values instead of ${expected.length}`);
+  const error = relativeL2(actual, expected);
+  // NaN fails too.
+  check(error <= bound, `${what}: relative error ${error} exceeds ${bound}`);
+}
+
+/** The error code of what `action` throws or rejects with, and a message that names what it should. */
+export async function checkRefused(action: () => unknown, code: FastRpbErrorCode, ...mentions: readonly string[]): Promise<void> {
+  let error: unknown;
+  try {
+    await action();
+  } catch (caught) {
+    error = caught;
+  }
+  check(error !== undefined, `expected a refusal with code "${code}" (${mentions.join(", ")}), got none`);
+  if (!(error instanceof FastRpbError)) throw error;
+  check(error.code === code, `expected code "${code}", got "${error.code}": ${error.message}`);
+  for (const mention of mentions) check(error.message.includes(mention), `"${error.message}" does not mention "${mention}"`);
+}
+
+/** A tensor full of NaN, to see that a run writes every element. */
+export function unwritten(runtime: Runtime, shape: readonly number[], dtype: DType = "f32"): Tensor {
+  const floats = shape.reduce((product, size) => product * size, dtype === "f32" ? 1 : 2);
+  return runtime.tensor(new Float32Array(floats).fill(NaN), shape, dtype);
+}
+
+/** Makes tensors and plans of one case, and disposes of all at its end. */
+export class Scope {
+  readonly runtime: Runtime;
+  readonly #held: { dispose(): void }[] = [];
+
+  constructor(runtime: Runtime) {
+    this.runtime = runtime;
+  }
+
+  keep<T extends { dispose(): void }>(held: T): T {
+    this.#held.push(held);
+    return held;
+  }
+
+  tensor(data: Float32Array, shape: readonly number[], dtype?: DType): Tensor {
+    return this.keep(this.runtime.tensor(data, shape, dtype));
+  }
+
+  unwritten(shape: readonly number[], dtype?: DType): Tensor {
+    return this.keep(unwritten(this.runtime, shape, dtype));
+  }
+
+  dispose(): void {
+    for (const held of this.#held.reverse()) held.dispose();
+  }
+}
+
+/** Runs all at once: pipelines compile side by side, on all cores. Waits for every one before it throws. */
+export async function together<T>(items: readonly T[], run: (item: T, index: number) => Promise<void>): Promise<void> {
+  const results = await Promise.allSettled(items.map(run));
+  for (const result of results) if (result.status === "rejected") throw result.reason;
+}
+
+/** Runs `body` with a scope that is disposed of afterwards. */
+export async function scoped<T>(runtime: Runtime, body: (scope: Scope) => Promise<T>): Promise<T> {
+  const scope = new Scope(runtime);
+  try {
+    return await body(scope);
+  } finally {
+    scope.dispose();
+  }
+}
+
+export { normals, relativeL2 };

@@ -1,0 +1,204 @@
+/** Each kernel that works between input and output, by itself: its workspace is read back and compared with float64. */
+import { keyStateLayout } from "../../shaders/feature-map.ts";
+import { createFft } from "../../src/cpu/fft.ts";
+import { type DeviceContext, GpuExecutable } from "../../src/gpu/executable.ts";
+import { PipelineCache } from "../../src/gpu/pipelines.ts";
+import { BufferPool } from "../../src/gpu/pool.ts";
+import { TableCache } from "../../src/gpu/tables.ts";
+import { COPY_SOURCE, MAP_MODE_READ, READBACK_USAGE, STORAGE_USAGE } from "../../src/gpu/usage.ts";
+import { planProgram } from "../../src/plan/index.ts";
+import type { Program } from "../../src/plan/program.ts";
+import { chooseSplit } from "../../src/plan/stockham.ts";
+import type { OperationSpec } from "../../src/spec/operations.ts";
+import { attentionSpec, spectrumSpec, toeplitzSpec } from "../../src/spec/operations.ts";
+import { type CaseContext, check, checkClose, normals, type Suite } from "./case.ts";
+
+/** The first `count` dispatches of a program (up to the last that writes `workspace`), with that buffer as the output. */
+function expose(program: Program, workspace: string, count?: number): Program {
+  const last = program.dispatches.findLastIndex((dispatch) => dispatch.bindings.some((b) => b.buffer === workspace && b.bytesWritten > 0));
+  const buffers = program.buffers.map(({ slot: _, ...buffer }) => (buffer.name === workspace ? { ...buffer, role: "output" as const } : { ...buffer }));
+  const kept = program.buffers.filter((b) => b.slot !== undefined && b.name !== workspace);
+  return {
+    ...program,
+    buffers: buffers.map((buffer) => {
+      const slot = kept.findIndex((b) => b.name === buffer.name);
+      return slot < 0 ? buffer : { ...buffer, slot };
+    }),
+    slots: kept.map((b) => b.bytes),
+    dispatches: program.dispatches.slice(0, count ?? last + 1),
+  };
+}
+
+/** Runs a spec up to where `workspace` is written; the workspace starts as NaN. */
+async function workspaceOf(context: CaseContext, spec: OperationSpec, workspace: string, inputs: Readonly<Record<string, Float32Array>>, dispatches?: number): Promise<Float32Array> {
+  const runtime = await context.runtime;
+  const device = runtime.device!;
+  const pool = new BufferPool(device, 0);
+  const shared: DeviceContext = { device, pool, pipelines: new PipelineCache(device), tables: new TableCache(device, pool) };
+  const program = expose(planProgram("test", spec, runtime.limits), workspace, dispatches);
+  const executable = await GpuExecutable.compile(shared, "test", program);
+  try {
+    const bound: Record<string, { buffer: GPUBuffer; byteOffset: number; byteLength: number; read: () => Promise<void>; release: () => void }> = {};
+    for (const { name, role, bytes } of program.buffers) {
+      if (role !== "input" && role !== "output") continue;
+      const buffer = pool.acquire(bytes, STORAGE_USAGE, name);
+      const data = inputs[name] ?? new Float32Array(bytes / 4).fill(NaN);
+      device.queue.writeBuffer(buffer, 0, data as Float32Array<ArrayBuffer>);
+      bound[name] = { buffer, byteOffset: 0, byteLength: bytes, read: async () => {}, release: () => {} };
+    }
+    const { buffer, byteLength } = bound[workspace]!;
+    check((buffer.usage & COPY_SOURCE) !== 0, "the workspace cannot be read");
+    const staging = device.createBuffer({ size: byteLength, usage: READBACK_USAGE });
+    const encoder = device.createCommandEncoder();
+    const pass = encoder.beginComputePass();
+    const slots = executable.acquireSlots();
+    for (const index of program.dispatches.keys()) executable.record(pass, index, bound, slots);
+    pass.end();
+    encoder.copyBufferToBuffer(buffer, 0, staging, 0, byteLength);
+    device.queue.submit([encoder.finish()]);
+    await staging.mapAsync(MAP_MODE_READ);
+    const result = new Float32Array(staging.getMappedRange().slice(0));
+    staging.destroy();
+    return result;
+  } finally {
+    executable.dispose();
+    pool.destroy();
+  }
+}
+
+const exp = (x: number) => Math.exp(x);
+const elu = (x: number) => (x > 0 ? x + 1 : Math.exp(x));
+
+/** Key states of rows begin … end in float64, with NaN where the layout has padding that nobody writes. */
+function keyState(options: { headDim: number; valueDim: number; sikf: boolean }, k: Float32Array, v: Float32Array, begin: number, end: number): Float64Array {
+  const { headDim, valueDim, sikf } = options;
+  const layout = keyStateLayout(headDim, valueDim, sikf);
+  const state = new Float64Array(layout.size).fill(NaN);
+  for (let d = 0; d < headDim; d++) {
+    let m = -Infinity;
+    for (let j = begin; j < end; j++) m = Math.max(m, k[j * headDim + d]!);
+    if (sikf) state[layout.maximum! + d] = m;
+    const phi = (x: number) => (sikf ? exp(x - m) : elu(x));
+    state[layout.sum + d] = 0;
+    state.fill(0, layout.products + d * layout.stride, layout.products + d * layout.stride + valueDim);
+    for (let j = begin; j < end; j++) {
+      const weight = phi(k[j * headDim + d]!);
+      state[layout.sum + d]! += weight;
+      for (let e = 0; e < valueDim; e++) state[layout.products + d * layout.stride + e]! += weight * v[j * valueDim + e]!;
+    }
+  }
+  return state;
+}
+
+/** Compares where `expected` has a number; the rest is padding. */
+function checkWritten(actual: Float32Array, expected: Float64Array, bound: number, what: string): void {
+  const written = [...expected.keys()].filter((i) => !Number.isNaN(expected[i]));
+  checkClose(written.map((i) => actual[i]!), written.map((i) => expected[i]!), bound, what);
+}
+
+export const kernelSuite: Suite = {
+  name: "kernels",
+  cases: [
+    ...(["sikf", "elu+1"] as const).map((featureMap) => ({
+      name: `linear-attention-reduce and -combine, ${featureMap}: states of chunks and their sum`,
+      run: async (context: CaseContext) => {
+        const runtime = await context.runtime;
+        for (const [heads, length, headDim, valueDim] of [[2, 1000, 7, 5], [1, 777, 65, 66], [3, 513, 32, 32], [1, 600, 1, 1], [1, 300, 100, 3]] as const) {
+          const spec = attentionSpec({ heads, length, headDim, valueDim, featureMap });
+          const k = normals(1, heads * length * headDim);
+          const v = normals(2, heads * length * valueDim);
+          const program = planProgram("test", spec, runtime.limits);
+          const chunks = program.buffers.find((b) => b.name === "states")!.bytes / (4 * heads * keyStateLayout(headDim, valueDim, featureMap === "sikf").size);
+          check(chunks > 1, `expected several chunks for length ${length}`);
+          const chunkRows = Math.ceil(length / chunks / 16) * 16;
+          const head = (data: Float32Array, h: number, dim: number) => data.subarray(h * length * dim, (h + 1) * length * dim);
+          const options = { headDim, valueDim, sikf: featureMap === "sikf" };
+          const stateOf = (h: number, begin: number, end: number) => keyState(options, head(k, h, headDim), head(v, h, valueDim), begin, Math.min(end, length));
+          const range = (n: number) => Array.from({ length: n }, (_, i) => i);
+          const partial = range(heads).flatMap((h) => range(chunks).flatMap((c) => [...stateOf(h, c * chunkRows, (c + 1) * chunkRows)]));
+          const total = range(heads).flatMap((h) => [...stateOf(h, 0, length)]);
+          const what = `${featureMap} ${heads} × ${length} × ${headDim} × ${valueDim}`;
+          checkWritten(await workspaceOf(context, spec, "states", { q: k, k, v }), Float64Array.from(partial), 3e-7, `${what}, chunks`);
+          checkWritten(await workspaceOf(context, spec, "combined", { q: k, k, v }), Float64Array.from(total), 3e-7, `${what}, combined`);
+        }
+      },
+    })),
+    {
+      name: "toeplitz-embed: the circulant and the turned skew-circulant half",
+      run: async (context) => {
+        const [heads, length, period] = [3, 97, 98];
+        const weights = normals(3, heads * (2 * length - 1));
+        const expected = new Float64Array(heads * 2 * period * 2);
+        for (let h = 0; h < heads; h++) {
+          const t = (k: number) => (Math.abs(k) < length ? weights[h * (2 * length - 1) + length - 1 - k]! : 0);
+          for (let k = 0; k < period; k++) {
+            const angle = (-Math.PI * k) / period;
+            const skew = (t(k) - t(k - period)) / 2 / period;
+            const at = 2 * (2 * h * period + k);
+            expected[at] = (t(k) + t(k - period)) / 2 / period;
+            expected[at + 2 * period] = skew * Math.cos(angle);
+            expected[at + 2 * period + 1] = skew * Math.sin(angle);
+          }
+        }
+        checkClose(await workspaceOf(context, spectrumSpec({ heads, length }), "embedded", { weights }), expected, 2 ** -23, "embedded");
+      },
+    },
+    {
+      name: "toeplitz-columns and -rows: work after one pass and after two",
+      run: async (context) => {
+        const runtime = await context.runtime;
+        const [length, channels, period] = [9990, 4, 10000];
+        const spec = toeplitzSpec({ heads: 1, length, channels });
+        const { a, b } = chooseSplit(period, runtime.limits)!;
+        const pairs = channels / 2;
+        const v = normals(4, length * channels);
+        const spectrum = normals(5, 2 * period * 2);
+        const columns = new Float64Array(2 * period * pairs * 2);
+        const rows = new Float64Array(columns.length);
+        const [fftA, fftB] = [createFft(a), createFft(b)];
+        const at = (branch: number, k: number, row: number, c: number) => ((branch * a + k) * b + row) * pairs + c;
+        for (let branch = 0; branch < 2; branch++) {
+          for (let c = 0; c < pairs; c++) {
+            for (let row = 0; row < b; row++) {
+              const column = new Float64Array(2 * a);
+              for (let i = 0; i < a; i++) {
+                const n = i * b + row;
+                if (n < length) turn(column, i, v[n * channels + 2 * c]!, v[n * channels + 2 * c + 1]!, branch === 0 ? 0 : n / (2 * period));
+              }
+              fftA.transform(column, "forward");
+              for (let k = 0; k < a; k++) turn(columns, at(branch, k, row, c), column[2 * k]!, column[2 * k + 1]!, (row * k) / period);
+            }
+            for (let k = 0; k < a; k++) {
+              const line = new Float64Array(2 * b);
+              for (let row = 0; row < b; row++) line.set(columns.subarray(2 * at(branch, k, row, c), 2 * at(branch, k, row, c) + 2), 2 * row);
+              fftB.transform(line, "forward");
+              for (let j = 0; j < b; j++) {
+                const s = 2 * ((branch * a + k) * b + j);
+                const [re, im, sr, si] = [line[2 * j]!, line[2 * j + 1]!, spectrum[s]!, spectrum[s + 1]!];
+                line[2 * j] = re * sr - im * si;
+                line[2 * j + 1] = re * si + im * sr;
+              }
+              fftB.transform(line, "inverse");
+              for (let row = 0; row < b; row++) {
+                const i = at(branch, k, row, c);
+                turn(rows, i, line[2 * row]!, line[2 * row + 1]!, (-row * k) / period);
+                [rows[2 * i], rows[2 * i + 1]] = [rows[2 * i + 1]!, rows[2 * i]!]; // left swapped, as the header says
+              }
+            }
+          }
+        }
+        const program = planProgram("test", spec, runtime.limits);
+        check(program.dispatches.length === 3, `expected three passes, got ${program.dispatches.length}`);
+        checkClose(await workspaceOf(context, spec, "work", { v, spectrum }, 1), columns, 3e-7, "columns");
+        checkClose(await workspaceOf(context, spec, "work", { v, spectrum }, 2), rows, 3e-7, "rows");
+      },
+    },
+  ],
+};
+
+/** Writes z exp(−2πi t) as complex number `index`. */
+function turn(target: Float64Array, index: number, re: number, im: number, t: number): void {
+  const [c, s] = [Math.cos(2 * Math.PI * t), -Math.sin(2 * Math.PI * t)];
+  target[2 * index] = re * c - im * s;
+  target[2 * index + 1] = re * s + im * c;
+}
