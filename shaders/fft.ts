@@ -11,7 +11,7 @@
  * source, `value·destinationStride` in the destination. Points of a column are `sourceStride` and `destinationStride` apart.
  * A workgroup does `shape.columns` columns; lane → (slot, thread) as in stockham.ts.
  *
- * Bindings: 0 source, 1 destination, 2 tables (twiddles, roots), 3 params.
+ * Bindings: 0 source, 1 destination, 2 tables (twiddles, roots, scale), 3 params.
  */
 import { scaleFunction } from "./complex.ts";
 import { type Kernel, makeKernel } from "./kernel.ts";
@@ -38,7 +38,8 @@ export interface FftKernelSpec {
   readonly roots: RootTable | undefined;
   readonly swapInput: boolean;
   readonly swapOutput: boolean;
-  readonly scale: number;
+  /** Offset of the scale in the table; `undefined` for a factor of 1. */
+  readonly scaleOffset: number | undefined;
 }
 
 export function fftKernel(spec: FftKernelSpec): Kernel {
@@ -46,15 +47,15 @@ export function fftKernel(spec: FftKernelSpec): Kernel {
   const input = spec.swapInput ? ".yx" : "";
   const output = (v: string) => {
     const turned = spec.roots ? `turn_root(${v}, row * point)` : v;
-    const scaled = spec.scale === 1 ? turned : `scale(${turned})`;
+    const scaled = spec.scaleOffset === undefined ? turned : `scale(${turned})`;
     return spec.swapOutput ? `${scaled}.yx` : scaled;
   };
   const declarations = wgsl`${stockhamDeclarations(shape)}
 #if ${spec.roots !== undefined}
 ${spec.roots ? rootFunction(spec.roots) : ""}
 #endif
-#if ${spec.scale !== 1}
-${scaleFunction(spec.scale)}
+#if ${spec.scaleOffset !== undefined}
+${scaleFunction(spec.scaleOffset ?? 0)}
 #endif
 `;
   const body = wgsl`${stockhamRegisters(shape)}

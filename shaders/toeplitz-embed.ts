@@ -7,7 +7,7 @@
  * into a circulant one (DESIGN of the library; Davis, Circulant Matrices, 1979).
  *
  * Layout: weights [heads, 2N − 1] → embedded [heads, 2, M] complex. One lane per (h, k), both branches.
- * Bindings: 0 weights, 1 embedded, 2 tables (roots of order 2M), 3 params.
+ * Bindings: 0 weights, 1 embedded, 2 tables (roots of order 2M, scale), 3 params.
  */
 import { COMPLEX, scaleFunction } from "./complex.ts";
 import { type Kernel, makeKernel } from "./kernel.ts";
@@ -20,7 +20,10 @@ export interface ToeplitzEmbedKernelSpec {
   readonly length: number;
   /** M */
   readonly period: number;
+  /** Roots of order 2M. */
   readonly roots: RootTable;
+  /** Offset of the factor 1/2M in the table. */
+  readonly scaleOffset: number;
 }
 
 export function toeplitzEmbedKernel(spec: ToeplitzEmbedKernelSpec): Kernel {
@@ -48,7 +51,7 @@ export function toeplitzEmbedKernel(spec: ToeplitzEmbedKernelSpec): Kernel {
     params: ["count", "firstWeight"],
     declarations: wgsl`const N = ${u32(spec.length)};
 const M = ${u32(spec.period)};
-${COMPLEX}${scaleFunction(0.5 / spec.period)}${TURN_BY}${rootFunction(spec.roots)}`,
+${COMPLEX}${scaleFunction(spec.scaleOffset)}${TURN_BY}${rootFunction(spec.roots)}`,
     body,
   });
 }

@@ -1,13 +1,13 @@
-export { createRuntime, type Progress, Runtime, type RuntimeOptions } from "./runtime.ts";
-export {
-  type AttentionInputs,
+export { createRuntime, type Progress, type Runtime, type RuntimeOptions } from "./runtime.ts";
+export type {
+  AttentionInputs,
   AttentionPlan,
-  type Bias,
+  Bias,
   ComplexMultiplyPlan,
   FftPlan,
-  type Preparation,
-  type Profile,
-  type RunOptions,
+  Preparation,
+  Profile,
+  RunOptions,
   Spectrum,
   ToeplitzPlan,
 } from "./plans.ts";
@@ -16,4 +16,4 @@ export type { Cost, DispatchInfo, DispatchTiming, MemoryUse } from "./spec/backe
 export { FastRpbError, type FastRpbErrorCode } from "./spec/errors.ts";
 export type { LimitName, PlannerLimits } from "./spec/limits.ts";
 export type { AttentionOptions, ComplexMultiplyOptions, FeatureMap, FftOptions, ToeplitzOptions } from "./spec/operations.ts";
-export { type DType, Tensor } from "./spec/tensor.ts";
+export type { DType, Tensor } from "./spec/tensor.ts";

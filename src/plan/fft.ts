@@ -161,7 +161,7 @@ function addPass(program: ProgramBuilder, pass: PassRequest): void {
     roots: pass.rootsOrder === undefined ? undefined : tables.roots(pass.rootsOrder, pass.rootsOrder),
     swapInput: pass.swapInput,
     swapOutput: pass.swapOutput,
-    scale: pass.scale,
+    scaleOffset: pass.scale === 1 ? undefined : tables.scale(pass.scale),
   });
   const moved = pass.columnCount * pass.passLength * COMPLEX_BYTES;
   program.dispatch({

@@ -6,7 +6,8 @@ export type TablePart =
   | { readonly kind: "twiddles"; readonly radices: readonly number[] }
   | { readonly kind: "roots"; readonly order: number; readonly count: number }
   | { readonly kind: "coarseRoots"; readonly order: number; readonly fineBits: number }
-  | { readonly kind: "fineRoots"; readonly order: number; readonly fineBits: number };
+  | { readonly kind: "fineRoots"; readonly order: number; readonly fineBits: number }
+  | { readonly kind: "scale"; readonly factor: number };
 
 /** Above this order a full table of roots would be traffic of its own, and the split form is used. */
 const LARGEST_FULL_TABLE = 8192;
@@ -22,6 +23,8 @@ export function partEntries(part: TablePart): number {
       return 2 * Math.ceil(part.order / 2 ** part.fineBits);
     case "fineRoots":
       return 2 ** part.fineBits;
+    case "scale":
+      return 1;
   }
 }
 
@@ -40,6 +43,11 @@ export class TableLayout {
 
   twiddles(radices: readonly number[]): number {
     return this.add({ kind: "twiddles", radices });
+  }
+
+  /** A positive factor, as complex.ts has it. */
+  scale(factor: number): number {
+    return this.add({ kind: "scale", factor });
   }
 
   /** The roots exp(−2πi·i/order) for 0 ≤ i < count. */
@@ -106,6 +114,12 @@ export function tableData(parts: readonly TablePart[]): Float32Array {
           data[at++] = im;
         }
         break;
+      case "scale": {
+        const power = 2 ** Math.round(Math.log2(part.factor));
+        data[at++] = part.factor / power - 1;
+        data[at++] = power;
+        break;
+      }
     }
   }
   return data;

@@ -58,6 +58,7 @@ export function planSpectrum(caller: string, spec: SpectrumSpec, limits: Planner
     length: spec.length,
     period,
     roots: tables.roots(2 * period, period),
+    scaleOffset: tables.scale(0.5 / period),
   });
   for (let first = 0; first < spec.heads; first += heads) {
     const count = Math.min(heads, spec.heads - first);
