@@ -79,11 +79,12 @@ export function tablesOf(recipe: Pick<Recipe, "source" | "heads">): Tables {
   return { q: table("q", source, heads), k: table("k", source, heads), v: table("v", source, heads) };
 }
 
-function timed(
-  dispatches: readonly DispatchInfo[],
-  timings: readonly { readonly milliseconds: number | undefined }[],
-): Dispatch[] {
-  return dispatches.map((dispatch, index) => ({ ...dispatch, milliseconds: timings[index]?.milliseconds }));
+function timed(dispatches: readonly DispatchInfo[], timings: readonly { readonly milliseconds: number | undefined }[]): Dispatch[] {
+  return dispatches.map((dispatch, index) => {
+    const milliseconds = timings[index]?.milliseconds;
+    // WebGPU lets a clock run backwards between two timestamps.
+    return { ...dispatch, milliseconds: milliseconds !== undefined && milliseconds >= 0 ? milliseconds : undefined };
+  });
 }
 
 /** Lets the page paint before a stretch of work that holds the thread. */

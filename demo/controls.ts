@@ -37,7 +37,10 @@ export class Controls {
     };
     this.#buildHeads(Number(asked("heads", HEAD_COUNTS.map(String), String(DEFAULTS.heads))));
     this.#setRadio("source", asked("source", ["digits", "novel"], DEFAULTS.source));
-    fillSelect(this.#curve, Object.entries(CURVES).map(([name, { title }]) => [name, title]));
+    fillSelect(
+      this.#curve,
+      Object.entries(CURVES).map(([name, { title }]) => [name, title]),
+    );
     this.#curve.value = asked("bias", Object.keys(CURVES), DEFAULTS.curve);
     this.#backend.value = asked("backend", ["auto", "webgpu", "cpu"], DEFAULTS.backend);
     this.#wanted = Number(query.get("length")) || DEFAULTS.length;
@@ -153,7 +156,10 @@ export class Controls {
 
 /** The index of the largest length up to `wanted`. */
 function nearest(lengths: readonly number[], wanted: number): number {
-  return Math.max(0, lengths.findLastIndex((length) => length <= wanted));
+  return Math.max(
+    0,
+    lengths.findLastIndex((length) => length <= wanted),
+  );
 }
 
 const NOVEL_BYTES = 262144;

@@ -26,7 +26,10 @@ export function significant(value: number): string {
   if (value === 0) return "0";
   const size = Math.abs(value);
   if (size >= 100) return count(Math.round(value));
-  return value.toPrecision(size < 0.001 ? 2 : 3).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "");
+  return value
+    .toPrecision(size < 0.001 ? 2 : 3)
+    .replace(/(\.\d*?)0+$/, "$1")
+    .replace(/\.$/, "");
 }
 
 const SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹";

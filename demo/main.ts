@@ -84,7 +84,9 @@ async function run(data: Data): Promise<void> {
     return;
   }
 
-  const result = await cancellable((signal) => runOnGpu(device, job, weights, signal, (stage) => setState("running", `${what} on WebGPU: ${stage}…`)));
+  const result = await cancellable((signal) =>
+    runOnGpu(device, job, weights, signal, (stage) => setState("running", `${what} on WebGPU: ${stage}…`)),
+  );
   if (result === undefined) return;
   report.showGpu(result);
   report.setVerdict("pending", "being checked on the CPU");

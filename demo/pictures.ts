@@ -100,8 +100,20 @@ type Colour = readonly [number, number, number];
 
 /** From negative over zero to positive; blue to orange, told apart by people who cannot tell red from green. */
 const DIVERGING: Readonly<Record<Theme, readonly Colour[]>> = {
-  light: [[16, 66, 118], [84, 148, 203], [246, 246, 243], [228, 142, 78], [134, 47, 8]],
-  dark: [[160, 208, 255], [46, 112, 176], [27, 30, 36], [184, 92, 38], [255, 200, 150]],
+  light: [
+    [16, 66, 118],
+    [84, 148, 203],
+    [246, 246, 243],
+    [228, 142, 78],
+    [134, 47, 8],
+  ],
+  dark: [
+    [160, 208, 255],
+    [46, 112, 176],
+    [27, 30, 36],
+    [184, 92, 38],
+    [255, 200, 150],
+  ],
 };
 const INVALID: Readonly<Record<Theme, Colour>> = { light: [224, 224, 222], dark: [50, 53, 60] };
 
@@ -159,8 +171,14 @@ export function paintInk(canvas: HTMLCanvasElement, pixels: Uint8Array, size: nu
 }
 
 const PAPER: Readonly<Record<Theme, readonly [Colour, Colour]>> = {
-  light: [[246, 246, 243], [28, 32, 38]],
-  dark: [[27, 30, 36], [236, 238, 240]],
+  light: [
+    [246, 246, 243],
+    [28, 32, 38],
+  ],
+  dark: [
+    [27, 30, 36],
+    [236, 238, 240],
+  ],
 };
 
 function inkColour(ink: number, theme: Theme): Colour {
@@ -214,7 +232,7 @@ export function paintCurve(canvas: HTMLCanvasElement, weights: Float32Array, col
         least = Math.min(least, weights[index]!);
         most = Math.max(most, weights[index]!);
       }
-      const rising = column === 0 || weights[index - 1]! === most;
+      const rising = column === 0 || most === weights[index - 1];
       draw.lineTo(column + 0.5, y(rising ? least : most));
       draw.lineTo(column + 0.5, y(rising ? most : least));
     }

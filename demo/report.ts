@@ -45,7 +45,10 @@ export class Report {
   #shown: Shown | undefined;
 
   constructor() {
-    fillSelect(this.#channel, Array.from({ length: HEAD_DIM }, (_, channel) => [String(channel), String(channel + 1)]));
+    fillSelect(
+      this.#channel,
+      Array.from({ length: HEAD_DIM }, (_, channel) => [String(channel), String(channel + 1)]),
+    );
     this.#head.addEventListener("change", () => this.redraw());
     this.#channel.addEventListener("change", () => this.#drawCloser());
     new ResizeObserver(() => this.#drawCurve()).observe(element("bias-curve", HTMLCanvasElement));
@@ -81,7 +84,10 @@ export class Report {
   /** Shows what is known before anything ran: the input and the bias. */
   start(recipe: Recipe, tokens: Uint8Array, weights: Float32Array, withGpu: boolean): void {
     this.#shown = { recipe, tokens, weights };
-    fillSelect(this.#head, Array.from({ length: recipe.heads }, (_, head) => [String(head), `${head + 1} of ${recipe.heads}`]));
+    fillSelect(
+      this.#head,
+      Array.from({ length: recipe.heads }, (_, head) => [String(head), `${head + 1} of ${recipe.heads}`]),
+    );
     element("head-field", HTMLElement).hidden = recipe.heads === 1;
     if (!withGpu) for (const id of ["output-gpu", "difference"]) this.#clear(id, "No WebGPU in this run");
     this.redraw();
@@ -116,7 +122,7 @@ export class Report {
     text("output-cpu-note", duration(milliseconds));
     text("bytes-note", "not counted on the CPU");
     text("scratch-note", "not counted on the CPU");
-    this.#fillTable([], "The CPU backend has no dispatches.");
+    this.#fillTable([], "The CPU backend has no dispatches, so there is nothing to time or count one by one.");
     this.#setError(check.error);
     this.#judge(check.error, `; ${check.rows} rows, against the formula`);
     this.redraw();
@@ -197,7 +203,10 @@ export class Report {
     const block = length / grid.width;
     const shared = block > 1 ? ` A cell of the picture is the mean of ${significant(block)} by ${significant(block)} entries.` : "";
     const entries = count(2 * length - 1);
-    text("bias-note", `${entries} weights stand for ${count(length)} × ${count(length)} entries, ${bytes(4 * length * length)} if it were stored.${shared}`);
+    text(
+      "bias-note",
+      `${entries} weights stand for ${count(length)} × ${count(length)} entries, ${bytes(4 * length * length)} if it were stored.${shared}`,
+    );
   }
 
   #drawCurve(): void {
@@ -235,7 +244,10 @@ export class Report {
     const value = channelImage(seen, { length: seen.length, channels: 1, head: 0 }, 0, DIGIT_WIDTH);
     const result = gpu ?? cpu;
     const output = channelImage(result ?? new Float32Array(), result ? view : { ...view, length: 0 }, channel, DIGIT_WIDTH);
-    for (const [id, picture] of [["digit-value", value], ["digit-output", output]] as const) {
+    for (const [id, picture] of [
+      ["digit-value", value],
+      ["digit-output", output],
+    ] as const) {
       const scale = magnitude(picture.values);
       paint(element(id, HTMLCanvasElement), picture, scale, this.theme);
       text(`${id}-note`, scale === 0 ? "" : `±${significant(scale)}`);
@@ -269,9 +281,7 @@ export class Report {
   }
 
   #showDispatches(dispatches: readonly Dispatch[], cost: Cost): void {
-    const times = dispatches.some(({ milliseconds }) => milliseconds !== undefined)
-      ? "Times are the GPU’s own; browsers may round them, often to 0.1 ms."
-      : "This adapter has no timestamp-query, so single dispatches are not timed.";
+    const times = describeTimes(dispatches.map(({ milliseconds }) => milliseconds));
     const traffic = `Bytes are what the plan’s loads and stores add up to. To read every input and write the output just once would take ${bytes(cost.bytesMinimum)}.`;
     this.#fillTable(dispatches, `${times} ${traffic}`);
   }
@@ -346,9 +356,21 @@ function deviations(values: Float32Array): Float32Array {
 }
 
 function grid([x, y, z]: readonly [number, number, number]): string {
-  return [x, y, z].filter((size, axis) => axis === 0 || size > 1).map(count).join(" × ");
+  return [x, y, z]
+    .filter((size, axis) => axis === 0 || size > 1)
+    .map(count)
+    .join(" × ");
 }
 
 function time(milliseconds: number | undefined): string {
-  return milliseconds === undefined ? "—" : duration(milliseconds);
+  if (milliseconds === undefined) return "not timed";
+  return milliseconds === 0 ? "≈\u00a00\u00a0ms" : duration(milliseconds);
+}
+
+function describeTimes(times: readonly (number | undefined)[]): string {
+  if (times.every((milliseconds) => milliseconds === undefined)) {
+    return "No times of single dispatches: this device lacks timestamp-query. The wall time above is that of the whole run.";
+  }
+  const missing = times.includes(undefined) ? " A dispatch whose clock ran backwards counts as not timed." : "";
+  return `Times are the GPU’s own; browsers may round them, often to 0.1 ms, and shorter ones to 0.${missing}`;
 }

@@ -60,6 +60,37 @@ async function compare(context: CaseContext, options: Options, seed: number): Pr
   }
 }
 
+/** SIKF attention of one head, step by step in float32: what a careful but plain program gets. */
+function plainFloat32(options: Options, { q, k, v }: Data): Float32Array {
+  const { length, headDim: D, valueDim: E = D } = options;
+  const f = Math.fround;
+  const m = new Float32Array(D).fill(-Infinity);
+  const z = new Float32Array(D);
+  const s = new Float32Array(D * E);
+  const out = new Float32Array(length * E);
+  for (let j = 0; j < length; j++) for (let d = 0; d < D; d++) m[d] = Math.max(m[d]!, k[j * D + d]!);
+  for (let j = 0; j < length; j++) {
+    for (let d = 0; d < D; d++) {
+      const phi = f(Math.exp(f(k[j * D + d]! - m[d]!)));
+      z[d] = z[d]! + phi;
+      for (let e = 0; e < E; e++) s[d * E + e] = s[d * E + e]! + f(phi * v[j * E + e]!);
+    }
+  }
+  for (let i = 0; i < length; i++) {
+    const shifted = Array.from(m, (largest, d) => f(q[i * D + d]! + largest));
+    const reference = Math.max(...shifted);
+    const numerator = new Float32Array(E);
+    let denominator = 0;
+    for (const [d, x] of shifted.entries()) {
+      const phi = f(Math.exp(f(x - reference)));
+      denominator = f(denominator + f(phi * z[d]!));
+      for (let e = 0; e < E; e++) numerator[e] = numerator[e]! + f(phi * s[d * E + e]!);
+    }
+    for (let e = 0; e < E; e++) out[i * E + e] = numerator[e]! / denominator;
+  }
+  return out;
+}
+
 /** Short lengths meet all widths; a long one meets what the machine does in seconds. */
 const WIDTHS: readonly Omit<Options, "length" | "featureMap">[] = [
   { heads: 1, headDim: 1 },
@@ -108,6 +139,19 @@ export const attentionSuite: Suite = {
       run: async (context) => {
         await compare(context, { heads: 1, length: 300, headDim: 256, valueDim: 256, featureMap: "sikf", bias: "fastrpb" }, 8);
         await compare(context, { heads: 2, length: 100, headDim: 320, valueDim: 257, featureMap: "elu+1", bias: "none" }, 9);
+      },
+    },
+    {
+      name: "at most twice the error of the same formula in float32 on the CPU",
+      run: async (context) => {
+        for (const [length, headDim] of [[16, 8], [1024, 64], [4096, 32]] as const) {
+          const options: Options = { heads: 1, length, headDim, featureMap: "sikf", bias: "none" };
+          const data = draw(options, length);
+          const exact = definition(options, data);
+          const plain = relativeL2(plainFloat32(options, data), exact);
+          const gpu = relativeL2(await evaluate(await context.runtime, options, data), exact);
+          check(gpu <= 2 * plain, `length ${length}: ${gpu} on the GPU, ${plain} in plain float32`);
+        }
       },
     },
     {

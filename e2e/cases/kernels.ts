@@ -1,17 +1,13 @@
 /** Each kernel that works between input and output, by itself: its workspace is read back and compared with float64. */
 import { keyStateLayout } from "../../shaders/feature-map.ts";
 import { createFft } from "../../src/cpu/fft.ts";
-import { type DeviceContext, GpuExecutable } from "../../src/gpu/executable.ts";
-import { PipelineCache } from "../../src/gpu/pipelines.ts";
-import { BufferPool } from "../../src/gpu/pool.ts";
-import { TableCache } from "../../src/gpu/tables.ts";
-import { COPY_SOURCE, MAP_MODE_READ, READBACK_USAGE, STORAGE_USAGE } from "../../src/gpu/usage.ts";
 import { planProgram } from "../../src/plan/index.ts";
 import type { Program } from "../../src/plan/program.ts";
 import { chooseSplit } from "../../src/plan/stockham.ts";
 import type { OperationSpec } from "../../src/spec/operations.ts";
 import { attentionSpec, spectrumSpec, toeplitzSpec } from "../../src/spec/operations.ts";
 import { type CaseContext, check, checkClose, normals, type Suite } from "./case.ts";
+import { runProgram } from "./run-program.ts";
 
 /** The first `count` dispatches of a program (up to the last that writes `workspace`), with that buffer as the output. */
 function expose(program: Program, workspace: string, count?: number): Program {
@@ -30,40 +26,16 @@ function expose(program: Program, workspace: string, count?: number): Program {
 }
 
 /** Runs a spec up to where `workspace` is written; the workspace starts as NaN. */
-async function workspaceOf(context: CaseContext, spec: OperationSpec, workspace: string, inputs: Readonly<Record<string, Float32Array>>, dispatches?: number): Promise<Float32Array> {
+async function workspaceOf(
+  context: CaseContext,
+  spec: OperationSpec,
+  workspace: string,
+  inputs: Readonly<Record<string, Float32Array>>,
+  dispatches?: number,
+): Promise<Float32Array> {
   const runtime = await context.runtime;
-  const device = runtime.device!;
-  const pool = new BufferPool(device, 0);
-  const shared: DeviceContext = { device, pool, pipelines: new PipelineCache(device), tables: new TableCache(device, pool) };
   const program = expose(planProgram("test", spec, runtime.limits), workspace, dispatches);
-  const executable = await GpuExecutable.compile(shared, "test", program);
-  try {
-    const bound: Record<string, { buffer: GPUBuffer; byteOffset: number; byteLength: number; read: () => Promise<void>; release: () => void }> = {};
-    for (const { name, role, bytes } of program.buffers) {
-      if (role !== "input" && role !== "output") continue;
-      const buffer = pool.acquire(bytes, STORAGE_USAGE, name);
-      const data = inputs[name] ?? new Float32Array(bytes / 4).fill(NaN);
-      device.queue.writeBuffer(buffer, 0, data as Float32Array<ArrayBuffer>);
-      bound[name] = { buffer, byteOffset: 0, byteLength: bytes, read: async () => {}, release: () => {} };
-    }
-    const { buffer, byteLength } = bound[workspace]!;
-    check((buffer.usage & COPY_SOURCE) !== 0, "the workspace cannot be read");
-    const staging = device.createBuffer({ size: byteLength, usage: READBACK_USAGE });
-    const encoder = device.createCommandEncoder();
-    const pass = encoder.beginComputePass();
-    const slots = executable.acquireSlots();
-    for (const index of program.dispatches.keys()) executable.record(pass, index, bound, slots);
-    pass.end();
-    encoder.copyBufferToBuffer(buffer, 0, staging, 0, byteLength);
-    device.queue.submit([encoder.finish()]);
-    await staging.mapAsync(MAP_MODE_READ);
-    const result = new Float32Array(staging.getMappedRange().slice(0));
-    staging.destroy();
-    return result;
-  } finally {
-    executable.dispose();
-    pool.destroy();
-  }
+  return new Float32Array((await runProgram(runtime.device!, program, inputs))[workspace]!);
 }
 
 const exp = (x: number) => Math.exp(x);

@@ -1,0 +1,50 @@
+/** Runs a Program as it stands, below the public API, so that a test may look into its workspace or change its kernels. */
+import { type DeviceContext, GpuExecutable } from "../../src/gpu/executable.ts";
+import { PipelineCache } from "../../src/gpu/pipelines.ts";
+import { BufferPool } from "../../src/gpu/pool.ts";
+import { GpuStorage } from "../../src/gpu/storage.ts";
+import { TableCache } from "../../src/gpu/tables.ts";
+import { MAP_MODE_READ, READBACK_USAGE, STORAGE_USAGE } from "../../src/gpu/usage.ts";
+import type { Program } from "../../src/plan/program.ts";
+
+/** Inputs by name; outputs start as NaN, or as the data given for them. The result holds the bits of every output. */
+export async function runProgram(
+  device: GPUDevice,
+  program: Program,
+  data: Readonly<Record<string, Float32Array | Uint32Array>>,
+): Promise<Readonly<Record<string, ArrayBuffer>>> {
+  const pool = new BufferPool(device, 0);
+  const context: DeviceContext = { device, pool, pipelines: new PipelineCache(device), tables: new TableCache(device, pool) };
+  const executable = await GpuExecutable.compile(context, "test", program);
+  try {
+    const bindings: Record<string, GpuStorage> = {};
+    for (const { name, role, bytes } of program.buffers) {
+      if (role !== "input" && role !== "output") continue;
+      const buffer = pool.acquire(bytes, STORAGE_USAGE, name);
+      device.queue.writeBuffer(buffer, 0, (data[name] ?? new Float32Array(bytes / 4).fill(NaN)) as Float32Array<ArrayBuffer>);
+      bindings[name] = new GpuStorage({ buffer, byteOffset: 0, byteLength: bytes }, async () => {}, () => {});
+    }
+    const encoder = device.createCommandEncoder();
+    const pass = encoder.beginComputePass();
+    const slots = executable.acquireSlots();
+    for (const index of program.dispatches.keys()) executable.record(pass, index, bindings, slots);
+    pass.end();
+    const outputs = program.buffers.filter((buffer) => buffer.role === "output");
+    const staged = outputs.map(({ name, bytes }) => {
+      const staging = device.createBuffer({ size: bytes, usage: READBACK_USAGE });
+      encoder.copyBufferToBuffer(bindings[name]!.buffer, 0, staging, 0, bytes);
+      return staging;
+    });
+    device.queue.submit([encoder.finish()]);
+    const entries = outputs.map(async ({ name }, i) => {
+      await staged[i]!.mapAsync(MAP_MODE_READ);
+      const bits = staged[i]!.getMappedRange().slice(0);
+      staged[i]!.destroy();
+      return [name, bits] as const;
+    });
+    return Object.fromEntries(await Promise.all(entries));
+  } finally {
+    executable.dispose();
+    pool.destroy();
+  }
+}
