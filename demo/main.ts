@@ -75,6 +75,7 @@ async function run(data: Data): Promise<void> {
   document.documentElement.dataset["backend"] = device.backend;
   report.start(recipe, job.tokens, weights, device.backend === "webgpu");
   const what = `${count(recipe.length)} tokens, ${recipe.heads === 1 ? "1 head" : `${recipe.heads} heads`}`;
+  setState("running", `${what} on ${device.backend === "webgpu" ? "WebGPU" : "the CPU"}…`);
 
   if (device.backend === "cpu") {
     const result = await cancellable((signal) => runOnCpu(job, signal, (stage) => setState("running", `${what} on the CPU: ${stage}…`)));
@@ -90,6 +91,7 @@ async function run(data: Data): Promise<void> {
   if (result === undefined) return;
   report.showGpu(result);
   report.setVerdict("pending", "being checked on the CPU");
+  setState("checking", "Checking on the CPU…");
   const check = await cancellable((signal) => runOnCpu(job, signal, (stage) => setState("checking", `Checking on the CPU: ${stage}…`)));
   if (check === undefined) return;
   report.showCheck(check.output, check.milliseconds);

@@ -133,6 +133,11 @@ const NEARLY_ONE = 0.8;
 /** Σ weight·value, the value of a weight near ±1 added as a whole. Among the sines or cosines of one row there is at most one such. */
 function weightedSum(terms: readonly (readonly [weight: number, value: string])[]): string {
   const whole = (weight: number) => (Math.abs(weight) > NEARLY_ONE ? Math.sign(weight) : 0);
+  const [only] = terms;
+  if (terms.length === 1 && whole(only![0]) === 1) {
+    // As a sum of product and value, compilers would fold it back into one product.
+    return `fma(vec2f(${f32(only![0] - 1)}), ${only![1]}, ${only![1]})`;
+  }
   const products = terms.map(([weight, value]) => `${f32(weight - whole(weight))} * ${value}`).join(" + ");
   const wholes = terms.map(([weight, value]) => (whole(weight) === 0 ? "" : `${whole(weight) > 0 ? " + " : " - "}${value}`)).join("");
   return `((${products})${wholes})`;

@@ -1,0 +1,648 @@
+/** What holds for every program of the planner: over random specs, on devices real and too small to be real. */
+import { describe, expect, test } from "vitest";
+import { ELEMENT_BYTES } from "../../shaders/kernel.ts";
+import { FastRpbError } from "../spec/errors.ts";
+import type { PlannerLimits } from "../spec/limits.ts";
+import {
+  type AttentionOptions,
+  attentionSpec,
+  complexMultiplySpec,
+  fftSpec,
+  type OperationSpec,
+  spectrumSpec,
+  type ToeplitzOptions,
+  toeplitzSpec,
+} from "../spec/operations.ts";
+import { DESKTOP_LIMITS, LIMIT_SETS, limitsWith, smoothNumbers } from "../testing/planning.ts";
+import { random } from "../testing/random.ts";
+import { planProgram } from "./index.ts";
+import type { Program, ProgramBinding, ProgramDispatch } from "./program.ts";
+
+const MIB = 2 ** 20;
+const SMOOTH = smoothNumbers(1, 2 ** 20);
+
+function plan(spec: OperationSpec, limits: PlannerLimits): Program {
+  return planProgram("test", spec, limits);
+}
+
+/** The program, or `undefined` where the device is too small. Any other error is passed on. */
+function tryPlan(spec: OperationSpec, limits: PlannerLimits): Program | undefined {
+  try {
+    return plan(spec, limits);
+  } catch (error) {
+    if (error instanceof FastRpbError && error.code === "limit") return undefined;
+    throw new Error(`${JSON.stringify(spec)}: ${String(error)}`, { cause: error });
+  }
+}
+
+function nextSmooth(length: number): number {
+  return SMOOTH.find((n) => n >= length)!;
+}
+
+/** A spec of modest size: no tensor above `mostElements`. */
+function randomSpec(uniform: () => number, mostElements: number): OperationSpec {
+  /** An integer from 1 to `high`, small ones as likely as large ones. */
+  const upTo = (high: number) => Math.max(1, Math.floor(Math.exp(uniform() * Math.log(high + 1))));
+  const flip = () => uniform() < 0.5;
+  const smooth = (high: number) => {
+    const size = upTo(Math.min(high, SMOOTH.at(-1)!));
+    return SMOOTH.findLast((n) => n <= size)!;
+  };
+  switch (Math.floor(5 * uniform())) {
+    case 0: {
+      const length = smooth(mostElements);
+      const outer = upTo(mostElements / length);
+      const inner = flip() ? 1 : upTo(mostElements / length / outer);
+      const direction = flip() ? "forward" : "inverse";
+      const norm = (["backward", "ortho", "forward"] as const)[Math.floor(3 * uniform())]!;
+      return fftSpec({ shape: [outer, length, inner], axes: [1], direction, norm });
+    }
+    case 1: {
+      const inner = upTo(mostElements);
+      return complexMultiplySpec({ shape: [upTo(mostElements / inner), inner], conjugate: flip(), scale: flip() ? 1 : 2 * uniform() - 1 });
+    }
+    case 2: {
+      const channels = upTo(96);
+      const length = upTo(Math.min(2 ** 18, mostElements / channels));
+      const heads = upTo(mostElements / channels / length / 2);
+      return toeplitzSpec({ batch: upTo(Math.min(4, mostElements / channels / length / heads)), heads, length, channels });
+    }
+    case 3: {
+      const length = upTo(Math.min(2 ** 18, mostElements / 8));
+      return spectrumSpec({ length, heads: upTo(mostElements / 4 / length) });
+    }
+    default: {
+      const [headDim, valueDim] = [upTo(160), upTo(160)];
+      const rows = mostElements / Math.max(headDim, valueDim);
+      const length = upTo(rows);
+      const heads = upTo(Math.min(64, rows / length));
+      const batch = upTo(Math.min(4, rows / length / heads));
+      return attentionSpec({ batch, heads, length, headDim, valueDim, featureMap: flip() ? "sikf" : "elu+1", bias: flip() ? "none" : "fastrpb" });
+    }
+  }
+}
+
+/** Bytes of each tensor of an operation, from its definition. */
+function tensorBytes(spec: OperationSpec): Record<string, number> {
+  switch (spec.operation) {
+    case "fft":
+      return { x: 8 * spec.outer * spec.length * spec.inner, out: 8 * spec.outer * spec.length * spec.inner };
+    case "complexMultiply": {
+      const bytes = 8 * spec.shape.reduce((product, size) => product * size, 1);
+      return { a: bytes, b: bytes, out: bytes };
+    }
+    case "spectrum":
+      return { weights: 4 * spec.heads * (2 * spec.length - 1), spectrum: 16 * spec.heads * nextSmooth(spec.length) };
+    case "toeplitz": {
+      const bytes = 4 * spec.batch * spec.heads * spec.length * spec.channels;
+      return { v: bytes, out: bytes, spectrum: 16 * spec.heads * nextSmooth(spec.length) };
+    }
+    case "attention": {
+      const rows = 4 * spec.batch * spec.heads * spec.length;
+      const bytes = { q: rows * spec.headDim, k: rows * spec.headDim, v: rows * spec.valueDim, out: rows * spec.valueDim };
+      return spec.bias === "none" ? bytes : { ...bytes, spectrum: 16 * spec.heads * nextSmooth(spec.length) };
+    }
+  }
+}
+
+function total<T>(items: readonly T[], value: (item: T) => number): number {
+  let result = 0;
+  for (const item of items) result += value(item);
+  return result;
+}
+
+/** Ranges of one buffer, merged. */
+class Ranges {
+  #ranges: (readonly [begin: number, end: number])[] = [];
+
+  add(begin: number, end: number): void {
+    this.#ranges.push([begin, end]);
+    this.#ranges.sort((a, b) => a[0] - b[0]);
+    const merged: [number, number][] = [];
+    for (const [from, to] of this.#ranges) {
+      const last = merged.at(-1);
+      if (last && from <= last[1]) last[1] = Math.max(last[1], to);
+      else merged.push([from, to]);
+    }
+    this.#ranges = merged;
+  }
+
+  covers(begin: number, end: number): boolean {
+    return this.#ranges.some(([from, to]) => from <= begin && end <= to);
+  }
+}
+
+/** WebGPU counts each workgroup variable in steps of 16 bytes. */
+function workgroupBytes(code: string): number {
+  const SIZES: Readonly<Record<string, number>> = { f32: 4, u32: 4, vec2f: 8, vec4f: 16 };
+  const arrays = [...code.matchAll(/var<workgroup>\s+\w+\s*:\s*array<(\w+),\s*(\d+)u?>;/g)];
+  if (arrays.length !== [...code.matchAll(/var<workgroup/g)].length) return Number.NaN;
+  return total(arrays, ([, element, count]) => 16 * Math.ceil((SIZES[element!]! * Number(count)) / 16));
+}
+
+function thawed(value: unknown, path = "program"): string[] {
+  if (typeof value !== "object" || value === null) return [];
+  const here = Object.isFrozen(value) ? [] : [path];
+  return [...here, ...Object.entries(value).flatMap(([key, inner]) => thawed(inner, `${path}.${key}`))];
+}
+
+/** Everything that is wrong with a program on a device. */
+function complaints(spec: OperationSpec, program: Program, limits: PlannerLimits): string[] {
+  const found: string[] = [];
+  const check = (holds: boolean, what: () => string) => {
+    if (!holds) found.push(what());
+  };
+  const buffers = new Map(program.buffers.map((buffer) => [buffer.name, buffer]));
+  check(buffers.size === program.buffers.length, () => "two buffers of one name");
+  const place = (name: string) => {
+    const { role, slot } = buffers.get(name)!;
+    return role === "workspace" ? `slot ${slot}` : name;
+  };
+
+  // Buffers
+  const tensors = program.buffers.filter(({ role }) => role === "input" || role === "output");
+  const expected = tensorBytes(spec);
+  check(JSON.stringify(Object.fromEntries(tensors.map((b) => [b.name, b.bytes]).sort())) === JSON.stringify(Object.fromEntries(Object.entries(expected).sort())), () => `tensors ${tensors.map((b) => `${b.name}: ${b.bytes}`).join(", ")}`);
+  for (const buffer of program.buffers) {
+    check(buffer.bytes > 0 && buffer.bytes % 4 === 0 && buffer.bytes <= limits.maxBufferSize, () => `${buffer.name} has ${buffer.bytes} bytes`);
+    check((buffer.role === "workspace") === (buffer.slot !== undefined), () => `slot of ${buffer.name}`);
+    if (buffer.slot !== undefined) check(program.slots[buffer.slot]! >= buffer.bytes, () => `${buffer.name} is larger than its slot`);
+    check((buffer.role === "table") === (buffer.parts !== undefined), () => `parts of ${buffer.name}`);
+    check(
+      program.dispatches.some((dispatch) => dispatch.bindings.some((binding) => binding.buffer === buffer.name)),
+      () => `${buffer.name} is never used`,
+    );
+  }
+
+  // Dispatches
+  for (const [index, dispatch] of program.dispatches.entries()) {
+    const { kernel, workgroups, workgroupSize, params } = dispatch;
+    const at = `dispatch ${index}, ${dispatch.label}`;
+    const lanes = workgroupSize[0];
+    check(workgroupSize[1] === 1 && workgroupSize[2] === 1, () => `${at}: workgroup size ${workgroupSize}`);
+    check(lanes >= 1 && lanes <= limits.maxComputeInvocationsPerWorkgroup && lanes <= limits.maxComputeWorkgroupSizeX, () => `${at}: ${lanes} lanes`);
+    check(kernel.code.includes(`@workgroup_size(${lanes})`), () => `${at}: WGSL has other lanes`);
+    check(workgroups.every((n) => Number.isInteger(n) && n >= 1 && n <= limits.maxComputeWorkgroupsPerDimension), () => `${at}: grid ${workgroups}`);
+    check(params.length === kernel.params.length && kernel.params[0] === "groups", () => `${at}: ${params.length} parameters`);
+    check(params.every((value) => Number.isInteger(value) && value >= 0 && value < 2 ** 32), () => `${at}: parameters ${params}`);
+    check(params[0]! >= 1 && workgroups[0] * workgroups[1] * workgroups[2] >= params[0]!, () => `${at}: grid ${workgroups} for ${params[0]} groups`);
+    const memory = workgroupBytes(kernel.code);
+    check(memory <= limits.maxComputeWorkgroupStorageSize, () => `${at}: ${memory} bytes of workgroup memory`);
+    check(dispatch.bindings.length <= limits.maxStorageBuffersPerShaderStage, () => `${at}: ${dispatch.bindings.length} bindings`);
+    check(dispatch.bindings.length === kernel.bindings.length, () => `${at}: bindings do not match the kernel's`);
+    check(!/NaN|undefined|Infinity|\[object|null/.test(kernel.code), () => `${at}: WGSL holds a value that is none`);
+    for (const [i, binding] of dispatch.bindings.entries()) {
+      const { name, access, element } = kernel.bindings[i]!;
+      const where = `${at}: ${binding.name} = ${binding.buffer} ${binding.offset} + ${binding.size}`;
+      const buffer = buffers.get(binding.buffer);
+      check(name === binding.name, () => `${where} where the kernel has ${name}`);
+      check(new RegExp(`@binding\\(${i}\\) var<storage, ${access}> ${name}: array<${element}>;`).test(kernel.code), () => `${where}: not in the WGSL`);
+      check(buffer !== undefined, () => `${where}: no such buffer`);
+      if (!buffer) continue;
+      check(binding.offset >= 0 && binding.offset % limits.minStorageBufferOffsetAlignment === 0, () => `${where}: misaligned`);
+      check(binding.offset % ELEMENT_BYTES[element] === 0, () => `${where}: not a multiple of its element`);
+      check(binding.size >= ELEMENT_BYTES[element] && binding.size % 4 === 0, () => `${where}: size`);
+      check(binding.offset + binding.size <= buffer.bytes, () => `${where}: beyond ${buffer.bytes}`);
+      check(binding.size <= limits.maxStorageBufferBindingSize, () => `${where}: larger than a binding may be`);
+      check(access === "read_write" || binding.bytesWritten === 0, () => `${where}: written, but bound for reading`);
+      check(access === "read" || binding.bytesWritten > 0, () => `${where}: bound for writing, but not written`);
+      check(access === "read_write" || binding.bytesRead > 0, () => `${where}: bound for reading, but not read`);
+      check(binding.bytesWritten <= binding.size, () => `${where}: ${binding.bytesWritten} bytes written`);
+      check(access === "read" || buffer.role === "output" || buffer.role === "workspace", () => `${where}: writes to the ${buffer.role}`);
+      // WebGPU: a buffer that is written has no other binding in the dispatch.
+      for (const [j, other] of dispatch.bindings.entries()) {
+        if (j <= i || place(other.buffer) !== place(binding.buffer)) continue;
+        check(access === "read" && kernel.bindings[j]!.access === "read", () => `${where}: shares memory with ${other.name}, and one of them is written`);
+      }
+    }
+    check(dispatch.bytesRead === total(dispatch.bindings, (b) => b.bytesRead), () => `${at}: bytes read`);
+    check(dispatch.bytesWritten === total(dispatch.bindings, (b) => b.bytesWritten), () => `${at}: bytes written`);
+    check(Number.isFinite(dispatch.flops) && dispatch.flops >= 0, () => `${at}: ${dispatch.flops} flops`);
+  }
+
+  // Order and lifetimes of the workspace
+  const written = new Map<string, Ranges>();
+  for (const [index, dispatch] of program.dispatches.entries()) {
+    for (const binding of dispatch.bindings) {
+      const role = buffers.get(binding.buffer)?.role;
+      if (binding.bytesRead > 0 && (role === "workspace" || role === "output")) {
+        const ready = written.get(binding.buffer)?.covers(binding.offset, binding.offset + binding.size) === true;
+        check(ready, () => `dispatch ${index} reads ${binding.buffer} before all of it is written`);
+      }
+    }
+    for (const binding of dispatch.bindings) {
+      if (binding.bytesWritten === 0) continue;
+      const ranges = written.get(binding.buffer) ?? new Ranges();
+      ranges.add(binding.offset, binding.offset + binding.size);
+      written.set(binding.buffer, ranges);
+    }
+  }
+  const lives = program.buffers
+    .filter(({ role }) => role === "workspace")
+    .map(({ name, slot }) => {
+      const uses = program.dispatches.flatMap((dispatch, i) => (dispatch.bindings.some((b) => b.buffer === name) ? [i] : []));
+      return { name, slot, first: Math.min(...uses), last: Math.max(...uses) };
+    });
+  for (const [i, a] of lives.entries()) {
+    for (const b of lives.slice(i + 1)) {
+      if (a.slot === b.slot) check(a.last < b.first || b.last < a.first, () => `${a.name} and ${b.name} live at once in slot ${a.slot}`);
+    }
+  }
+
+  // Costs
+  const { cost } = program;
+  check(cost.dispatches === program.dispatches.length, () => "number of dispatches");
+  check(cost.bytesMoved === total(program.dispatches, (d) => d.bytesRead + d.bytesWritten), () => "bytes moved");
+  check(cost.flops === total(program.dispatches, (d) => d.flops), () => "flops");
+  check(cost.bytesMinimum === total(Object.values(expected), (bytes) => bytes), () => "minimal bytes");
+  check(cost.workspaceBytes === total(program.slots, (bytes) => bytes), () => "workspace");
+  check(cost.workspaceBytes <= limits.workspaceBytes, () => `${cost.workspaceBytes} bytes of workspace`);
+  for (const { name, role, bytes } of tensors) {
+    const uses = program.dispatches.flatMap((dispatch) => dispatch.bindings.filter((binding) => binding.buffer === name));
+    const moved = total(uses, (use) => (role === "input" ? use.bytesRead : use.bytesWritten));
+    check(moved >= bytes, () => `${name}: ${moved} of ${bytes} bytes moved`);
+    // Only a biased attention comes to its output twice.
+    const passes = spec.operation === "attention" && spec.bias === "fastrpb" ? 2 : 1;
+    if (role === "output") check(moved === passes * bytes, () => `${name}: ${moved} bytes written, ${passes} × ${bytes} expected`);
+  }
+
+  found.push(...workComplaints(spec, program));
+  return found;
+}
+
+/** Elements that a binding-relative index range means in the whole buffer. */
+function absolute(binding: ProgramBinding, elementBytes: number, relative: number): number {
+  return binding.offset / elementBytes + relative;
+}
+
+/**
+ * Whether parameters, bindings and grids of the dispatches together do all of the work, and stay inside what is bound: what each
+ * kernel's header says about its parameters, applied here without the planner's help.
+ */
+function workComplaints(spec: OperationSpec, program: Program): string[] {
+  const found: string[] = [];
+  /** Ranges of the output that were written, in elements. */
+  const pieces: [begin: number, end: number][] = [];
+  for (const [index, dispatch] of program.dispatches.entries()) {
+    const at = `dispatch ${index}, ${dispatch.label}`;
+    const check = (holds: boolean, what: string) => {
+      if (!holds) found.push(`${at}: ${what}`);
+    };
+    const param = (name: string) => dispatch.params[dispatch.kernel.params.indexOf(name)]!;
+    const binding = (name: string) => dispatch.bindings.find((entry) => entry.name === name)!;
+    const elementBytes = (name: string) => ELEMENT_BYTES[dispatch.kernel.bindings.find((entry) => entry.name === name)!.element];
+    /** A constant of the kernel. */
+    const constant = (name: string) => Number(new RegExp(`const ${name} = (\\d+)u;`).exec(dispatch.kernel.code)![1]);
+    /** Whether `count` elements from `first` on, after subtraction of the base, are inside the binding; `first` in bytes of the tensor. */
+    const inside = (name: string, base: number, firstByte: number, bytes: number) => {
+      const { offset, size } = binding(name);
+      check(base * elementBytes(name) === offset, `${name} starts at ${offset}, but its base is ${base} elements`);
+      check(firstByte >= offset && firstByte + bytes <= offset + size, `${name}: bytes ${firstByte} + ${bytes} outside ${offset} + ${size}`);
+    };
+    /** Columns of one workgroup of an FFT. */
+    const columns = () => Number(/group \* (\d+)u \+ slot/.exec(dispatch.kernel.code)![1]);
+    const grid = (needed: number, perGroup: number) =>
+      check(param("groups") === Math.ceil(needed / perGroup), `${param("groups")} groups of ${perGroup} for ${needed} units of work`);
+
+    if (dispatch.label.startsWith("fft")) {
+      grid(param("columns"), columns());
+      const points = param("columns") * Number(/^fft (\d+)/.exec(dispatch.label)![1]);
+      for (const [name, base] of [["source", "sourceBase"], ["destination", "destinationBase"]] as const) {
+        // Outer indices count from 0 in the kernel: the base is what leads to the first transform.
+        const relative = (2 ** 32 - param(base)) % 2 ** 32;
+        check(8 * (relative + points) <= binding(name).size, `${name}: elements ${relative} + ${points} outside ${binding(name).size} bytes`);
+        if (binding(name).buffer === "out" || binding(name).buffer === "spectrum") {
+          pieces.push([absolute(binding(name), 8, relative), absolute(binding(name), 8, relative + points)]);
+        }
+      }
+    } else if (dispatch.label.startsWith("complex multiply")) {
+      grid(param("count"), dispatch.workgroupSize[0]);
+      for (const name of ["a", "out"]) {
+        check(binding(name).offset === 8 * param("first"), `${name} starts at ${binding(name).offset}`);
+        check(8 * param("count") <= binding(name).size, `${name}: ${param("count")} elements outside ${binding(name).size} bytes`);
+      }
+      check(binding("b").offset === 0, "b repeats from its start");
+      pieces.push([param("first"), param("first") + param("count")]);
+    } else if (dispatch.label.startsWith("toeplitz embed") && spec.operation === "spectrum") {
+      const period = nextSmooth(spec.length);
+      grid(param("count"), dispatch.workgroupSize[0]);
+      check(param("count") % period === 0, `${param("count")} lanes are no whole heads`);
+      const [heads, row] = [param("count") / period, 2 * spec.length - 1];
+      const first = param("firstWeight") + binding("weights").offset / 4;
+      check(first % row === 0, `weights from ${first} on`);
+      check(4 * (param("firstWeight") + heads * row) <= binding("weights").size, "weights outside their binding");
+      check(16 * param("count") <= binding("embedded").size, "embedded outside its binding");
+    } else if (dispatch.label.startsWith("toeplitz") && (spec.operation === "toeplitz" || spec.operation === "attention")) {
+      const channels = spec.operation === "toeplitz" ? spec.channels : spec.valueDim;
+      const pairs = Math.ceil(channels / 2);
+      const fused = dispatch.label.startsWith("toeplitz fused");
+      const [first, count] = fused ? [param("firstColumn"), param("columns")] : [param("firstPair"), param("pairs")];
+      const [firstHead, lastHead] = [Math.floor(first / pairs), Math.floor((first + count - 1) / pairs)];
+      const headBytes = 4 * spec.length * channels;
+      const period = nextSmooth(spec.length);
+      for (const [name, base] of [["values", "valuesBase"], ["out", "outBase"]] as const) {
+        if (!dispatch.kernel.params.includes(base)) continue;
+        inside(name, param(base), firstHead * headBytes, (lastHead + 1 - firstHead) * headBytes);
+      }
+      if (dispatch.kernel.params.includes("spectrumBase")) {
+        check(param("heads") === spec.heads, `${param("heads")} heads`);
+        for (let bh = firstHead; bh <= Math.min(lastHead, firstHead + spec.heads - 1); bh++) {
+          inside("spectrum", param("spectrumBase"), (bh % spec.heads) * 16 * period, 16 * period);
+        }
+      }
+      if (fused) grid(count, columns());
+      else {
+        const [a, b] = [constant("A"), constant("B")];
+        check(a * b === period, `${a} × ${b} is not ${period}`);
+        grid(count * (dispatch.label.startsWith("toeplitz rows") ? 2 * a : b), columns());
+        check(binding("work").offset === 0 && 16 * count * period <= binding("work").size, "work outside its binding");
+      }
+      if (spec.operation === "toeplitz" && dispatch.kernel.params.includes("outBase")) pieces.push([first, first + count]);
+    } else if (dispatch.label.startsWith("linear attention") && spec.operation === "attention") {
+      const heads = spec.batch * spec.heads;
+      const keyBytes = 4 * spec.length * spec.headDim;
+      const valueBytes = 4 * spec.length * spec.valueDim;
+      const kind = dispatch.label.split(" ")[2]!;
+      if (kind === "combine") {
+        grid(heads * spec.headDim, 1);
+        check(binding("states").size === 4 * heads * constant("CHUNKS") * constant("STATE"), "states");
+        check(binding("combined").size === 4 * heads * constant("STATE"), "combined");
+        continue;
+      }
+      const later = program.dispatches.slice(index + 1).find((other) => other.label === dispatch.label);
+      const first = param("firstHead");
+      const next = later ? later.params[later.kernel.params.indexOf("firstHead")]! : heads;
+      const count = next - first;
+      const earlier = program.dispatches.slice(0, index).some((other) => other.label === dispatch.label);
+      check(earlier || first === 0, `starts at head ${first}`);
+      check(count >= 1, `heads ${first} to ${next}`);
+      if (kind === "reduce") {
+        const tiles = Math.ceil(spec.headDim / constant("FEATURE_TILE")) * Math.ceil(spec.valueDim / constant("VALUE_TILE"));
+        grid(count * tiles * constant("CHUNKS"), 1);
+        check(constant("CHUNKS") === Math.ceil(spec.length / constant("CHUNK_ROWS")), `${constant("CHUNKS")} chunks of ${constant("CHUNK_ROWS")} rows`);
+        inside("keys", param("keysBase"), first * keyBytes, count * keyBytes);
+        inside("values", param("valuesBase"), first * valueBytes, count * valueBytes);
+        check(binding("states").size === 4 * heads * constant("CHUNKS") * constant("STATE"), "states");
+      } else {
+        grid(count * Math.ceil(spec.length / constant("ROWS")) * Math.ceil(spec.valueDim / (4 * constant("VALUE_VECTORS"))), 1);
+        inside("queries", param("queriesBase"), first * keyBytes, count * keyBytes);
+        inside("out", param("outBase"), first * valueBytes, count * valueBytes);
+        check(binding("states").size === 4 * heads * constant("STATE"), "states");
+        pieces.push([first, next]);
+      }
+    } else {
+      check(false, "unknown kernel");
+    }
+  }
+  let position = 0;
+  for (const [begin, end] of pieces.sort((a, b) => a[0] - b[0])) {
+    if (begin !== position) found.push(`output: piece ${begin} to ${end} after ${position}`);
+    position = end;
+  }
+  const units = {
+    fft: () => tensorBytes(spec)["out"]! / 8,
+    complexMultiply: () => tensorBytes(spec)["out"]! / 8,
+    spectrum: () => tensorBytes(spec)["spectrum"]! / 8,
+    toeplitz: () => (spec.operation === "toeplitz" ? spec.batch * spec.heads * Math.ceil(spec.channels / 2) : 0),
+    attention: () => (spec.operation === "attention" ? spec.batch * spec.heads : 0),
+  }[spec.operation]();
+  if (position !== units) found.push(`output: ${position} of ${units} units`);
+  return found;
+}
+
+const SPECS = ((seed: number) => {
+  const uniform = random(seed);
+  // A third of them small enough for the smallest device.
+  return Array.from({ length: 300 }, (_, i) => randomSpec(uniform, i % 3 === 0 ? 2 ** 16 : 2 ** 23));
+})(10);
+
+describe.each(Object.entries(LIMIT_SETS))("300 random programs, device: %s (seed 10)", (name, limits) => {
+  const programs = SPECS.map((spec) => ({ spec, attempt: () => tryPlan(spec, limits) }));
+
+  test("obey the limits, bind what they use and do all of the work", () => {
+    const found: string[] = [];
+    let planned = 0;
+    for (const { spec, attempt } of programs) {
+      const program = attempt();
+      if (!program) continue;
+      planned++;
+      const wrong = complaints(spec, program, limits);
+      if (wrong.length > 0) found.push(`${JSON.stringify(spec)}: ${wrong.slice(0, 3).join("; ")}${wrong.length > 3 ? `; and ${wrong.length - 3} more` : ""}`);
+    }
+    expect(found).toEqual([]);
+    expect(planned, "a test of nothing").toBeGreaterThan(name === "tiny workgroups" ? 10 : 90);
+  });
+
+  test("are never refused with guaranteed limits or better, else only with code limit", () => {
+    for (const { spec, attempt } of programs) {
+      const program = attempt();
+      if (name === "default" || name === "desktop") expect(program, JSON.stringify(spec)).toBeDefined();
+    }
+  });
+});
+
+describe("programs are data", () => {
+  const programs = SPECS.slice(0, 100).map((spec) => [JSON.stringify(spec), spec] as const);
+
+  test("that survives JSON", () => {
+    for (const [name, spec] of programs) {
+      const program = plan(spec, limitsWith());
+      expect(JSON.parse(JSON.stringify(program)), name).toStrictEqual(program);
+    }
+  });
+
+  test("that depends on nothing but spec and limits", () => {
+    for (const [name, spec] of programs) {
+      const copy = JSON.parse(JSON.stringify(spec)) as OperationSpec;
+      expect(JSON.stringify(plan(copy, limitsWith())) === JSON.stringify(plan(spec, limitsWith())), name).toBe(true);
+    }
+  });
+
+  test("that cannot be changed", () => {
+    for (const [name, spec] of programs) expect(thawed(plan(spec, limitsWith())), name).toEqual([]);
+  });
+});
+
+describe("borderline workgroup memory", () => {
+  // WebGPU adds up workgroup variables in steps of 16 bytes each: a planner that adds up floats is off by a little.
+  const limits = limitsWith();
+  const edges = (headDim: number) => {
+    const found: string[] = [];
+    for (const valueDim of [1, 2, 4, 8, 12, 20, 28, 36, 44, 60, 64, 100, 128, 200]) {
+      for (const featureMap of ["sikf", "elu+1"] as const) {
+        for (const { label, kernel } of tryPlan(attentionSpec({ heads: 1, length: 4096, headDim, valueDim, featureMap }), limits)?.dispatches ?? []) {
+          const bytes = workgroupBytes(kernel.code);
+          if (!(bytes <= limits.maxComputeWorkgroupStorageSize)) found.push(`${featureMap}, headDim ${headDim}, valueDim ${valueDim}, ${label}: ${bytes}`);
+        }
+      }
+    }
+    return found;
+  };
+
+  test("headDim 1 to 400, and around the largest that fits", () => {
+    const found: string[] = [];
+    for (let headDim = 1; headDim <= 400; headDim++) found.push(...edges(headDim));
+    for (let headDim = 1340; headDim <= 1370; headDim++) found.push(...edges(headDim));
+    expect(found).toEqual([]);
+  });
+});
+
+describe("large and odd", () => {
+  test("a complex product larger than a binding is done in parts", () => {
+    const spec = complexMultiplySpec({ shape: [5, 50_000] });
+    const limits = limitsWith({ maxStorageBufferBindingSize: MIB });
+    const program = plan(spec, limits);
+    expect(program.dispatches.length).toBeGreaterThan(1);
+    expect(complaints(spec, program, limits)).toEqual([]);
+  });
+
+  test("a scale beyond float32 never reaches the WGSL", () => {
+    for (const scale of [1e39, -1e300, Number.MAX_VALUE]) {
+      let code = "";
+      try {
+        code = plan(complexMultiplySpec({ shape: [4], scale }), limitsWith()).dispatches[0]!.kernel.code;
+      } catch (error) {
+        expect(error, `${scale}`).toBeInstanceOf(FastRpbError);
+      }
+      expect(code, `${scale}`).not.toContain("Infinity");
+    }
+  });
+
+  test("every 7-smooth length to 2^20 has a plan with guaranteed limits, also its spectrum and product", () => {
+    const limits = limitsWith();
+    for (const length of smoothNumbers(4000, 2 ** 20)) {
+      if (length > 4200 && length % 16 !== 0) continue; // a few hundred of them suffice
+      for (const spec of [fftSpec({ shape: [length], direction: "inverse" }), spectrumSpec({ heads: 1, length }), toeplitzSpec({ heads: 1, length, channels: 2 })]) {
+        expect(plan(spec, limits).cost.dispatches, JSON.stringify(spec)).toBeGreaterThan(0);
+      }
+    }
+  });
+});
+
+describe("costs", () => {
+  const ratio = (program: Program) => program.cost.bytesMoved / program.cost.bytesMinimum;
+
+  /** Lengths in their middle and just above a 7-smooth number, where the period has most to spare. */
+  function lengths(low: number, high: number, count: number): number[] {
+    const smooth = smoothNumbers(low, high - 1);
+    const some = Array.from({ length: count }, (_, i) => smooth[Math.floor((i * smooth.length) / count)]!);
+    return [...some, ...some.map((n) => n + 1), low, high];
+  }
+
+  test("toeplitz to 4096: one dispatch, 1.05 times the minimum", () => {
+    for (const length of [...lengths(1, 4096, 100), 2, 3, 5, 11, 64, 100, 1000]) {
+      for (const [batch, heads] of [[1, 8], [8, 1], [2, 4]] as const) {
+        const program = plan(toeplitzSpec({ batch, heads, length, channels: 64 }), limitsWith());
+        expect(program.dispatches, `${length}`).toHaveLength(1);
+        expect(ratio(program), `${batch} × ${heads} × ${length}`).toBeLessThanOrEqual(1.05);
+        expect(program.cost.workspaceBytes).toBe(0);
+      }
+    }
+  });
+
+  test("toeplitz to 2^20: 5.1 times the minimum", () => {
+    for (const length of lengths(8200, 2 ** 20, 100)) {
+      const program = plan(toeplitzSpec({ heads: 8, length, channels: 64 }), DESKTOP_LIMITS);
+      expect(ratio(program), `${length}`).toBeLessThanOrEqual(5.1);
+    }
+    for (const length of lengths(4097, 2 ** 16, 50)) {
+      const program = plan(toeplitzSpec({ heads: 8, length, channels: 64 }), limitsWith());
+      expect(ratio(program), `${length}`).toBeLessThanOrEqual(5.1);
+    }
+  });
+
+  test("toeplitz with weights to 4096: three dispatches with the spectrum", () => {
+    for (const length of lengths(1, 4096, 100)) {
+      const spec = toeplitzSpec({ heads: 8, length, channels: 64 });
+      const dispatches = plan(spec, limitsWith()).cost.dispatches + plan(spectrumSpec(spec), limitsWith()).cost.dispatches;
+      expect(dispatches, `${length}`).toBeLessThanOrEqual(3);
+    }
+  });
+
+  test("fft: 1.05 times the minimum to 4096, 2.1 times to 2^20", () => {
+    for (const length of smoothNumbers(1, 2 ** 20).filter((n, i) => n <= 4096 || i % 7 === 0)) {
+      const outer = Math.ceil((8 * MIB) / length);
+      const program = plan(fftSpec({ shape: [outer, length] }), limitsWith());
+      expect(ratio(program), `${outer} × ${length}`).toBeLessThanOrEqual(length <= 4096 ? 1.05 : 2.1);
+      expect(program.dispatches.length, `${length}`).toBe(length <= 4096 ? 1 : 2 * (program.dispatches.length / 2));
+    }
+    for (const [outer, inner] of [[4, 64], [64, 4], [1, 1000]] as const) {
+      expect(ratio(plan(fftSpec({ shape: [outer, 4096, inner], axes: [1] }), limitsWith()))).toBeLessThanOrEqual(1.05);
+      expect(ratio(plan(fftSpec({ shape: [outer, 8192, inner], axes: [1] }), limitsWith()))).toBeLessThanOrEqual(2.1);
+    }
+  });
+
+  test("flops of an FFT are 5 N log₂ N: exactly in one pass, within 20 % in two", () => {
+    for (const length of smoothNumbers(2, 2 ** 20).filter((n, i) => n <= 4096 || i % 7 === 0)) {
+      const flops = 3 * 5 * length * Math.log2(length);
+      const quotient = plan(fftSpec({ shape: [3, length] }), limitsWith()).cost.flops / flops;
+      if (length <= 4096) expect(quotient, `${length}`).toBeCloseTo(1, 12);
+      else {
+        expect(quotient, `${length}`).toBeGreaterThanOrEqual(1);
+        expect(quotient, `${length}`).toBeLessThan(1.2);
+      }
+    }
+  });
+
+  const biased = (options: Partial<AttentionOptions>) =>
+    attentionSpec({ heads: 8, length: 4096, headDim: 64, featureMap: "sikf", bias: "fastrpb", ...options });
+
+  test("attention with bias to 4096: four dispatches, 2.2 times the minimum", () => {
+    for (const length of [256, 500, 512, 1000, 1024, 2048, 3000, 4095, 4096]) {
+      for (const featureMap of ["sikf", "elu+1"] as const) {
+        const program = plan(biased({ length, featureMap }), limitsWith());
+        expect(program.cost.dispatches, `${length}`).toBeLessThanOrEqual(4);
+        expect(ratio(program), `${length}`).toBeLessThanOrEqual(2.2);
+      }
+    }
+  });
+
+  test.each([65_536, 2 ** 20])("attention with bias at %i: 4.1 times the minimum", (length) => {
+    expect(ratio(plan(biased({ length }), DESKTOP_LIMITS))).toBeLessThanOrEqual(4.1);
+    expect(ratio(plan(biased({ length, heads: 1, headDim: 32 }), limitsWith()))).toBeLessThanOrEqual(4.1);
+  });
+
+  /** Everything that a run of attention with weights holds at once. */
+  function peakBytes(length: number, limits: PlannerLimits): number {
+    const spec = biased({ heads: 1, headDim: 32, length });
+    const [run, prepare] = [plan(spec, limits), plan(spectrumSpec(spec), limits)];
+    return run.cost.bytesMinimum + 4 * (2 * length - 1) + run.cost.workspaceBytes + prepare.cost.workspaceBytes;
+  }
+
+  test.each([
+    ["guaranteed limits", limitsWith()],
+    ["desktop limits", DESKTOP_LIMITS],
+  ])("memory of attention grows no faster than its length, with %s", (_name, limits) => {
+    const lengths = [2 ** 14, 2 ** 16, 2 ** 18, 2 ** 20];
+    const perToken = lengths.map((length) => peakBytes(length, limits) / length);
+    for (const [i, bytes] of perToken.entries()) {
+      expect(bytes, `${lengths[i]}`).toBeLessThan(1.1 * perToken[0]!);
+      expect(bytes, `${lengths[i]}: at least the tensors`).toBeGreaterThan(4 * 4 * 32);
+      // Of a length that still fits at once the workspace is linear too; beyond, the bound on it saves memory.
+      if (lengths[i]! <= 2 ** 18) expect(bytes, `${lengths[i]}`).toBeGreaterThan(0.9 * perToken[0]!);
+    }
+    const largest = plan(biased({ heads: 1, headDim: 32, length: 2 ** 20 }), limits);
+    expect(largest.cost.workspaceBytes).toBeLessThanOrEqual(256 * MIB);
+  });
+
+  test("workspace stays within its bound, and a smaller bound costs dispatches, not bytes", () => {
+    const options: ToeplitzOptions = { heads: 1, length: 2 ** 16, channels: 64 };
+    const [wide, narrow] = [2 ** 28, 2 ** 23].map((workspaceBytes) => plan(toeplitzSpec(options), limitsWith({ workspaceBytes }))) as [Program, Program];
+    expect(narrow.cost.workspaceBytes).toBeLessThanOrEqual(2 ** 23);
+    expect(narrow.cost.dispatches).toBeGreaterThan(wide.cost.dispatches);
+    expect(narrow.cost.bytesMoved / wide.cost.bytesMoved).toBeLessThan(1.5);
+  });
+
+  test("the elementary counts of small programs", () => {
+    const multiply = plan(complexMultiplySpec({ shape: [3, 100] }), limitsWith());
+    expect(multiply.cost).toEqual({ dispatches: 1, bytesMoved: 3 * 2400, bytesMinimum: 3 * 2400, flops: 8 * 300, workspaceBytes: 0 });
+    const fft = plan(fftSpec({ shape: [10, 1] }), limitsWith());
+    expect(fft.cost.flops).toBe(0);
+    const reduce = (dispatches: readonly ProgramDispatch[]) => dispatches.filter(({ label }) => label.includes("reduce"));
+    // One key and one value a head: the state is read back, nothing is split.
+    const attention = plan(attentionSpec({ heads: 2, length: 1, headDim: 1, featureMap: "elu+1" }), limitsWith());
+    expect(reduce(attention.dispatches)).toHaveLength(1);
+    expect(attention.cost.dispatches).toBe(2);
+    expect(attention.cost.bytesMinimum).toBe(4 * 2 * 4);
+  });
+});
