@@ -1,12 +1,13 @@
 /** The built module, imported as a user would, without a bundler. */
 import { expect, test } from "playwright/test";
+import type * as fastrpb from "../src/index.ts";
 
 test("the README's example runs on the built ES module, on both backends", async ({ page }) => {
   await page.goto("/e2e/blank.html");
   for (const backend of ["webgpu", "cpu"] as const) {
     const result = await page.evaluate(async (wanted) => {
       const url = "/dist/fastrpb.js";
-      const { createRuntime } = (await import(url)) as typeof import("../src/index.ts");
+      const { createRuntime } = (await import(url)) as typeof fastrpb;
       const runtime = await createRuntime({ backend: wanted });
       const attention = await runtime.attention({ heads: 2, length: 256, headDim: 16, featureMap: "sikf", bias: "fastrpb" });
       const random = (floats: number) => Float32Array.from({ length: floats }, () => Math.random() - 0.5);
@@ -35,8 +36,8 @@ test("it works in a worker", async ({ page }) => {
           const data = await plan.run(runtime.tensor(new Float32Array(32).fill(1), [16], "complex64")).data();
           postMessage([runtime.backend, data[0], data[1], data[2]]);`;
         const worker = new Worker(URL.createObjectURL(new Blob([code], { type: "text/javascript" })), { type: "module" });
-        worker.onmessage = (event) => resolve(event.data);
-        worker.onerror = (event) => reject(new Error(event.message));
+        worker.addEventListener("message", (event) => resolve(event.data));
+        worker.addEventListener("error", (event) => reject(new Error(event.message)));
       }),
   );
   expect(backend).toEqual(["webgpu", 16, 16, 0]);

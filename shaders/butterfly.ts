@@ -94,14 +94,29 @@ const TWIDDLES_16 = range(16)
 
 const BUTTERFLY_16 = `
 fn butterfly16(
-${range(16).map((i) => `  p${i}: ptr<function, vec2f>,`).join("\n")}
+${range(16)
+  .map((i) => `  p${i}: ptr<function, vec2f>,`)
+  .join("\n")}
 ) {
-${range(4).map((j) => `  butterfly4(p${j}, p${j + 4}, p${j + 8}, p${j + 12});`).join("\n")}
+${range(4)
+  .map((j) => `  butterfly4(p${j}, p${j + 4}, p${j + 8}, p${j + 12});`)
+  .join("\n")}
 ${TWIDDLES_16}
-${range(4).map((k) => `  butterfly4(p${4 * k}, p${4 * k + 1}, p${4 * k + 2}, p${4 * k + 3});`).join("\n")}
+${range(4)
+  .map((k) => `  butterfly4(p${4 * k}, p${4 * k + 1}, p${4 * k + 2}, p${4 * k + 3});`)
+  .join("\n")}
   // Output k1 + 4 k2 stands at 4 k1 + k2: transpose.
   var t = *p1;
-${[[1, 4], [2, 8], [3, 12], [6, 9], [7, 13], [11, 14]].map(([a, b]) => `  t = *p${a}; *p${a} = *p${b}; *p${b} = t;`).join("\n")}
+${[
+  [1, 4],
+  [2, 8],
+  [3, 12],
+  [6, 9],
+  [7, 13],
+  [11, 14],
+]
+  .map(([a, b]) => `  t = *p${a}; *p${a} = *p${b}; *p${b} = t;`)
+  .join("\n")}
 }
 `;
 
@@ -111,7 +126,9 @@ function oddButterfly(radix: 3 | 5 | 7): string {
   const angle = (j: number, k: number) => (2 * Math.PI * ((j * k) % radix)) / radix;
   return `
 fn butterfly${radix}(
-${range(radix).map((i) => `  x${i}: ptr<function, vec2f>,`).join("\n")}
+${range(radix)
+  .map((i) => `  x${i}: ptr<function, vec2f>,`)
+  .join("\n")}
 ) {
 ${js.map((j) => `  let t${j} = *x${j} + *x${radix - j};\n  let d${j} = *x${j} - *x${radix - j};`).join("\n")}
 ${js

@@ -2,8 +2,8 @@
  * Complex pointwise multiply: out[i] = scale · a[i] · b[i mod |b|], or with the conjugate of b. The second operand repeats along leading
  * axes; its length is that of its binding.
  *
- * Layout: interleaved complex, flat. One lane per element. A dispatch covers `count` elements from element `first` on; a and out are
- * bound from there, b as a whole.
+ * Layout: interleaved complex, flat. One lane per element. A dispatch covers `count` elements: a and out are bound from the first of them
+ * on, and so is b, with `firstFactor` 0; where b repeats it is bound as a whole, and `firstFactor` is the number of the first element.
  * Bindings: 0 a, 1 b, 2 out, 3 params.
  */
 import { COMPLEX } from "./complex.ts";
@@ -19,7 +19,7 @@ export interface ComplexMultiplyKernelSpec {
 export function complexMultiplyKernel(spec: ComplexMultiplyKernelSpec): Kernel {
   const body = wgsl`  let i = group * LANES + lane;
   if (i >= params.count) { return; }
-  var factor = b[(params.first + i) % arrayLength(&b)];
+  var factor = b[(params.firstFactor + i) % arrayLength(&b)];
 #if ${spec.conjugate}
   factor.y = -factor.y;
 #endif
@@ -33,7 +33,7 @@ export function complexMultiplyKernel(spec: ComplexMultiplyKernelSpec): Kernel {
       { name: "b", access: "read", element: "vec2f" },
       { name: "out", access: "read_write", element: "vec2f" },
     ],
-    params: ["first", "count"],
+    params: ["firstFactor", "count"],
     declarations: COMPLEX,
     body,
   });

@@ -31,7 +31,9 @@ fn exponential(x: f32) -> f32 {
   let n = round(x * ${f32(Math.LOG2E)});
   let r = fma(n, ${f32(-LN2_LOW)}, fma(n, ${f32(-LN2_HIGH)}, x));
   var p = ${f32(COEFFICIENTS[0]!)};
-${COEFFICIENTS.slice(1).map((c) => `  p = fma(p, r, ${f32(c)});`).join("\n")}
+${COEFFICIENTS.slice(1)
+  .map((c) => `  p = fma(p, r, ${f32(c)});`)
+  .join("\n")}
   return select(ldexp(p, i32(n)), 0.0, x < ${f32(SMALLEST_EXPONENT)});
 }
 `;

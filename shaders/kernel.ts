@@ -60,5 +60,16 @@ fn main(
 ${source.body.trimEnd()}
 }
 `;
-  return Object.freeze({ label: source.label, code, workgroupSize: [source.workgroupSize, 1, 1] as const, bindings: Object.freeze(bindings), params });
+  return Object.freeze({
+    label: source.label,
+    code,
+    workgroupSize: Object.freeze([source.workgroupSize, 1, 1] as const),
+    bindings: Object.freeze(bindings),
+    params,
+  });
+}
+
+/** Bytes of workgroup memory that WebGPU counts for variables of these sizes: each is rounded up to 16. */
+export function workgroupBytes(...variables: readonly number[]): number {
+  return variables.reduce((sum, bytes) => sum + 16 * Math.ceil(bytes / 16), 0);
 }

@@ -9,7 +9,7 @@
  * Bindings: 0 queries, 1 states, 2 out, 3 params.
  */
 import { ELU_PLUS_ONE, EXPONENTIAL, keyStateConstants, type KeyStateLayout } from "./feature-map.ts";
-import { type Kernel, makeKernel } from "./kernel.ts";
+import { type Kernel, makeKernel, workgroupBytes } from "./kernel.ts";
 import { LOWEST, range, u32, wgsl } from "./wgsl.ts";
 
 export interface ApplyKernelSpec {
@@ -36,7 +36,8 @@ export function applyLanes(spec: Pick<ApplyKernelSpec, "rows" | "laneRows" | "va
 
 /** Bytes of workgroup memory. */
 export function applyBytes(spec: Pick<ApplyKernelSpec, "rows" | "laneRows" | "valueTile" | "headDim">): number {
-  return 4 * (spec.rows * (spec.headDim + 1) + 2 * spec.headDim + spec.rows + Math.max(applyLanes(spec), spec.rows));
+  const dims = 4 * spec.headDim; // key_sum, key_maximum
+  return workgroupBytes(4 * spec.rows * (spec.headDim + 1), dims, dims, 4 * spec.rows, 4 * Math.max(applyLanes(spec), spec.rows));
 }
 
 export function applyKernel(spec: ApplyKernelSpec): Kernel {

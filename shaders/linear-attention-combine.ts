@@ -10,7 +10,7 @@
  * Bindings: 0 states, 1 combined, 2 params.
  */
 import { EXPONENTIAL, keyStateConstants, type KeyStateLayout } from "./feature-map.ts";
-import { type Kernel, makeKernel } from "./kernel.ts";
+import { type Kernel, makeKernel, workgroupBytes } from "./kernel.ts";
 import { LOWEST, u32, wgsl } from "./wgsl.ts";
 
 export interface CombineKernelSpec {
@@ -24,8 +24,8 @@ export interface CombineKernelSpec {
 }
 
 /** The most chunks whose factors fit into the workgroup memory beside the partial sums. */
-export function mostChunks(workgroupBytes: number, lanes: number): number {
-  return workgroupBytes / 4 - lanes;
+export function mostChunks(available: number, lanes: number): number {
+  return Math.floor((available - workgroupBytes(4 * lanes)) / 16) * 4;
 }
 
 export function combineKernel(spec: CombineKernelSpec): Kernel {

@@ -14,7 +14,7 @@
  * Bindings: 0 keys, 1 values, 2 states, 3 params.
  */
 import { ELU_PLUS_ONE, EXPONENTIAL, keyStateConstants, type KeyStateLayout } from "./feature-map.ts";
-import { type Kernel, makeKernel } from "./kernel.ts";
+import { type Kernel, makeKernel, workgroupBytes } from "./kernel.ts";
 import { keyMaximum } from "./key-maximum.ts";
 import { range, u32, wgsl } from "./wgsl.ts";
 
@@ -43,7 +43,7 @@ export function reduceLanes(spec: Pick<ReduceKernelSpec, "featureTile" | "valueT
 
 /** Bytes of workgroup memory. */
 export function reduceBytes(spec: Pick<ReduceKernelSpec, "featureTile" | "valueTile" | "tileRows">): number {
-  return 4 * (spec.tileRows * (spec.featureTile + spec.valueTile) + spec.featureTile);
+  return workgroupBytes(4 * spec.tileRows * spec.featureTile, 4 * spec.tileRows * spec.valueTile, 4 * spec.featureTile);
 }
 
 const VECTOR = { 1: "f32", 2: "vec2f", 4: "vec4f" } as const;
@@ -100,7 +100,10 @@ ${features.map((i) => `    var tile_z${i} = 0.0;\n    var tile_s${i} = ${vector}
     for (var r = 0u; r < TILE_ROWS; r++) {
       let v = value_tile_rows[r * VALUE_VECTORS + lane_value];
 ${features
-  .map((i) => `      let phi${i} = key_tile[r * FEATURE_TILE + lane_feature + ${u32(i)}];\n      tile_z${i} += phi${i};\n      tile_s${i} += phi${i} * v;`)
+  .map(
+    (i) =>
+      `      let phi${i} = key_tile[r * FEATURE_TILE + lane_feature + ${u32(i)}];\n      tile_z${i} += phi${i};\n      tile_s${i} += phi${i} * v;`,
+  )
   .join("\n")}
     }
 ${features.map((i) => `    z${i} += tile_z${i};\n    s${i} += tile_s${i};`).join("\n")}

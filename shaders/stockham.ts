@@ -139,9 +139,7 @@ export function stockhamStages(shape: StockhamShape, twiddleOffset: number): str
     parts.push(
       eachButterfly(shape, radix, (i) => {
         const registers = range(radix).map((r) => `v${i * radix + r}`);
-        const twiddles = first
-          ? []
-          : registers.slice(1).map((v, r) => `    ${v} = turn_by(${v}, tables[${u32(offset + r * before)} + k]);`);
+        const twiddles = first ? [] : registers.slice(1).map((v, r) => `    ${v} = turn_by(${v}, tables[${u32(offset + r * before)} + k]);`);
         const call = radix === 1 ? [] : [`    butterfly${radix}(${registers.map((v) => `&${v}`).join(", ")});`];
         return [...(first ? [] : [`    let k = butterfly % ${u32(before)};`]), ...twiddles, ...call].join("\n");
       }),

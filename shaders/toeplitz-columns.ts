@@ -12,15 +12,7 @@
 import { loadPair, pairElement } from "./channel-pairs.ts";
 import { type Kernel, makeKernel } from "./kernel.ts";
 import { rootFunction } from "./roots.ts";
-import {
-  declareRegisters,
-  eachInput,
-  eachOutput,
-  stockhamDeclarations,
-  stockhamRegisters,
-  stockhamStages,
-  workgroupLanes,
-} from "./stockham.ts";
+import { declareRegisters, eachInput, eachOutput, stockhamDeclarations, stockhamRegisters, stockhamStages, workgroupLanes } from "./stockham.ts";
 import { type ToeplitzPassSpec, toeplitzPassConstants } from "./toeplitz-pass.ts";
 import { u32, wgsl } from "./wgsl.ts";
 

@@ -11,15 +11,7 @@
  */
 import { type Kernel, makeKernel } from "./kernel.ts";
 import { rootFunction } from "./roots.ts";
-import {
-  eachInput,
-  eachOutput,
-  stockhamDeclarations,
-  stockhamRegisters,
-  stockhamRewind,
-  stockhamStages,
-  workgroupLanes,
-} from "./stockham.ts";
+import { eachInput, eachOutput, stockhamDeclarations, stockhamRegisters, stockhamRewind, stockhamStages, workgroupLanes } from "./stockham.ts";
 import { type ToeplitzPassSpec, toeplitzPassConstants } from "./toeplitz-pass.ts";
 import { u32, wgsl } from "./wgsl.ts";
 

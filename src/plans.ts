@@ -1,6 +1,6 @@
 /** The plans that a runtime hands out: they check what they are given, and pass it on to the backend. */
 import type { Backend, Bindings, Cost, DispatchInfo, DispatchTiming, Executable, Step, Storage } from "./spec/backend.ts";
-import { checkOptions, elementCount } from "./spec/check.ts";
+import { checkOptions, elementCount, sameShape } from "./spec/check.ts";
 import { FastRpbError, refuse } from "./spec/errors.ts";
 import type { AttentionSpec, ComplexMultiplySpec, FftSpec, ToeplitzSpec } from "./spec/operations.ts";
 import { BYTES_PER_ELEMENT, checkApart, checkTensor, checkUsable, type DType, Tensor, type TensorOwner } from "./spec/tensor.ts";
@@ -108,7 +108,7 @@ abstract class Plan<Arguments extends unknown[]> {
   #prepare(caller: string, args: Arguments, options: RunOptions | undefined, scratch?: Storage): Recording {
     this.checkAlive(caller);
     checkOptions(caller, "options", options ?? {}, ["out"]);
-    const { inputs, shape, dtype, prepare } = this.inputs(caller, args);
+    const { inputs, shape, dtype, prepare, executable = this.executable } = this.inputs(caller, args);
     const out = options?.out;
     if (out !== undefined) {
       const storage = checkTensor(caller, "options.out", out, { owner: this.context.owner, shape, dtype });
@@ -117,12 +117,12 @@ abstract class Plan<Arguments extends unknown[]> {
     }
     const output = out ?? new Tensor(this.context.owner, this.allocate(elementCount(shape) * BYTES_PER_ELEMENT[dtype], this.#name), shape, dtype);
     const bindings: Record<string, Storage> = { ...inputs, out: Tensor.storageOf(output) };
-    if (!prepare) return { steps: [{ executable: this.executable, bindings }], output, scratch: undefined };
+    if (!prepare) return { steps: [{ executable, bindings }], output, scratch: undefined };
     const spectrum = scratch ?? this.allocate(prepare.executable.bytes["spectrum"]!, `${this.#name} spectrum`);
     return {
       steps: [
         { executable: prepare.executable, bindings: { ...prepare.bindings, spectrum } },
-        { executable: this.executable, bindings: { ...bindings, spectrum } },
+        { executable, bindings: { ...bindings, spectrum } },
       ],
       output,
       scratch: spectrum,
@@ -165,6 +165,8 @@ interface PlanInputs {
   readonly dtype: DType;
   /** Weights that have to become a spectrum first. */
   readonly prepare?: Step;
+  /** What to run instead of the plan's own executable. */
+  readonly executable?: Executable;
 }
 
 /** An FFT of a fixed shape; see {@link Runtime.fft}. */
@@ -205,11 +207,13 @@ export class FftPlan extends Plan<[x: Tensor]> {
 /** A complex pointwise product of a fixed shape; see {@link Runtime.complexMultiply}. */
 export class ComplexMultiplyPlan extends Plan<[a: Tensor, b: Tensor]> {
   readonly #spec: ComplexMultiplySpec;
+  readonly #repeating: Executable;
 
   /** @internal */
-  constructor(context: PlanContext, spec: ComplexMultiplySpec, executable: Executable) {
+  constructor(context: PlanContext, spec: ComplexMultiplySpec, executable: Executable, repeating: Executable) {
     super(context, "ComplexMultiplyPlan", executable);
     this.#spec = spec;
+    this.#repeating = repeating;
   }
 
   /**
@@ -242,7 +246,20 @@ export class ComplexMultiplyPlan extends Plan<[a: Tensor, b: Tensor]> {
       throw refuse("shape", { caller, argument: "b", expected: `a tensor of at most ${shape.length} axes`, got: b.shape });
     }
     const second = checkTensor(caller, "b", b, { owner, shape: shape.slice(shape.length - rank), dtype: "complex64" });
-    return { inputs: { a: first, b: second }, shape, dtype: "complex64" };
+    const inputs = { a: first, b: second };
+    if (sameShape(b.shape, shape)) return { inputs, shape, dtype: "complex64" };
+    const largest = this.context.backend.limits.maxStorageBufferBindingSize;
+    if (second.byteLength > largest) {
+      throw new FastRpbError(
+        "limit",
+        `${caller}: b is repeated, so all its ${second.byteLength} bytes are bound at once, but maxStorageBufferBindingSize is ${largest}.`,
+      );
+    }
+    return { inputs, shape, dtype: "complex64", executable: this.#repeating };
+  }
+
+  protected override disposeParts(): void {
+    this.#repeating.dispose();
   }
 }
 
@@ -284,7 +301,13 @@ export class Spectrum {
   }
 
   /** @internal */
-  static check(caller: string, argument: string, spectrum: Spectrum, owner: TensorOwner, spec: { readonly heads: number; readonly length: number }): Storage {
+  static check(
+    caller: string,
+    argument: string,
+    spectrum: Spectrum,
+    owner: TensorOwner,
+    spec: { readonly heads: number; readonly length: number },
+  ): Storage {
     if (spectrum.disposed || owner.disposed) throw new FastRpbError("disposed", `${caller}: ${argument} was disposed, or its runtime was.`);
     if (spectrum.#owner !== owner) {
       throw refuse("value", { caller, argument, expected: "a spectrum of the same runtime", got: "a spectrum of another runtime" });
@@ -487,7 +510,12 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
       return rest;
     }
     if (inputs.bias === undefined) {
-      throw refuse("value", { caller, argument: "inputs.bias", expected: 'weights or a spectrum, because the plan has bias: "fastrpb"', got: undefined });
+      throw refuse("value", {
+        caller,
+        argument: "inputs.bias",
+        expected: 'weights or a spectrum, because the plan has bias: "fastrpb"',
+        got: undefined,
+      });
     }
     return this.#weights.inputs(caller, "inputs.bias", inputs.bias, rest);
   }

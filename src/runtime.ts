@@ -160,7 +160,12 @@ export class Runtime {
     const { checked, bytes } = this.#layout(caller, shape, dtype);
     if (!(data instanceof Float32Array)) throw refuse("value", { caller, argument: "data", expected: "a Float32Array", got: data });
     if (data.byteLength !== bytes) {
-      throw refuse("shape", { caller, argument: "data", expected: `${bytes / 4} floats for shape [${checked.join(", ")}] of dtype "${dtype}"`, got: data.length });
+      throw refuse("shape", {
+        caller,
+        argument: "data",
+        expected: `${bytes / 4} floats for shape [${checked.join(", ")}] of dtype "${dtype}"`,
+        got: data.length,
+      });
     }
     return new Tensor(this, this.#backend.upload(data, "tensor"), checked, dtype);
   }
@@ -191,7 +196,8 @@ export class Runtime {
     if (bytes > this.limits.maxBufferSize) {
       throw new FastRpbError("limit", `${caller}: the tensor takes ${bytes} bytes, but maxBufferSize is ${this.limits.maxBufferSize}.`);
     }
-    if (bytes / 4 > MAX_ELEMENTS) throw new FastRpbError("limit", `${caller}: the tensor takes ${bytes / 4} floats, but a u32 numbers ${MAX_ELEMENTS}.`);
+    if (bytes / 4 > MAX_ELEMENTS)
+      throw new FastRpbError("limit", `${caller}: the tensor takes ${bytes / 4} floats, but a u32 numbers ${MAX_ELEMENTS}.`);
     return { checked, bytes };
   }
 
@@ -222,8 +228,8 @@ export class Runtime {
     const caller = "runtime.complexMultiply";
     this.#checkAlive(caller);
     const spec = complexMultiplySpec(options);
-    const [executable] = await this.#compile(caller, spec);
-    return new ComplexMultiplyPlan(this.#context, spec, executable!);
+    const [executable, repeating] = await this.#compile(caller, spec, complexMultiplySpec(options, true));
+    return new ComplexMultiplyPlan(this.#context, spec, executable!, repeating!);
   }
 
   /**

@@ -50,13 +50,16 @@ const CASES: readonly Case[] = [
       ),
   },
   // Fused with an odd number of channels, and in three passes.
-  ...([[300, 7], [16384, 4]] as const).map(([length, channels]): Case => ({
+  ...(
+    [
+      [300, 7],
+      [16384, 4],
+    ] as const
+  ).map(([length, channels]): Case => ({
     name: `Toeplitz product of length ${length}`,
     bound: TOEPLITZ_BOUND,
     run: (runtime, input) =>
-      using(runtime.toeplitz({ heads: 2, length, channels }), (plan) =>
-        plan.run(input([1, 2, length, channels]), input([2, 2 * length - 1])),
-      ),
+      using(runtime.toeplitz({ heads: 2, length, channels }), (plan) => plan.run(input([1, 2, length, channels]), input([2, 2 * length - 1]))),
   })),
   ...(["sikf", "elu+1"] as const).flatMap((featureMap) =>
     (["none", "fastrpb"] as const).map((bias): Case => ({

@@ -43,10 +43,7 @@ async function evaluate(runtime: Runtime, options: Options, data: Data): Promise
 function definition(options: Options, data: Data): Float64Array {
   const { batch = 1, heads, length, headDim, valueDim = headDim, featureMap } = options;
   const { q, k, v, weights } = data;
-  return attentionReference(
-    { batch, heads, length, headDim, valueDim, featureMap },
-    { q, k, v, ...(options.bias === "fastrpb" && { weights }) },
-  );
+  return attentionReference({ batch, heads, length, headDim, valueDim, featureMap }, { q, k, v, ...(options.bias === "fastrpb" && { weights }) });
 }
 
 async function compare(context: CaseContext, options: Options, seed: number): Promise<void> {
@@ -100,7 +97,12 @@ const WIDTHS: readonly Omit<Options, "length" | "featureMap">[] = [
   { heads: 1, headDim: 128, valueDim: 33 },
   { heads: 2, headDim: 7, valueDim: 128 },
 ];
-const MAPS = [["sikf", "fastrpb"], ["elu+1", "fastrpb"], ["sikf", "none"], ["elu+1", "none"]] as const;
+const MAPS = [
+  ["sikf", "fastrpb"],
+  ["elu+1", "fastrpb"],
+  ["sikf", "none"],
+  ["elu+1", "none"],
+] as const;
 
 const shortLengths = [1, 2, 3, 16].map((length) => ({
   name: `length ${length}`,
@@ -115,9 +117,7 @@ const shortLengths = [1, 2, 3, 16].map((length) => ({
 const longLengths = [784, 1000, 1024, 4096].map((length, i) => ({
   name: `length ${length}`,
   run: async (context: CaseContext) => {
-    await together(MAPS, ([featureMap, bias], j) =>
-      compare(context, { ...WIDTHS[(i + j) % WIDTHS.length]!, length, featureMap, bias }, length + j),
-    );
+    await together(MAPS, ([featureMap, bias], j) => compare(context, { ...WIDTHS[(i + j) % WIDTHS.length]!, length, featureMap, bias }, length + j));
   },
 }));
 
@@ -126,7 +126,10 @@ export const attentionSuite: Suite = {
   cases: [
     ...shortLengths,
     ...longLengths,
-    { name: "8 heads of 64, SIKF + FastRPB, length 4096", run: (context) => compare(context, { heads: 8, length: 4096, headDim: 64, featureMap: "sikf", bias: "fastrpb" }, 5) },
+    {
+      name: "8 heads of 64, SIKF + FastRPB, length 4096",
+      run: (context) => compare(context, { heads: 8, length: 4096, headDim: 64, featureMap: "sikf", bias: "fastrpb" }, 5),
+    },
     {
       name: "length 65536",
       run: async (context) => {
@@ -144,7 +147,11 @@ export const attentionSuite: Suite = {
     {
       name: "at most twice the error of the same formula in float32 on the CPU",
       run: async (context) => {
-        for (const [length, headDim] of [[16, 8], [1024, 64], [4096, 32]] as const) {
+        for (const [length, headDim] of [
+          [16, 8],
+          [1024, 64],
+          [4096, 32],
+        ] as const) {
           const options: Options = { heads: 1, length, headDim, featureMap: "sikf", bias: "none" };
           const data = draw(options, length);
           const exact = definition(options, data);
@@ -179,7 +186,10 @@ export const attentionSuite: Suite = {
           for (const shift of [3, -17.25, 100]) {
             const keys = await evaluate(runtime, options, { ...data, k: data.k.map((x) => x + shift) });
             const queries = await evaluate(runtime, options, { ...data, q: data.q.map((x) => x + shift) });
-            for (const [name, shifted] of [["keys", keys], ["queries", queries]] as const) {
+            for (const [name, shifted] of [
+              ["keys", keys],
+              ["queries", queries],
+            ] as const) {
               const change = relativeL2(shifted, plain);
               // Adding the constant rounds the input itself, by up to 2⁻²⁴·(|shift| + |x|).
               const rounding = 4 * 2 ** -24 * (Math.abs(shift) + 4);
@@ -206,7 +216,10 @@ export const attentionSuite: Suite = {
         const elu: Options = { ...options, featureMap: "elu+1" };
         const negative = { ...data, k: data.k.map(() => -300) };
         const silent = await evaluate(runtime, elu, negative);
-        check(silent.every((x) => x === 0), "elu+1 of keys at −300 has no weight at all: zero, not NaN");
+        check(
+          silent.every((x) => x === 0),
+          "elu+1 of keys at −300 has no weight at all: zero, not NaN",
+        );
       },
     },
     {
@@ -226,7 +239,12 @@ export const attentionSuite: Suite = {
       name: "small devices: 64 invocations, 4 KiB of workgroup memory, 16 workgroups per dimension",
       run: async (context) => {
         const small = await context.open({
-          limits: { maxComputeInvocationsPerWorkgroup: 64, maxComputeWorkgroupSizeX: 64, maxComputeWorkgroupStorageSize: 4096, maxComputeWorkgroupsPerDimension: 16 },
+          limits: {
+            maxComputeInvocationsPerWorkgroup: 64,
+            maxComputeWorkgroupSizeX: 64,
+            maxComputeWorkgroupStorageSize: 4096,
+            maxComputeWorkgroupsPerDimension: 16,
+          },
         });
         try {
           for (const options of [

@@ -122,7 +122,14 @@ export const bytesSuite: Suite = {
     {
       name: "Toeplitz products and their spectra",
       run: async (context) => {
-        for (const [length, channels] of [[1, 1], [3, 4], [97, 7], [1000, 6], [10000, 5], [16384, 2]] as const) {
+        for (const [length, channels] of [
+          [1, 1],
+          [3, 4],
+          [97, 7],
+          [1000, 6],
+          [10000, 5],
+          [16384, 2],
+        ] as const) {
           const spec = toeplitzSpec({ batch: 2, heads: 3, length, channels });
           await checkBytes(context, spec);
           await checkBytes(context, spectrumSpec(spec));
@@ -133,11 +140,21 @@ export const bytesSuite: Suite = {
     {
       name: "attention",
       run: async (context) => {
-        for (const [length, headDim, valueDim] of [[1, 1, 1], [50, 7, 5], [600, 32, 32], [777, 80, 70], [300, 130, 129]] as const) {
+        for (const [length, headDim, valueDim] of [
+          [1, 1, 1],
+          [50, 7, 5],
+          [600, 32, 32],
+          [777, 80, 70],
+          [300, 130, 129],
+        ] as const) {
           await checkBytes(context, attentionSpec({ heads: 2, length, headDim, valueDim, featureMap: "sikf", bias: "fastrpb" }));
           await checkBytes(context, attentionSpec({ heads: 1, batch: 2, length, headDim, valueDim, featureMap: "elu+1" }));
         }
-        await checkBytes(context, attentionSpec({ heads: 2, batch: 3, length: 1001, headDim: 17, valueDim: 31, featureMap: "sikf", bias: "fastrpb" }), small);
+        await checkBytes(
+          context,
+          attentionSpec({ heads: 2, batch: 3, length: 1001, headDim: 17, valueDim: 31, featureMap: "sikf", bias: "fastrpb" }),
+          small,
+        );
       },
     },
   ],

@@ -98,14 +98,24 @@ export const fftSuite: Suite = {
   cases: [
     accuracyCase("accuracy, 2^0 to 2^13", powers.slice(0, 14)),
     accuracyCase("accuracy, 2^14 to 2^20", powers.slice(14)),
-    accuracyCase("accuracy, 7-smooth lengths in one pass", smooth.filter((n) => n <= 4096)),
-    accuracyCase("accuracy, 7-smooth lengths in two passes", smooth.filter((n) => n > 4096)),
+    accuracyCase(
+      "accuracy, 7-smooth lengths in one pass",
+      smooth.filter((n) => n <= 4096),
+    ),
+    accuracyCase(
+      "accuracy, 7-smooth lengths in two passes",
+      smooth.filter((n) => n > 4096),
+    ),
     {
       name: "direction and norm, in one pass and in two",
       run: async (context) => {
         const transforms = [1, 2, 3, 12, 1024, 1000, 16384, 15000].flatMap((length) =>
           (["forward", "inverse"] as const).flatMap((direction) =>
-            (["backward", "ortho", "forward"] as const).map((norm): Transform => ({ shape: [Math.ceil(POINTS / 2 / length), length], direction, norm })),
+            (["backward", "ortho", "forward"] as const).map((norm): Transform => ({
+              shape: [Math.ceil(POINTS / 2 / length), length],
+              direction,
+              norm,
+            })),
           ),
         );
         await together(transforms, (transform) => compare(context, transform, transform.shape[1]!));
@@ -114,7 +124,15 @@ export const fftSuite: Suite = {
     {
       name: "any axis, any number of axes",
       run: async (context) => {
-        const axes =  [[[1], 0], [[3600], 0], [[7, 30, 50], 0], [[30, 8, 50], 1], [[20, 3, 40, 5], 2], [[16384, 3], 0], [[2, 10000, 5], 1]] as const;
+        const axes = [
+          [[1], 0],
+          [[3600], 0],
+          [[7, 30, 50], 0],
+          [[30, 8, 50], 1],
+          [[20, 3, 40, 5], 2],
+          [[16384, 3], 0],
+          [[2, 10000, 5], 1],
+        ] as const;
         await together(axes, async ([shape, axis]) => {
           await together(["forward", "inverse"] as const, (direction) => compare(context, { shape, axes: [axis], direction }, axis + 1));
         });
@@ -146,7 +164,12 @@ export const fftSuite: Suite = {
         const [a, b] = [normals(seed, 2 * length), normals(seed + 1, 2 * length)];
         const forward = (x: Float32Array) => transformed(context, { shape: [length] }, x);
         const [fa, fb, mixed] = [await forward(a), await forward(b), await forward(a.map((value, i) => 2 * value - 3 * b[i]!))];
-        checkClose(mixed, fa.map((value, i) => 2 * value - 3 * fb[i]!), 5e-7, `linearity, seed ${seed}`);
+        checkClose(
+          mixed,
+          fa.map((value, i) => 2 * value - 3 * fb[i]!),
+          5e-7,
+          `linearity, seed ${seed}`,
+        );
         check(Math.abs(norm(fa) / norm(a) / Math.sqrt(length) - 1) < 1e-6, `Parseval, seed ${seed}`);
         const shift = 7;
         const shifted = new Float32Array(2 * length).map((_, i) => a[(i + 2 * length - 2 * shift) % (2 * length)]!);

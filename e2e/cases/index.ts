@@ -8,4 +8,13 @@ import { lifecycleSuite } from "./lifecycle.ts";
 import { refusalSuite } from "./refusals.ts";
 import { toeplitzSuite } from "./toeplitz.ts";
 
-export const SUITES: readonly Suite[] = [refusalSuite, lifecycleSuite, fftSuite, complexMultiplySuite, toeplitzSuite, kernelSuite, attentionSuite, bytesSuite];
+export const SUITES: readonly Suite[] = [
+  refusalSuite,
+  lifecycleSuite,
+  fftSuite,
+  complexMultiplySuite,
+  toeplitzSuite,
+  kernelSuite,
+  attentionSuite,
+  bytesSuite,
+];

@@ -12,7 +12,9 @@ import { runProgram } from "./run-program.ts";
 /** The first `count` dispatches of a program (up to the last that writes `workspace`), with that buffer as the output. */
 function expose(program: Program, workspace: string, count?: number): Program {
   const last = program.dispatches.findLastIndex((dispatch) => dispatch.bindings.some((b) => b.buffer === workspace && b.bytesWritten > 0));
-  const buffers = program.buffers.map(({ slot: _, ...buffer }) => (buffer.name === workspace ? { ...buffer, role: "output" as const } : { ...buffer }));
+  const buffers = program.buffers.map(({ slot: _, ...buffer }) =>
+    buffer.name === workspace ? { ...buffer, role: "output" as const } : { ...buffer },
+  );
   const kept = program.buffers.filter((b) => b.slot !== undefined && b.name !== workspace);
   return {
     ...program,
@@ -42,7 +44,13 @@ const exp = (x: number) => Math.exp(x);
 const elu = (x: number) => (x > 0 ? x + 1 : Math.exp(x));
 
 /** Key states of rows begin … end in float64, with NaN where the layout has padding that nobody writes. */
-function keyState(options: { headDim: number; valueDim: number; sikf: boolean }, k: Float32Array, v: Float32Array, begin: number, end: number): Float64Array {
+function keyState(
+  options: { headDim: number; valueDim: number; sikf: boolean },
+  k: Float32Array,
+  v: Float32Array,
+  begin: number,
+  end: number,
+): Float64Array {
   const { headDim, valueDim, sikf } = options;
   const layout = keyStateLayout(headDim, valueDim, sikf);
   const state = new Float64Array(layout.size).fill(NaN);
@@ -65,7 +73,12 @@ function keyState(options: { headDim: number; valueDim: number; sikf: boolean },
 /** Compares where `expected` has a number; the rest is padding. */
 function checkWritten(actual: Float32Array, expected: Float64Array, bound: number, what: string): void {
   const written = [...expected.keys()].filter((i) => !Number.isNaN(expected[i]));
-  checkClose(written.map((i) => actual[i]!), written.map((i) => expected[i]!), bound, what);
+  checkClose(
+    written.map((i) => actual[i]!),
+    written.map((i) => expected[i]!),
+    bound,
+    what,
+  );
 }
 
 export const kernelSuite: Suite = {
@@ -75,17 +88,25 @@ export const kernelSuite: Suite = {
       name: `linear-attention-reduce and -combine, ${featureMap}: states of chunks and their sum`,
       run: async (context: CaseContext) => {
         const runtime = await context.runtime;
-        for (const [heads, length, headDim, valueDim] of [[2, 1000, 7, 5], [1, 777, 65, 66], [3, 513, 32, 32], [1, 600, 1, 1], [1, 300, 100, 3]] as const) {
+        for (const [heads, length, headDim, valueDim] of [
+          [2, 1000, 7, 5],
+          [1, 777, 65, 66],
+          [3, 513, 32, 32],
+          [1, 600, 1, 1],
+          [1, 300, 100, 3],
+        ] as const) {
           const spec = attentionSpec({ heads, length, headDim, valueDim, featureMap });
           const k = normals(1, heads * length * headDim);
           const v = normals(2, heads * length * valueDim);
           const program = planProgram("test", spec, runtime.limits);
-          const chunks = program.buffers.find((b) => b.name === "states")!.bytes / (4 * heads * keyStateLayout(headDim, valueDim, featureMap === "sikf").size);
+          const chunks =
+            program.buffers.find((b) => b.name === "states")!.bytes / (4 * heads * keyStateLayout(headDim, valueDim, featureMap === "sikf").size);
           check(chunks > 1, `expected several chunks for length ${length}`);
           const chunkRows = Math.ceil(length / chunks / 16) * 16;
           const head = (data: Float32Array, h: number, dim: number) => data.subarray(h * length * dim, (h + 1) * length * dim);
           const options = { headDim, valueDim, sikf: featureMap === "sikf" };
-          const stateOf = (h: number, begin: number, end: number) => keyState(options, head(k, h, headDim), head(v, h, valueDim), begin, Math.min(end, length));
+          const stateOf = (h: number, begin: number, end: number) =>
+            keyState(options, head(k, h, headDim), head(v, h, valueDim), begin, Math.min(end, length));
           const range = (n: number) => Array.from({ length: n }, (_, i) => i);
           const partial = range(heads).flatMap((h) => range(chunks).flatMap((c) => [...stateOf(h, c * chunkRows, (c + 1) * chunkRows)]));
           const total = range(heads).flatMap((h) => [...stateOf(h, 0, length)]);

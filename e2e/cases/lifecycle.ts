@@ -91,7 +91,10 @@ export const lifecycleSuite: Suite = {
           const first = await scope.keep(plan.run({ q: q!, k: k!, v: v!, bias })).data();
           for (let i = 0; i < 5; i++) {
             const again = await scope.keep(plan.run({ q: q!, k: k!, v: v!, bias }, { out: scope.unwritten(shape) })).data();
-            check(again.every((value, j) => Object.is(value, first[j])), `run ${i} differs`);
+            check(
+              again.every((value, j) => Object.is(value, first[j])),
+              `run ${i} differs`,
+            );
           }
         });
       },
@@ -122,7 +125,11 @@ export const lifecycleSuite: Suite = {
           device.queue.submit([encoder.finish()]);
           for (const tensor of [first, copy, late]) checkClose(await tensor.data(), expected, 0, "encoded attention");
           checkClose(await second.data(), spectrum, 0, "encoded fft");
-          await checkRefused(async () => (await context.cpu).fft({ shape: [8] }).then((p) => p.encode(encoder, (context as never)["x"])), "value", "x");
+          await checkRefused(
+            async () => (await context.cpu).fft({ shape: [8] }).then((p) => p.encode(encoder, (context as never)["x"])),
+            "value",
+            "x",
+          );
         });
       },
     },
@@ -173,7 +180,10 @@ export const lifecycleSuite: Suite = {
             if (runtime.backend === "cpu") return;
             check(profile.dispatches.map((d) => d.label).join() === plan.dispatches.map((d) => d.label).join(), "labels differ");
             const timed = runtime.device!.features.has("timestamp-query");
-            check(profile.dispatches.every((d) => (timed ? d.milliseconds! >= 0 : d.milliseconds === undefined)), "timings");
+            check(
+              profile.dispatches.every((d) => (timed ? d.milliseconds! >= 0 : d.milliseconds === undefined)),
+              "timings",
+            );
           });
         }
       },
@@ -223,7 +233,9 @@ export const lifecycleSuite: Suite = {
       name: "progress is reported from the adapter to the last kernel",
       run: async (context) => {
         const stages: string[] = [];
-        const runtime = await context.open({ onProgress: ({ stage, done, total }) => stages.push(done === undefined ? stage : `${stage} ${done}/${total}`) });
+        const runtime = await context.open({
+          onProgress: ({ stage, done, total }) => stages.push(done === undefined ? stage : `${stage} ${done}/${total}`),
+        });
         const plan = await runtime.fft({ shape: [16384] });
         plan.dispose();
         runtime.dispose();

@@ -15,7 +15,9 @@ async function onBoth(context: CaseContext, body: (runtime: Runtime) => Promise<
   await body(await context.cpu);
 }
 
-async function attentionInputs(scope: Scope): Promise<{ run: (inputs: AttentionInputs, out?: Tensor) => Tensor; good: AttentionInputs & { bias: Tensor } }> {
+async function attentionInputs(
+  scope: Scope,
+): Promise<{ run: (inputs: AttentionInputs, out?: Tensor) => Tensor; good: AttentionInputs & { bias: Tensor } }> {
   const plan = scope.keep(await scope.runtime.attention({ heads: 2, length: 8, headDim: 4, valueDim: 3, featureMap: "sikf", bias: "fastrpb" }));
   const tensor = (...shape: number[]) => scope.tensor(new Float32Array(shape.reduce((a, b) => a * b)), shape);
   const good = { q: tensor(1, 2, 8, 4), k: tensor(1, 2, 8, 4), v: tensor(1, 2, 8, 3), bias: tensor(2, 15) };
@@ -33,11 +35,21 @@ const sizes: Case = {
         await checkRefused(() => runtime.tensor(new Float32Array(4), [size]), "value", "runtime.tensor", "shape[0]");
         for (const name of ["batch", "heads", "length", "channels"]) {
           if (bad === null && name === "batch") continue; // null and undefined leave an optional one out
-          await checkRefused(() => runtime.toeplitz({ heads: 1, length: 8, channels: 2, [name]: size }), "value", "runtime.toeplitz", `options.${name}`);
+          await checkRefused(
+            () => runtime.toeplitz({ heads: 1, length: 8, channels: 2, [name]: size }),
+            "value",
+            "runtime.toeplitz",
+            `options.${name}`,
+          );
         }
         for (const name of ["batch", "heads", "length", "headDim", "valueDim"]) {
           if (bad === null && (name === "batch" || name === "valueDim")) continue;
-          await checkRefused(() => runtime.attention({ heads: 1, length: 8, headDim: 2, featureMap: "sikf", [name]: size }), "value", "runtime.attention", `options.${name}`);
+          await checkRefused(
+            () => runtime.attention({ heads: 1, length: 8, headDim: 2, featureMap: "sikf", [name]: size }),
+            "value",
+            "runtime.attention",
+            `options.${name}`,
+          );
         }
       }
       // Each size is fine, their product is not.
@@ -113,7 +125,10 @@ const tensors: Case = {
         const x = scope.tensor(new Float32Array(16).fill(1), [2, 4], "complex64");
         await checkRefused(() => fft.run(x, { out: x }), "value", "options.out", "x");
         await checkRefused(() => fft.run(x, any({ output: x })), "value", "output");
-        check((await x.data()).every((value) => value === 1), "a refused call changed its input");
+        check(
+          (await x.data()).every((value) => value === 1),
+          "a refused call changed its input",
+        );
         const plan = scope.keep(await runtime.complexMultiply({ shape: [2, 4] }));
         const wide = scope.tensor(new Float32Array(16), [4, 2], "complex64");
         await checkRefused(() => plan.run(x, wide), "shape", "ComplexMultiplyPlan.run", "b");
@@ -151,7 +166,9 @@ const runtimes: Case = {
     const fallback = await createRuntime({ gpu: none });
     check(fallback.backend === "cpu", "auto falls back to the CPU");
     fallback.dispose();
-    const refusing = any({ requestAdapter: async () => ({ limits: {}, features: new Set(), requestDevice: () => Promise.reject(new Error("no")) }) }) as GPU;
+    const refusing = any({
+      requestAdapter: async () => ({ limits: {}, features: new Set(), requestDevice: () => Promise.reject(new Error("no")) }),
+    }) as GPU;
     await checkRefused(create({ backend: "webgpu", gpu: refusing }), "unavailable", "refused a device");
     const second = await createRuntime({ gpu: refusing });
     check(second.backend === "cpu", "auto falls back where the adapter refuses a device");
@@ -183,10 +200,21 @@ const devices: Case = {
     try {
       const runtime = await createRuntime({ device });
       const needed = 2 ** 21 * 32 * 4;
-      await checkRefused(() => runtime.attention({ heads: 1, length: 2 ** 21, headDim: 32, featureMap: "sikf" }), "limit", "maxStorageBufferBindingSize", `${needed}`, "134217728");
+      await checkRefused(
+        () => runtime.attention({ heads: 1, length: 2 ** 21, headDim: 32, featureMap: "sikf" }),
+        "limit",
+        "maxStorageBufferBindingSize",
+        `${needed}`,
+        "134217728",
+      );
       await checkRefused(() => runtime.toeplitz({ heads: 4, length: 2 ** 20, channels: 32 }), "limit", "maxBufferSize", "536870912", "268435456");
       await checkRefused(() => runtime.tensor(new Float32Array(1), [2 ** 27]), "limit", "maxBufferSize");
-      await checkRefused(() => runtime.attention({ heads: 1, length: 4, headDim: 100_000, featureMap: "sikf" }), "limit", "maxComputeWorkgroupStorageSize", "headDim 100000");
+      await checkRefused(
+        () => runtime.attention({ heads: 1, length: 4, headDim: 100_000, featureMap: "sikf" }),
+        "limit",
+        "maxComputeWorkgroupStorageSize",
+        "headDim 100000",
+      );
       runtime.dispose();
       const cramped = await createRuntime({ device, workspaceBytes: 4096 });
       await checkRefused(() => cramped.toeplitz({ heads: 1, length: 65536, channels: 2 }), "limit", "workspaceBytes", "4096");

@@ -22,7 +22,11 @@ export async function runProgram(
       if (role !== "input" && role !== "output") continue;
       const buffer = pool.acquire(bytes, STORAGE_USAGE, name);
       device.queue.writeBuffer(buffer, 0, (data[name] ?? new Float32Array(bytes / 4).fill(NaN)) as Float32Array<ArrayBuffer>);
-      bindings[name] = new GpuStorage({ buffer, byteOffset: 0, byteLength: bytes }, async () => {}, () => {});
+      bindings[name] = new GpuStorage(
+        { buffer, byteOffset: 0, byteLength: bytes },
+        async () => {},
+        () => {},
+      );
     }
     const encoder = device.createCommandEncoder();
     const pass = encoder.beginComputePass();

@@ -26,7 +26,10 @@ async function onGpu(context: CaseContext, product: Product, v: Float32Array, we
     const direct = await plan.run(x, w, { out: scope.unwritten(shape) }).data();
     const spectrum = scope.keep(plan.prepare(w));
     const prepared = await plan.run(x, spectrum, { out: scope.unwritten(shape) }).data();
-    check(direct.every((value, i) => Object.is(value, prepared[i])), `${JSON.stringify(product)}: weights and their spectrum give different results`);
+    check(
+      direct.every((value, i) => Object.is(value, prepared[i])),
+      `${JSON.stringify(product)}: weights and their spectrum give different results`,
+    );
     return direct;
   });
 }
@@ -53,7 +56,13 @@ async function compare(context: CaseContext, product: Product): Promise<void> {
 }
 
 const LENGTHS = [1, 2, 3, 16, 784, 1000, 1024, 4096] as const;
-const WIDTHS = [[1, 1, 1], [8, 3, 7], [1, 3, 32], [8, 1, 64], [1, 1, 128]] as const;
+const WIDTHS = [
+  [1, 1, 1],
+  [8, 3, 7],
+  [1, 3, 32],
+  [8, 1, 64],
+  [1, 1, 128],
+] as const;
 
 export const toeplitzSuite: Suite = {
   name: "toeplitz",
@@ -72,7 +81,10 @@ export const toeplitzSuite: Suite = {
         await together([11, 13, 97, 121, 251, 1009], (length) => compare(context, { heads: 2, length, channels: 3 }));
       },
     },
-    { name: "three passes: length 10000 with odd channels, batch 3", run: (context) => compare(context, { heads: 2, batch: 3, length: 10000, channels: 5 }) },
+    {
+      name: "three passes: length 10000 with odd channels, batch 3",
+      run: (context) => compare(context, { heads: 2, batch: 3, length: 10000, channels: 5 }),
+    },
     { name: "three passes: length 65536, 8 heads", run: (context) => compare(context, { heads: 8, length: 65536, channels: 4 }) },
     { name: "three passes: length 2^20", run: (context) => compare(context, { heads: 1, length: 2 ** 20, channels: 2 }) },
     { name: "three passes: a prime length near 2^20", run: (context) => compare(context, { heads: 1, length: 1048573, channels: 1 }) },
@@ -101,14 +113,20 @@ export const toeplitzSuite: Suite = {
       run: async (context) => {
         const small = await context.open({ limits: { maxStorageBufferBindingSize: 2 ** 20 }, workspaceBytes: 2 ** 20 });
         try {
-          for (const product of [{ heads: 3, batch: 2, length: 10000, channels: 7 }, { heads: 5, batch: 2, length: 1000, channels: 33 }, { heads: 2, batch: 3, length: 16384, channels: 12 }]) {
+          for (const product of [
+            { heads: 3, batch: 2, length: 10000, channels: 7 },
+            { heads: 5, batch: 2, length: 1000, channels: 33 },
+            { heads: 2, batch: 3, length: 16384, channels: 12 },
+          ]) {
             const { shape, values, weights } = size(product);
             const [v, w] = [normals(3, values), normals(4, weights)];
             const actual = await scoped(small, async (scope) => {
               const plan = scope.keep(await small.toeplitz(product));
               check(plan.cost.workspaceBytes <= 2 ** 20, `workspace ${plan.cost.workspaceBytes}`);
               check(plan.cost.dispatches > 1, "expected several groups");
-              return plan.run(scope.tensor(v, shape), scope.tensor(w, [product.heads, 2 * product.length - 1]), { out: scope.unwritten(shape) }).data();
+              return plan
+                .run(scope.tensor(v, shape), scope.tensor(w, [product.heads, 2 * product.length - 1]), { out: scope.unwritten(shape) })
+                .data();
             });
             checkClose(actual, await onCpu(context, product, v, w), BOUND, JSON.stringify(product));
           }

@@ -59,7 +59,10 @@ describe("fft", () => {
     for (let block = 0; block < outer; block++) {
       for (let column = 0; column < inner; column++) {
         const places = Array.from({ length }, (_, n) => (block * length + n) * inner + column);
-        const line = dftReference(places.flatMap((place) => [x[2 * place]!, x[2 * place + 1]!]), "inverse");
+        const line = dftReference(
+          places.flatMap((place) => [x[2 * place]!, x[2 * place + 1]!]),
+          "inverse",
+        );
         places.forEach((place, n) => expected.set([spec.scale * line[2 * n]!, spec.scale * line[2 * n + 1]!], 2 * place));
       }
     }
@@ -88,7 +91,11 @@ describe("complexMultiply", () => {
 
 describe("toeplitz", () => {
   test.each(LENGTHS)("length %i agrees with the double loop", async (length) => {
-    for (const [batch, heads, channels] of [[1, 1, 1], [2, 3, 5], [1, 2, 4]] as const) {
+    for (const [batch, heads, channels] of [
+      [1, 1, 1],
+      [2, 3, 5],
+      [1, 2, 4],
+    ] as const) {
       const spec = toeplitzSpec({ batch, heads, length, channels });
       const v = normals(length, batch * heads * length * channels);
       const weights = normals(length + 1, heads * (2 * length - 1));
@@ -290,7 +297,10 @@ describe("backend", () => {
     const backend = createBackend();
     const executable = await backend.compile("test", fftSpec({ shape: [64] }));
     const bindings = { x: backend.upload(normals(40, 128), "x"), out: backend.allocate(512, "out") };
-    const timings = await backend.profile([{ executable, bindings }, { executable, bindings }]);
+    const timings = await backend.profile([
+      { executable, bindings },
+      { executable, bindings },
+    ]);
     expect(timings.dispatches.map(({ label }) => label)).toEqual(["fft", "fft"]);
     expect(timings.milliseconds).toBeGreaterThanOrEqual(timings.dispatches[0]!.milliseconds!);
   });

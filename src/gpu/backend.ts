@@ -62,15 +62,29 @@ export class GpuBackend implements Backend {
     }
     const alignment = this.limits.minStorageBufferOffsetAlignment;
     if (byteOffset % alignment !== 0) {
-      throw refuse("value", { caller, argument: "options.offset", expected: `a multiple of ${alignment} (minStorageBufferOffsetAlignment)`, got: byteOffset });
+      throw refuse("value", {
+        caller,
+        argument: "options.offset",
+        expected: `a multiple of ${alignment} (minStorageBufferOffsetAlignment)`,
+        got: byteOffset,
+      });
     }
     if (byteOffset + byteLength > buffer.size) {
-      throw refuse("shape", { caller, argument: "buffer", expected: `a buffer of at least ${byteOffset + byteLength} bytes`, got: `${buffer.size} bytes` });
+      throw refuse("shape", {
+        caller,
+        argument: "buffer",
+        expected: `a buffer of at least ${byteOffset + byteLength} bytes`,
+        got: `${buffer.size} bytes`,
+      });
     }
     if ((buffer.usage & STORAGE) === 0) {
       throw refuse("value", { caller, argument: "buffer.usage", expected: "a usage with GPUBufferUsage.STORAGE", got: buffer.usage });
     }
-    return new GpuStorage({ buffer, byteOffset, byteLength }, (storage, target) => this.#read(storage, target), () => {});
+    return new GpuStorage(
+      { buffer, byteOffset, byteLength },
+      (storage, target) => this.#read(storage, target),
+      () => {},
+    );
   }
 
   async compile(caller: string, spec: OperationSpec): Promise<GpuExecutable> {
@@ -278,7 +292,10 @@ export class GpuBackend implements Backend {
 
   #checkLost(caller: string): void {
     if (this.#lostInfo) {
-      throw new FastRpbError("lost", `${caller}: the GPU device was lost (${this.#lostInfo.reason}): ${this.#lostInfo.message}. Create a new runtime.`);
+      throw new FastRpbError(
+        "lost",
+        `${caller}: the GPU device was lost (${this.#lostInfo.reason}): ${this.#lostInfo.message}. Create a new runtime.`,
+      );
     }
   }
 }

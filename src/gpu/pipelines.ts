@@ -59,7 +59,11 @@ export class PipelineCache {
       return { pipeline, layout };
     } catch (cause) {
       await moduleError.catch(() => undefined);
-      throw new FastRpbError("unavailable", `${caller}: the kernel "${label}" does not compile on this device: ${String(cause)}.\n${await listing(module, kernel)}`, { cause });
+      throw new FastRpbError(
+        "unavailable",
+        `${caller}: the kernel "${label}" does not compile on this device: ${String(cause)}.\n${await listing(module, kernel)}`,
+        { cause },
+      );
     }
   }
 }

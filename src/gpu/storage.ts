@@ -1,5 +1,5 @@
 import type { Storage } from "../spec/backend.ts";
-import { FastRpbError } from "../spec/errors.ts";
+import type { FastRpbError } from "../spec/errors.ts";
 
 /** A tensor's range of a GPU buffer. */
 export class GpuStorage implements Storage {

@@ -151,7 +151,7 @@ function chooseReduceTile(spec: AttentionSpec, limits: PlannerLimits): ReduceTil
   const featureTile = Math.min(REDUCE_TILE, paddedToVec4(spec.headDim));
   const valueTile = Math.min(REDUCE_TILE, paddedToVec4(spec.valueDim));
   const candidates: ReduceTile[] = [];
-  for (let features = featureTile, values = valueTile; ; ) {
+  for (let features = featureTile, values = valueTile; ;) {
     for (const side of [4, 2, 1]) {
       candidates.push({ featureTile: features, valueTile: values, tileRows: TILE_ROWS, laneFeatures: side, laneValues: side });
     }
@@ -165,7 +165,11 @@ function chooseReduceTile(spec: AttentionSpec, limits: PlannerLimits): ReduceTil
   return tile ?? candidates.at(-1)!;
 }
 
-function chooseApplyTile(spec: AttentionSpec, limits: PlannerLimits, program: ProgramBuilder): Pick<ApplyKernelSpec, "rows" | "laneRows" | "valueTile"> {
+function chooseApplyTile(
+  spec: AttentionSpec,
+  limits: PlannerLimits,
+  program: ProgramBuilder,
+): Pick<ApplyKernelSpec, "rows" | "laneRows" | "valueTile"> {
   const mostLanes = Math.min(limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX);
   const valueTile = Math.min(APPLY_VALUES, paddedToVec4(spec.valueDim));
   for (const values of [valueTile, 64, 32, 16, 8, 4].filter((width) => width <= valueTile)) {
@@ -177,5 +181,11 @@ function chooseApplyTile(spec: AttentionSpec, limits: PlannerLimits, program: Pr
     }
   }
   const smallest = { rows: 1, laneRows: 1, valueTile: 4, headDim: spec.headDim };
-  throw limitError(program.caller, "maxComputeWorkgroupStorageSize", applyBytes(smallest), limits.maxComputeWorkgroupStorageSize, `a row of headDim ${spec.headDim}`);
+  throw limitError(
+    program.caller,
+    "maxComputeWorkgroupStorageSize",
+    applyBytes(smallest),
+    limits.maxComputeWorkgroupStorageSize,
+    `a row of headDim ${spec.headDim}`,
+  );
 }

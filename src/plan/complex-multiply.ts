@@ -8,7 +8,10 @@ import { elementwiseLanes } from "./workgroups.ts";
 const COMPLEX_BYTES = 8;
 const FLOPS = 8;
 
-/** The cost is that of a second operand of full shape; one that repeats is read from cache. */
+/**
+ * A large product is done in parts of what a binding holds. An operand that repeats is bound as a whole in each; its size is known when it
+ * comes, so the cost is that of one of full shape.
+ */
 export function planComplexMultiply(caller: string, spec: ComplexMultiplySpec, limits: PlannerLimits): Program {
   const program = new ProgramBuilder(caller, "complex multiply", limits);
   const elements = elementCount(spec.shape);
@@ -26,10 +29,14 @@ export function planComplexMultiply(caller: string, spec: ComplexMultiplySpec, l
     program.dispatch({
       kernel,
       groups: Math.ceil(count / kernel.workgroupSize[0]),
-      params: { first, count },
+      params: { firstFactor: spec.repeats ? first : 0, count },
       uses: {
         a: { buffer: a, slice, reads: count * COMPLEX_BYTES },
-        b: { buffer: b, reads: count * COMPLEX_BYTES },
+        b: {
+          buffer: b,
+          ...(spec.repeats ? { slice: { offset: 0, size: Math.min(bytes, step * COMPLEX_BYTES) } } : { slice }),
+          reads: count * COMPLEX_BYTES,
+        },
         out: { buffer: out, slice, writes: count * COMPLEX_BYTES },
       },
       flops: count * FLOPS,

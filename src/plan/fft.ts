@@ -18,7 +18,8 @@ export function planFft(caller: string, spec: FftSpec, limits: PlannerLimits): P
   const single = fits(spec.length, limits);
   // As many outer indices at a time as bindings (and, in two passes, the workspace) can hold.
   const bindable = bindableUnits(limits, slab, spec.outer);
-  if (bindable < 1) throw limitError(caller, "maxStorageBufferBindingSize", slab, limits.maxStorageBufferBindingSize, "one transform with its inner axes");
+  if (bindable < 1)
+    throw limitError(caller, "maxStorageBufferBindingSize", slab, limits.maxStorageBufferBindingSize, "one transform with its inner axes");
   const affordable = single ? bindable : Math.floor(limits.workspaceBytes / slab);
   if (affordable < 1) throw limitError(caller, "workspaceBytes", slab, limits.workspaceBytes, "one transform with its inner axes");
   const outer = Math.min(bindable, affordable, spec.outer);

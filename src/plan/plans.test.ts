@@ -59,7 +59,7 @@ function randomSpec(uniform: () => number, mostElements: number): OperationSpec 
     }
     case 1: {
       const inner = upTo(mostElements);
-      return complexMultiplySpec({ shape: [upTo(mostElements / inner), inner], conjugate: flip(), scale: flip() ? 1 : 2 * uniform() - 1 });
+      return complexMultiplySpec({ shape: [upTo(mostElements / inner), inner], conjugate: flip(), scale: flip() ? 1 : 2 * uniform() - 1 }, flip());
     }
     case 2: {
       const channels = upTo(96);
@@ -162,7 +162,11 @@ function complaints(spec: OperationSpec, program: Program, limits: PlannerLimits
   // Buffers
   const tensors = program.buffers.filter(({ role }) => role === "input" || role === "output");
   const expected = tensorBytes(spec);
-  check(JSON.stringify(Object.fromEntries(tensors.map((b) => [b.name, b.bytes]).sort())) === JSON.stringify(Object.fromEntries(Object.entries(expected).sort())), () => `tensors ${tensors.map((b) => `${b.name}: ${b.bytes}`).join(", ")}`);
+  check(
+    JSON.stringify(Object.fromEntries(tensors.map((b) => [b.name, b.bytes]).sort())) ===
+      JSON.stringify(Object.fromEntries(Object.entries(expected).sort())),
+    () => `tensors ${tensors.map((b) => `${b.name}: ${b.bytes}`).join(", ")}`,
+  );
   for (const buffer of program.buffers) {
     check(buffer.bytes > 0 && buffer.bytes % 4 === 0 && buffer.bytes <= limits.maxBufferSize, () => `${buffer.name} has ${buffer.bytes} bytes`);
     check((buffer.role === "workspace") === (buffer.slot !== undefined), () => `slot of ${buffer.name}`);
@@ -182,9 +186,15 @@ function complaints(spec: OperationSpec, program: Program, limits: PlannerLimits
     check(workgroupSize[1] === 1 && workgroupSize[2] === 1, () => `${at}: workgroup size ${workgroupSize}`);
     check(lanes >= 1 && lanes <= limits.maxComputeInvocationsPerWorkgroup && lanes <= limits.maxComputeWorkgroupSizeX, () => `${at}: ${lanes} lanes`);
     check(kernel.code.includes(`@workgroup_size(${lanes})`), () => `${at}: WGSL has other lanes`);
-    check(workgroups.every((n) => Number.isInteger(n) && n >= 1 && n <= limits.maxComputeWorkgroupsPerDimension), () => `${at}: grid ${workgroups}`);
+    check(
+      workgroups.every((n) => Number.isInteger(n) && n >= 1 && n <= limits.maxComputeWorkgroupsPerDimension),
+      () => `${at}: grid ${workgroups}`,
+    );
     check(params.length === kernel.params.length && kernel.params[0] === "groups", () => `${at}: ${params.length} parameters`);
-    check(params.every((value) => Number.isInteger(value) && value >= 0 && value < 2 ** 32), () => `${at}: parameters ${params}`);
+    check(
+      params.every((value) => Number.isInteger(value) && value >= 0 && value < 2 ** 32),
+      () => `${at}: parameters ${params}`,
+    );
     check(params[0]! >= 1 && workgroups[0] * workgroups[1] * workgroups[2] >= params[0]!, () => `${at}: grid ${workgroups} for ${params[0]} groups`);
     const memory = workgroupBytes(kernel.code);
     check(memory <= limits.maxComputeWorkgroupStorageSize, () => `${at}: ${memory} bytes of workgroup memory`);
@@ -196,7 +206,10 @@ function complaints(spec: OperationSpec, program: Program, limits: PlannerLimits
       const where = `${at}: ${binding.name} = ${binding.buffer} ${binding.offset} + ${binding.size}`;
       const buffer = buffers.get(binding.buffer);
       check(name === binding.name, () => `${where} where the kernel has ${name}`);
-      check(new RegExp(`@binding\\(${i}\\) var<storage, ${access}> ${name}: array<${element}>;`).test(kernel.code), () => `${where}: not in the WGSL`);
+      check(
+        new RegExp(`@binding\\(${i}\\) var<storage, ${access}> ${name}: array<${element}>;`).test(kernel.code),
+        () => `${where}: not in the WGSL`,
+      );
       check(buffer !== undefined, () => `${where}: no such buffer`);
       if (!buffer) continue;
       check(binding.offset >= 0 && binding.offset % limits.minStorageBufferOffsetAlignment === 0, () => `${where}: misaligned`);
@@ -212,7 +225,10 @@ function complaints(spec: OperationSpec, program: Program, limits: PlannerLimits
       // WebGPU: a buffer that is written has no other binding in the dispatch.
       for (const [j, other] of dispatch.bindings.entries()) {
         if (j <= i || place(other.buffer) !== place(binding.buffer)) continue;
-        check(access === "read" && kernel.bindings[j]!.access === "read", () => `${where}: shares memory with ${other.name}, and one of them is written`);
+        check(
+          access === "read" && kernel.bindings[j]!.access === "read",
+          () => `${where}: shares memory with ${other.name}, and one of them is written`,
+        );
       }
     }
     check(dispatch.bytesRead === total(dispatch.bindings, (b) => b.bytesRead), () => `${at}: bytes read`);
@@ -307,7 +323,10 @@ function workComplaints(spec: OperationSpec, program: Program): string[] {
     if (dispatch.label.startsWith("fft")) {
       grid(param("columns"), columns());
       const points = param("columns") * Number(/^fft (\d+)/.exec(dispatch.label)![1]);
-      for (const [name, base] of [["source", "sourceBase"], ["destination", "destinationBase"]] as const) {
+      for (const [name, base] of [
+        ["source", "sourceBase"],
+        ["destination", "destinationBase"],
+      ] as const) {
         // Outer indices count from 0 in the kernel: the base is what leads to the first transform.
         const relative = (2 ** 32 - param(base)) % 2 ** 32;
         check(8 * (relative + points) <= binding(name).size, `${name}: elements ${relative} + ${points} outside ${binding(name).size} bytes`);
@@ -317,12 +336,15 @@ function workComplaints(spec: OperationSpec, program: Program): string[] {
       }
     } else if (dispatch.label.startsWith("complex multiply")) {
       grid(param("count"), dispatch.workgroupSize[0]);
-      for (const name of ["a", "out"]) {
-        check(binding(name).offset === 8 * param("first"), `${name} starts at ${binding(name).offset}`);
+      const first = binding("out").offset / 8;
+      const repeats = spec.operation === "complexMultiply" && spec.repeats;
+      for (const name of repeats ? ["a", "out"] : ["a", "b", "out"]) {
+        check(binding(name).offset === 8 * first, `${name} starts at ${binding(name).offset}`);
         check(8 * param("count") <= binding(name).size, `${name}: ${param("count")} elements outside ${binding(name).size} bytes`);
       }
-      check(binding("b").offset === 0, "b repeats from its start");
-      pieces.push([param("first"), param("first") + param("count")]);
+      if (repeats) check(binding("b").offset === 0, "b repeats from its start");
+      check(param("firstFactor") === (repeats ? first : 0), `b from ${param("firstFactor")} on`);
+      pieces.push([first, first + param("count")]);
     } else if (dispatch.label.startsWith("toeplitz embed") && spec.operation === "spectrum") {
       const period = nextSmooth(spec.length);
       grid(param("count"), dispatch.workgroupSize[0]);
@@ -340,7 +362,10 @@ function workComplaints(spec: OperationSpec, program: Program): string[] {
       const [firstHead, lastHead] = [Math.floor(first / pairs), Math.floor((first + count - 1) / pairs)];
       const headBytes = 4 * spec.length * channels;
       const period = nextSmooth(spec.length);
-      for (const [name, base] of [["values", "valuesBase"], ["out", "outBase"]] as const) {
+      for (const [name, base] of [
+        ["values", "valuesBase"],
+        ["out", "outBase"],
+      ] as const) {
         if (!dispatch.kernel.params.includes(base)) continue;
         inside(name, param(base), firstHead * headBytes, (lastHead + 1 - firstHead) * headBytes);
       }
@@ -379,7 +404,10 @@ function workComplaints(spec: OperationSpec, program: Program): string[] {
       if (kind === "reduce") {
         const tiles = Math.ceil(spec.headDim / constant("FEATURE_TILE")) * Math.ceil(spec.valueDim / constant("VALUE_TILE"));
         grid(count * tiles * constant("CHUNKS"), 1);
-        check(constant("CHUNKS") === Math.ceil(spec.length / constant("CHUNK_ROWS")), `${constant("CHUNKS")} chunks of ${constant("CHUNK_ROWS")} rows`);
+        check(
+          constant("CHUNKS") === Math.ceil(spec.length / constant("CHUNK_ROWS")),
+          `${constant("CHUNKS")} chunks of ${constant("CHUNK_ROWS")} rows`,
+        );
         inside("keys", param("keysBase"), first * keyBytes, count * keyBytes);
         inside("values", param("valuesBase"), first * valueBytes, count * valueBytes);
         check(binding("states").size === 4 * heads * constant("CHUNKS") * constant("STATE"), "states");
@@ -427,9 +455,10 @@ describe.each(Object.entries(LIMIT_SETS))("300 random programs, device: %s (seed
       if (!program) continue;
       planned++;
       const wrong = complaints(spec, program, limits);
-      if (wrong.length > 0) found.push(`${JSON.stringify(spec)}: ${wrong.slice(0, 3).join("; ")}${wrong.length > 3 ? `; and ${wrong.length - 3} more` : ""}`);
+      if (wrong.length > 0)
+        found.push(`${JSON.stringify(spec)}: ${wrong.slice(0, 3).join("; ")}${wrong.length > 3 ? `; and ${wrong.length - 3} more` : ""}`);
     }
-    expect(found).toEqual([]);
+    expect(found.slice(0, 5), `${found.length} programs in all`).toEqual([]);
     expect(planned, "a test of nothing").toBeGreaterThan(name === "tiny workgroups" ? 10 : 90);
   });
 
@@ -472,28 +501,33 @@ describe("borderline workgroup memory", () => {
       for (const featureMap of ["sikf", "elu+1"] as const) {
         for (const { label, kernel } of tryPlan(attentionSpec({ heads: 1, length: 4096, headDim, valueDim, featureMap }), limits)?.dispatches ?? []) {
           const bytes = workgroupBytes(kernel.code);
-          if (!(bytes <= limits.maxComputeWorkgroupStorageSize)) found.push(`${featureMap}, headDim ${headDim}, valueDim ${valueDim}, ${label}: ${bytes}`);
+          if (!(bytes <= limits.maxComputeWorkgroupStorageSize))
+            found.push(`${featureMap}, headDim ${headDim}, valueDim ${valueDim}, ${label}: ${bytes}`);
         }
       }
     }
     return found;
   };
 
-  test("headDim 1 to 400, and around the largest that fits", () => {
+  test.each([
+    ["common", 1, 200],
+    ["the largest that fit", 1340, 1370],
+  ])("head dimensions: %s", (_name, low, high) => {
     const found: string[] = [];
-    for (let headDim = 1; headDim <= 400; headDim++) found.push(...edges(headDim));
-    for (let headDim = 1340; headDim <= 1370; headDim++) found.push(...edges(headDim));
-    expect(found).toEqual([]);
+    for (let headDim = low; headDim <= high; headDim++) found.push(...edges(headDim));
+    expect(found.slice(0, 5), `${found.length} in all`).toEqual([]);
   });
 });
 
 describe("large and odd", () => {
   test("a complex product larger than a binding is done in parts", () => {
-    const spec = complexMultiplySpec({ shape: [5, 50_000] });
-    const limits = limitsWith({ maxStorageBufferBindingSize: MIB });
-    const program = plan(spec, limits);
-    expect(program.dispatches.length).toBeGreaterThan(1);
-    expect(complaints(spec, program, limits)).toEqual([]);
+    for (const repeats of [false, true]) {
+      const spec = complexMultiplySpec({ shape: [5, 50_000] }, repeats);
+      const limits = limitsWith({ maxStorageBufferBindingSize: MIB });
+      const program = plan(spec, limits);
+      expect(program.dispatches.length).toBeGreaterThan(1);
+      expect(complaints(spec, program, limits)).toEqual([]);
+    }
   });
 
   test("a scale beyond float32 never reaches the WGSL", () => {
@@ -512,7 +546,11 @@ describe("large and odd", () => {
     const limits = limitsWith();
     for (const length of smoothNumbers(4000, 2 ** 20)) {
       if (length > 4200 && length % 16 !== 0) continue; // a few hundred of them suffice
-      for (const spec of [fftSpec({ shape: [length], direction: "inverse" }), spectrumSpec({ heads: 1, length }), toeplitzSpec({ heads: 1, length, channels: 2 })]) {
+      for (const spec of [
+        fftSpec({ shape: [length], direction: "inverse" }),
+        spectrumSpec({ heads: 1, length }),
+        toeplitzSpec({ heads: 1, length, channels: 2 }),
+      ]) {
         expect(plan(spec, limits).cost.dispatches, JSON.stringify(spec)).toBeGreaterThan(0);
       }
     }
@@ -531,7 +569,11 @@ describe("costs", () => {
 
   test("toeplitz to 4096: one dispatch, 1.05 times the minimum", () => {
     for (const length of [...lengths(1, 4096, 100), 2, 3, 5, 11, 64, 100, 1000]) {
-      for (const [batch, heads] of [[1, 8], [8, 1], [2, 4]] as const) {
+      for (const [batch, heads] of [
+        [1, 8],
+        [8, 1],
+        [2, 4],
+      ] as const) {
         const program = plan(toeplitzSpec({ batch, heads, length, channels: 64 }), limitsWith());
         expect(program.dispatches, `${length}`).toHaveLength(1);
         expect(ratio(program), `${batch} × ${heads} × ${length}`).toBeLessThanOrEqual(1.05);
@@ -564,9 +606,13 @@ describe("costs", () => {
       const outer = Math.ceil((8 * MIB) / length);
       const program = plan(fftSpec({ shape: [outer, length] }), limitsWith());
       expect(ratio(program), `${outer} × ${length}`).toBeLessThanOrEqual(length <= 4096 ? 1.05 : 2.1);
-      expect(program.dispatches.length, `${length}`).toBe(length <= 4096 ? 1 : 2 * (program.dispatches.length / 2));
+      if (length <= 4096) expect(program.dispatches, `${length}`).toHaveLength(1);
     }
-    for (const [outer, inner] of [[4, 64], [64, 4], [1, 1000]] as const) {
+    for (const [outer, inner] of [
+      [4, 64],
+      [64, 4],
+      [1, 1000],
+    ] as const) {
       expect(ratio(plan(fftSpec({ shape: [outer, 4096, inner], axes: [1] }), limitsWith()))).toBeLessThanOrEqual(1.05);
       expect(ratio(plan(fftSpec({ shape: [outer, 8192, inner], axes: [1] }), limitsWith()))).toBeLessThanOrEqual(2.1);
     }
@@ -627,7 +673,10 @@ describe("costs", () => {
 
   test("workspace stays within its bound, and a smaller bound costs dispatches, not bytes", () => {
     const options: ToeplitzOptions = { heads: 1, length: 2 ** 16, channels: 64 };
-    const [wide, narrow] = [2 ** 28, 2 ** 23].map((workspaceBytes) => plan(toeplitzSpec(options), limitsWith({ workspaceBytes }))) as [Program, Program];
+    const [wide, narrow] = [2 ** 28, 2 ** 23].map((workspaceBytes) => plan(toeplitzSpec(options), limitsWith({ workspaceBytes }))) as [
+      Program,
+      Program,
+    ];
     expect(narrow.cost.workspaceBytes).toBeLessThanOrEqual(2 ** 23);
     expect(narrow.cost.dispatches).toBeGreaterThan(wide.cost.dispatches);
     expect(narrow.cost.bytesMoved / wide.cost.bytesMoved).toBeLessThan(1.5);

@@ -90,7 +90,12 @@ describe("workspace", () => {
     const program = builder();
     program.buffer("in", "input", 400);
     program.buffer("OUT", "output", 400);
-    for (const [name, bytes] of [["A", 1000], ["B", 200], ["C", 600]] as const) program.buffer(name, "workspace", bytes);
+    for (const [name, bytes] of [
+      ["A", 1000],
+      ["B", 200],
+      ["C", 600],
+    ] as const)
+      program.buffer(name, "workspace", bytes);
     step(program, ["in"], ["A"]);
     program.dispatch({ kernel: kernelOf(["a", "B"]), groups: 1, params: {}, uses: { a: { buffer: "A" }, B: { buffer: "B" } }, flops: 0 });
     program.dispatch({ kernel: kernelOf(["b", "C"]), groups: 1, params: {}, uses: { b: { buffer: "B" }, C: { buffer: "C" } }, flops: 0 });
@@ -174,7 +179,16 @@ describe("limits", () => {
   });
 
   test("just enough is enough", () => {
-    const program = builder(limitsWith({ maxBufferSize: 400, maxStorageBufferBindingSize: 400, maxComputeInvocationsPerWorkgroup: 64, maxComputeWorkgroupSizeX: 64, maxStorageBuffersPerShaderStage: 2, workspaceBytes: 400 }));
+    const program = builder(
+      limitsWith({
+        maxBufferSize: 400,
+        maxStorageBufferBindingSize: 400,
+        maxComputeInvocationsPerWorkgroup: 64,
+        maxComputeWorkgroupSizeX: 64,
+        maxStorageBuffersPerShaderStage: 2,
+        workspaceBytes: 400,
+      }),
+    );
     program.buffer("in", "input", 400);
     program.buffer("W", "workspace", 400);
     step(program, ["in"], ["W"]);
@@ -212,7 +226,9 @@ describe("parameters", () => {
     const uses = { OUT: { buffer: "OUT" } };
     expect(() => program.dispatch({ kernel: kernelOf(["OUT"], 1, ["count"]), groups: 1, params: {}, uses, flops: 0 })).toThrow(TypeError);
     expect(() => program.dispatch({ kernel: kernelOf(["OUT", "b"], 1), groups: 1, params: {}, uses, flops: 0 })).toThrow(TypeError);
-    expect(() => program.dispatch({ kernel: kernelOf(["OUT"], 1), groups: 1, params: {}, uses: { OUT: { buffer: "nothing" } }, flops: 0 })).toThrow(TypeError);
+    expect(() => program.dispatch({ kernel: kernelOf(["OUT"], 1), groups: 1, params: {}, uses: { OUT: { buffer: "nothing" } }, flops: 0 })).toThrow(
+      TypeError,
+    );
   });
 });
 

@@ -189,7 +189,14 @@ export class ProgramBuilder {
 }
 
 /** @returns a FastRpbError code `"limit"` that names the limit, what is needed and what there is */
-export function limitError(caller: string, limit: keyof PlannerLimits, needed: number, available: number, what: string, unit = "bytes"): FastRpbError {
+export function limitError(
+  caller: string,
+  limit: keyof PlannerLimits,
+  needed: number,
+  available: number,
+  what: string,
+  unit = "bytes",
+): FastRpbError {
   const remedy =
     limit === "workspaceBytes"
       ? "Create the runtime with a larger workspaceBytes."

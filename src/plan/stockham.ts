@@ -41,12 +41,7 @@ export function chooseRadices(length: number): Radix[] {
 }
 
 /** The shape of one workgroup's FFT, or `undefined` where the length does not fit into one workgroup of this device. */
-export function chooseShape(
-  length: number,
-  totalColumns: number,
-  lanes: StockhamShape["lanes"],
-  limits: PlannerLimits,
-): StockhamShape | undefined {
+export function chooseShape(length: number, totalColumns: number, lanes: StockhamShape["lanes"], limits: PlannerLimits): StockhamShape | undefined {
   const radices = chooseRadices(length);
   const mostLanes = Math.min(limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX);
   let threads = 1;
@@ -54,12 +49,13 @@ export function chooseShape(
   if (registerCount({ length, radices, threads }) > MOST_REGISTERS) return undefined;
 
   const exchanges = radices.length > 1;
-  const fitting = exchanges ? Math.floor(limits.maxComputeWorkgroupStorageSize / (4 * length)) : Infinity;
+  const memory = limits.maxComputeWorkgroupStorageSize - (limits.maxComputeWorkgroupStorageSize % 16); // sizes are rounded up to 16
+  const fitting = exchanges ? Math.floor(memory / (4 * length)) : Infinity;
   if (fitting < 1) return undefined;
   const wanted = lanes === "columns" ? Math.max(PREFERRED_LANES / threads, SECTOR_COLUMNS) : PREFERRED_LANES / threads;
   const columns = floorPowerOfTwo(Math.max(1, Math.min(wanted, fitting, mostLanes / threads, ceilPowerOfTwo(totalColumns))));
   const whole: StockhamShape = Object.freeze({ length, radices: Object.freeze(radices), threads, columns, lanes, exchange: "whole" });
-  const wholeFits = exchangeBytes(whole) <= Math.min(WHOLE_EXCHANGE_BYTES, limits.maxComputeWorkgroupStorageSize);
+  const wholeFits = exchangeBytes(whole) <= Math.min(WHOLE_EXCHANGE_BYTES, memory);
   return wholeFits ? whole : Object.freeze({ ...whole, exchange: "split" });
 }
 
@@ -68,8 +64,8 @@ export function chooseSplit(length: number, limits: PlannerLimits): { readonly a
   for (let b = Math.floor(Math.sqrt(length)); b >= 2; b--) {
     if (length % b !== 0) continue;
     const a = length / b;
-    if (!fits(a, limits)) return undefined; // smaller b only makes a larger
-    return { a, b };
+    // A shorter length may have the wider radices: that one does not fit says nothing of the next.
+    if (fits(a, limits) && fits(b, limits)) return { a, b };
   }
   return undefined;
 }

@@ -114,7 +114,12 @@ describe("roots", () => {
     const data = tableData([{ kind: "roots", order: 8, count: 8 }]);
     for (let i = 0; i < 8; i += 2) {
       const { value } = decode(data, i);
-      const expected = [[1, 0], [0, -1], [-1, 0], [0, 1]][i / 2]!;
+      const expected = [
+        [1, 0],
+        [0, -1],
+        [-1, 0],
+        [0, 1],
+      ][i / 2]!;
       expect(Math.abs(value[0] - expected[0]!) + Math.abs(value[1] - expected[1]!), `${i}/8`).toBeLessThan(1e-29);
     }
   });
@@ -314,6 +319,12 @@ describe("two passes and the roots between them are a DFT", () => {
       }
       return [re, im];
     });
-    expect(relativeL2(frequencies.flatMap((k) => [...result[k]!]), expected.flat()), `seed ${n}`).toBeLessThan(3 * ROUNDING);
+    expect(
+      relativeL2(
+        frequencies.flatMap((k) => [...result[k]!]),
+        expected.flat(),
+      ),
+      `seed ${n}`,
+    ).toBeLessThan(3 * ROUNDING);
   });
 });

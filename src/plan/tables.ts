@@ -69,7 +69,13 @@ export class TableLayout {
 
 /** Bytes of a table; one entry at least, because a binding cannot be empty. */
 export function tableBytes(parts: readonly TablePart[]): number {
-  return 8 * Math.max(1, parts.reduce((sum, part) => sum + partEntries(part), 0));
+  return (
+    8 *
+    Math.max(
+      1,
+      parts.reduce((sum, part) => sum + partEntries(part), 0),
+    )
+  );
 }
 
 /** The table's contents, rounded once from float64; roots.ts says what an entry holds. */

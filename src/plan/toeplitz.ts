@@ -40,10 +40,7 @@ export function planSpectrum(caller: string, spec: SpectrumSpec, limits: Planner
   const weights = program.buffer("weights", "input", spec.heads * headWeights * FLOAT_BYTES);
   const spectrum = program.buffer("spectrum", "output", spectrumBytes(spec));
   const buffersBetween = fits(period, limits) ? 1 : 2; // embedded, and the columns of a two-pass transform
-  const most = Math.min(
-    bindableUnits(limits, headBytes, spec.heads),
-    Math.floor(limits.workspaceBytes / (headBytes * buffersBetween)),
-  );
+  const most = Math.min(bindableUnits(limits, headBytes, spec.heads), Math.floor(limits.workspaceBytes / (headBytes * buffersBetween)));
   if (bindableUnits(limits, headBytes, spec.heads) < 1) {
     throw limitError(caller, "maxStorageBufferBindingSize", headBytes, limits.maxStorageBufferBindingSize, "the spectrum of one head");
   }
@@ -134,7 +131,7 @@ function columnGroups(program: ProgramBuilder, spec: ToeplitzSpec, mostColumns: 
   const spectrumWhole = spectrumHeads === spec.heads;
   const rowsWhole = rowHeads === allHeads;
   const groups: ColumnGroup[] = [];
-  for (let head = 0; head < allHeads; ) {
+  for (let head = 0; head < allHeads;) {
     // A part of the spectrum serves consecutive heads of one batch row.
     const untilWrap = spectrumWhole ? allHeads : Math.min(spectrumHeads, spec.heads - (head % spec.heads));
     const heads = Math.min(rowHeads, untilWrap, allHeads - head);

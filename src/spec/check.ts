@@ -29,12 +29,7 @@ export function checkElements(caller: string, argument: string, shape: readonly 
   }
 }
 
-export function checkEnum<const T extends string>(
-  caller: string,
-  argument: string,
-  value: unknown,
-  allowed: readonly T[],
-): T {
+export function checkEnum<const T extends string>(caller: string, argument: string, value: unknown, allowed: readonly T[]): T {
   if (!allowed.includes(value as T)) {
     throw refuse("value", { caller, argument, expected: `one of ${allowed.map((name) => `"${name}"`).join(", ")}`, got: value });
   }
@@ -46,9 +41,10 @@ export function checkBoolean(caller: string, argument: string, value: unknown): 
   return value;
 }
 
+/** A number that stays finite as a float32. */
 export function checkFinite(caller: string, argument: string, value: unknown): number {
-  if (typeof value !== "number" || !Number.isFinite(value)) {
-    throw refuse("value", { caller, argument, expected: "a finite number", got: value });
+  if (typeof value !== "number" || !Number.isFinite(Math.fround(value))) {
+    throw refuse("value", { caller, argument, expected: "a finite float32", got: value });
   }
   return value;
 }
@@ -57,12 +53,7 @@ export function checkFinite(caller: string, argument: string, value: unknown): n
  * An options object with known keys only: a misspelt option would otherwise be a silent default.
  * @throws FastRpbError code `"value"`
  */
-export function checkOptions<T extends object>(
-  caller: string,
-  argument: string,
-  options: T,
-  known: readonly (keyof T & string)[],
-): T {
+export function checkOptions<T extends object>(caller: string, argument: string, options: T, known: readonly (keyof T & string)[]): T {
   const refusal: Refusal = { caller, argument, expected: `an object with the keys ${known.join(", ")}`, got: options };
   if (typeof options !== "object" || options === null || Array.isArray(options)) throw refuse("value", refusal);
   for (const key of Object.keys(options)) {

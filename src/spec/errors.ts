@@ -36,10 +36,7 @@ export interface Refusal {
 
 export function refuse(code: FastRpbErrorCode, refusal: Refusal): FastRpbError {
   const remedy = refusal.remedy === undefined ? "" : ` ${refusal.remedy}`;
-  return new FastRpbError(
-    code,
-    `${refusal.caller}: ${refusal.argument} must be ${refusal.expected}, got ${describe(refusal.got)}.${remedy}`,
-  );
+  return new FastRpbError(code, `${refusal.caller}: ${refusal.argument} must be ${refusal.expected}, got ${describe(refusal.got)}.${remedy}`);
 }
 
 const LONGEST_DESCRIPTION = 80;

@@ -42,6 +42,8 @@ export interface ComplexMultiplyOptions {
 
 export interface ComplexMultiplySpec {
   readonly operation: "complexMultiply";
+  /** Whether the second operand lacks leading axes and is repeated. */
+  readonly repeats: boolean;
   readonly shape: readonly number[];
   readonly conjugate: boolean;
   readonly scale: number;
@@ -114,7 +116,8 @@ export function fftSpec(options: FftOptions): FftSpec {
   checkOptions(caller, "options", options, ["shape", "axes", "kind", "direction", "norm"]);
   const shape = checkShape(caller, "options.shape", options.shape);
   const kind = options.kind ?? "c2c";
-  if ((kind as string) === "r2c" || (kind as string) === "c2r") throw notYet(caller, `options.kind "${kind as string}"`, 'use "c2c" with zero imaginary parts');
+  if ((kind as string) === "r2c" || (kind as string) === "c2r")
+    throw notYet(caller, `options.kind "${kind as string}"`, 'use "c2c" with zero imaginary parts');
   checkEnum(caller, "options.kind", kind, ["c2c"]);
   const direction = checkEnum(caller, "options.direction", options.direction ?? "forward", ["forward", "inverse"]);
   const norm = checkEnum(caller, "options.norm", options.norm ?? "backward", ["backward", "ortho", "forward"]);
@@ -154,11 +157,12 @@ function normFactor(norm: "backward" | "ortho" | "forward", direction: "forward"
 }
 
 /** @throws FastRpbError code `"value"` */
-export function complexMultiplySpec(options: ComplexMultiplyOptions): ComplexMultiplySpec {
+export function complexMultiplySpec(options: ComplexMultiplyOptions, repeats = false): ComplexMultiplySpec {
   const caller = "runtime.complexMultiply";
   checkOptions(caller, "options", options, ["shape", "conjugate", "scale"]);
   return Object.freeze({
     operation: "complexMultiply",
+    repeats,
     shape: checkShape(caller, "options.shape", options.shape),
     conjugate: checkBoolean(caller, "options.conjugate", options.conjugate ?? false),
     scale: checkFinite(caller, "options.scale", options.scale ?? 1),

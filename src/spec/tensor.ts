@@ -67,7 +67,12 @@ export class Tensor {
     checkUsable(caller, "this", this, this.#owner);
     const floats = this.byteLength / Float32Array.BYTES_PER_ELEMENT;
     if (target !== undefined && !(target instanceof Float32Array && target.length === floats)) {
-      throw refuse("shape", { caller, argument: "target", expected: `a Float32Array of length ${floats}`, got: target instanceof Float32Array ? `a Float32Array of length ${target.length}` : target });
+      throw refuse("shape", {
+        caller,
+        argument: "target",
+        expected: `a Float32Array of length ${floats}`,
+        got: target instanceof Float32Array ? `a Float32Array of length ${target.length}` : target,
+      });
     }
     const result = target ?? new Float32Array(floats);
     await this.#storage.read(result);

@@ -23,7 +23,7 @@ export const LIMIT_SETS: Readonly<Record<string, PlannerLimits>> = Object.freeze
   default: limitsWith(),
   desktop: DESKTOP_LIMITS,
   "small workgroups": limitsWith({ maxComputeWorkgroupStorageSize: 4096, maxComputeInvocationsPerWorkgroup: 64, maxComputeWorkgroupSizeX: 64 }),
-  "tiny workgroups": limitsWith({ maxComputeWorkgroupStorageSize: 256, maxComputeInvocationsPerWorkgroup: 8, maxComputeWorkgroupSizeX: 8 }),
+  "tiny workgroups": limitsWith({ maxComputeWorkgroupStorageSize: 256, maxComputeInvocationsPerWorkgroup: 32, maxComputeWorkgroupSizeX: 32 }),
   "narrow workgroups": limitsWith({ maxComputeWorkgroupSizeX: 48 }),
   "small bindings": limitsWith({ maxStorageBufferBindingSize: MIB, minStorageBufferOffsetAlignment: 256 }),
   "small odd bindings": limitsWith({ maxStorageBufferBindingSize: 300_004, minStorageBufferOffsetAlignment: 64 }),

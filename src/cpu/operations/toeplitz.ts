@@ -29,12 +29,7 @@ export function toeplitzOperation(spec: ToeplitzSpec, fftOf: FftOf): CpuOperatio
 }
 
 /** The product of one head's matrix with `v: [N, channels]`; `store` receives every element of the result, in float64. */
-export type Toeplitz = (
-  v: Float32Array,
-  spectra: Float64Array,
-  head: number,
-  store: (index: number, value: number) => void,
-) => void;
+export type Toeplitz = (v: Float32Array, spectra: Float64Array, head: number, store: (index: number, value: number) => void) => void;
 
 export function createToeplitz({ length, channels }: ToeplitzSpec, fftOf: FftOf): Toeplitz {
   const size = circulantLength(length);
