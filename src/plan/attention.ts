@@ -40,7 +40,7 @@ export function planAttention(caller: string, spec: AttentionSpec, limits: Plann
 
   const state = keyStateLayout(spec.headDim, spec.valueDim, spec.featureMap === "sikf");
   const stateBytes = state.size * FLOAT_BYTES;
-  const reduceTile = chooseReduceTile(spec, limits);
+  const reduceTile = chooseReduceTile(spec, limits, program);
   const applyTile = chooseApplyTile(spec, limits, program);
   const combineLanes = floorPowerOfTwo(Math.min(COMBINE_LANES, limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX));
   // Chunks: enough workgroups, yet few enough that the partial states stay small beside the keys and the workspace.
@@ -146,7 +146,7 @@ function headGroups(program: ProgramBuilder, spec: AttentionSpec): HeadGroup[] {
 type ReduceTile = Pick<ReduceKernelSpec, "featureTile" | "valueTile" | "tileRows" | "laneFeatures" | "laneValues">;
 
 /** The largest register tile that still keeps enough lanes busy, in the largest workgroup tile that fits. */
-function chooseReduceTile(spec: AttentionSpec, limits: PlannerLimits): ReduceTile {
+function chooseReduceTile(spec: AttentionSpec, limits: PlannerLimits, program: ProgramBuilder): ReduceTile {
   const mostLanes = Math.min(limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX);
   const featureTile = Math.min(REDUCE_TILE, paddedToVec4(spec.headDim));
   const valueTile = Math.min(REDUCE_TILE, paddedToVec4(spec.valueDim));
@@ -162,7 +162,15 @@ function chooseReduceTile(spec: AttentionSpec, limits: PlannerLimits): ReduceTil
   }
   const possible = candidates.filter((tile) => reduceLanes(tile) <= mostLanes && reduceBytes(tile) <= limits.maxComputeWorkgroupStorageSize);
   const tile = possible.find((candidate) => reduceLanes(candidate) >= Math.min(PREFERRED_LANES, mostLanes)) ?? possible.at(-1);
-  return tile ?? candidates.at(-1)!;
+  if (tile) return tile;
+  const smallest = reduceBytes(candidates.at(-1)!);
+  throw limitError(
+    program.caller,
+    "maxComputeWorkgroupStorageSize",
+    smallest,
+    limits.maxComputeWorkgroupStorageSize,
+    "the smallest tile of keys and values",
+  );
 }
 
 function chooseApplyTile(

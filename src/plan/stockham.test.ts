@@ -36,7 +36,7 @@ describe("radices", () => {
   test("multiply to the length, and all have a codelet", () => {
     for (const length of SMOOTH) {
       const radices = chooseRadices(length);
-      expect(radices.reduce((product, radix) => product * radix, 1)).toBe(length);
+      expect(radices.reduce<number>((product, radix) => product * radix, 1)).toBe(length);
       expect(radices.every((radix) => RADICES.includes(radix))).toBe(true);
       if (length > 1) expect(radices, `${length}`).not.toContain(1);
     }

@@ -52,7 +52,8 @@ export function capLimits(
   const limits = {} as Record<LimitName, number>;
   for (const name of LIMIT_NAMES) {
     const cap = caps[name] ?? device[name];
-    limits[name] = isAlignment(name) ? Math.max(cap, device[name]) : Math.min(cap, device[name]);
+    // An alignment may grow, to a multiple of the device's.
+    limits[name] = isAlignment(name) ? Math.ceil(cap / device[name]) * device[name] : Math.min(cap, device[name]);
   }
   return Object.freeze({ ...limits, workspaceBytes });
 }

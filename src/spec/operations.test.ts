@@ -119,13 +119,19 @@ describe("fft", () => {
   });
 
   test("the largest shape that a u32 can number is taken", () => {
-    expect(fftSpec({ shape: [65_535, 65_537], axes: [0] }).inner).toBe(65_537);
+    expect(fftSpec({ shape: [15, 286_331_153], axes: [0] }).inner).toBe(286_331_153);
   });
 });
 
 describe("complexMultiply", () => {
   test("defaults", () => {
-    expect(complexMultiplySpec({ shape: [2, 3] })).toEqual({ operation: "complexMultiply", shape: [2, 3], conjugate: false, scale: 1 });
+    expect(complexMultiplySpec({ shape: [2, 3] })).toEqual({
+      operation: "complexMultiply",
+      repeats: false,
+      shape: [2, 3],
+      conjugate: false,
+      scale: 1,
+    });
     expect(complexMultiplySpec({ shape: [2], conjugate: true, scale: -0.5 })).toMatchObject({ conjugate: true, scale: -0.5 });
     expect(complexMultiplySpec({ shape: [2], scale: 0 }).scale).toBe(0);
   });
@@ -174,7 +180,9 @@ describe("toeplitz", () => {
     ["an unknown key", { ...options, headDim: 3 }],
     ["too many elements", { batch: 1024, heads: 1024, length: 4096, channels: 1 }],
     ["too many weights", { heads: 2 ** 16, length: 2 ** 15 + 1, channels: 1 }],
-    ...["batch", "heads", "length", "channels"].flatMap((key) => BAD_SIZES.filter((size) => !(key === "batch" && size === null)).map((size) => [`${key} ${String(size)}`, { ...options, [key]: size }])),
+    ...["batch", "heads", "length", "channels"].flatMap((key) =>
+      BAD_SIZES.filter((size) => !(key === "batch" && size === null)).map((size) => [`${key} ${String(size)}`, { ...options, [key]: size }]),
+    ),
     ...["heads", "length", "channels"].map((key) => [`no ${key}`, { ...options, [key]: undefined }]),
   ])("%s is a bad value", (_what, asked) => {
     const { code, message } = refusal(() => toeplitzSpec(untyped<ToeplitzOptions>(asked)));
@@ -222,7 +230,9 @@ describe("attention", () => {
     ["too many elements", { ...options, length: 2 ** 20, headDim: 2, valueDim: 2 ** 11 }],
     ["too many weights", { ...options, heads: 2 ** 16, length: 2 ** 15 + 1, headDim: 1, bias: "fastrpb" }],
     ...["heads", "length", "headDim"].flatMap((key) => BAD_SIZES.map((size) => [`${key} ${String(size)}`, { ...options, [key]: size }])),
-    ...["batch", "valueDim"].flatMap((key) => BAD_SIZES.filter((size) => size !== null).map((size) => [`${key} ${String(size)}`, { ...options, [key]: size }])),
+    ...["batch", "valueDim"].flatMap((key) =>
+      BAD_SIZES.filter((size) => size !== null).map((size) => [`${key} ${String(size)}`, { ...options, [key]: size }]),
+    ),
   ])("%s is a bad value", (_what, asked) => {
     const { code, message } = refusal(() => attentionSpec(untyped<AttentionOptions>(asked)));
     expect(code).toBe("value");

@@ -7,7 +7,7 @@ export function isSmooth(n: number): boolean {
   return n === 1;
 }
 
-/** The smallest 7-smooth integer ≥ `n`. The gap is below 4 % for all n > 100, so the search is short. */
+/** The smallest 7-smooth integer ≥ `n`. It is less than 7 % above for n > 100, so the search is short. */
 export function nextSmooth(n: number): number {
   while (!isSmooth(n)) n++;
   return n;
