@@ -46,8 +46,8 @@ export class BufferPool {
 
   /** Takes a buffer back, after the last submit that uses it. */
   release(buffer: GPUBuffer): void {
+    if (!this.#live.delete(buffer)) return; // destroyed with the pool, while a readback or a run held it
     this.#liveBytes -= buffer.size;
-    this.#live.delete(buffer);
     this.#idle.add(buffer);
     this.#idleBytes += buffer.size;
     if (this.#faulty.has(buffer)) this.#evict(buffer);

@@ -90,7 +90,7 @@ describe("fft", () => {
     expect(refusal(() => fftSpec(untyped<FftOptions>(options))).code).toBe("unavailable");
   });
 
-  test.each([
+  test.each<[string, unknown]>([
     ["no options", undefined],
     ["null", null],
     ["an array", [8]],
@@ -111,7 +111,7 @@ describe("fft", () => {
     ["an axis of another type", { shape: [8], axes: ["0"] }],
     ["two axes, one of them wrong", { shape: [8, 8], axes: [0, 2] }],
     ["too many elements", { shape: [65_536, 65_536] }],
-    ...BAD_SIZES.map((size) => [`the size ${String(size)}`, { shape: [2, size, 2], axes: [0] }]),
+    ...BAD_SIZES.map((size): [string, unknown] => [`the size ${String(size)}`, { shape: [2, size, 2], axes: [0] }]),
   ])("%s is a bad value", (_what, options) => {
     const { code, message } = refusal(() => fftSpec(untyped<FftOptions>(options)));
     expect(code).toBe("value");
@@ -172,7 +172,7 @@ describe("toeplitz", () => {
     expect(refusal(() => toeplitzSpec(untyped<ToeplitzOptions>(asked))).code).toBe("unavailable");
   });
 
-  test.each([
+  test.each<[string, unknown]>([
     ["no options", undefined],
     ["null", null],
     ["causal as a number", { ...options, causal: 1 }],
@@ -181,9 +181,12 @@ describe("toeplitz", () => {
     ["too many elements", { batch: 1024, heads: 1024, length: 4096, channels: 1 }],
     ["too many weights", { heads: 2 ** 16, length: 2 ** 15 + 1, channels: 1 }],
     ...["batch", "heads", "length", "channels"].flatMap((key) =>
-      BAD_SIZES.filter((size) => !(key === "batch" && size === null)).map((size) => [`${key} ${String(size)}`, { ...options, [key]: size }]),
+      BAD_SIZES.filter((size) => !(key === "batch" && size === null)).map((size): [string, unknown] => [
+        `${key} ${String(size)}`,
+        { ...options, [key]: size },
+      ]),
     ),
-    ...["heads", "length", "channels"].map((key) => [`no ${key}`, { ...options, [key]: undefined }]),
+    ...["heads", "length", "channels"].map((key): [string, unknown] => [`no ${key}`, { ...options, [key]: undefined }]),
   ])("%s is a bad value", (_what, asked) => {
     const { code, message } = refusal(() => toeplitzSpec(untyped<ToeplitzOptions>(asked)));
     expect(code).toBe("value");
@@ -219,7 +222,7 @@ describe("attention", () => {
     expect(refusal(() => attentionSpec(untyped<AttentionOptions>(asked))).code).toBe("unavailable");
   });
 
-  test.each([
+  test.each<[string, unknown]>([
     ["no options", undefined],
     ["no feature map", { ...options, featureMap: undefined }],
     ["an unknown feature map", { ...options, featureMap: "relu" }],
@@ -229,9 +232,11 @@ describe("attention", () => {
     ["an unknown key", { ...options, channels: 4 }],
     ["too many elements", { ...options, length: 2 ** 20, headDim: 2, valueDim: 2 ** 11 }],
     ["too many weights", { ...options, heads: 2 ** 16, length: 2 ** 15 + 1, headDim: 1, bias: "fastrpb" }],
-    ...["heads", "length", "headDim"].flatMap((key) => BAD_SIZES.map((size) => [`${key} ${String(size)}`, { ...options, [key]: size }])),
+    ...["heads", "length", "headDim"].flatMap((key) =>
+      BAD_SIZES.map((size): [string, unknown] => [`${key} ${String(size)}`, { ...options, [key]: size }]),
+    ),
     ...["batch", "valueDim"].flatMap((key) =>
-      BAD_SIZES.filter((size) => size !== null).map((size) => [`${key} ${String(size)}`, { ...options, [key]: size }]),
+      BAD_SIZES.filter((size) => size !== null).map((size): [string, unknown] => [`${key} ${String(size)}`, { ...options, [key]: size }]),
     ),
   ])("%s is a bad value", (_what, asked) => {
     const { code, message } = refusal(() => attentionSpec(untyped<AttentionOptions>(asked)));
