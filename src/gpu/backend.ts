@@ -158,7 +158,11 @@ export class GpuBackend implements Backend {
       const milliseconds = performance.now() - started;
       const times = new BigUint64Array(staging.getMappedRange(0, bytes).slice(0));
       staging.unmap();
-      const dispatches = labels.map((label, i): DispatchTiming => ({ label, milliseconds: Number(times[2 * i + 1]! - times[2 * i]!) / 1e6 }));
+      const dispatches = labels.map((label, i): DispatchTiming => {
+        const nanoseconds = Number(times[2 * i + 1]! - times[2 * i]!);
+        // WebGPU allows a clock that jumps back: that is no time.
+        return { label, milliseconds: nanoseconds >= 0 ? nanoseconds / 1e6 : undefined };
+      });
       return { milliseconds, dispatches };
     } finally {
       querySet.destroy();

@@ -60,7 +60,7 @@ export interface Step {
 
 export interface DispatchTiming {
   readonly label: string;
-  /** Time on the GPU, where the device has `timestamp-query`. */
+  /** Time on the GPU, where the device has `timestamp-query` and its clock did not jump back. */
   readonly milliseconds: number | undefined;
 }
 
