@@ -25,7 +25,7 @@ import {
 } from "./pictures.ts";
 import { HEAD_DIM, type Recipe } from "./recipe.ts";
 
-/** The largest relative error that passes; DESIGN.md, section 6. */
+/** The largest relative error that passes; the bound of the tests. */
 const BOUND = 1e-6;
 const EXCERPT_BYTES = 400;
 

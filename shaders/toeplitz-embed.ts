@@ -4,7 +4,7 @@
  *   t_k = w[N − 1 − k] for |k| < N, else 0;   c_k = (t_k + t_{k−M}) / 2M,   s_k = exp(−iπk/M) (t_k − t_{k−M}) / 2M.
  *
  * Their spectra diagonalise the two halves; the 1/M is that of the inverse transform, and exp(−iπk/M) turns the skew-circulant half
- * into a circulant one (DESIGN of the library; Davis, Circulant Matrices, 1979).
+ * into a circulant one (Davis, Circulant Matrices, 1979).
  *
  * Layout: weights [heads, 2N − 1] → embedded [heads, 2, M] complex. One lane per (h, k), both branches.
  * Bindings: 0 weights, 1 embedded, 2 tables (roots of order 2M, scale), 3 params.

@@ -5,7 +5,7 @@ import { isSmooth } from "../../src/spec/smooth.ts";
 import { random } from "../../src/testing/random.ts";
 import { type Case, type CaseContext, check, checkClose, normals, relativeL2, scoped, type Suite, together } from "./case.ts";
 
-/** c = relL2 / (u √log₂N), u = 2⁻²⁴: the bounds of the design, for powers of two and for other 7-smooth lengths. */
+/** c = relL2 / (u √log₂N), u = 2⁻²⁴: the bounds of the README, for powers of two and for other 7-smooth lengths. */
 const POWER_OF_TWO_BOUND = 0.65;
 const SMOOTH_BOUND = 0.7;
 /** Points per check, so that the norm is an average also for short transforms. */

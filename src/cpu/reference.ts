@@ -1,5 +1,5 @@
 /**
- * The definitions of DESIGN.md §2 as direct double loops, O(N²): what the tests hold the fast code to. They share nothing with it.
+ * The definitions of the README as direct double loops, O(N²): what the tests hold the fast code to. They share nothing with it.
  */
 import type { AttentionSpec, ToeplitzSpec } from "../spec/operations.ts";
 
