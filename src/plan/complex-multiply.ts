@@ -21,7 +21,7 @@ export function planComplexMultiply(caller: string, spec: ComplexMultiplySpec, l
   const out = program.buffer("out", "output", bytes);
   const kernel = complexMultiplyKernel({ lanes: elementwiseLanes(limits), conjugate: spec.conjugate, scale: spec.scale });
   const alignment = Math.max(limits.minStorageBufferOffsetAlignment / COMPLEX_BYTES, 1);
-  const most = limits.maxStorageBufferBindingSize / COMPLEX_BYTES;
+  const most = Math.floor(limits.maxStorageBufferBindingSize / COMPLEX_BYTES);
   const step = elements <= most ? elements : most - (most % alignment);
   for (let first = 0; first < elements; first += step) {
     const count = Math.min(step, elements - first);
@@ -34,7 +34,7 @@ export function planComplexMultiply(caller: string, spec: ComplexMultiplySpec, l
         a: { buffer: a, slice, reads: count * COMPLEX_BYTES },
         b: {
           buffer: b,
-          ...(spec.repeats ? { slice: { offset: 0, size: Math.min(bytes, step * COMPLEX_BYTES) } } : { slice }),
+          ...(spec.repeats ? { slice: { offset: 0, size: Math.min(bytes, most * COMPLEX_BYTES) } } : { slice }),
           reads: count * COMPLEX_BYTES,
         },
         out: { buffer: out, slice, writes: count * COMPLEX_BYTES },

@@ -530,6 +530,15 @@ describe("large and odd", () => {
     }
   });
 
+  test("an operand that repeats is bound as a whole, up to the last byte that a binding may have", () => {
+    // Bound in part, it would repeat with a shorter period. ComplexMultiplyPlan lets operands through that fit into a binding.
+    const limits = limitsWith({ maxStorageBufferBindingSize: 300_004, minStorageBufferOffsetAlignment: 64 });
+    const program = plan(complexMultiplySpec({ shape: [2, 37_500] }, true), limits);
+    for (const { bindings } of program.dispatches) {
+      expect(bindings.find(({ name }) => name === "b")!.size).toBeGreaterThanOrEqual(8 * 37_500);
+    }
+  });
+
   test("a scale beyond float32 never reaches the WGSL", () => {
     for (const scale of [1e39, -1e300, Number.MAX_VALUE]) {
       let code = "";
