@@ -12,9 +12,6 @@ import { f32, range } from "./wgsl.ts";
 export const RADICES = [1, 2, 3, 4, 5, 7, 8, 16] as const;
 export type Radix = (typeof RADICES)[number];
 
-/** Real additions and multiplications of one butterfly. */
-export const BUTTERFLY_FLOPS: Readonly<Record<Radix, number>> = Object.freeze({ 1: 0, 2: 4, 3: 16, 4: 16, 5: 40, 7: 84, 8: 56, 16: 168 });
-
 const BUTTERFLY_2 = `
 fn butterfly2(a: ptr<function, vec2f>, b: ptr<function, vec2f>) {
   let difference = *a - *b;

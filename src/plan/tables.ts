@@ -135,7 +135,7 @@ export function tableData(parts: readonly TablePart[]): Float32Array {
 const SMALLEST_ENTRY = 2 ** -100;
 
 /** exp(−2πi·i/order) = (−i)^quarters (1 + re + i·im), with the rest of the angle within an eighth of a turn. */
-export function reducedRoot(i: number, order: number): { readonly quarters: number; readonly re: number; readonly im: number } {
+function reducedRoot(i: number, order: number): { readonly quarters: number; readonly re: number; readonly im: number } {
   const index = i % order;
   const quarters = Math.round((4 * index) / order);
   const angle = (2 * Math.PI * (index - (quarters * order) / 4)) / order;

@@ -23,7 +23,7 @@ const BRANCHES = 2;
 const MULTIPLY_FLOPS = 6;
 
 /** M, the period of both halves of the matrix: a length with codelets, no padding to 2N. */
-export function toeplitzPeriod(length: number): number {
+function toeplitzPeriod(length: number): number {
   return nextSmooth(length);
 }
 
@@ -40,10 +40,11 @@ export function planSpectrum(caller: string, spec: SpectrumSpec, limits: Planner
   const weights = program.buffer("weights", "input", spec.heads * headWeights * FLOAT_BYTES);
   const spectrum = program.buffer("spectrum", "output", spectrumBytes(spec));
   const buffersBetween = fits(period, limits) ? 1 : 2; // embedded, and the columns of a two-pass transform
-  const most = Math.min(bindableUnits(limits, headBytes, spec.heads), Math.floor(limits.workspaceBytes / (headBytes * buffersBetween)));
-  if (bindableUnits(limits, headBytes, spec.heads) < 1) {
+  const bindable = bindableUnits(limits, headBytes, spec.heads);
+  if (bindable < 1) {
     throw limitError(caller, "maxStorageBufferBindingSize", headBytes, limits.maxStorageBufferBindingSize, "the spectrum of one head");
   }
+  const most = Math.min(bindable, Math.floor(limits.workspaceBytes / (headBytes * buffersBetween)));
   if (most < 1) throw limitError(caller, "workspaceBytes", headBytes * buffersBetween, limits.workspaceBytes, "the transform of one head's weights");
   const heads = Math.min(spec.heads, most);
   const embedded = program.buffer("embedded", "workspace", heads * headBytes);
