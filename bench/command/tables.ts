@@ -1,0 +1,142 @@
+/** Results as Markdown, for the terminal and for bench/RESULTS.md. */
+import type { BenchResult, Entry, RowResult } from "../measure/result.ts";
+
+const TITLES: Readonly<Record<string, string>> = {
+  fft: "Complex FFT, length × batch",
+  toeplitz: "Toeplitz product, 8 heads of 64 channels, weights prepared",
+  attention: "Linear attention (SIKF), 8 heads of 64, without and with FastRPB",
+  "cpu-fft": "Complex FFT on the CPU (Node)",
+};
+
+export function resultTables(result: BenchResult): string {
+  const kinds = [...new Set(result.rows.map((row) => row.kind))];
+  const parts = [headline(result), ...kinds.map((kind) => comparison(kind, rowsOf(result, kind))), ownTable(result), profiles(result)];
+  return parts.filter((part) => part !== "").join("\n\n");
+}
+
+function headline(result: BenchResult): string {
+  const { date, machine, settings, copy } = result;
+  const versions = Object.entries(machine.versions).map(([name, version]) => `${name} ${version}`);
+  const lines = [
+    `### ${machine.engine}: ${machine.adapter}`,
+    "",
+    `${date.slice(0, 10)}; CPU ${machine.cpu}; ${machine.system}. Medians of ${settings.rounds} rounds in turn, samples of at least ${settings.sampleMilliseconds} ms; inputs rotate`,
+    `through ${mebibytes(settings.rotateBytes)}${tuned(result) ? "; tuned" : ""}. ${versions.length > 0 ? `Peers: ${versions.join(", ")}.` : "No peers."}`,
+  ];
+  if (copy) {
+    lines.push(
+      `Copying ${mebibytes(copy.bytes)}, reads and writes counted: ${copy.kernel.toFixed(1)} GB/s by a kernel, ${copy.buffer.toFixed(1)} GB/s by copyBufferToBuffer.`,
+    );
+  }
+  return lines.join("\n");
+}
+
+function tuned(result: BenchResult): boolean {
+  return result.rows.some((row) => row.entries.some(({ details }) => details?.tuneMilliseconds !== undefined));
+}
+
+function comparison(kind: string, rows: readonly RowResult[]): string {
+  const names = [...new Set(rows.flatMap((row) => row.entries.map((entry) => entry.competitor)))];
+  const body = rows.map((row) => {
+    const own = row.entries[0]?.time?.median;
+    return [row.name, ...names.map((name) => cell(find(row, name), own))];
+  });
+  const notes = names.flatMap((name) => {
+    const formulations = new Set(rows.flatMap((row) => find(row, name)?.formulation ?? []));
+    return [...formulations].map((formulation) => `- ${name}: ${formulation}.`);
+  });
+  const title = `**${TITLES[kind] ?? kind}** (ms; × fastrpb's time; relative L2 error against float64)`;
+  return [title, "", table(["", ...names], body), ...(notes.length > 0 ? ["", ...notes] : [])].join("\n");
+}
+
+function cell(entry: Entry | undefined, own: number | undefined): string {
+  if (!entry) return "";
+  if (!entry.time) return entry.problem ?? "";
+  const { median, samples } = entry.time;
+  const ratio = own === undefined || entry.competitor === "fastrpb" ? "" : `, ×${digits(median / own)}`;
+  // On the CPU, fastrpb's own float64 is what the others are compared with.
+  const error = entry.error === 0 ? "" : `, ${entry.error?.toExponential(1)}`;
+  return `${digits(median)}${ratio}${error}${samples === 1 ? " (1 sample)" : ""}`;
+}
+
+function ownTable(result: BenchResult): string {
+  const { copy } = result;
+  const measured = result.rows.flatMap((row) =>
+    row.entries.filter((entry) => entry.details && entry.details.dispatches > 0).map((entry) => ({ row, entry })),
+  );
+  if (measured.length === 0) return "";
+  const clocked = measured.some(({ entry }) => entry.details?.profile);
+  const head = [
+    "",
+    "ms",
+    "min–max",
+    "dispatches",
+    "bytes × minimum",
+    "of copy bandwidth",
+    "kernels, WGSL",
+    "plan made in",
+    ...(clocked ? ["by the GPU's clock: ms, of copy bandwidth"] : []),
+  ];
+  const body = measured.map(({ row, entry }) => {
+    const { median, minimum, maximum } = entry.time!;
+    const own = entry.details!;
+    const share = (milliseconds: number) =>
+      copy ? `${digits((100 * own.bytesMinimum) / milliseconds / 1e6 / Math.max(copy.kernel, copy.buffer))} %` : "";
+    const clock = gpuTime(entry);
+    return [
+      row.name,
+      digits(median),
+      `${digits(minimum)}–${digits(maximum)}`,
+      String(own.dispatches),
+      (own.bytesMoved / own.bytesMinimum).toFixed(2),
+      share(median),
+      `${own.kernels}, ${(own.wgslBytes / 1024).toFixed(1)} KiB`,
+      `${digits(own.planMilliseconds)} ms`,
+      ...(clocked ? [clock === undefined ? "" : `${digits(clock)}, ${share(clock)}`] : []),
+    ];
+  });
+  return ["**fastrpb itself**", "", table(head, body)].join("\n");
+}
+
+function profiles(result: BenchResult): string {
+  const lines = result.rows.flatMap((row) =>
+    row.entries.flatMap(({ details }) => {
+      const profile = details?.profile?.filter(({ milliseconds }) => milliseconds !== undefined) ?? [];
+      return profile.length > 1 ? [`- ${row.name}: ${profile.map(({ label, milliseconds }) => `${label} ${digits(milliseconds!)}`).join(", ")}`] : [];
+    }),
+  );
+  return lines.length > 0 ? ["**Dispatches by the GPU's clock** (ms, where there is more than one)", "", ...lines].join("\n") : "";
+}
+
+/** Milliseconds of all dispatches together, where the GPU told each. */
+function gpuTime({ details }: Entry): number | undefined {
+  const times = details?.profile?.map(({ milliseconds }) => milliseconds) ?? [];
+  return times.length === 0 || times.includes(undefined) ? undefined : times.reduce((sum: number, time) => sum + time!, 0);
+}
+
+function rowsOf(result: BenchResult, kind: string): readonly RowResult[] {
+  return result.rows.filter((row) => row.kind === kind);
+}
+
+function find(row: RowResult, competitor: string): Entry | undefined {
+  return row.entries.find((entry) => entry.competitor === competitor);
+}
+
+function table(head: readonly string[], body: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
+  return [line(head), line(head.map(() => "---")), ...body.map(line)].join("\n");
+}
+
+/** One row in a line of the terminal. */
+export function rowLine(row: RowResult): string {
+  const own = row.entries[0]?.time?.median;
+  return `${row.name}: ${row.entries.map((entry) => `${entry.competitor} ${cell(entry, own)}`).join(" | ")}`;
+}
+
+function digits(value: number): string {
+  return value >= 100 ? value.toFixed(0) : value.toPrecision(3);
+}
+
+function mebibytes(bytes: number): string {
+  return `${Math.round(bytes / 2 ** 20)} MiB`;
+}

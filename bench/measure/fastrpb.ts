@@ -1,0 +1,114 @@
+/** The library itself, on the GPU or on the CPU. Every row opens a runtime of its own, so that nothing is compiled beforehand. */
+import type * as LibraryModule from "../../src/index.ts";
+import type { Runtime, Tensor } from "../../src/index.ts";
+import type { Competitor, Prepared } from "./competitor.ts";
+import { kindOf, type LoadedPlan, type TuneSpec } from "./kinds.ts";
+import { median } from "./numbers.ts";
+import type { OwnDetails } from "./result.ts";
+import type { Row } from "./rows.ts";
+
+/** Of one plan: so many, or for so long. */
+const MOST_PROFILES = 25;
+const PROFILE_MILLISECONDS = 2000;
+
+/** The library as it was loaded: its sources, or a build of them. */
+export type Library = typeof LibraryModule;
+
+export interface OwnOptions {
+  readonly library: Library;
+  /** `undefined` stands for the CPU backend. */
+  readonly gpu: GPU | undefined;
+  readonly tuned: boolean;
+  /** Whether to ask the GPU's own clock for the time of each dispatch. */
+  readonly profile: boolean;
+}
+
+/** Present in builds of the library that can tune themselves. */
+interface Tunable {
+  tune?: (specs: readonly TuneSpec[]) => Promise<unknown>;
+}
+
+export function fastrpb(options: OwnOptions): Competitor {
+  const { library, gpu, tuned, profile } = options;
+  return {
+    name: "fastrpb",
+    package: undefined,
+    supports: (row) => (row.kind === "cpu-fft") === (gpu === undefined),
+
+    async prepare(row, data, copies): Promise<Prepared> {
+      const runtime = await library.createRuntime(gpu ? { backend: "webgpu", gpu } : { backend: "cpu" });
+      try {
+        const tuneMilliseconds = tuned ? await tune(runtime, row) : undefined;
+        const code = collectShaders(runtime.device);
+        const started = performance.now();
+        const plan = await kindOf(row).open(runtime, row);
+        const planMilliseconds = performance.now() - started;
+        const loaded = Array.from({ length: copies }, () => plan.load(data));
+        const outputs = loaded.map(() => plan.output());
+        await settled(runtime);
+        let turn = 0;
+        return {
+          run() {
+            loaded[turn]!.run(outputs[turn]!);
+            turn = (turn + 1) % copies;
+          },
+          finish: () => settled(runtime),
+          read: () => outputs[0]!.data(),
+          dispose: () => runtime.dispose(),
+          async details(): Promise<OwnDetails> {
+            const { dispatches, bytesMoved, bytesMinimum } = plan.cost;
+            const wgslBytes = [...code].reduce((bytes, text) => bytes + text.length, 0);
+            const own = { dispatches, bytesMoved, bytesMinimum, kernels: code.size, wgslBytes, planMilliseconds };
+            const measured = profile && gpu ? { profile: await profileOf(loaded, outputs) } : {};
+            return { ...own, ...(tuneMilliseconds === undefined ? {} : { tuneMilliseconds }), ...measured };
+          },
+        };
+      } catch (error) {
+        runtime.dispose();
+        throw error;
+      }
+    },
+  };
+}
+
+async function settled(runtime: Runtime): Promise<void> {
+  await runtime.device?.queue.onSubmittedWorkDone();
+}
+
+/** The texts of all shaders that the device compiles from now on. */
+function collectShaders(device: GPUDevice | undefined): ReadonlySet<string> {
+  const code = new Set<string>();
+  if (device) {
+    const create = device.createShaderModule.bind(device);
+    device.createShaderModule = (descriptor) => {
+      code.add(descriptor.code);
+      return create(descriptor);
+    };
+  }
+  return code;
+}
+
+/** Milliseconds that it took; `undefined` where the build cannot. */
+async function tune(runtime: Runtime, row: Row): Promise<number | undefined> {
+  const { tune: tuner } = runtime as unknown as Tunable;
+  if (typeof tuner !== "function") return undefined;
+  const started = performance.now();
+  await tuner.call(runtime, [kindOf(row).spec(row)]);
+  return performance.now() - started;
+}
+
+/** The median time of each dispatch. */
+async function profileOf(loaded: readonly LoadedPlan[], outputs: readonly Tensor[]): Promise<NonNullable<OwnDetails["profile"]>> {
+  const labels: string[] = [];
+  const times: number[][] = [];
+  const started = performance.now();
+  for (let run = 0; run < MOST_PROFILES && (run === 0 || performance.now() - started < PROFILE_MILLISECONDS); run++) {
+    const { dispatches } = await loaded[run % loaded.length]!.profile(outputs[run % outputs.length]!);
+    for (const [i, { label, milliseconds }] of dispatches.entries()) {
+      labels[i] = label;
+      times[i] ??= [];
+      if (milliseconds !== undefined) times[i].push(milliseconds);
+    }
+  }
+  return labels.map((label, i) => ({ label, milliseconds: times[i]!.length > 0 ? median(times[i]!) : undefined }));
+}

@@ -1,0 +1,110 @@
+/** The kinds of rows: their inputs, and how the library runs them, on the GPU and (as the reference) on the CPU alike. */
+import type { Cost, Profile, Runtime, Tensor } from "../../src/index.ts";
+import type { Data } from "./competitor.ts";
+import { normals } from "./numbers.ts";
+import type { AttentionRow, CpuFftRow, FftRow, Row, ToeplitzRow } from "./rows.ts";
+
+/** A plan of a row. */
+export interface OpenPlan {
+  readonly cost: Cost;
+  /** Uploads a set of inputs. */
+  load(data: Data): LoadedPlan;
+  /** A tensor for the result. */
+  output(): Tensor;
+}
+
+export interface LoadedPlan {
+  run(out: Tensor): Tensor;
+  profile(out: Tensor): Promise<Profile>;
+}
+
+/** An entry of `runtime.tune`. */
+export interface TuneSpec {
+  readonly operation: string;
+  readonly options: object;
+}
+
+interface Kind<R extends Row> {
+  data(row: R): Data;
+  /** Floats of the result. */
+  outputLength(row: R): number;
+  spec(row: R): TuneSpec;
+  open(runtime: Runtime, row: R): Promise<OpenPlan>;
+}
+
+const fftOptions = (row: FftRow | CpuFftRow) => ({ shape: row.kind === "fft" ? [row.batch, row.length] : [row.length] });
+const toeplitzOptions = ({ heads, length, channels }: ToeplitzRow) => ({ heads, length, channels });
+const attentionOptions = ({ heads, length, headDim, bias }: AttentionRow) => ({ heads, length, headDim, bias, featureMap: "sikf" as const });
+
+/** x: complex, interleaved, [batch, length]. */
+const fft: Kind<FftRow | CpuFftRow> = {
+  data: (row) => ({ x: normals(1, fft.outputLength(row)) }),
+  outputLength: (row) => 2 * row.length * (row.kind === "fft" ? row.batch : 1),
+  spec: (row) => ({ operation: "fft", options: fftOptions(row) }),
+  async open(runtime, row) {
+    const { shape } = fftOptions(row);
+    const plan = await runtime.fft({ shape });
+    return {
+      cost: plan.cost,
+      output: () => runtime.tensor(new Float32Array(fft.outputLength(row)), shape, "complex64"),
+      load(data) {
+        const x = runtime.tensor(data["x"]!, shape, "complex64");
+        return { run: (out) => plan.run(x, { out }), profile: (out) => plan.profile(x, { out }) };
+      },
+    };
+  },
+};
+
+/** v: [heads, length, channels]; weights: [heads, 2·length − 1]. The spectrum of the weights is prepared once, as in a trained model. */
+const toeplitz: Kind<ToeplitzRow> = {
+  data: (row) => ({ v: normals(2, toeplitz.outputLength(row)), weights: normals(3, row.heads * (2 * row.length - 1)) }),
+  outputLength: (row) => row.heads * row.length * row.channels,
+  spec: (row) => ({ operation: "toeplitz", options: toeplitzOptions(row) }),
+  async open(runtime, row) {
+    const { heads, length, channels } = row;
+    const shape = [1, heads, length, channels];
+    const plan = await runtime.toeplitz(toeplitzOptions(row));
+    return {
+      cost: plan.cost,
+      output: () => runtime.tensor(new Float32Array(toeplitz.outputLength(row)), shape),
+      load(data) {
+        const v = runtime.tensor(data["v"]!, shape);
+        const spectrum = plan.prepare(runtime.tensor(data["weights"]!, [heads, 2 * length - 1]));
+        return { run: (out) => plan.run(v, spectrum, { out }), profile: (out) => plan.profile(v, spectrum, { out }) };
+      },
+    };
+  },
+};
+
+/** q, k, v: [heads, length, headDim]; with FastRPB also weights: [heads, 2·length − 1], prepared once. */
+const attention: Kind<AttentionRow> = {
+  data(row) {
+    const n = attention.outputLength(row);
+    const weights = row.bias === "fastrpb" ? { weights: normals(7, row.heads * (2 * row.length - 1)) } : {};
+    return { q: normals(4, n), k: normals(5, n), v: normals(6, n), ...weights };
+  },
+  outputLength: (row) => row.heads * row.length * row.headDim,
+  spec: (row) => ({ operation: "attention", options: attentionOptions(row) }),
+  async open(runtime, row) {
+    const { heads, length, headDim } = row;
+    const shape = [1, heads, length, headDim];
+    const plan = await runtime.attention(attentionOptions(row));
+    return {
+      cost: plan.cost,
+      output: () => runtime.tensor(new Float32Array(attention.outputLength(row)), shape),
+      load(data) {
+        const tensors = { q: runtime.tensor(data["q"]!, shape), k: runtime.tensor(data["k"]!, shape), v: runtime.tensor(data["v"]!, shape) };
+        const weights = data["weights"];
+        const inputs = weights ? { ...tensors, bias: plan.prepare(runtime.tensor(weights, [heads, 2 * length - 1])) } : tensors;
+        return { run: (out) => plan.run(inputs, { out }), profile: (out) => plan.profile(inputs, { out }) };
+      },
+    };
+  },
+};
+
+const KINDS = { fft, "cpu-fft": fft, toeplitz, attention };
+
+/** The kind of a row, which takes rows of that kind. */
+export function kindOf(row: Row): Kind<Row> {
+  return KINDS[row.kind] as unknown as Kind<Row>;
+}

@@ -1,0 +1,85 @@
+/** What a benchmark run leaves behind: the content of bench/results/*.json. */
+
+export interface BenchResult {
+  readonly date: string;
+  readonly machine: Machine;
+  readonly settings: Settings;
+  readonly copy: CopyBandwidth | undefined;
+  readonly rows: readonly RowResult[];
+}
+
+export interface Machine {
+  /** "chromium" or "dawn": where the GPU rows ran. */
+  readonly runner: string;
+  /** "Chromium 156.0" or "Node 20.20 with Dawn". */
+  readonly engine: string;
+  readonly adapter: string;
+  readonly cpu: string;
+  readonly system: string;
+  /** Versions of the peers, by npm name. */
+  readonly versions: Readonly<Record<string, string>>;
+}
+
+/** How to measure. */
+export interface Settings {
+  readonly rounds: number;
+  /** Repetitions of a sample are chosen so that it takes this long, in ms. */
+  readonly sampleMilliseconds: number;
+  /** A peer that is predicted to take longer for one repetition is skipped, in s. */
+  readonly budgetSeconds: number;
+  /** Inputs and outputs rotate through this many bytes, so that no cache holds them. */
+  readonly rotateBytes: number;
+  readonly tuned: boolean;
+}
+
+/** GB/s, reads and writes counted. */
+export interface CopyBandwidth {
+  readonly bytes: number;
+  readonly kernel: number;
+  readonly buffer: number;
+}
+
+export interface RowResult {
+  readonly name: string;
+  readonly kind: string;
+  /** fastrpb first. */
+  readonly entries: readonly Entry[];
+}
+
+export interface Entry {
+  readonly competitor: string;
+  /** Milliseconds of one repetition; absent where it was skipped or failed. */
+  readonly time?: Timing;
+  readonly error?: number;
+  /** "skipped: …" or "failed: …". */
+  readonly problem?: string;
+  readonly formulation?: string;
+  readonly details?: OwnDetails;
+}
+
+export interface Timing {
+  readonly median: number;
+  readonly minimum: number;
+  readonly maximum: number;
+  /** How many samples, and how many repetitions each. */
+  readonly samples: number;
+  readonly repetitions: number;
+  /** Preparation (plan, uploads) and first run, which compile. */
+  readonly warmup: number;
+}
+
+export interface OwnDetails {
+  /** Of one run. */
+  readonly dispatches: number;
+  readonly bytesMoved: number;
+  readonly bytesMinimum: number;
+  /** Of the unique kernels that the plan compiled, its preparation included. */
+  readonly kernels: number;
+  readonly wgslBytes: number;
+  /** From asking for the plan to having it, with nothing cached. */
+  readonly planMilliseconds: number;
+  /** Present where the run was tuned. */
+  readonly tuneMilliseconds?: number;
+  /** Time of each dispatch by the GPU's own clock, where asked for and known. */
+  readonly profile?: readonly { readonly label: string; readonly milliseconds: number | undefined }[];
+}

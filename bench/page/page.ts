@@ -1,0 +1,49 @@
+/** The page: measures the GPU rows of fastrpb and its peers. The runner (chromium.mjs) starts it and listens. */
+import { adapterFacts, type AdapterFacts } from "../measure/adapter.ts";
+import { measureCopy } from "../measure/copy.ts";
+import { fastrpb, type Library } from "../measure/fastrpb.ts";
+import type { CopyBandwidth, RowResult, Settings } from "../measure/result.ts";
+import { ROWS } from "../measure/rows.ts";
+import { measureRows } from "../measure/session.ts";
+import { BROWSER_PEERS, loadPeers } from "../peers/index.ts";
+
+/** What the runner asks for. */
+export interface PageRequest {
+  /** Address of the library's module. */
+  readonly library: string;
+  readonly rows: readonly string[];
+  readonly peers: string;
+  /** Without `rotateBytes`, what suits the adapter. */
+  readonly settings: Omit<Settings, "rotateBytes"> & { readonly rotateBytes: number | undefined };
+}
+
+export interface PageStart {
+  readonly adapter: AdapterFacts;
+  readonly copy: CopyBandwidth;
+  readonly settings: Settings;
+  /** npm names of the peers that took part. */
+  readonly packages: readonly string[];
+}
+
+declare global {
+  interface Window {
+    measure?: (request: PageRequest) => Promise<PageStart>;
+    /** The runner's. */
+    report: (line: string) => void;
+    done: (row: RowResult) => void;
+  }
+}
+
+window.measure = async (request) => {
+  const library = (await import(/* @vite-ignore */ request.library)) as Library;
+  const adapter = await adapterFacts(navigator.gpu);
+  const copy = await measureCopy(navigator.gpu, adapter.copyBytes);
+  const settings: Settings = { ...request.settings, rotateBytes: request.settings.rotateBytes ?? adapter.rotateBytes };
+  const report = (line: string) => window.report(line);
+  report(`${adapter.description}; copies ${copy.kernel.toFixed(1)} GB/s by kernel, ${copy.buffer.toFixed(1)} GB/s by copyBufferToBuffer`);
+  const own = fastrpb({ library, gpu: navigator.gpu, tuned: settings.tuned, profile: false });
+  const peers = await loadPeers(BROWSER_PEERS, request.peers, report);
+  const rows = ROWS.filter(({ kind, name }) => kind !== "cpu-fft" && request.rows.includes(name));
+  await measureRows({ rows, competitors: [own, ...peers], settings, library, report, done: (row) => window.done(row) });
+  return { adapter, copy, settings, packages: peers.flatMap((peer) => peer.package ?? []) };
+};

@@ -1,0 +1,91 @@
+/** The little that is used of the peers, declared here so that the types check without them installed. */
+
+declare module "@jax-js/jax" {
+  /** Every operation takes over its arguments; `ref` keeps one for another use. */
+  export interface JaxArray {
+    readonly ref: JaxArray;
+    add(other: JaxArray): JaxArray;
+    sub(other: JaxArray): JaxArray;
+    mul(other: JaxArray): JaxArray;
+    div(other: JaxArray): JaxArray;
+    reshape(shape: readonly number[]): JaxArray;
+    slice(...index: ([] | [number, number] | number)[]): JaxArray;
+    data(): Promise<Float32Array>;
+    gpuBufferSync(): GPUBuffer;
+    dispose(): void;
+  }
+  export interface ComplexPair {
+    real: JaxArray;
+    imag: JaxArray;
+  }
+  export function init(...devices: "webgpu"[]): Promise<string[]>;
+  export function defaultDevice(device: "webgpu"): string;
+  export function getWebGPUDevice(): GPUDevice;
+  export function blockUntilReady<T>(arrays: T): Promise<T>;
+  export function jit<F>(f: F): F;
+  export const numpy: {
+    array(data: Float32Array, options: { shape: readonly number[] }): JaxArray;
+    pad(array: JaxArray, widths: readonly (readonly [number, number])[]): JaxArray;
+    exp(array: JaxArray): JaxArray;
+    max(array: JaxArray, axis: number, options: { keepdims: boolean }): JaxArray;
+    sum(array: JaxArray, axis: number, options: { keepdims: boolean }): JaxArray;
+    matmul(a: JaxArray, b: JaxArray): JaxArray;
+    matrixTranspose(a: JaxArray): JaxArray;
+    fft: { fft(x: ComplexPair): ComplexPair; ifft(x: ComplexPair): ComplexPair };
+  };
+}
+
+declare module "@tensorflow/tfjs-core" {
+  export interface TfTensor {
+    data(): Promise<Float32Array>;
+    dispose(): void;
+  }
+  export function tensor(data: Float32Array, shape: readonly number[]): TfTensor;
+  export function complex(real: TfTensor, imag: TfTensor): TfTensor;
+  export function real(x: TfTensor): TfTensor;
+  export function imag(x: TfTensor): TfTensor;
+  export function fft(x: TfTensor): TfTensor;
+  export function setBackend(name: string): Promise<boolean>;
+  export function ready(): Promise<void>;
+  export function backend(): unknown;
+}
+
+declare module "@tensorflow/tfjs-backend-webgpu" {}
+
+declare module "onnxruntime-web/webgpu" {
+  export interface OrtTensor {
+    getData(): Promise<Float32Array>;
+    dispose(): void;
+  }
+  export const Tensor: {
+    fromGpuBuffer(buffer: GPUBuffer, options: { dataType: "float32"; dims: readonly number[] }): OrtTensor;
+  };
+  export interface InferenceSession {
+    run(feeds: Readonly<Record<string, OrtTensor>>): Promise<Readonly<Record<string, OrtTensor>>>;
+    release(): Promise<void>;
+  }
+  export const InferenceSession: {
+    create(model: Uint8Array, options: { executionProviders: string[]; preferredOutputLocation: "gpu-buffer" }): Promise<InferenceSession>;
+  };
+  export const env: { wasm: { wasmPaths?: string; numThreads?: number }; webgpu: { device: Promise<GPUDevice> | GPUDevice }; logLevel?: string };
+}
+
+declare module "fft.js" {
+  export default class FFT {
+    constructor(size: number);
+    createComplexArray(): number[];
+    transform(out: Float64Array | number[], data: Float64Array | number[]): void;
+  }
+}
+
+declare module "@echogarden/pffft-wasm/simd" {
+  interface Pffft {
+    readonly HEAPF32: Float32Array;
+    _pffft_new_setup(length: number, kind: number): number;
+    _pffft_destroy_setup(setup: number): void;
+    _pffft_aligned_malloc(bytes: number): number;
+    _pffft_aligned_free(pointer: number): void;
+    _pffft_transform_ordered(setup: number, input: number, output: number, work: number, direction: number): void;
+  }
+  export default function load(): Promise<Pffft>;
+}
