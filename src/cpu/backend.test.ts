@@ -1,74 +1,22 @@
 import { describe, expect, test } from "vitest";
-import type { Storage } from "../spec/backend.ts";
-import { capLimits, DEFAULT_LIMITS } from "../spec/limits.ts";
 import {
   attentionSpec,
   complexMultiplySpec,
+  convolveSpec,
   fftSpec,
+  inPlaceSpec,
+  kernelSpectrumSpec,
   spectrumSpec,
   toeplitzSpec,
   type AttentionOptions,
-  type OperationSpec,
 } from "../spec/operations.ts";
 import { normals, random, relativeL2 } from "../testing/random.ts";
-import { createCpuBackend } from "./backend.ts";
-import { attentionReference, dftReference, toeplitzReference } from "./reference.ts";
+import { compute, createTestBackend } from "./compute.ts";
+import { attentionReference, toeplitzReference } from "./reference.ts";
 
 /** Half a unit of float32: all that a float64 result loses when it is stored. */
 const ROUNDING = 2 ** -24;
 const LENGTHS = [1, 2, 3, 16, 50, 64];
-
-function createBackend() {
-  return createCpuBackend(capLimits("test", DEFAULT_LIMITS, {}, 2 ** 28));
-}
-
-/** Runs one operation on a backend of its own; `out` (or `spectrum`) is what it allocates. */
-async function compute(spec: OperationSpec, inputs: Readonly<Record<string, Float32Array>>): Promise<Float32Array> {
-  const backend = createBackend();
-  const executable = await backend.compile("test", spec);
-  const bindings: Record<string, Storage> = {};
-  for (const [name, data] of Object.entries(inputs)) bindings[name] = backend.upload(data, name);
-  for (const [name, bytes] of Object.entries(executable.bytes)) bindings[name] ??= backend.allocate(bytes, name);
-  if (spec.operation === "toeplitz" || (spec.operation === "attention" && spec.bias === "fastrpb")) {
-    const { weights, ...rest } = bindings;
-    const prepare = await backend.compile("test", spectrumSpec(spec));
-    backend.run([
-      { executable: prepare, bindings: { weights: weights!, spectrum: bindings["spectrum"]! } },
-      { executable, bindings: rest },
-    ]);
-  } else {
-    backend.run([{ executable, bindings }]);
-  }
-  const out = new Float32Array(executable.bytes["out"]! / 4);
-  await bindings["out"]!.read(out);
-  return out;
-}
-
-describe("fft", () => {
-  test.each([
-    { shape: [12], axes: [0] },
-    { shape: [3, 10, 4], axes: [1] },
-    { shape: [3, 10, 4], axes: [0] },
-    { shape: [2, 3, 14], axes: [-1] },
-    { shape: [5, 1, 3], axes: [1] },
-  ])("$shape along $axes", async ({ shape, axes }) => {
-    const spec = fftSpec({ shape, axes, direction: "inverse", norm: "ortho" });
-    const { outer, length, inner } = spec;
-    const x = normals(11, 2 * outer * length * inner);
-    const expected = new Float64Array(x.length);
-    for (let block = 0; block < outer; block++) {
-      for (let column = 0; column < inner; column++) {
-        const places = Array.from({ length }, (_, n) => (block * length + n) * inner + column);
-        const line = dftReference(
-          places.flatMap((place) => [x[2 * place]!, x[2 * place + 1]!]),
-          "inverse",
-        );
-        places.forEach((place, n) => expected.set([spec.scale * line[2 * n]!, spec.scale * line[2 * n + 1]!], 2 * place));
-      }
-    }
-    expect(relativeL2(await compute(spec, { x }), expected), "seed 11").toBeLessThan(ROUNDING);
-  });
-});
 
 describe("complexMultiply", () => {
   test.each([
@@ -86,44 +34,6 @@ describe("complexMultiply", () => {
     expect(relativeL2(await compute(spec, { a, b }), expected), "seeds 12, 13").toBeLessThan(ROUNDING);
     const repeated = Float32Array.from(a, (_, index) => b[index % b.length]!);
     expect(relativeL2(await compute(spec, { a, b: repeated }), expected), "full size").toBeLessThan(ROUNDING);
-  });
-});
-
-describe("toeplitz", () => {
-  test.each(LENGTHS)("length %i agrees with the double loop", async (length) => {
-    for (const [batch, heads, channels] of [
-      [1, 1, 1],
-      [2, 3, 5],
-      [1, 2, 4],
-    ] as const) {
-      const spec = toeplitzSpec({ batch, heads, length, channels });
-      const v = normals(length, batch * heads * length * channels);
-      const weights = normals(length + 1, heads * (2 * length - 1));
-      const message = `seeds ${length}, ${length + 1}, ${batch} × ${heads} × ${channels}`;
-      expect(relativeL2(await compute(spec, { v, weights }), toeplitzReference(spec, v, weights)), message).toBeLessThan(ROUNDING);
-    }
-  });
-
-  test("a weight at offset j − i moves the values by it", async () => {
-    const length = 10;
-    const weights = new Float32Array(2 * length - 1);
-    weights[3 + length - 1] = 1;
-    const v = Float32Array.from({ length }, (_, n) => n + 1);
-    const out = await compute(toeplitzSpec({ heads: 1, length, channels: 1 }), { v, weights });
-    out.forEach((value, i) => expect(value).toBeCloseTo(i + 3 < length ? i + 4 : 0, 6));
-  });
-});
-
-describe("spectrum", () => {
-  test("does not depend on what its memory held before", async () => {
-    const backend = createBackend();
-    const executable = await backend.compile("test", spectrumSpec({ heads: 2, length: 10 }));
-    const weights = backend.upload(normals(14, 2 * 19), "weights");
-    const [fresh, used] = [1, 2].map(() => backend.allocate(executable.bytes["spectrum"]!, "spectrum")) as [Storage, Storage];
-    backend.run([fresh, used, used].map((spectrum) => ({ executable, bindings: { weights, spectrum } })));
-    const [expected, actual] = [fresh, used].map(({ byteLength }) => new Float32Array(byteLength / 4)) as [Float32Array, Float32Array];
-    await Promise.all([fresh.read(expected), used.read(actual)]);
-    expect(new Uint32Array(actual.buffer), "seed 14").toEqual(new Uint32Array(expected.buffer));
   });
 });
 
@@ -226,7 +136,7 @@ describe("attention", () => {
 
 describe("backend", () => {
   test("counts memory that is live", async () => {
-    const backend = createBackend();
+    const backend = createTestBackend();
     const a = backend.allocate(12, "a");
     const b = backend.upload(new Float32Array([1, 2]), "b");
     expect(backend.memory()).toEqual({ liveBytes: 20, pooledBytes: 0, buffers: 2 });
@@ -242,7 +152,7 @@ describe("backend", () => {
 
   test("upload copies", async () => {
     const data = new Float32Array([1, 2, 3]);
-    const storage = createBackend().upload(data.subarray(1), "tail");
+    const storage = createTestBackend().upload(data.subarray(1), "tail");
     data.fill(9);
     const copy = new Float32Array(2);
     await storage.read(copy);
@@ -251,50 +161,69 @@ describe("backend", () => {
   });
 
   test("has no GPU to offer", () => {
-    const backend = createBackend();
+    const backend = createTestBackend();
     expect(backend).toMatchObject({ kind: "cpu", device: undefined, adapterInfo: undefined });
     expect(() => backend.wrap({} as GPUBuffer, 0, 4)).toThrow(expect.objectContaining({ code: "unavailable" }));
     expect(() => backend.encode({} as GPUCommandEncoder, [])).toThrow(expect.objectContaining({ code: "unavailable" }));
   });
 
   test("tells when memory does not suffice", () => {
-    expect(() => createBackend().allocate(2 ** 60, "huge")).toThrow(expect.objectContaining({ code: "limit" }));
+    expect(() => createTestBackend().allocate(2 ** 60, "huge")).toThrow(expect.objectContaining({ code: "limit" }));
   });
 
   test("refuses a plan that was disposed", async () => {
-    const backend = createBackend();
+    const backend = createTestBackend();
     const executable = await backend.compile("test", fftSpec({ shape: [4] }));
     executable.dispose();
     expect(() => backend.run([{ executable, bindings: {} }])).toThrow(expect.objectContaining({ code: "disposed" }));
   });
 
   test("names bindings and prices operations", async () => {
-    const backend = createBackend();
+    const backend = createTestBackend();
     const fft = await backend.compile("test", fftSpec({ shape: [3, 16] }));
     expect(fft.dispatches).toEqual([]);
     expect(fft.bytes).toEqual({ x: 384, out: 384 });
     expect(fft.cost).toEqual({ dispatches: 0, bytesMoved: 768, bytesMinimum: 768, flops: 3 * 5 * 16 * 4, workspaceBytes: 0 });
 
+    const inPlace = await backend.compile("test", inPlaceSpec(fftSpec({ shape: [3, 16] })));
+    expect(inPlace.bytes).toEqual({ out: 384 });
+    expect(inPlace.cost.bytesMinimum).toBe(768);
+    const real = backend.compileNow("test", fftSpec({ shape: [3, 16], axes: [0, 1], kind: "r2c" }));
+    expect(real.bytes).toEqual({ x: 192, out: 216 });
+    expect(real.cost.bytesMinimum).toBe(408);
+    const back = await backend.compile("test", fftSpec({ shape: [3, 16], axes: [0, 1], kind: "c2r" }));
+    expect(back.bytes).toEqual({ x: 216, out: 192 });
+
     const multiply = await backend.compile("test", complexMultiplySpec({ shape: [2, 8] }));
     expect(multiply.bytes).toEqual({ a: 128, b: 128, out: 128 });
 
+    // A period of 12 with real numbers, of which 7 bins are kept.
+    const convolution = convolveSpec({ shape: [4, 2, 10], kernel: [2, 3] });
+    expect((await backend.compile("test", kernelSpectrumSpec(convolution))).bytes).toEqual({ kernel: 24, spectrum: 2 * 7 * 16 });
+    const convolve = await backend.compile("test", convolution);
+    expect(convolve.bytes).toEqual({ x: 320, spectrum: 2 * 7 * 16, out: 384 });
+    expect(convolve.cost.bytesMinimum).toBe(320 + 2 * 7 * 8 + 384);
+    const circular = convolveSpec({ shape: [11], kernel: [3], mode: "circular", dtype: "complex64" });
+    expect((await backend.compile("test", circular)).bytes).toEqual({ x: 88, spectrum: 11 * 16, out: 88 });
+
+    // In a circulant of period 16, of which 9 bins are kept.
     const product = toeplitzSpec({ heads: 2, length: 8, channels: 3 });
     const spectrum = await backend.compile("test", spectrumSpec(product));
-    expect(spectrum.bytes).toEqual({ weights: 2 * 15 * 4, spectrum: 2 * 15 * 16 });
+    expect(spectrum.bytes).toEqual({ weights: 2 * 15 * 4, spectrum: 2 * 9 * 16 });
     const toeplitz = await backend.compile("test", product);
-    expect(toeplitz.bytes).toEqual({ v: 192, spectrum: 480, out: 192 });
-    expect(toeplitz.cost.bytesMinimum).toBe(192 + 240 + 192);
+    expect(toeplitz.bytes).toEqual({ v: 192, spectrum: 288, out: 192 });
+    expect(toeplitz.cost.bytesMinimum).toBe(192 + 144 + 192);
 
     const plain = { heads: 2, length: 8, headDim: 4, valueDim: 3, featureMap: "sikf" } as const;
     const attention = await backend.compile("test", attentionSpec(plain));
     expect(attention.bytes).toEqual({ q: 256, k: 256, v: 192, out: 192 });
     const biased = await backend.compile("test", attentionSpec({ ...plain, bias: "fastrpb" }));
-    expect(biased.bytes).toEqual({ q: 256, k: 256, v: 192, spectrum: 480, out: 192 });
+    expect(biased.bytes).toEqual({ q: 256, k: 256, v: 192, spectrum: 288, out: 192 });
     expect(biased.cost.flops).toBe(attention.cost.flops + toeplitz.cost.flops);
   });
 
   test("profiles one entry a step", async () => {
-    const backend = createBackend();
+    const backend = createTestBackend();
     const executable = await backend.compile("test", fftSpec({ shape: [64] }));
     const bindings = { x: backend.upload(normals(40, 128), "x"), out: backend.allocate(512, "out") };
     const timings = await backend.profile([

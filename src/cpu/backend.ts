@@ -1,12 +1,13 @@
+import { createFft, type Fft } from "../math/fft.ts";
 import type { Backend, Bindings, Cost, DispatchInfo, Executable, Step, Storage } from "../spec/backend.ts";
 import { FastRpbError } from "../spec/errors.ts";
 import type { PlannerLimits } from "../spec/limits.ts";
 import type { OperationSpec } from "../spec/operations.ts";
-import { createFft, type Fft } from "./fft.ts";
 import { CpuStorage } from "./memory.ts";
 import type { CpuOperation, FftOf } from "./operation.ts";
 import { attentionOperation } from "./operations/attention.ts";
 import { complexMultiplyOperation } from "./operations/complex-multiply.ts";
+import { convolveOperation, kernelSpectrumOperation } from "./operations/convolve.ts";
 import { fftOperation } from "./operations/fft.ts";
 import { spectrumOperation } from "./operations/spectrum.ts";
 import { toeplitzOperation } from "./operations/toeplitz.ts";
@@ -41,6 +42,8 @@ export function createCpuBackend(limits: PlannerLimits): Backend {
     async compile(_caller, spec) {
       return new CpuExecutable(createOperation(spec, fftOf));
     },
+
+    compileNow: (_caller, spec) => new CpuExecutable(createOperation(spec, fftOf)),
 
     run(steps) {
       for (const step of steps) runStep(step);
@@ -102,6 +105,10 @@ function createOperation(spec: OperationSpec, fftOf: FftOf): CpuOperation {
       return fftOperation(spec, fftOf);
     case "complexMultiply":
       return complexMultiplyOperation(spec);
+    case "convolve":
+      return convolveOperation(spec, fftOf);
+    case "kernelSpectrum":
+      return kernelSpectrumOperation(spec, fftOf);
     case "spectrum":
       return spectrumOperation(spec, fftOf);
     case "toeplitz":

@@ -1,10 +1,6 @@
+import { reserve } from "../math/memory.ts";
 import type { Storage } from "../spec/backend.ts";
 import { FastRpbError } from "../spec/errors.ts";
-
-/** Zeros. @throws FastRpbError code `"limit"` where the machine has no room for them */
-export function float64Array(owner: string, length: number): Float64Array {
-  return reserve(owner, 8 * length, () => new Float64Array(length));
-}
 
 /** Memory of one tensor or spectrum: tensors are read as float32, spectra as float64. */
 export class CpuStorage implements Storage {
@@ -43,13 +39,5 @@ export class CpuStorage implements Storage {
   #held(): ArrayBuffer {
     if (this.#memory === undefined) throw new FastRpbError("disposed", "cpu backend: the memory of this tensor was given back.");
     return this.#memory;
-  }
-}
-
-function reserve<T>(owner: string, byteLength: number, allocate: () => T): T {
-  try {
-    return allocate();
-  } catch (cause) {
-    throw new FastRpbError("limit", `${owner}: no room for ${byteLength} bytes in main memory.`, { cause });
   }
 }

@@ -1,4 +1,4 @@
-import type { Fft } from "./fft.ts";
+import type { Fft } from "../math/fft.ts";
 import type { CpuStorage } from "./memory.ts";
 
 /** A spec that is ready to run on the CPU. */

@@ -1,8 +1,8 @@
+import { float64Array } from "../../math/memory.ts";
 import { biasSpec, type AttentionSpec, type FeatureMap } from "../../spec/operations.ts";
-import { float64Array } from "../memory.ts";
 import { FLOAT_BYTES, type CpuOperation, type FftOf } from "../operation.ts";
 import { spectrumCostBytes, spectrumStorageBytes } from "./spectrum.ts";
-import { createToeplitz, toeplitzFlops } from "./toeplitz.ts";
+import { createToeplitz } from "./toeplitz.ts";
 
 /**
  * out_i = φ(q_i)·S / φ(q_i)·z with S = Σ_j φ(k_j) v_jᵀ and z = Σ_j φ(k_j), plus the FastRPB product of the values if there is a bias.
@@ -12,7 +12,7 @@ export function attentionOperation(spec: AttentionSpec, fftOf: FftOf): CpuOperat
   const { batch, heads, length, headDim, valueDim } = spec;
   const slices = batch * heads;
   const bias = spec.bias === "fastrpb" ? biasSpec(spec) : undefined;
-  const addBias = bias && createToeplitz(bias, fftOf);
+  const toeplitz = bias && createToeplitz(bias, fftOf);
   const keyBytes = FLOAT_BYTES * slices * length * headDim;
   const valueBytes = FLOAT_BYTES * slices * length * valueDim;
   const bytes = { q: keyBytes, k: keyBytes, v: valueBytes, out: valueBytes };
@@ -20,7 +20,7 @@ export function attentionOperation(spec: AttentionSpec, fftOf: FftOf): CpuOperat
     label: "attention",
     bytes: bias ? { ...bytes, spectrum: spectrumStorageBytes(bias) } : bytes,
     bytesMinimum: 2 * keyBytes + 2 * valueBytes + (bias ? spectrumCostBytes(bias) : 0),
-    flops: 4 * slices * length * headDim * (valueDim + 1) + (bias ? toeplitzFlops(bias) : 0),
+    flops: 4 * slices * length * headDim * (valueDim + 1) + (toeplitz ? slices * toeplitz.flops : 0),
     run(binding) {
       const [q, k, v, out] = [binding("q").floats, binding("k").floats, binding("v").floats, binding("out").floats];
       const spectra = bias && binding("spectrum").doubles;
@@ -30,8 +30,8 @@ export function attentionOperation(spec: AttentionSpec, fftOf: FftOf): CpuOperat
         const [valueStart, valueEnd] = [slice * length * valueDim, (slice + 1) * length * valueDim];
         const values = v.subarray(valueStart, valueEnd);
         attend(spec, q.subarray(keyStart, keyEnd), k.subarray(keyStart, keyEnd), values, result);
-        if (addBias && spectra) {
-          addBias(values, spectra, slice % heads, (index, value) => {
+        if (toeplitz && spectra) {
+          toeplitz.multiply(values, spectra, slice % heads, (index, value) => {
             result[index]! += value;
           });
         }

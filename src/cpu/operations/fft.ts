@@ -1,35 +1,100 @@
+import { float64Array } from "../../math/memory.ts";
+import { createRealFft } from "../../math/real-fft.ts";
+import { type AxisLayout, axisLayout } from "../../spec/axes.ts";
+import { elementCount } from "../../spec/check.ts";
 import type { FftSpec } from "../../spec/operations.ts";
-import { float64Array } from "../memory.ts";
-import { COMPLEX_BYTES, fftFlops, type CpuOperation, type FftOf } from "../operation.ts";
+import { createLineTransform } from "../lines.ts";
+import { COMPLEX_BYTES, FLOAT_BYTES, fftFlops, type CpuOperation, type FftOf } from "../operation.ts";
 
-/** Transforms `x: [outer, length, inner]`, complex, along the middle axis. */
+type Floats = Float32Array | Float64Array;
+
+/** Transforms along one to three axes. */
 export function fftOperation(spec: FftSpec, fftOf: FftOf): CpuOperation {
-  const { outer, length, inner, direction, scale } = spec;
-  const bytes = COMPLEX_BYTES * outer * length * inner;
-  const fft = fftOf(length);
-  const line = float64Array("cpu fft", 2 * length);
+  const { kind, inputShape, outputShape, inPlace } = spec;
+  const inputBytes = (kind === "r2c" ? FLOAT_BYTES : COMPLEX_BYTES) * elementCount(inputShape);
+  const outputBytes = (kind === "c2r" ? FLOAT_BYTES : COMPLEX_BYTES) * elementCount(outputShape);
+  const transform = createTransform(spec, fftOf);
   return {
     label: "fft",
-    bytes: { x: bytes, out: bytes },
-    bytesMinimum: 2 * bytes,
-    flops: outer * inner * fftFlops(length),
+    bytes: inPlace ? { out: outputBytes } : { x: inputBytes, out: outputBytes },
+    bytesMinimum: inputBytes + outputBytes,
+    flops: flops(spec),
     run(binding) {
-      const x = binding("x").floats;
       const out = binding("out").floats;
+      transform(inPlace ? out : binding("x").floats, out);
+    },
+  };
+}
+
+/**
+ * The transform itself, in float64 but for what it stores. A test that a result rounded to float32 would blur gives it a Float64Array.
+ * `x` and `out` may be the same for `"c2c"`.
+ */
+export function createTransform(spec: FftSpec, fftOf: FftOf): (x: Floats, out: Floats) => void {
+  const { kind, shape, inputShape, outputShape, axes, direction, scale } = spec;
+  // What lies before the first axis to transform goes through one slab after the other.
+  const first = Math.min(...axes);
+  const slabs = elementCount(shape.slice(0, first));
+  const complexShape = (kind === "r2c" ? outputShape : inputShape).slice(first);
+  const complexAxes = kind === "c2c" ? axes : axes.slice(0, -1);
+  const transforms = complexAxes.map((axis) => createLineTransform(axisLayout(complexShape, axis - first), fftOf(shape[axis]!)));
+  const halved = axes.at(-1)!;
+  const real = kind === "c2c" ? undefined : createRealLines(shape[halved]!, axisLayout(complexShape, halved - first), fftOf);
+  return (x, out) => {
+    const work = float64Array("cpu fft", 2 * elementCount(complexShape));
+    const [inputFloats, outputFloats] = [x.length / slabs, out.length / slabs];
+    for (let slab = 0; slab < slabs; slab++) {
+      const source = x.subarray(slab * inputFloats, (slab + 1) * inputFloats);
+      const target = out.subarray(slab * outputFloats, (slab + 1) * outputFloats);
+      if (kind === "r2c") real!.forward(source, work);
+      else work.set(source);
+      for (const transform of transforms) transform(work, direction);
+      if (kind === "c2r") real!.inverse(work, target, scale);
+      else for (let i = 0; i < target.length; i++) target[i] = scale * work[i]!;
+    }
+  };
+}
+
+interface RealLines {
+  forward(source: Floats, work: Float64Array): void;
+  inverse(work: Float64Array, target: Floats, scale: number): void;
+}
+
+/** Transforms between real lines of `length` and complex ones of half of it, ⌊length/2⌋ + 1 points, which lie as `half` says. */
+function createRealLines(length: number, { outer, length: points, inner }: AxisLayout, fftOf: FftOf): RealLines {
+  const fft = createRealFft(length, fftOf);
+  const line = float64Array("cpu fft", 2 * points);
+  return {
+    forward(source, work) {
       for (let block = 0; block < outer; block++) {
         for (let column = 0; column < inner; column++) {
-          const start = 2 * (block * length * inner + column);
-          for (let n = 0; n < length; n++) {
-            line[2 * n] = x[start + 2 * n * inner]!;
-            line[2 * n + 1] = x[start + 2 * n * inner + 1]!;
-          }
-          fft.transform(line, direction);
-          for (let n = 0; n < length; n++) {
-            out[start + 2 * n * inner] = scale * line[2 * n]!;
-            out[start + 2 * n * inner + 1] = scale * line[2 * n + 1]!;
+          const [from, to] = [block * length * inner + column, 2 * (block * points * inner + column)];
+          for (let n = 0; n < length; n++) line[n] = source[from + n * inner]!;
+          fft.forward(line);
+          for (let k = 0; k < points; k++) {
+            work[to + 2 * k * inner] = line[2 * k]!;
+            work[to + 2 * k * inner + 1] = line[2 * k + 1]!;
           }
         }
       }
     },
+    inverse(work, target, scale) {
+      for (let block = 0; block < outer; block++) {
+        for (let column = 0; column < inner; column++) {
+          const [from, to] = [2 * (block * points * inner + column), block * length * inner + column];
+          for (let k = 0; k < points; k++) {
+            line[2 * k] = work[from + 2 * k * inner]!;
+            line[2 * k + 1] = work[from + 2 * k * inner + 1]!;
+          }
+          fft.inverse(line);
+          for (let n = 0; n < length; n++) target[to + n * inner] = scale * line[n]!;
+        }
+      }
+    },
   };
+}
+
+function flops({ kind, shape, axes }: FftSpec): number {
+  const lines = axes.reduce((sum, axis) => sum + (elementCount(shape) / shape[axis]!) * fftFlops(shape[axis]!), 0);
+  return kind === "c2c" ? lines : lines / 2;
 }

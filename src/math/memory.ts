@@ -1,0 +1,15 @@
+import { FastRpbError } from "../spec/errors.ts";
+
+/** Zeros. @throws FastRpbError code `"limit"` where the machine has no room for them */
+export function float64Array(owner: string, length: number): Float64Array {
+  return reserve(owner, 8 * length, () => new Float64Array(length));
+}
+
+/** What `allocate` gives. @throws FastRpbError code `"limit"` where it throws */
+export function reserve<T>(owner: string, byteLength: number, allocate: () => T): T {
+  try {
+    return allocate();
+  } catch (cause) {
+    throw new FastRpbError("limit", `${owner}: no room for ${byteLength} bytes in main memory.`, { cause });
+  }
+}
