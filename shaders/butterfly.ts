@@ -1,5 +1,5 @@
 /**
- * Butterflies: in-place forward DFTs of 2, 3, 4, 5, 7, 8 and 16 complex values in registers, in natural order. They know no memory.
+ * Butterflies: in-place forward DFTs of 2, 3, 4, 5, 7, 8, 11, 13 and 16 complex values in registers, in natural order. They know no memory.
  * An inverse transform swaps re and im before and after.
  *
  * Odd radices pair x_j with x_{R−j}: with t_j = x_j + x_{R−j} and d_j = x_j − x_{R−j},
@@ -9,8 +9,11 @@
 import { f32, range } from "./wgsl.ts";
 
 /** The radices that have a butterfly; 1 is the identity, for a transform of length 1. */
-export const RADICES = [1, 2, 3, 4, 5, 7, 8, 16] as const;
+export const RADICES = [1, 2, 3, 4, 5, 7, 8, 11, 13, 16] as const;
 export type Radix = (typeof RADICES)[number];
+
+const ODD_RADICES = [3, 5, 7, 11, 13] as const;
+type OddRadix = (typeof ODD_RADICES)[number];
 
 const BUTTERFLY_2 = `
 fn butterfly2(a: ptr<function, vec2f>, b: ptr<function, vec2f>) {
@@ -117,7 +120,7 @@ ${[
 }
 `;
 
-function oddButterfly(radix: 3 | 5 | 7): string {
+function oddButterfly(radix: OddRadix): string {
   const half = (radix - 1) / 2;
   const js = range(half).map((j) => j + 1);
   const angle = (j: number, k: number) => (2 * Math.PI * ((j * k) % radix)) / radix;
@@ -144,7 +147,7 @@ ${js.map((k) => `  *x${k} = c${k} + s${k};\n  *x${radix - k} = c${k} - s${k};`).
 /** Weights above this are ±1 and a small rest: the product of a rest rounds, and the rest itself is rounded, in proportion to its size. */
 const NEARLY_ONE = 0.8;
 
-/** Σ weight·value, the value of a weight near ±1 added as a whole. Among the sines or cosines of one row there is at most one such. */
+/** Σ weight·value, the value of a weight near ±1 added as a whole. */
 function weightedSum(terms: readonly (readonly [weight: number, value: string])[]): string {
   const whole = (weight: number) => (Math.abs(weight) > NEARLY_ONE ? Math.sign(weight) : 0);
   const [only] = terms;
@@ -165,6 +168,6 @@ export function butterflies(radices: readonly Radix[]): string {
   if (uses.has(4) || uses.has(8) || uses.has(16)) parts.push(BUTTERFLY_4);
   if (uses.has(8)) parts.push(BUTTERFLY_8);
   if (uses.has(16)) parts.push(BUTTERFLY_16);
-  for (const radix of [3, 5, 7] as const) if (uses.has(radix)) parts.push(oddButterfly(radix));
+  for (const radix of ODD_RADICES) if (uses.has(radix)) parts.push(oddButterfly(radix));
   return parts.join("");
 }

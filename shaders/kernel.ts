@@ -1,12 +1,15 @@
 import { u32, wgsl } from "./wgsl.ts";
 
+/** How the numbers of a tensor are stored; kernels compute in f32. */
+export type Precision = "f32" | "f16";
+
 export interface KernelBinding {
   readonly binding: number;
   /** Name of the variable in WGSL, and of the tensor or buffer in the plan. */
   readonly name: string;
   readonly access: "read" | "read_write";
-  /** WGSL type of one element; loads and stores move this many bytes. */
-  readonly element: "f32" | "vec2f" | "vec4f";
+  /** WGSL type of one element; loads and stores move this many bytes. Those of f16 need the device's `shader-f16`. */
+  readonly element: "f32" | "vec2f" | "vec4f" | "f16" | "vec2h";
 }
 
 /** A compute kernel as data: everything that is needed to compile it, and nothing of a device. */
@@ -19,7 +22,31 @@ export interface Kernel {
   readonly params: readonly string[];
 }
 
-export const ELEMENT_BYTES: Readonly<Record<KernelBinding["element"], number>> = Object.freeze({ f32: 4, vec2f: 8, vec4f: 16 });
+export const ELEMENT_BYTES: Readonly<Record<KernelBinding["element"], number>> = Object.freeze({
+  f32: 4,
+  vec2f: 8,
+  vec4f: 16,
+  f16: 2,
+  vec2h: 4,
+});
+
+/** Element of a binding whose values are single numbers, or pairs: complex numbers, or neighbours. */
+export function storedElement(values: "single" | "pair", precision: Precision = "f32"): "f32" | "vec2f" | "f16" | "vec2h" {
+  if (values === "single") return precision;
+  return precision === "f16" ? "vec2h" : "vec2f";
+}
+
+/** WGSL of a stored value, as f32 or vec2f. Exact. */
+export function loaded(element: KernelBinding["element"], value: string): string {
+  if (element === "f16") return `f32(${value})`;
+  return element === "vec2h" ? `vec2f(${value})` : value;
+}
+
+/** WGSL of an f32 or vec2f as it is stored. WGSL leaves to the device which of the two neighbours in f16 it takes. */
+export function stored(element: KernelBinding["element"], value: string): string {
+  if (element === "f16") return `f16(${value})`;
+  return element === "vec2h" ? `vec2h(${value})` : value;
+}
 
 export interface KernelSource {
   readonly label: string;
@@ -40,7 +67,8 @@ export interface KernelSource {
 export function makeKernel(source: KernelSource): Kernel {
   const bindings = source.bindings.map((entry, binding) => Object.freeze({ binding, ...entry }));
   const params = Object.freeze(["groups", ...source.params]);
-  const code = wgsl`// ${source.label}
+  const half = bindings.some(({ element }) => element === "f16" || element === "vec2h");
+  const code = wgsl`${half ? "enable f16;\n" : ""}// ${source.label}
 struct Params {
 ${params.map((name) => `  ${name}: u32,`).join("\n")}
 }

@@ -37,14 +37,14 @@ fn turn_by(z: vec2f, entry: vec2f) -> vec2f { return turn(z, bitcast<u32>(entry.
 `;
 
 /** `fn turn_root(z, i)`: z times exp(−2πi·i/order), from the binding `tables: array<vec2f>`. Needs {@link TURN_BY}. */
-export function rootFunction(table: RootTable): string {
+export function rootFunction(table: RootTable, name: "turn_root" | "turn_x" | "turn_y" = "turn_root"): string {
   if (table.kind === "full") {
     return wgsl`
-fn turn_root(z: vec2f, index: u32) -> vec2f { return turn_by(z, tables[${u32(table.offset)} + index]); }
+fn ${name}(z: vec2f, index: u32) -> vec2f { return turn_by(z, tables[${u32(table.offset)} + index]); }
 `;
   }
   return wgsl`
-fn turn_root(z: vec2f, index: u32) -> vec2f {
+fn ${name}(z: vec2f, index: u32) -> vec2f {
   let coarse = ${u32(table.coarseOffset)} + 2u * (index >> ${u32(table.fineBits)});
   let g = tables[${u32(table.fineOffset)} + (index & ${u32(2 ** table.fineBits - 1)})];
   let h = tables[coarse];

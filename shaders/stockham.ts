@@ -7,6 +7,10 @@
  * of the radices before it, butterfly b (0 ≤ b < length/R) takes the points b + r·length/R, r < R, multiplies by
  * exp(−2πi·r·(b mod N_s)/(N_s·R)), and puts its outputs at ⌊b/N_s⌋·N_s·R + b mod N_s + r·N_s. Thread t owns the butterflies
  * t, t + threads, …; register i·R + r holds point r of its i-th butterfly. The last stage leaves the result in natural order.
+ *
+ * Several axes at once: point n counts over them row-major, and the stages of the first axis come first. Every stage takes the highest
+ * digit of n that is left and appends a digit of k below, so the stages of the next axis go on where those of the last one ended, with
+ * twiddles of their own: k mod (axes before) takes no part. The result has its axes in reversed order: k = k_0 + L_0·(k_1 + L_1·k_2).
  */
 import { butterflies, type Radix } from "./butterfly.ts";
 import { COMPLEX } from "./complex.ts";
@@ -14,9 +18,10 @@ import { TURN_BY } from "./roots.ts";
 import { range, u32, wgsl } from "./wgsl.ts";
 
 export interface StockhamShape {
+  /** Points of a column, over all axes. */
   readonly length: number;
-  /** Their product is `length`. */
-  readonly radices: readonly Radix[];
+  /** The radices of each axis, the slowest axis first. */
+  readonly axes: readonly (readonly Radix[])[];
   /** Threads per column. */
   readonly threads: number;
   /** Columns per workgroup. */
@@ -27,26 +32,65 @@ export interface StockhamShape {
   readonly exchange: "split" | "whole";
 }
 
+/** One stage: a radix, and the products of the radices before it, over all axes and over those of its own. */
+interface Stage {
+  readonly radix: Radix;
+  readonly axis: number;
+  readonly before: number;
+  readonly axisBefore: number;
+  /** Where its twiddles start in the table of the axis. */
+  readonly twiddle: number;
+}
+
+function stages(axes: StockhamShape["axes"]): readonly Stage[] {
+  const list: Stage[] = [];
+  let before = 1;
+  for (const [axis, radices] of axes.entries()) {
+    let axisBefore = 1;
+    for (const radix of radices) {
+      list.push({ radix, axis, before, axisBefore, twiddle: axisBefore - radices[0]! });
+      before *= radix;
+      axisBefore *= radix;
+    }
+  }
+  return list;
+}
+
+export function radicesOf(shape: Pick<StockhamShape, "axes">): readonly Radix[] {
+  return shape.axes.flat();
+}
+
+/** How a workgroup does it, for labels: "16·16 on 16×8" are the radices, the threads of a column and the columns; "8·8 × 8·8" two axes. */
+export function stockhamName(shape: StockhamShape): string {
+  const radices = shape.axes.map((axis) => axis.join("·")).join(" × ");
+  return `${radices} on ${shape.threads}×${shape.columns}${shape.exchange === "split" ? ", split" : ""}`;
+}
+
+/** The shape that transforms a result's axes, which are in reversed order. */
+export function reversedAxes(shape: StockhamShape): StockhamShape {
+  return { ...shape, axes: [...shape.axes].reverse() };
+}
+
 export function workgroupLanes(shape: StockhamShape): number {
   return shape.threads * shape.columns;
 }
 
 /** Bytes of workgroup memory that the exchange takes. */
-export function exchangeBytes(shape: StockhamShape): number {
-  if (shape.radices.length === 1) return 0;
+export function exchangeBytes(shape: StockhamShape, mirrors = false): number {
+  if (!mirrors && radicesOf(shape).length === 1) return 0;
   return shape.length * shape.columns * (shape.exchange === "split" ? 4 : 8);
 }
 
 /** Complex registers per thread: the largest number that any stage holds. */
-export function registerCount(shape: Pick<StockhamShape, "length" | "radices" | "threads">): number {
-  return Math.max(...shape.radices.map((radix) => butterfliesPerThread(shape, radix) * radix));
+export function registerCount(shape: Pick<StockhamShape, "length" | "axes" | "threads">): number {
+  return Math.max(...radicesOf(shape).map((radix) => butterfliesPerThread(shape, radix) * radix));
 }
 
 function butterfliesPerThread(shape: Pick<StockhamShape, "length" | "threads">, radix: number): number {
   return Math.ceil(shape.length / radix / shape.threads);
 }
 
-/** Entries of the twiddle table: (R − 1)·N_s for every stage but the first, entry (r − 1)·N_s + k at exp(−2πi·rk/(N_s·R)). */
+/** Entries of the twiddle table of an axis: (R − 1)·N_s for every stage but the first, entry (r − 1)·N_s + k at exp(−2πi·rk/(N_s·R)). */
 export function twiddleCount(radices: readonly number[]): number {
   let before = 1;
   let count = 0;
@@ -57,11 +101,11 @@ export function twiddleCount(radices: readonly number[]): number {
   return count;
 }
 
-/** Module-scope declarations: butterflies, complex arithmetic, rotations, workgroup memory. */
-export function stockhamDeclarations(shape: StockhamShape): string {
-  const exchanges = shape.radices.length > 1;
+/** Module-scope declarations: butterflies, complex arithmetic, rotations, workgroup memory (also for {@link stockhamMirror}, if asked). */
+export function stockhamDeclarations(shape: StockhamShape, mirrors = false): string {
+  const exchanges = mirrors || radicesOf(shape).length > 1;
   const points = shape.length * shape.columns;
-  return wgsl`${COMPLEX}${TURN_BY}${butterflies(shape.radices)}
+  return wgsl`${COMPLEX}${TURN_BY}${butterflies(radicesOf(shape))}
 #if ${exchanges}
 var<workgroup> exchange: array<${shape.exchange === "split" ? "f32" : "vec2f"}, ${u32(points)}>;
 #endif
@@ -100,13 +144,13 @@ export function everyRegister(shape: StockhamShape, body: (register: number) => 
 
 /** WGSL for each register before the first stage; `point` is its index in the column. */
 export function eachInput(shape: StockhamShape, body: (register: number) => string): string {
-  return eachPoint(shape, shape.radices[0]!, body);
+  return eachPoint(shape, radicesOf(shape)[0]!, body);
 }
 
 /** WGSL for each register after the last stage; `point` is its index in the column. */
 export function eachOutput(shape: StockhamShape, body: (register: number) => string): string {
   // The last stage puts output r of butterfly b at b + r·length/R: the same points as its inputs.
-  return eachPoint(shape, shape.radices.at(-1)!, body);
+  return eachPoint(shape, radicesOf(shape).at(-1)!, body);
 }
 
 function eachPoint(shape: StockhamShape, radix: number, body: (register: number) => string): string {
@@ -129,34 +173,77 @@ ${body(i)}
     .join("\n");
 }
 
-/** All stages, from the registers of {@link eachInput} to those of {@link eachOutput}. Holds barriers: run it in uniform control flow. */
-export function stockhamStages(shape: StockhamShape, twiddleOffset: number): string {
-  const parts: string[] = [];
-  let before = 1;
-  let offset = twiddleOffset;
-  for (const [stage, radix] of shape.radices.entries()) {
-    const first = stage === 0;
-    parts.push(
-      eachButterfly(shape, radix, (i) => {
+/**
+ * All stages, from the registers of {@link eachInput} to those of {@link eachOutput}. Holds barriers: run it in uniform control flow.
+ *
+ * @param twiddles offset of each axis's table
+ */
+export function stockhamStages(shape: StockhamShape, twiddles: readonly number[]): string {
+  const list = stages(shape.axes);
+  return list
+    .map(({ radix, axis, before, axisBefore, twiddle }, stage) => {
+      const body = eachButterfly(shape, radix, (i) => {
         const registers = range(radix).map((r) => `v${i * radix + r}`);
-        const twiddles = first ? [] : registers.slice(1).map((v, r) => `    ${v} = turn_by(${v}, tables[${u32(offset + r * before)} + k]);`);
         const call = radix === 1 ? [] : [`    butterfly${radix}(${registers.map((v) => `&${v}`).join(", ")});`];
-        return [...(first ? [] : [`    let k = butterfly % ${u32(before)};`]), ...twiddles, ...call].join("\n");
-      }),
-    );
-    if (!first) offset += (radix - 1) * before;
-    const next = shape.radices[stage + 1];
-    if (next !== undefined) parts.push(exchangeRegisters(shape, radix, before, next));
-    before *= radix;
-  }
-  return parts.join("\n");
+        if (axisBefore === 1) return call.join("\n");
+        const skipped = before / axisBefore; // digits of the axes before
+        const k = `    let k = butterfly % ${u32(before)}${skipped === 1 ? "" : ` / ${u32(skipped)}`};`;
+        const turns = registers.slice(1).map((v, r) => `    ${v} = turn_by(${v}, tables[${u32(twiddles[axis]! + twiddle + r * axisBefore)} + k]);`);
+        return [k, ...turns, ...call].join("\n");
+      });
+      const next = list[stage + 1];
+      return next === undefined ? body : `${body}\n${exchangeRegisters(shape, radix, before, next.radix)}`;
+    })
+    .join("\n");
 }
 
-/** Moves the registers of {@link eachOutput} to where {@link eachInput} has them, for a second transform. Holds barriers, or nothing. */
-export function stockhamRewind(shape: StockhamShape): string {
-  const last = shape.radices.at(-1)!;
-  const first = shape.radices[0]!;
+/** Moves the registers of {@link eachOutput} to where {@link eachInput} of a second transform has them. Holds barriers, or nothing. */
+export function stockhamRewind(shape: StockhamShape, second: StockhamShape = shape): string {
+  const last = radicesOf(shape).at(-1)!;
+  const first = radicesOf(second)[0]!;
   return first === last ? "" : exchangeRegisters(shape, last, shape.length / last, first);
+}
+
+/**
+ * Forward transform, `multiply` for each register, and the transform back, whose result has re and im swapped if `multiply` swaps them.
+ * The result stands as the outputs of {@link reversedAxes}. One body of stages serves both ways where it can: unrolling costs compile time and
+ * instruction cache.
+ *
+ * @param multiply WGSL for a register; `point` is its index in the transform, axes in reversed order
+ */
+export function stockhamProduct(shape: StockhamShape, twiddles: readonly number[], multiply: (register: number) => string): string {
+  const back = reversedAxes(shape);
+  if (stockhamName(back) === stockhamName(shape)) {
+    return `  for (var direction = 0u; direction < 2u; direction++) { // forward, inverse
+${stockhamStages(shape, twiddles)}
+    if (direction == 0u) {
+${eachOutput(shape, multiply)}
+${stockhamRewind(shape)}
+    }
+  }`;
+  }
+  return [
+    stockhamStages(shape, twiddles),
+    eachOutput(shape, multiply),
+    stockhamRewind(shape, back),
+    stockhamStages(back, [...twiddles].reverse()),
+  ].join("\n");
+}
+
+/**
+ * `m0`, `m1`, …: for each register the value of the point on the other side, (length − point) mod length. Holds barriers.
+ *
+ * @param each {@link eachInput} or {@link eachOutput}: where the registers stand
+ */
+export function stockhamMirror(shape: StockhamShape, each: typeof eachInput): string {
+  const components = shape.exchange === "split" ? [".x", ".y"] : [""];
+  const steps = components.map(
+    (component) => `${each(shape, (i) => `exchange[exchange_index(point, slot)] = v${i}${component};`)}
+  workgroupBarrier();
+${each(shape, (i) => `m${i}${component} = exchange[exchange_index((${u32(shape.length)} - point) % ${u32(shape.length)}, slot)];`)}
+  workgroupBarrier();`,
+  );
+  return `${declareRegisters(shape, "m")}\n${steps.join("\n")}`;
 }
 
 function exchangeRegisters(shape: StockhamShape, radix: number, before: number, next: number): string {

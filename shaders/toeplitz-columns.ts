@@ -1,53 +1,60 @@
 /**
- * First of three passes of a long Toeplitz product, M = A·B: for both branches the column transforms,
+ * First of three passes of a long Toeplitz product: for both branches the column transforms, n = a·B + b,
  *
- *   work[branch, k_a, b, c] = exp(−2πi·b·k_a/M) Σ_a exp(−2πi·a·k_a/A) D_branch(n) v[n, c],   n = a·B + b,
+ *   in one dimension  work[branch, k_a, b, c] = exp(−2πi·b·k_a/M) Σ_a exp(−2πi·a·k_a/A) D_branch(n) v[n, c],  D_1(n) = exp(−iπn/M);
+ *   on a grid         work[branch, k_a, b, c] = Σ_a exp(−2πi·a·k_a/A) D_branch(a) v[n, c],                    D_1(a) = exp(−iπa/A),
  *
- * with D_0 = 1 and D_1(n) = exp(−iπn/M). See toeplitz-fused.ts for the mathematics, toeplitz-rows.ts for what follows.
+ * D_0 = 1. See toeplitz-branches.ts for the mathematics, toeplitz-rows.ts and toeplitz-grid-rows.ts for what follows.
  *
- * Layout: values [B·H, N, D]; c counts the pairs of channels of this group, `pairs` of them from `firstPair` on, fastest in memory and
- * over the lanes; work [2, A, B, pairs] complex. A column is (c, b); a workgroup does `shape.columns` of them.
- * Bindings: 0 values, 1 tables (twiddles, roots of order 2M), 2 work, 3 params.
+ * Layout: values [B·H, N, D], work as in toeplitz-pass.ts. A column is (c, b, h); a workgroup does `shape.columns` of them.
+ * Bindings: 0 values, 1 tables (twiddles, roots), 2 work, 3 params.
  */
 import { loadPair, pairElement } from "./channel-pairs.ts";
 import { type Kernel, makeKernel } from "./kernel.ts";
 import { rootFunction } from "./roots.ts";
-import { declareRegisters, eachInput, eachOutput, stockhamDeclarations, stockhamRegisters, stockhamStages, workgroupLanes } from "./stockham.ts";
-import { type ToeplitzPassSpec, toeplitzPassConstants } from "./toeplitz-pass.ts";
-import { u32, wgsl } from "./wgsl.ts";
+import {
+  declareRegisters,
+  eachInput,
+  eachOutput,
+  everyRegister,
+  stockhamName,
+  stockhamRegisters,
+  stockhamStages,
+  workgroupLanes,
+} from "./stockham.ts";
+import { columnOverA, PASS_PARAMS, passDeclarations, type ToeplitzPassSpec } from "./toeplitz-pass.ts";
+import { wgsl } from "./wgsl.ts";
 
 export function toeplitzColumnsKernel(spec: ToeplitzPassSpec): Kernel {
   const { shape } = spec;
+  const sequence = spec.kind === "sequence";
   const body = wgsl`${stockhamRegisters(shape)}
 ${declareRegisters(shape, "held")}
-  let column = group * ${u32(shape.columns)} + slot;
-  let active_column = column < params.pairs * B;
-  let c = column % params.pairs;
-  let b = column / params.pairs;
-  let pair = (params.firstPair + c) % PAIRS;
-  let row = (params.firstPair + c) / PAIRS * N;
-${eachInput(shape, (i) => `let n${i} = point * B + b; if (active_column && n${i} < N) { v${i} = load_pair(row + n${i}, pair); } held${i} = v${i};`)}
+${columnOverA(shape)}
+  if (active_column) {
+${eachInput(shape, (i) => `let n${i} = point * B + b; if (n${i} < N) { v${i} = load_pair(row + n${i}, pair); }`)}
+  }
+${everyRegister(shape, (i) => `held${i} = v${i};`)}
   for (var branch = 0u; branch < 2u; branch++) {
-${stockhamStages(shape, spec.twiddleOffset)}
+${stockhamStages(shape, spec.twiddles)}
     if (active_column) {
-${eachOutput(shape, (i) => `work[((branch * A + point) * B + b) * params.pairs + c] = turn_root(v${i}, 2u * b * point);`)}
+${eachOutput(shape, (i) => `work[work_start + (branch * A + point) * B * params.pairs] = ${sequence ? `turn_root(v${i}, 2u * b * point)` : `v${i}`};`)}
     }
     if (branch == 0u) {
-${eachInput(shape, (i) => `if (active_column) { v${i} = turn_root(held${i}, point * B + b); }`)}
+${eachInput(shape, (i) => `v${i} = turn_root(held${i}, ${sequence ? "point * B + b" : "point"});`)}
     }
   }
 `;
   return makeKernel({
-    label: `toeplitz columns ${spec.a}×${spec.b} (${shape.radices.join("·")})`,
+    label: `toeplitz columns ${spec.a}×${spec.b} (${stockhamName(shape)})`,
     workgroupSize: workgroupLanes(shape),
     bindings: [
       { name: "values", access: "read", element: pairElement(spec.channels) },
       { name: "tables", access: "read", element: "vec2f" },
       { name: "work", access: "read_write", element: "vec2f" },
     ],
-    params: ["pairs", "firstPair", "valuesBase"],
-    declarations: wgsl`${toeplitzPassConstants(spec)}
-${stockhamDeclarations(shape)}${rootFunction(spec.roots)}${loadPair(spec.channels)}`,
+    params: [...PASS_PARAMS, "valuesBase"],
+    declarations: wgsl`${passDeclarations(spec)}${rootFunction(spec.roots)}${loadPair(spec.channels)}`,
     body,
   });
 }

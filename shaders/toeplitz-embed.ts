@@ -3,6 +3,8 @@
  *
  *   t_k = w[N − 1 − k] for |k| < N, else 0;   c_k = (t_k + t_{k−M}) / 2M,   s_k = exp(−iπk/M) (t_k − t_{k−M}) / 2M.
  *
+ * t_k weighs the token k before: a causal matrix has none for k < 0.
+ *
  * Their spectra diagonalise the two halves; the 1/M is that of the inverse transform, and exp(−iπk/M) turns the skew-circulant half
  * into a circulant one (Davis, Circulant Matrices, 1979).
  *
@@ -24,6 +26,8 @@ export interface ToeplitzEmbedKernelSpec {
   readonly roots: RootTable;
   /** Offset of the factor 1/2M in the table. */
   readonly scaleOffset: number;
+  /** Weights of offsets j − i > 0 count as zero. */
+  readonly causal: boolean;
 }
 
 export function toeplitzEmbedKernel(spec: ToeplitzEmbedKernelSpec): Kernel {
@@ -35,13 +39,15 @@ export function toeplitzEmbedKernel(spec: ToeplitzEmbedKernelSpec): Kernel {
   var below = 0.0;
   var above = 0.0;
   if (k < N) { below = weights[diagonal - k]; }
+#if ${!spec.causal}
   if (M - k < N) { above = weights[diagonal + (M - k)]; }
+#endif
   let first = h * 2u * M + k;
   embedded[first] = scale(vec2f(below + above, 0.0));
   embedded[first + M] = turn_root(scale(vec2f(below - above, 0.0)), k);
 `;
   return makeKernel({
-    label: `toeplitz embed ${spec.length} → 2 × ${spec.period}`,
+    label: `toeplitz embed ${spec.causal ? "causal " : ""}${spec.length} → 2 × ${spec.period}`,
     workgroupSize: spec.lanes,
     bindings: [
       { name: "weights", access: "read", element: "f32" },

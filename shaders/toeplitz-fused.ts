@@ -1,75 +1,43 @@
 /**
- * Toeplitz product in one dispatch, for lengths whose FFT fits into workgroup memory:
+ * Toeplitz product in one dispatch, for sizes whose transform fits into workgroup memory: out = T v for every pair of channels, in one
+ * dimension or on a grid [H, W], token n = y·W + x. v is read once and the result written once: the branches of T
+ * (toeplitz-branches.ts, toeplitz-embed.ts) stay in registers.
  *
- *   T v = F⁻¹ Ĉ F v + D* F⁻¹ Ŝ F D v,   D = diag(exp(−iπn/M)),
- *
- * with T = C + S, circulant plus skew-circulant of size M ≥ N (toeplitz-embed.ts makes Ĉ and Ŝ, 1/M included). v is read once and
- * the result written once: both branches stay in registers. One body of stages serves both branches and both directions, because an
- * inverse transform is a forward one of swapped re and im; unrolling it four times would cost compile time and instruction cache.
- *
- * Layout: values, out [B·H, N, D]; spectrum [H, 2, M]. A column is a pair of channels of one head, pairs fastest.
- * A workgroup does `shape.columns` columns; lane → (slot, thread) as in stockham.ts.
- * Bindings: 0 values, 1 spectrum, 2 tables (twiddles, roots of order 2M), 3 out, 4 params.
+ * Layout: values, out [B·H, N, D]; spectrum [H, branches, M], on a grid [H, 4, M_x, M_y]. A column is a pair of channels of one head,
+ * pairs fastest. A workgroup does `shape.columns` columns; lane → (slot, thread) as in stockham.ts.
+ * Bindings: 0 values, 1 spectrum, 2 tables (twiddles, roots of twice each period), 3 out, 4 params.
  */
 import { loadPair, pairElement, storePair } from "./channel-pairs.ts";
 import { type Kernel, makeKernel } from "./kernel.ts";
-import { rootFunction, type RootTable } from "./roots.ts";
-import {
-  declareRegisters,
-  eachInput,
-  eachOutput,
-  everyRegister,
-  stockhamDeclarations,
-  stockhamRegisters,
-  stockhamRewind,
-  type StockhamShape,
-  stockhamStages,
-  workgroupLanes,
-} from "./stockham.ts";
+import { eachInput, stockhamDeclarations, stockhamName, stockhamRegisters, workgroupLanes } from "./stockham.ts";
+import { branchCount, branchDeclarations, branchesOutput, toeplitzBranches, type ToeplitzBranchesSpec } from "./toeplitz-branches.ts";
 import { u32, wgsl } from "./wgsl.ts";
 
-export interface ToeplitzFusedKernelSpec {
-  /** Transform of length M. */
-  readonly shape: StockhamShape;
-  readonly twiddleOffset: number;
-  readonly roots: RootTable;
-  /** N */
-  readonly length: number;
+export interface ToeplitzFusedKernelSpec extends ToeplitzBranchesSpec {
   readonly channels: number;
 }
 
 export function toeplitzFusedKernel(spec: ToeplitzFusedKernelSpec): Kernel {
-  const { shape } = spec;
+  const { shape, axes } = spec;
+  const tokens = axes.reduce((product, axis) => product * axis.size, 1);
   const body = wgsl`${stockhamRegisters(shape)}
-${declareRegisters(shape, "held")}
   let local_column = group * ${u32(shape.columns)} + slot;
   let active_column = local_column < params.columns;
   let column = params.firstColumn + local_column;
   let pair = column % PAIRS;
   let bh = column / PAIRS;
   let row = bh * N;
-  let spectrum_row = (bh % params.heads) * 2u * M - params.spectrumBase;
-${eachInput(shape, (i) => `if (active_column && point < N) { v${i} = load_pair(row + point, pair); } held${i} = v${i};`)}
-  for (var branch = 0u; branch < 2u; branch++) { // circulant, skew-circulant
-    for (var direction = 0u; direction < 2u; direction++) { // forward, inverse
-${stockhamStages(shape, spec.twiddleOffset)}
-      if (direction == 0u) {
-${eachOutput(shape, (i) => `v${i} = complex_multiply(v${i}, spectrum[spectrum_row + branch * M + point]).yx;`)}
-${stockhamRewind(shape)}
-      }
-    }
-    if (branch == 0u) {
-      // The input goes back into the registers, turned by D, and its place is taken by this branch's result.
-${everyRegister(shape, (i) => `{ let result = v${i}.yx; v${i} = held${i}; held${i} = result; }`)}
-${eachInput(shape, (i) => `v${i} = turn_root(v${i}, point);`)}
-    }
-  }
+  let spectrum_start = (bh % params.heads) * ${u32(branchCount(axes) * shape.length)} - params.spectrumBase;
   if (active_column) {
-${eachOutput(shape, (i) => `if (point < N) { store_pair(row + point, pair, held${i} + turn_root(v${i}, point).yx); }`)}
+${eachInput(shape, (i) => `if (is_token(point)) { v${i} = load_pair(row + token(point), pair); }`)}
+  }
+${toeplitzBranches(spec, shape.length)}
+  if (active_column) {
+${branchesOutput(spec, (i) => `if (is_token(point)) { store_pair(row + token(point), pair, v${i}.yx); }`)}
   }
 `;
   return makeKernel({
-    label: `toeplitz fused ${spec.length} (${shape.radices.join("·")})`,
+    label: `toeplitz fused ${axes.map((axis) => axis.size).join("×")} (${stockhamName(shape)})`,
     workgroupSize: workgroupLanes(shape),
     bindings: [
       { name: "values", access: "read", element: pairElement(spec.channels) },
@@ -78,10 +46,25 @@ ${eachOutput(shape, (i) => `if (point < N) { store_pair(row + point, pair, held$
       { name: "out", access: "read_write", element: pairElement(spec.channels) },
     ],
     params: ["columns", "firstColumn", "heads", "valuesBase", "spectrumBase", "outBase"],
-    declarations: wgsl`const N = ${u32(spec.length)};
-const M = ${u32(shape.length)};
+    declarations: wgsl`const N = ${u32(tokens)};
 const PAIRS = ${u32(Math.ceil(spec.channels / 2))};
-${stockhamDeclarations(shape)}${rootFunction(spec.roots)}${loadPair(spec.channels)}${storePair(spec.channels)}`,
+${stockhamDeclarations(shape)}${branchDeclarations(spec)}${tokenFunctions(spec)}${loadPair(spec.channels)}${storePair(spec.channels)}`,
     body,
   });
+}
+
+/** `fn token(point) -> u32`, and `fn is_token(point) -> bool`: whether a point of the transform is no padding. */
+function tokenFunctions({ axes }: ToeplitzBranchesSpec): string {
+  const x = axes.at(-1)!;
+  const [size, period] = [u32(x.size), u32(x.period)];
+  // Where rows of a grid are padded, those of the transform are longer; otherwise all padding comes last.
+  return wgsl`
+#if ${axes.length === 2 && x.period > x.size}
+fn token(point: u32) -> u32 { return point / ${period} * ${size} + point % ${period}; }
+fn is_token(point: u32) -> bool { return point % ${period} < ${size} && token(point) < N; }
+#else
+fn token(point: u32) -> u32 { return point; }
+fn is_token(point: u32) -> bool { return point < N; }
+#endif
+`;
 }

@@ -1,25 +1,60 @@
-/** What the three passes of a long Toeplitz product share. */
+/**
+ * What the three passes of a long Toeplitz product share. The tokens of a head are a matrix of rows of B, n = a·B + b.
+ *
+ * In one dimension M = A·B is the period, and its transform is columns over a, roots, rows over b (the four-step framework, Bailey 1990).
+ * On a grid a = y and b = x: A is the period of y and B = W, the length of a row; the rows are padded to the period of x on their own.
+ *
+ * A pass does a group: whole heads, or some of the pairs of channels of one head. `pairs` of them, from `firstPair` on, of each head from
+ * `firstHead` on. work [heads of the group, 2, A, B, pairs] complex: pairs and b run fastest over memory, here as in v, and over the
+ * lanes, so that neighbouring lanes touch neighbouring memory however few the channels.
+ */
 import type { RootTable } from "./roots.ts";
-import type { StockhamShape } from "./stockham.ts";
+import { stockhamDeclarations, type StockhamShape } from "./stockham.ts";
 import { u32, wgsl } from "./wgsl.ts";
 
 export interface ToeplitzPassSpec {
-  /** Transform of length A (columns) or B (rows). */
+  readonly kind: "sequence" | "grid";
+  /** Of this pass: transform of length A, or of the rows. */
   readonly shape: StockhamShape;
-  readonly twiddleOffset: number;
-  /** Roots of order 2M. */
+  /** Offset of each axis's twiddles. */
+  readonly twiddles: readonly number[];
+  /** Of a sequence: roots of order 2M. Of a grid: of twice the period of this pass. */
   readonly roots: RootTable;
   /** N */
   readonly length: number;
-  /** M = a·b */
   readonly a: number;
   readonly b: number;
   readonly channels: number;
 }
 
-export function toeplitzPassConstants(spec: ToeplitzPassSpec): string {
+export const PASS_PARAMS = ["columns", "pairs", "firstPair", "firstHead"] as const;
+
+/** Constants, and what the transform needs. */
+export function passDeclarations(spec: ToeplitzPassSpec): string {
   return wgsl`const N = ${u32(spec.length)};
 const A = ${u32(spec.a)};
 const B = ${u32(spec.b)};
-const PAIRS = ${u32(Math.ceil(spec.channels / 2))};`;
+${stockhamDeclarations(spec.shape)}`;
+}
+
+/** A lane's column over a: `b`, `pair`, `row` of its first token, `work_start` of its first point in the first branch. */
+export function columnOverA(shape: StockhamShape): string {
+  return `  let column = group * ${u32(shape.columns)} + slot;
+  let active_column = column < params.columns;
+  let c = column % params.pairs;
+  let b = column / params.pairs % B;
+  let h = column / params.pairs / B;
+  let pair = params.firstPair + c;
+  let row = (params.firstHead + h) * N;
+  let work_start = (h * 2u * A * B + b) * params.pairs + c;`;
+}
+
+/** A lane's column over b: `line` = (h, branch, k_a), `bh`, `work_start` of its first point. */
+export function columnOverB(shape: StockhamShape): string {
+  return `  let column = group * ${u32(shape.columns)} + slot;
+  let active_column = column < params.columns;
+  let c = column % params.pairs;
+  let line = column / params.pairs;
+  let bh = params.firstHead + line / (2u * A);
+  let work_start = line * B * params.pairs + c;`;
 }

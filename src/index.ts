@@ -1,19 +1,28 @@
 export { createRuntime, type Progress, type Runtime, type RuntimeOptions } from "./runtime.ts";
-export type {
-  AttentionInputs,
-  AttentionPlan,
-  Bias,
-  ComplexMultiplyPlan,
-  FftPlan,
-  Preparation,
-  Profile,
-  RunOptions,
-  Spectrum,
-  ToeplitzPlan,
-} from "./plans.ts";
+export type { AttentionInputs, AttentionPlan } from "./plans/attention.ts";
+export type { ComplexMultiplyPlan } from "./plans/complex-multiply.ts";
+export type { ConvolvePlan } from "./plans/convolve.ts";
+export type { FftPlan } from "./plans/fft.ts";
+export type { Preparation, Profile, RunOptions } from "./plans/plan.ts";
+export type { Bias, Spectrum } from "./plans/spectrum.ts";
+export type { ToeplitzPlan } from "./plans/toeplitz.ts";
 export type { SelfTestCheck, SelfTestReport } from "./self-test.ts";
 export type { Cost, DispatchInfo, DispatchTiming, MemoryUse } from "./spec/backend.ts";
+export type { Choices } from "./spec/choices.ts";
 export { FastRpbError, type FastRpbErrorCode } from "./spec/errors.ts";
 export type { LimitName, PlannerLimits } from "./spec/limits.ts";
-export type { AttentionOptions, ComplexMultiplyOptions, FeatureMap, FftOptions, ToeplitzOptions } from "./spec/operations.ts";
+export type {
+  AttentionOptions,
+  ComplexMultiplyOptions,
+  ConvolveMode,
+  ConvolveOptions,
+  FeatureMap,
+  FftKind,
+  FftNorm,
+  FftOptions,
+  FftStorage,
+  ToeplitzOptions,
+} from "./spec/operations.ts";
+export type { HalfArray } from "./spec/half.ts";
 export type { DType, Tensor } from "./spec/tensor.ts";
+export type { TuneOptions, TuneProgress, TuneRequest, Tuning } from "./tuning.ts";

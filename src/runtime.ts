@@ -1,24 +1,36 @@
 import { createCpuBackend } from "./cpu/backend.ts";
 import { GpuBackend } from "./gpu/backend.ts";
 import { borrowDevice, deviceLimits, openDevice } from "./gpu/device.ts";
-import { AttentionPlan, ComplexMultiplyPlan, FftPlan, type PlanContext, ToeplitzPlan } from "./plans.ts";
+import { AttentionPlan } from "./plans/attention.ts";
+import { ComplexMultiplyPlan } from "./plans/complex-multiply.ts";
+import { ConvolvePlan } from "./plans/convolve.ts";
+import { FftPlan } from "./plans/fft.ts";
+import type { PlanContext } from "./plans/plan.ts";
+import { ToeplitzPlan } from "./plans/toeplitz.ts";
 import { selfTest, type SelfTestReport } from "./self-test.ts";
-import type { Backend, Executable, MemoryUse } from "./spec/backend.ts";
+import type { Backend, Executable, MemoryUse, TensorData } from "./spec/backend.ts";
 import { checkEnum, checkOptions, checkShape, elementCount, MAX_ELEMENTS } from "./spec/check.ts";
+import type { Choices } from "./spec/choices.ts";
 import { FastRpbError, refuse } from "./spec/errors.ts";
-import { capLimits, DEFAULT_LIMITS, DEFAULT_WORKSPACE_BYTES, type LimitName, type PlannerLimits } from "./spec/limits.ts";
+import { type HalfArray, halfBits } from "./spec/half.ts";
+import { capLimits, DEFAULT_LIMITS, DEFAULT_WORKSPACE_BYTES, type LimitName, type PlannerLimits, wholeWords } from "./spec/limits.ts";
 import {
   type AttentionOptions,
   attentionSpec,
   type ComplexMultiplyOptions,
   complexMultiplySpec,
+  type ConvolveOptions,
+  convolveSpec,
   type FftOptions,
   fftSpec,
+  inPlaceSpec,
+  kernelSpectrumSpec,
   type OperationSpec,
   spectrumSpec,
   type ToeplitzOptions,
   toeplitzSpec,
 } from "./spec/operations.ts";
+import { adapterName, readTuning, requestedSpec, type TuneOptions, type TuneRequest, type Tuning, tuneSpec } from "./tuning.ts";
 import { BYTES_PER_ELEMENT, type DType, DTYPES, Tensor } from "./spec/tensor.ts";
 
 /** Where {@link createRuntime}, or the making of a plan, is at. */
@@ -42,6 +54,8 @@ export interface RuntimeOptions {
   limits?: Partial<Record<LimitName, number>>;
   /** Bound on the scratch memory of one run, and on idle pooled memory, in bytes. Default 256 MiB. */
   workspaceBytes?: number;
+  /** What {@link Runtime.tune} found on this device earlier. Of another device, it is ignored. */
+  tuning?: Tuning;
   /** Aborts the creation. */
   signal?: AbortSignal;
   onProgress?: (progress: Progress) => void;
@@ -59,7 +73,17 @@ export interface RuntimeOptions {
  */
 export async function createRuntime(options: RuntimeOptions = {}): Promise<Runtime> {
   const caller = "createRuntime";
-  checkOptions(caller, "options", options, ["backend", "gpu", "device", "powerPreference", "limits", "workspaceBytes", "signal", "onProgress"]);
+  checkOptions(caller, "options", options, [
+    "backend",
+    "gpu",
+    "device",
+    "powerPreference",
+    "limits",
+    "workspaceBytes",
+    "tuning",
+    "signal",
+    "onProgress",
+  ]);
   const wanted = checkEnum(caller, "options.backend", options.backend ?? "auto", ["auto", "webgpu", "cpu"]);
   if (options.powerPreference !== undefined) checkEnum(caller, "options.powerPreference", options.powerPreference, ["low-power", "high-performance"]);
   const workspaceBytes = options.workspaceBytes ?? DEFAULT_WORKSPACE_BYTES;
@@ -68,6 +92,7 @@ export async function createRuntime(options: RuntimeOptions = {}): Promise<Runti
   }
   const caps = options.limits ?? {};
   capLimits(caller, DEFAULT_LIMITS, caps, workspaceBytes); // bad caps are refused before a device is asked for
+  const tuning = options.tuning === undefined ? undefined : readTuning(caller, options.tuning);
   const progress = (report: Progress) => options.onProgress?.(Object.freeze(report));
   const checkAborted = () => {
     if (options.signal?.aborted) throw new FastRpbError("aborted", `${caller}: aborted by the caller.`, { cause: options.signal.reason });
@@ -102,18 +127,21 @@ export async function createRuntime(options: RuntimeOptions = {}): Promise<Runti
   }
   backend ??= createCpuBackend(capLimits(caller, DEFAULT_LIMITS, caps, workspaceBytes));
   progress({ stage: "ready" });
-  return new Runtime(backend);
+  return new Runtime(backend, tuning?.adapter === adapterName(backend.adapterInfo) ? tuning.choices : undefined);
 }
 
 /** A backend with its tensors and plans. Made by {@link createRuntime}. */
 export class Runtime {
   readonly #backend: Backend;
   readonly #context: PlanContext;
+  /** What was tuned, by the JSON of the spec. */
+  readonly #choices: Map<string, Choices>;
   #disposed = false;
 
   /** @internal */
-  constructor(backend: Backend) {
+  constructor(backend: Backend, choices: ReadonlyMap<string, Choices> = new Map()) {
     this.#backend = backend;
+    this.#choices = new Map(choices);
     this.#context = { owner: this, backend, plans: new Set() };
   }
 
@@ -152,29 +180,38 @@ export class Runtime {
   /**
    * Copies `data` into a new tensor.
    *
-   * @param data row-major; complex data is interleaved (re, im), twice as long as the product of the shape
-   * @throws FastRpbError codes `"value"`, `"shape"`, `"limit"`, `"disposed"`, `"lost"`
+   * @param data row-major; complex data is interleaved (re, im), twice as long as the product of the shape. For dtype `"f16"`, the bits of
+   *   the numbers, or a `Float16Array` where there is one
+   * @param dtype `"f16"` needs a device with the feature `shader-f16`: `runtime.device?.features.has("shader-f16")`
+   * @throws FastRpbError codes `"value"`, `"shape"`, `"unavailable"` (no float16 on this device), `"limit"`, `"disposed"`, `"lost"`
    */
-  tensor(data: Float32Array, shape: readonly number[], dtype: DType = "f32"): Tensor {
+  tensor(data: Float32Array, shape: readonly number[], dtype?: Exclude<DType, "f16">): Tensor;
+  tensor(data: Uint16Array | HalfArray, shape: readonly number[], dtype: "f16"): Tensor;
+  tensor(data: Float32Array | Uint16Array | HalfArray, shape: readonly number[], dtype: DType = "f32"): Tensor {
     const caller = "runtime.tensor";
     const { checked, bytes } = this.#layout(caller, shape, dtype);
-    if (!(data instanceof Float32Array)) throw refuse("value", { caller, argument: "data", expected: "a Float32Array", got: data });
-    if (data.byteLength !== bytes) {
+    const half = dtype === "f16";
+    const numbers = half ? halfBits(data) : data;
+    if (!numbers || !(half || numbers instanceof Float32Array)) {
+      throw refuse("value", { caller, argument: "data", expected: half ? "a Uint16Array of bits, or a Float16Array" : "a Float32Array", got: data });
+    }
+    if (numbers.byteLength !== bytes) {
       throw refuse("shape", {
         caller,
         argument: "data",
-        expected: `${bytes / 4} floats for shape [${checked.join(", ")}] of dtype "${dtype}"`,
-        got: data.length,
+        expected: `${bytes / numbers.BYTES_PER_ELEMENT} ${half ? "numbers" : "floats"} for shape [${checked.join(", ")}] of dtype "${dtype}"`,
+        got: numbers.length,
       });
     }
-    return new Tensor(this, this.#backend.upload(data, "tensor"), checked, dtype);
+    return new Tensor(this, this.#backend.upload(numbers as TensorData, "tensor"), checked, dtype);
   }
 
   /**
    * A caller's GPU buffer as a tensor: no copy, never destroyed. The buffer needs the usage STORAGE (and COPY_SRC for `tensor.data`).
    *
+   * @param options.dtype default `"f32"`; an odd count of `"f16"` takes 2 bytes more of the buffer, which stay as they are
    * @param options.offset where the data starts, in bytes: a multiple of `minStorageBufferOffsetAlignment`. Default 0
-   * @throws FastRpbError codes `"value"`, `"shape"` (buffer too small), `"unavailable"` (CPU), `"disposed"`, `"lost"`
+   * @throws FastRpbError codes `"value"`, `"shape"` (buffer too small), `"unavailable"` (CPU, or no float16), `"disposed"`, `"lost"`
    */
   wrap(buffer: GPUBuffer, shape: readonly number[], options: { readonly dtype?: DType; readonly offset?: number } = {}): Tensor {
     const caller = "runtime.wrap";
@@ -191,9 +228,10 @@ export class Runtime {
   #layout(caller: string, shape: readonly number[], dtype: DType): { readonly checked: readonly number[]; readonly bytes: number } {
     this.#checkAlive(caller);
     checkEnum(caller, "dtype", dtype, DTYPES);
+    if (dtype === "f16") this.#checkHalf(caller, "dtype", '"f32" or "complex64"');
     const checked = checkShape(caller, "shape", shape);
     const bytes = elementCount(checked) * BYTES_PER_ELEMENT[dtype];
-    if (bytes > this.limits.maxBufferSize) {
+    if (wholeWords(bytes) > this.limits.maxBufferSize) {
       throw new FastRpbError("limit", `${caller}: the tensor takes ${bytes} bytes, but maxBufferSize is ${this.limits.maxBufferSize}.`);
     }
     if (bytes / 4 > MAX_ELEMENTS)
@@ -201,22 +239,53 @@ export class Runtime {
     return { checked, bytes };
   }
 
+  /** Half precision is a feature that a device may lack, and the CPU backend does. @throws FastRpbError code `"unavailable"` */
+  #checkHalf(caller: string, argument: string, expected: string): void {
+    if (this.device?.features.has("shader-f16")) return;
+    const why = this.backend === "cpu" ? "the CPU backend has no float16" : "the device lacks shader-f16";
+    throw refuse("unavailable", { caller, argument, expected: `${expected}, because ${why}`, got: "f16", remedy: "Use float32." });
+  }
+
   /**
-   * Plans a complex FFT: numpy's conventions, any 7-smooth length, along any one axis.
+   * Plans an FFT: numpy's conventions, any length, along one to three axes, complex or real.
    *
    * ```ts
    * const plan = await runtime.fft({ shape: [16, 1024] });
    * const spectrum = plan.run(x); // x: complex64 [16, 1024]
    * ```
    *
-   * @throws FastRpbError codes `"value"`, `"unavailable"`, `"limit"`, `"disposed"`, `"lost"`
+   * With `storage: "f16"`, input and result take half of the bytes, on devices with `shader-f16`.
+   *
+   * @throws FastRpbError codes `"value"`, `"unavailable"` (no float16 on this device), `"limit"`, `"disposed"`, `"lost"`
    */
   async fft(options: FftOptions): Promise<FftPlan> {
     const caller = "runtime.fft";
     this.#checkAlive(caller);
     const spec = fftSpec(options);
+    if (spec.storage === "f16") this.#checkHalf(caller, "options.storage", '"f32"');
     const [executable] = await this.#compile(caller, spec);
-    return new FftPlan(this.#context, spec, executable!);
+    const inPlace =
+      spec.kind === "c2c" ? () => this.#backend.compileNow(caller, inPlaceSpec(spec), this.#choices.get(JSON.stringify(spec))) : undefined;
+    return new FftPlan(this.#context, spec, executable!, inPlace);
+  }
+
+  /**
+   * Plans a convolution by FFT, in one dispatch where a row fits into a workgroup: circular or linear, real or complex, along one axis or
+   * two.
+   *
+   * ```ts
+   * const plan = await runtime.convolve({ shape: [8, 2048], kernel: [8, 2048], mode: "causal" }); // a kernel for each of 8 channels
+   * const y = plan.run(x, kernel); // float32 [8, 2048]
+   * ```
+   *
+   * @throws FastRpbError codes `"value"`, `"limit"`, `"disposed"`, `"lost"`
+   */
+  async convolve(options: ConvolveOptions): Promise<ConvolvePlan> {
+    const caller = "runtime.convolve";
+    this.#checkAlive(caller);
+    const spec = convolveSpec(options);
+    const [executable, prepare] = await this.#compile(caller, spec, kernelSpectrumSpec(spec));
+    return new ConvolvePlan(this.#context, spec, executable!, prepare!);
   }
 
   /**
@@ -266,13 +335,45 @@ export class Runtime {
 
   /** Compiles all or none: what succeeded is freed when another fails. */
   async #compile(caller: string, ...specs: OperationSpec[]): Promise<Executable[]> {
-    const results = await Promise.allSettled(specs.map((spec) => this.#backend.compile(caller, spec)));
+    const results = await Promise.allSettled(specs.map((spec) => this.#backend.compile(caller, spec, this.#choices.get(JSON.stringify(spec)))));
     const failed = results.find((result) => result.status === "rejected");
     const executables = results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
     if (!failed && !this.#disposed) return executables;
     if (!this.#disposed) for (const executable of executables) executable.dispose();
     if (failed) throw failed.reason;
     throw this.#disposedError(caller);
+  }
+
+  /**
+   * Measures, on this device, what the planner may choose, and remembers the best: plans that are made afterwards with the same options
+   * use it. Takes seconds for each request; hand the result to {@link createRuntime} next time. On the CPU there is nothing to choose.
+   *
+   * ```ts
+   * const tuning = await runtime.tune([{ operation: "fft", options: { shape: [64, 1024] } }]);
+   * localStorage.setItem("tuning", JSON.stringify(tuning));
+   * ```
+   *
+   * @returns everything tuned so far, as JSON
+   * @throws FastRpbError codes `"value"`, `"limit"`, `"aborted"` (what was finished before is kept), `"disposed"`, `"lost"`
+   */
+  async tune(requests: readonly TuneRequest[], options: TuneOptions = {}): Promise<Tuning> {
+    const caller = "runtime.tune";
+    this.#checkAlive(caller);
+    checkOptions(caller, "options", options, ["signal", "onProgress"]);
+    if (!Array.isArray(requests)) throw refuse("value", { caller, argument: "requests", expected: "an array of requests", got: requests });
+    const specs = (requests as readonly TuneRequest[]).map((request, i) => requestedSpec(caller, request, i));
+    for (const [i, spec] of specs.entries()) {
+      if (spec.operation === "fft" && spec.storage === "f16") this.#checkHalf(caller, `requests[${i}].options.storage`, '"f32"');
+    }
+    for (const [index, spec] of this.backend === "cpu" ? [] : specs.entries()) {
+      const choices = await tuneSpec(caller, this.#backend, spec, options.signal, (measured) =>
+        options.onProgress?.(Object.freeze({ index, total: specs.length, ...measured })),
+      );
+      this.#checkAlive(caller);
+      this.#choices.set(JSON.stringify(spec), choices);
+    }
+    const plans = [...this.#choices].map(([spec, choices]) => Object.freeze({ spec, choices }));
+    return Object.freeze({ version: 1, adapter: adapterName(this.adapterInfo), plans: Object.freeze(plans) });
   }
 
   /**

@@ -1,7 +1,9 @@
 import { planProgram } from "../plan/index.ts";
-import type { Backend, CompileProgress, DispatchTiming, MemoryUse, Step, Timings } from "../spec/backend.ts";
+import type { Program } from "../plan/program.ts";
+import type { Backend, CompileProgress, DispatchTiming, MemoryUse, Step, TensorData, Timings } from "../spec/backend.ts";
+import type { Choices } from "../spec/choices.ts";
 import { FastRpbError, refuse } from "../spec/errors.ts";
-import type { PlannerLimits } from "../spec/limits.ts";
+import { type PlannerLimits, wholeWords } from "../spec/limits.ts";
 import type { OperationSpec } from "../spec/operations.ts";
 import type { OpenDevice } from "./device.ts";
 import { type DeviceContext, GpuExecutable } from "./executable.ts";
@@ -45,11 +47,11 @@ export class GpuBackend implements Backend {
     return this.#watched(label, () => this.#newStorage(byteLength, label));
   }
 
-  upload(data: Float32Array, label: string): GpuStorage {
+  upload(data: TensorData, label: string): GpuStorage {
     this.#checkLost(label);
     return this.#watched(label, () => {
       const fresh = this.#newStorage(data.byteLength, label);
-      this.device.queue.writeBuffer(fresh.buffer, 0, data as Float32Array<ArrayBuffer>);
+      this.device.queue.writeBuffer(fresh.buffer, 0, filledUp(data));
       return fresh;
     });
   }
@@ -69,11 +71,12 @@ export class GpuBackend implements Backend {
         got: byteOffset,
       });
     }
-    if (byteOffset + byteLength > buffer.size) {
+    const end = byteOffset + wholeWords(byteLength);
+    if (end > buffer.size) {
       throw refuse("shape", {
         caller,
         argument: "buffer",
-        expected: `a buffer of at least ${byteOffset + byteLength} bytes`,
+        expected: `a buffer of at least ${end} bytes`,
         got: `${buffer.size} bytes`,
       });
     }
@@ -87,9 +90,9 @@ export class GpuBackend implements Backend {
     );
   }
 
-  async compile(caller: string, spec: OperationSpec): Promise<GpuExecutable> {
+  async compile(caller: string, spec: OperationSpec, choices?: Choices): Promise<GpuExecutable> {
     this.#checkLost(caller);
-    const program = planProgram(caller, spec, this.limits);
+    const program = this.#plan(caller, spec, choices);
     const total = program.dispatches.length;
     this.#onCompile({ label: program.label, done: 0, total });
     let compiled: GpuExecutable;
@@ -102,6 +105,15 @@ export class GpuBackend implements Backend {
     this.#checkLost(caller);
     this.#onCompile({ label: program.label, done: total, total });
     return compiled;
+  }
+
+  compileNow(caller: string, spec: OperationSpec, choices?: Choices): GpuExecutable {
+    this.#checkLost(caller);
+    return GpuExecutable.compileNow(this.#context, this.#plan(caller, spec, choices));
+  }
+
+  #plan(caller: string, spec: OperationSpec, choices: Choices | undefined): Program {
+    return planProgram(caller, spec, choices ? { ...this.limits, choices } : this.limits);
   }
 
   run(steps: readonly Step[]): void {
@@ -191,7 +203,7 @@ export class GpuBackend implements Backend {
   }
 
   #newStorage(byteLength: number, label: string): GpuStorage {
-    const buffer = this.#context.pool.acquire(byteLength, STORAGE_USAGE, label);
+    const buffer = this.#context.pool.acquire(wholeWords(byteLength), STORAGE_USAGE, label);
     return new GpuStorage(
       { buffer, byteOffset: 0, byteLength },
       (storage, target) => this.#read(storage, target),
@@ -217,7 +229,7 @@ export class GpuBackend implements Backend {
     const combined = Promise.all([fault, ...earlier]).then((errors) => errors.find((error) => error !== undefined));
     for (const { executable, bindings } of steps) {
       for (const { name, role } of (executable as GpuExecutable).program.buffers) {
-        if (role === "output") (bindings[name] as GpuStorage).fault = combined;
+        if (role === "output" || role === "inout") (bindings[name] as GpuStorage).fault = combined;
       }
     }
     void fault.then((error) => {
@@ -254,26 +266,28 @@ export class GpuBackend implements Backend {
     return [result, fault];
   }
 
-  async #read(storage: GpuStorage, target: Float32Array): Promise<void> {
+  async #read(storage: GpuStorage, target: TensorData): Promise<void> {
     const caller = "tensor.data";
+    const bytes = wholeWords(storage.byteLength);
     this.#checkLost(caller);
     if ((storage.buffer.usage & COPY_SOURCE) === 0) {
       throw refuse("value", { caller, argument: "buffer.usage", expected: "a usage with GPUBufferUsage.COPY_SRC", got: storage.buffer.usage });
     }
-    const staging = this.#context.pool.acquire(storage.byteLength, READBACK_USAGE, "fastrpb readback");
+    const staging = this.#context.pool.acquire(bytes, READBACK_USAGE, "fastrpb readback");
     try {
       const [, fault] = this.#guard(caller, () => {
         const encoder = this.device.createCommandEncoder({ label: "fastrpb readback" });
-        encoder.copyBufferToBuffer(storage.buffer, storage.byteOffset, staging, 0, storage.byteLength);
+        encoder.copyBufferToBuffer(storage.buffer, storage.byteOffset, staging, 0, bytes);
         this.device.queue.submit([encoder.finish()]);
       });
-      const mapped = this.#mapped(staging.mapAsync(MAP_MODE_READ, 0, storage.byteLength));
+      const mapped = this.#mapped(staging.mapAsync(MAP_MODE_READ, 0, bytes));
       mapped.catch(() => {}); // a fault explains more than the map that failed because of it
       const error = (await storage.fault) ?? (await fault);
       this.#checkLost(caller);
       if (error) throw error;
       await mapped;
-      target.set(new Float32Array(staging.getMappedRange(0, storage.byteLength)));
+      const view = new Uint8Array(target.buffer, target.byteOffset, target.byteLength);
+      view.set(new Uint8Array(staging.getMappedRange(0, bytes), 0, storage.byteLength));
     } catch (error) {
       this.#context.pool.discard(staging);
       throw error;
@@ -302,4 +316,12 @@ export class GpuBackend implements Backend {
       );
     }
   }
+}
+
+/** Data for writeBuffer, which takes whole words: an odd count of float16 is followed by a zero. */
+function filledUp(data: TensorData): TensorData & ArrayBufferView<ArrayBuffer> {
+  if (data.byteLength === wholeWords(data.byteLength)) return data as TensorData & ArrayBufferView<ArrayBuffer>;
+  const filled = new Uint16Array(data.length + 1);
+  filled.set(data);
+  return filled;
 }

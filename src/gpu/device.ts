@@ -16,8 +16,11 @@ export interface OpenDevice {
   readonly adapterInfo: GPUAdapterInfo | undefined;
 }
 
+/** Times of dispatches, and tensors of float16. */
+const WANTED_FEATURES: readonly GPUFeatureName[] = ["timestamp-query", "shader-f16"];
+
 /**
- * A device with all that its adapter offers of the limits that the planner uses, and `timestamp-query` where there is one.
+ * A device with all that its adapter offers of the limits that the planner uses, and of the features {@link WANTED_FEATURES}.
  *
  * @returns `undefined` where there is no WebGPU or no adapter
  * @throws FastRpbError code `"unavailable"` where an adapter refuses the device
@@ -32,7 +35,7 @@ export async function openDevice(options: OpenDeviceOptions): Promise<OpenDevice
   options.onStage("device");
   const requiredLimits: Record<string, number> = {};
   for (const name of LIMIT_NAMES) if (!isAlignment(name)) requiredLimits[name] = adapter.limits[name];
-  const requiredFeatures: GPUFeatureName[] = adapter.features.has("timestamp-query") ? ["timestamp-query"] : [];
+  const requiredFeatures = WANTED_FEATURES.filter((feature) => adapter.features.has(feature));
   let device: GPUDevice;
   try {
     device = await adapter.requestDevice({ label: "fastrpb", requiredLimits, requiredFeatures });

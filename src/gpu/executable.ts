@@ -1,5 +1,6 @@
 import type { Cost, DispatchInfo, Executable, Storage } from "../spec/backend.ts";
 import { FastRpbError } from "../spec/errors.ts";
+import { wholeWords } from "../spec/limits.ts";
 import type { Program, ProgramBinding } from "../plan/program.ts";
 import type { BufferPool } from "./pool.ts";
 import type { Pipeline, PipelineCache } from "./pipelines.ts";
@@ -33,6 +34,14 @@ export class GpuExecutable implements Executable {
     return new GpuExecutable(context, program, pipelines);
   }
 
+  static compileNow(context: DeviceContext, program: Program): GpuExecutable {
+    return new GpuExecutable(
+      context,
+      program,
+      program.dispatches.map((dispatch) => context.pipelines.compileNow(dispatch.kernel)),
+    );
+  }
+
   private constructor(context: DeviceContext, program: Program, pipelines: readonly Pipeline[]) {
     this.#context = context;
     this.program = program;
@@ -44,7 +53,7 @@ export class GpuExecutable implements Executable {
       ),
     );
     this.bytes = Object.freeze(
-      Object.fromEntries(program.buffers.filter((b) => b.role === "input" || b.role === "output").map((b) => [b.name, b.bytes])),
+      Object.fromEntries(program.buffers.filter((b) => b.role !== "workspace" && b.role !== "table").map((b) => [b.name, b.bytes])),
     );
     for (const buffer of program.buffers) {
       if (buffer.role === "table") this.#tables.set(buffer.name, context.tables.acquire(buffer.name, buffer.parts!));
@@ -95,7 +104,7 @@ export class GpuExecutable implements Executable {
     const storage = bindings[buffer.name];
     if (!storage?.buffer) throw new TypeError(`${this.program.label}: nothing bound to ${buffer.name}`);
     // An operand that repeats is bound with its own, smaller size.
-    return { buffer: storage.buffer, offset: storage.byteOffset + offset, size: Math.min(size, storage.byteLength - offset) };
+    return { buffer: storage.buffer, offset: storage.byteOffset + offset, size: Math.min(size, wholeWords(storage.byteLength) - offset) };
   }
 
   checkAlive(): void {

@@ -32,12 +32,19 @@ export class PipelineCache {
     return pipeline;
   }
 
-  async #create(caller: string, kernel: Kernel): Promise<Pipeline> {
-    const device = this.#device;
+  /** Without waiting, and not kept for others: an invalid pipeline shows where it is used. */
+  compileNow(kernel: Kernel): Pipeline {
     const { label } = kernel;
+    const layout = this.#layout(kernel);
+    const module = this.#device.createShaderModule({ label, code: kernel.code });
+    const pipelineLayout = this.#device.createPipelineLayout({ label, bindGroupLayouts: [layout] });
+    return { pipeline: this.#device.createComputePipeline({ label, layout: pipelineLayout, compute: { module, entryPoint: "main" } }), layout };
+  }
+
+  #layout(kernel: Kernel): GPUBindGroupLayout {
     // Explicit, because an automatic layout leaves out a table that a short transform does not read.
-    const layout = device.createBindGroupLayout({
-      label,
+    return this.#device.createBindGroupLayout({
+      label: kernel.label,
       entries: [
         ...kernel.bindings.map((binding): GPUBindGroupLayoutEntry => ({
           binding: binding.binding,
@@ -47,6 +54,12 @@ export class PipelineCache {
         { binding: kernel.bindings.length, visibility: GPU_SHADER_STAGE_COMPUTE, buffer: { type: "uniform" } },
       ],
     });
+  }
+
+  async #create(caller: string, kernel: Kernel): Promise<Pipeline> {
+    const device = this.#device;
+    const { label } = kernel;
+    const layout = this.#layout(kernel);
     device.pushErrorScope("validation"); // the rejection below tells more than an uncaptured error would
     const module = device.createShaderModule({ label, code: kernel.code });
     const moduleError = device.popErrorScope();

@@ -1,4 +1,4 @@
-import type { Storage } from "../spec/backend.ts";
+import type { Storage, TensorData } from "../spec/backend.ts";
 import type { FastRpbError } from "../spec/errors.ts";
 
 /** A tensor's range of a GPU buffer. */
@@ -6,13 +6,13 @@ export class GpuStorage implements Storage {
   readonly buffer: GPUBuffer;
   readonly byteOffset: number;
   readonly byteLength: number;
-  readonly #read: (storage: GpuStorage, target: Float32Array) => Promise<void>;
+  readonly #read: (storage: GpuStorage, target: TensorData) => Promise<void>;
   readonly #release: (storage: GpuStorage) => void;
   #fault: Promise<FastRpbError | undefined> | undefined;
 
   constructor(
     range: { readonly buffer: GPUBuffer; readonly byteOffset: number; readonly byteLength: number },
-    read: (storage: GpuStorage, target: Float32Array) => Promise<void>,
+    read: (storage: GpuStorage, target: TensorData) => Promise<void>,
     release: (storage: GpuStorage) => void,
   ) {
     this.buffer = range.buffer;
@@ -35,7 +35,7 @@ export class GpuStorage implements Storage {
     });
   }
 
-  read(target: Float32Array): Promise<void> {
+  read(target: TensorData): Promise<void> {
     return this.#read(this, target);
   }
 

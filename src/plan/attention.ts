@@ -36,7 +36,6 @@ export function planAttention(caller: string, spec: AttentionSpec, limits: Plann
   const bias = spec.bias === "fastrpb" ? biasSpec(spec) : undefined;
   if (bias) program.buffer("spectrum", "input", spectrumBytes(bias));
   program.buffer("out", "output", valueBytes);
-  if (bias) addToeplitz(program, bias);
 
   const state = keyStateLayout(spec.headDim, spec.valueDim, spec.featureMap === "sikf");
   const stateBytes = state.size * FLOAT_BYTES;
@@ -54,6 +53,7 @@ export function planAttention(caller: string, spec: AttentionSpec, limits: Plann
 
   const states = program.buffer("states", "workspace", heads * chunks * stateBytes);
   const combined = chunks === 1 ? states : program.buffer("combined", "workspace", heads * stateBytes);
+  if (bias) addToeplitz(program, bias); // its workspace is what these leave
   const reduce = reduceKernel({ ...spec, ...reduceTile, state, chunkRows, chunks });
   const apply = applyKernel({ ...spec, ...applyTile, state, accumulate: bias !== undefined });
   const applyTiles = { rows: Math.ceil(spec.length / applyTile.rows), values: Math.ceil(spec.valueDim / applyTile.valueTile) };

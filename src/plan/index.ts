@@ -2,9 +2,11 @@ import type { PlannerLimits } from "../spec/limits.ts";
 import type { OperationSpec } from "../spec/operations.ts";
 import { planAttention } from "./attention.ts";
 import { planComplexMultiply } from "./complex-multiply.ts";
+import { planConvolve, planKernelSpectrum } from "./convolve.ts";
 import { planFft } from "./fft.ts";
 import type { Program } from "./program.ts";
-import { planSpectrum, planToeplitz } from "./toeplitz.ts";
+import { planSpectrum } from "./toeplitz-spectrum.ts";
+import { planToeplitz } from "./toeplitz.ts";
 
 /**
  * Spec + limits → Program. Pure: the same arguments give the same program, and no device is involved.
@@ -18,6 +20,10 @@ export function planProgram(caller: string, spec: OperationSpec, limits: Planner
       return planFft(caller, spec, limits);
     case "complexMultiply":
       return planComplexMultiply(caller, spec, limits);
+    case "convolve":
+      return planConvolve(caller, spec, limits);
+    case "kernelSpectrum":
+      return planKernelSpectrum(caller, spec, limits);
     case "spectrum":
       return planSpectrum(caller, spec, limits);
     case "toeplitz":

@@ -5,11 +5,18 @@
 import { ELEMENT_BYTES, type Kernel } from "../../shaders/kernel.ts";
 import type { Cost, DispatchInfo } from "../spec/backend.ts";
 import { FastRpbError } from "../spec/errors.ts";
-import type { PlannerLimits } from "../spec/limits.ts";
+import { type PlannerLimits, wholeWords } from "../spec/limits.ts";
 import { type TablePart, tableBytes } from "./tables.ts";
 import { foldWorkgroups } from "./workgroups.ts";
 
-export type BufferRole = "input" | "output" | "workspace" | "table";
+/** The limits that are numbers of bytes, lanes or bindings. */
+type BoundedLimit = Exclude<keyof PlannerLimits, "choices">;
+
+/** `"inout"`: an output that is an input too. */
+export type BufferRole = "input" | "output" | "inout" | "workspace" | "table";
+
+/** How often the bytes of a buffer have to move at least. */
+const TENSOR_PASSES: Readonly<Record<BufferRole, number>> = { input: 1, output: 1, inout: 2, workspace: 0, table: 0 };
 
 export interface ProgramBuffer {
   readonly name: string;
@@ -66,12 +73,12 @@ export interface Slice {
 /** The smallest bindable range of a buffer that holds the bytes from `begin` to `end`. */
 export function sliceBytes(limits: PlannerLimits, begin: number, end: number): Slice {
   const offset = begin - (begin % limits.minStorageBufferOffsetAlignment);
-  return { offset, size: end - offset };
+  return { offset, size: wholeWords(end - offset) };
 }
 
 /** How many of `count` equal pieces of a buffer one binding can hold: all, or fewer, or none. */
 export function bindableUnits(limits: PlannerLimits, unitBytes: number, count: number): number {
-  const binding = limits.maxStorageBufferBindingSize;
+  const binding = limits.maxStorageBufferBindingSize - (limits.maxStorageBufferBindingSize % 4); // bindings are whole words
   if (unitBytes * count <= binding) return count;
   // A piece that starts between two aligned offsets is bound from the one before.
   const slack = unitBytes % limits.minStorageBufferOffsetAlignment === 0 ? 0 : limits.minStorageBufferOffsetAlignment;
@@ -107,6 +114,25 @@ export class ProgramBuilder {
     return name;
   }
 
+  /** A workspace of at least `bytes`, shared by all who name it. */
+  workspace(name: string, bytes: number): string {
+    const known = this.#buffers.get(name);
+    return known && known.bytes >= bytes ? name : this.buffer(name, "workspace", bytes);
+  }
+
+  /** The first `bytes` of a workspace. */
+  part(name: string, bytes: number): Slice {
+    if (bytes > this.bytes(name)) throw new TypeError(`${this.#label}: ${name} has fewer than ${bytes} bytes`);
+    return { offset: 0, size: bytes };
+  }
+
+  /** How large a workspace of this name may be: what other workspaces leave, within what can be bound. */
+  affordable(name: string): number {
+    const others = sum([...this.#buffers.values()], (buffer) => (buffer.role === "workspace" && buffer.name !== name ? buffer.bytes : 0));
+    const { workspaceBytes, maxStorageBufferBindingSize, maxBufferSize } = this.limits;
+    return Math.min(workspaceBytes - others, maxStorageBufferBindingSize, maxBufferSize);
+  }
+
   /** A constant table; equal tables are one buffer. */
   table(parts: readonly TablePart[]): string {
     const name = `table ${JSON.stringify(parts)}`;
@@ -129,7 +155,7 @@ export class ProgramBuilder {
       const use = request.uses[binding.name];
       const buffer = use && this.#buffers.get(use.buffer);
       if (!buffer) throw new TypeError(`${kernel.label}: nothing bound to ${binding.name}`);
-      const slice = use.slice ?? { offset: 0, size: buffer.bytes };
+      const slice = use.slice ?? { offset: 0, size: wholeWords(buffer.bytes) };
       this.#need("maxStorageBufferBindingSize", slice.size, `${buffer.name} in "${kernel.label}"`);
       return Object.freeze({
         name: binding.name,
@@ -176,27 +202,20 @@ export class ProgramBuilder {
       cost: Object.freeze({
         dispatches: dispatches.length,
         bytesMoved: sum(dispatches, (d) => d.bytesRead + d.bytesWritten),
-        bytesMinimum: sum(buffers, (b) => (b.role === "input" || b.role === "output" ? b.bytes : 0)),
+        bytesMinimum: sum(buffers, (b) => b.bytes * TENSOR_PASSES[b.role]),
         flops: sum(dispatches, (d) => d.flops),
         workspaceBytes,
       }),
     });
   }
 
-  #need(limit: keyof PlannerLimits, amount: number, what: string, unit = "bytes"): void {
+  #need(limit: BoundedLimit, amount: number, what: string, unit = "bytes"): void {
     if (amount > this.limits[limit]) throw limitError(this.caller, limit, amount, this.limits[limit], what, unit);
   }
 }
 
 /** @returns a FastRpbError code `"limit"` that names the limit, what is needed and what there is */
-export function limitError(
-  caller: string,
-  limit: keyof PlannerLimits,
-  needed: number,
-  available: number,
-  what: string,
-  unit = "bytes",
-): FastRpbError {
+export function limitError(caller: string, limit: BoundedLimit, needed: number, available: number, what: string, unit = "bytes"): FastRpbError {
   const remedy =
     limit === "workspaceBytes"
       ? "Create the runtime with a larger workspaceBytes."

@@ -1,33 +1,36 @@
 /** Chooses how a workgroup does an FFT: radices, threads, columns. */
 import type { Radix } from "../../shaders/butterfly.ts";
-import { exchangeBytes, registerCount, type StockhamShape } from "../../shaders/stockham.ts";
+import { exchangeBytes, radicesOf, registerCount, type StockhamShape } from "../../shaders/stockham.ts";
+import { type Choices, DEFAULT_CHOICES } from "../spec/choices.ts";
 import type { PlannerLimits } from "../spec/limits.ts";
+import { CODELET_PRIMES, isSmooth, nextSmooth } from "../spec/smooth.ts";
 import { ceilPowerOfTwo, floorPowerOfTwo } from "./workgroups.ts";
 
-/** Complex values per thread that modern GPUs keep in registers beside the temporaries of a radix-16 butterfly. */
-const PREFERRED_REGISTERS = 16;
-/** Where threads are few, more registers per thread are better than another pass over memory, up to here. */
-const MOST_REGISTERS = 24;
-/** Enough lanes to hide latency, few enough for several workgroups per core. */
-const PREFERRED_LANES = 128;
+/** Where threads are few, more registers per thread than chosen are better than another pass over memory, up to here. */
+const MOST_REGISTERS = 26;
 /** Neighbouring complex columns that fill a 32-byte memory sector. */
 const SECTOR_COLUMNS = 4;
 /** Exchanging re and im together halves the barriers; worth it while occupancy is not limited by workgroup memory. */
 const WHOLE_EXCHANGE_BYTES = 8192;
 
+/** Whether there are butterflies for every prime factor. */
+export function hasRadices(length: number): boolean {
+  return isSmooth(length, CODELET_PRIMES);
+}
+
 /**
- * Radices of a 7-smooth length, largest first. Powers of two go into as few stages as radix 16 allows, evenly. Where a radix occurs
- * twice it stands first and last: then a spectrum's product leaves every value where the inverse transform starts.
+ * Radices of a length that has them, largest first. Powers of two go into as few stages as the largest radix allows, evenly. Where a
+ * radix occurs twice it stands first and last: then a spectrum's product leaves every value where the inverse transform starts.
  */
-export function chooseRadices(length: number): Radix[] {
+export function chooseRadices(length: number, maxRadix: 4 | 8 | 16 = 16): Radix[] {
   if (length === 1) return [1];
   const radices: Radix[] = [];
   let rest = length;
-  for (const prime of [7, 5, 3] as const) {
+  for (const prime of [13, 11, 7, 5, 3] as const) {
     for (; rest % prime === 0; rest /= prime) radices.push(prime);
   }
   let bits = Math.log2(rest);
-  for (let stages = Math.ceil(bits / 4); stages > 0; stages--) {
+  for (let stages = Math.ceil(bits / Math.log2(maxRadix)); stages > 0; stages--) {
     const take = Math.ceil(bits / stages);
     radices.push((2 ** take) as Radix);
     bits -= take;
@@ -40,39 +43,84 @@ export function chooseRadices(length: number): Radix[] {
   return [twin, ...middle, twin];
 }
 
-/** The shape of one workgroup's FFT, or `undefined` where the length does not fit into one workgroup of this device. */
-export function chooseShape(length: number, totalColumns: number, lanes: StockhamShape["lanes"], limits: PlannerLimits): StockhamShape | undefined {
-  const radices = chooseRadices(length);
-  const mostLanes = Math.min(limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX);
-  let threads = 1;
-  while (threads < mostLanes && registerCount({ length, radices, threads }) > PREFERRED_REGISTERS) threads++;
-  if (registerCount({ length, radices, threads }) > MOST_REGISTERS) return undefined;
+export interface ShapeRequest {
+  /** Of the axes, the slowest first; all with codelets. */
+  readonly lengths: readonly number[];
+  /** Transforms in all, so that short work gets no idle lanes. */
+  readonly columns: number;
+  readonly lanes: StockhamShape["lanes"];
+  /** Points also change places with their mirror images. */
+  readonly mirrors?: boolean;
+}
 
-  const exchanges = radices.length > 1;
+/**
+ * The shape of one workgroup's FFT, or `undefined` where it does not fit into one workgroup of this device, which does not depend on the
+ * choices.
+ */
+export function chooseShape(request: ShapeRequest, limits: PlannerLimits): StockhamShape | undefined {
+  return shapeFor(request, limits, limits.choices) ?? shapeFor(request, limits, DEFAULT_CHOICES);
+}
+
+function shapeFor(request: ShapeRequest, limits: PlannerLimits, choices: Choices): StockhamShape | undefined {
+  const { lengths, lanes, mirrors = false } = request;
+  const length = lengths.reduce((product, size) => product * size, 1);
+  const long = lengths.filter((size) => size > 1);
+  const axes = Object.freeze((long.length > 0 ? long : [1]).map((size) => Object.freeze(chooseRadices(size, choices.maxRadix))));
+  const exchanges = mirrors || radicesOf({ axes }).length > 1;
   const memory = limits.maxComputeWorkgroupStorageSize - (limits.maxComputeWorkgroupStorageSize % 16); // sizes are rounded up to 16
   const fitting = exchanges ? Math.floor(memory / (4 * length)) : Infinity;
   if (fitting < 1) return undefined;
-  const wanted = lanes === "columns" ? Math.max(PREFERRED_LANES / threads, SECTOR_COLUMNS) : PREFERRED_LANES / threads;
-  const columns = floorPowerOfTwo(Math.max(1, Math.min(wanted, fitting, mostLanes / threads, ceilPowerOfTwo(totalColumns))));
-  const whole: StockhamShape = Object.freeze({ length, radices: Object.freeze(radices), threads, columns, lanes, exchange: "whole" });
-  const wholeFits = exchangeBytes(whole) <= Math.min(WHOLE_EXCHANGE_BYTES, memory);
-  return wholeFits ? whole : Object.freeze({ ...whole, exchange: "split" });
+
+  const mostLanes = Math.min(limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX);
+  // A thread holds a butterfly at least: beyond one for each, threads would only idle.
+  const mostThreads = Math.min(mostLanes, length / Math.min(...axes.flat()));
+  let threads = Math.min(mostThreads, Math.ceil(length / choices.registers)); // fewer would hold more each
+  while (threads < mostThreads && registerCount({ length, axes, threads }) > choices.registers) threads++;
+  if (registerCount({ length, axes, threads }) > Math.max(MOST_REGISTERS, choices.registers)) return undefined;
+
+  const wanted = lanes === "columns" ? Math.max(choices.lanes / threads, SECTOR_COLUMNS) : choices.lanes / threads;
+  const columns = floorPowerOfTwo(Math.max(1, Math.min(wanted, fitting, mostLanes / threads, ceilPowerOfTwo(request.columns))));
+  const whole: StockhamShape = Object.freeze({ length, axes, threads, columns, lanes, exchange: "whole" });
+  const mostWhole = choices.exchange === "auto" ? Math.min(WHOLE_EXCHANGE_BYTES, memory) : choices.exchange === "whole" ? memory : 0;
+  return exchangeBytes(whole, mirrors) <= mostWhole ? whole : Object.freeze({ ...whole, exchange: "split" });
 }
 
-/** N = a·b with both transforms inside a workgroup, as even as possible, a ≥ b; `undefined` where there is no such pair. */
-export function chooseSplit(length: number, limits: PlannerLimits): { readonly a: number; readonly b: number } | undefined {
-  for (let b = Math.floor(Math.sqrt(length)); b >= 2; b--) {
-    if (length % b !== 0) continue;
-    const a = length / b;
-    // A shorter length may have the wider radices: that one does not fit says nothing of the next.
-    if (fits(a, limits) && fits(b, limits)) return { a, b };
+/** Whether a transform over axes of these lengths has codelets and fits into one workgroup. */
+export function fits(limits: PlannerLimits, ...lengths: readonly number[]): boolean {
+  return lengths.every(hasRadices) && shapeFor({ lengths, columns: 1, lanes: "columns" }, limits, DEFAULT_CHOICES) !== undefined;
+}
+
+/** How much longer than asked for a convolution may be, if that makes it cheaper. */
+const MOST_PADDING = 1.25;
+/** What loads, stores and the product with the spectrum weigh beside one stage. */
+const FIXED_STAGES = 2;
+
+/**
+ * The 7-smooth length ≥ `points` at which a convolution is cheapest by estimate: points times stages, in one workgroup if that is
+ * possible at all. Does not depend on the choices, so that a spectrum fits every plan.
+ */
+export function convolutionLength(points: number, limits: PlannerLimits): number {
+  let best = { length: 0, cost: Infinity };
+  const fitting = fits(limits, nextSmooth(points));
+  for (const length of smoothLengths(points, MOST_PADDING * points)) {
+    if (fitting && !fits(limits, length)) continue;
+    const cost = length * (chooseRadices(length).length + FIXED_STAGES);
+    if (cost < best.cost) best = { length, cost };
   }
-  return undefined;
+  return best.length;
 }
 
-/** Whether a transform of this length fits into one workgroup. */
-export function fits(length: number, limits: PlannerLimits): boolean {
-  return chooseShape(length, 1, "columns", limits) !== undefined;
+/** For each odd part of a 7-smooth length the shortest one from `low` on, as far as `high`, in no order. */
+function* smoothLengths(low: number, high: number): Generator<number> {
+  for (let seven = 1; seven <= high; seven *= 7) {
+    for (let five = seven; five <= high; five *= 5) {
+      for (let odd = five; odd <= high; odd *= 3) {
+        let length = odd;
+        while (length < low) length *= 2;
+        if (length <= high) yield length;
+      }
+    }
+  }
 }
 
 /** The usual count of real operations, 5 n log₂ n. */

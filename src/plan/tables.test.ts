@@ -1,9 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { twiddleCount } from "../../shaders/stockham.ts";
-import { dftReference } from "../cpu/reference.ts";
 import { limitsWith, smoothNumbers } from "../testing/planning.ts";
 import { normals, random, relativeL2 } from "../testing/random.ts";
-import { chooseRadices, chooseSplit } from "./stockham.ts";
+import { chirpLength, chooseSplit } from "./split.ts";
+import { chooseRadices } from "./stockham.ts";
 import { partEntries, tableBytes, tableData, TableLayout, type TablePart } from "./tables.ts";
 
 type Complex = readonly [re: number, im: number];
@@ -60,7 +60,7 @@ function denormals(data: Float32Array): number[] {
 }
 
 describe("twiddles", () => {
-  const LENGTHS = smoothNumbers(1, 8192);
+  const LENGTHS = [...smoothNumbers(1, 8192), 11, 13, 121, 143, 1001, 2197, 2 * 11 * 13 * 16];
 
   test("are as many as the kernel expects", () => {
     for (const length of LENGTHS) {
@@ -133,7 +133,7 @@ describe("roots", () => {
 
   test.each([8193, 10_000, 65_536, 100_000, 2 ** 17, 823_543, 2 ** 20, 2 * 1_000_000, 2 ** 21, 2 ** 24])("a split table of order %i", (order) => {
     const layout = new TableLayout();
-    const twiddles = layout.twiddles([16, 16]);
+    const [twiddles] = layout.twiddles([[16, 16]]);
     const roots = layout.roots(order, order);
     const scale = layout.scale(1 / 3);
     if (roots.kind !== "split") throw new Error("expected a split table");
@@ -206,13 +206,30 @@ describe("scale", () => {
 describe("layout", () => {
   test("places the parts one after the other", () => {
     const layout = new TableLayout();
-    const offsets = [layout.twiddles([4, 4]), layout.scale(0.25), layout.twiddles([8, 2]), layout.scale(0.125)];
-    expect(offsets).toEqual([0, 12, 13, 21]);
+    const offsets = [layout.twiddles([[4, 4]]), layout.scale(0.25), layout.twiddles([[8, 2]]), layout.scale(0.125)];
+    expect(offsets).toEqual([[0], 12, [13], 21]);
     const data = tableData(layout.parts);
     expect(data).toHaveLength(44);
     expect(Array.from(data.subarray(24, 26))).toEqual([0, 0.25]);
     expect(Array.from(data.subarray(42, 44))).toEqual([0, 0.125]);
     expect(data.subarray(26, 42)).toEqual(tableData([{ kind: "twiddles", radices: [8, 2] }]));
+  });
+
+  test("places equal parts once", () => {
+    const layout = new TableLayout();
+    expect(
+      layout.twiddles([
+        [4, 4],
+        [8, 2],
+        [4, 4],
+      ]),
+    ).toEqual([0, 12, 0]);
+    expect(layout.add({ kind: "chirp", points: 17 })).toBe(20);
+    expect(layout.add({ kind: "chirpSpectrum", points: 17, rows: [5, 7] })).toBe(37);
+    expect(layout.add({ kind: "chirp", points: 17 })).toBe(20);
+    expect(layout.add({ kind: "chirpSpectrum", points: 17, rows: [7, 5] })).toBe(72);
+    expect(layout.parts).toHaveLength(5);
+    expect(tableBytes(layout.parts)).toBe(8 * (72 + 35));
   });
 
   test("an empty table has one entry, because a binding cannot be empty", () => {
@@ -222,7 +239,9 @@ describe("layout", () => {
 
   test("is plain data", () => {
     const layout = new TableLayout();
-    layout.twiddles(Object.freeze([16, 4]));
+    layout.twiddles([Object.freeze([16, 4] as const)]);
+    layout.add({ kind: "chirp", points: 17 });
+    layout.add({ kind: "chirpSpectrum", points: 17, rows: [1, 35] });
     layout.roots(2 ** 20, 2 ** 20);
     layout.roots(64, 64);
     layout.scale(1 / 3);
@@ -230,34 +249,56 @@ describe("layout", () => {
   });
 });
 
-/** A schedule of one workgroup, from the header of stockham.ts: float64 arithmetic, twiddles from the float32 table. */
-function stockham(x: readonly Complex[], radices: readonly number[]): Complex[] {
-  const n = x.length;
-  const data = tableData([{ kind: "twiddles", radices }]);
-  let values = [...x];
-  let before = 1; // N_s
-  let offset = 0;
-  for (const [stage, radix] of radices.entries()) {
-    const next: Complex[] = Array.from({ length: n });
-    for (let b = 0; b < n / radix; b++) {
-      const k = b % before;
-      const points = Array.from({ length: radix }, (_, r): Complex => {
-        const point = values[b + (r * n) / radix]!;
-        return r === 0 || stage === 0 ? point : multiply(point, decode(data, offset + (r - 1) * before + k).value);
-      });
-      for (let r = 0; r < radix; r++) {
-        let [re, im] = [0, 0];
-        for (let p = 0; p < radix; p++) {
-          const term = multiply(points[p]!, root(p * r, radix));
-          re += term[0];
-          im += term[1];
-        }
-        next[Math.floor(b / before) * before * radix + k + r * before] = [re, im];
-      }
+/** Z_k = Σ_n z_n exp(−2πi kn/N) by its definition. */
+function dft(z: readonly Complex[]): Complex[] {
+  const n = z.length;
+  const flat = Float64Array.from(z.flat());
+  const roots = rootsOf(n);
+  return Array.from({ length: n }, (_, k): Complex => {
+    let [re, im] = [0, 0];
+    for (let i = 0, turn = 0; i < n; i++) {
+      const [x, y, c, s] = [flat[2 * i]!, flat[2 * i + 1]!, roots[2 * turn]!, roots[2 * turn + 1]!];
+      re += x * c - y * s;
+      im += x * s + y * c;
+      turn += k;
+      if (turn >= n) turn -= n;
     }
-    values = next;
-    if (stage > 0) offset += (radix - 1) * before;
-    before *= radix;
+    return [re, im];
+  });
+}
+
+function rootsOf(order: number): Float64Array {
+  return Float64Array.from(Array.from({ length: order }, (_, i) => root(i, order)).flat());
+}
+
+/** A schedule of one workgroup, from the header of stockham.ts: float64 arithmetic, twiddles from the float32 table. */
+function stockham(x: readonly Complex[], ...axes: readonly (readonly number[])[]): Complex[] {
+  const n = x.length;
+  const layout = new TableLayout();
+  const offsets = layout.twiddles(axes);
+  const data = tableData(layout.parts);
+  let values = [...x];
+  let before = 1; // N_s, over all axes
+  for (const [axis, radices] of axes.entries()) {
+    const skipped = before;
+    let own = 1; // N_s of this axis
+    let offset = offsets[axis]!;
+    for (const radix of radices) {
+      const next: Complex[] = Array.from({ length: n });
+      for (let b = 0; b < n / radix; b++) {
+        const k = b % before;
+        const points = Array.from({ length: radix }, (_, r): Complex => {
+          const point = values[b + (r * n) / radix]!;
+          // The digits of the axes before take no part.
+          return r === 0 || own === 1 ? point : multiply(point, decode(data, offset + (r - 1) * own + Math.floor(k / skipped)).value);
+        });
+        for (const [r, value] of dft(points).entries()) next[Math.floor(b / before) * before * radix + k + r * before] = value;
+      }
+      values = next;
+      if (own > 1) offset += (radix - 1) * own;
+      before *= radix;
+      own *= radix;
+    }
   }
   return values;
 }
@@ -268,13 +309,141 @@ function complexNormals(seed: number, n: number): Complex[] {
 }
 
 describe("schedule and twiddles together are a DFT", () => {
-  const LENGTHS = [...smoothNumbers(1, 360), 512, 1000, 1024, 1470, 2048, 2401, 3125, 4096];
+  const LENGTHS = [...smoothNumbers(1, 360), 11, 13, 22, 143, 169, 512, 1000, 1001, 1024, 1331, 1470, 2048, 2197, 2401, 3125, 4096];
 
   test.each(LENGTHS)("length %i", (n) => {
     const x = complexNormals(n, n);
     const actual = stockham(x, chooseRadices(n));
-    const expected = dftReference(x.flat(), "forward");
-    expect(relativeL2(actual.flat(), expected), `seed ${n}`).toBeLessThan(3 * ROUNDING);
+    expect(relativeL2(actual.flat(), dft(x).flat()), `seed ${n}`).toBeLessThan(3 * ROUNDING);
+  });
+
+  test.each([4, 8] as const)("with radices to %i", (maxRadix) => {
+    for (const n of [2, 16, 60, 128, 256, 352, 512]) {
+      const x = complexNormals(n, n);
+      expect(relativeL2(stockham(x, chooseRadices(n, maxRadix)).flat(), dft(x).flat()), `seed ${n}`).toBeLessThan(3 * ROUNDING);
+    }
+  });
+
+  /** Σ over all axes by the definition; [k_0, k_1, …] row-major. */
+  function dftOver(x: readonly Complex[], lengths: readonly number[]): Complex[] {
+    const order = lengths.reduce((product, size) => product * size, 1);
+    const digits = (index: number) => {
+      let rest = index;
+      return [...lengths].reverse().map((size) => {
+        const digit = rest % size;
+        rest = Math.floor(rest / size);
+        return digit;
+      });
+    };
+    const all = Array.from({ length: order }, (_, i) => digits(i));
+    const sizes = [...lengths].reverse();
+    const roots = Array.from({ length: order }, (_, i) => root(i, order));
+    return all.map((k) => {
+      let [re, im] = [0, 0];
+      for (const [i, n] of all.entries()) {
+        const turns = n.reduce((sum, digit, axis) => sum + ((digit * k[axis]!) % sizes[axis]!) * (order / sizes[axis]!), 0);
+        const [c, s] = roots[turns % order]!;
+        re += x[i]![0] * c - x[i]![1] * s;
+        im += x[i]![0] * s + x[i]![1] * c;
+      }
+      return [re, im];
+    });
+  }
+
+  test.each([
+    [[4, 6]],
+    [[16, 16]],
+    [[17 - 1, 3]],
+    [[32, 15]],
+    [[11, 26]],
+    [[64, 9]],
+    [[2, 3, 4]],
+    [[8, 7, 6]],
+    [[16, 4, 9]],
+    [[5, 1, 12]],
+    [[35, 4, 2]],
+  ])("over axes %j, which end in reversed order", (lengths) => {
+    const n = lengths.reduce((product, size) => product * size, 1);
+    const x = complexNormals(n, n);
+    const axes = lengths.filter((size) => size > 1).map((size) => chooseRadices(size));
+    const expected = dftOver(x, lengths);
+    // k = k_0 + L_0·(k_1 + L_1·k_2)
+    const actual = stockham(x, ...axes);
+    const reordered = Array.from({ length: n }, (_, index) => {
+      let rest = index;
+      const k = [...lengths].reverse().map((size) => {
+        const digit = rest % size;
+        rest = Math.floor(rest / size);
+        return digit;
+      });
+      let [at, stride] = [0, 1];
+      for (const [axis, digit] of k.reverse().entries()) {
+        at += digit * stride;
+        stride *= lengths[axis]!;
+      }
+      return actual[at]!;
+    });
+    expect(relativeL2(reordered.flat(), expected.flat()), `seed ${n}`).toBeLessThan(3 * ROUNDING);
+  });
+});
+
+describe("chirps", () => {
+  /** n² mod 2N in integers of any size. */
+  const square = (n: number, points: number) => Number((BigInt(n) * BigInt(n)) % BigInt(2 * points));
+
+  test.each([1, 2, 3, 17, 64, 1009, 4099, 100_003])("of %i points: exp(−iπn²/N)", (points) => {
+    const data = tableData([{ kind: "chirp", points }]);
+    expect(data).toHaveLength(2 * points);
+    const step = Math.ceil(points / 5000);
+    const found: string[] = [];
+    for (let n = 0; n < points; n += step) found.push(...entryComplaints(data, n, square(n, points), 2 * points));
+    found.push(...entryComplaints(data, points - 1, square(points - 1, points), 2 * points));
+    expect(found.slice(0, 5)).toEqual([]);
+    expect(denormals(data)).toEqual([]);
+  });
+
+  test.each([
+    [1, [1, 1]],
+    [17, [1, 35]],
+    [17, [7, 5]],
+    [17, [5, 8]],
+    [64, [1, 128]],
+    [97, [14, 14]],
+    [211, [1, 432]],
+  ] as const)("spectrum of %i points in rows of %j: of exp(+iπn²/N)/M around zero", (points, rows) => {
+    const [a, b] = rows;
+    const period = a * b;
+    const sequence: Complex[] = Array.from({ length: period }, () => [0, 0]);
+    for (let n = 1 - points; n < points; n++) {
+      const [re, im] = root(square(Math.abs(n), points), 2 * points);
+      sequence[(n + period) % period] = [re / period, -im / period];
+    }
+    const expected = dft(sequence);
+    const part: TablePart = { kind: "chirpSpectrum", points, rows };
+    expect(partEntries(part)).toBe(period);
+    const data = tableData([part]);
+    const transposed = Array.from({ length: period }, (_, at) => expected[Math.floor(at / b) + a * (at % b)]!);
+    expect(relativeL2(data, transposed.flat())).toBeLessThan(ROUNDING);
+  });
+
+  test("make a convolution of a transform of any length", () => {
+    for (const points of [2, 17, 19, 34, 97, 101]) {
+      const period = chirpLength(points);
+      const layout = new TableLayout();
+      const chirp = layout.add({ kind: "chirp", points });
+      const spectrum = layout.add({ kind: "chirpSpectrum", points, rows: [1, period] });
+      const data = tableData(layout.parts);
+      const x = complexNormals(points, points);
+      const turned = (z: Complex, n: number) => multiply(z, decode(data, chirp + n).value);
+      const padded = Array.from({ length: period }, (_, n): Complex => (n < points ? turned(x[n]!, n) : [0, 0]));
+      const products = stockham(padded, chooseRadices(period)).map((z, k): Complex => {
+        const [re, im] = multiply(z, [data[2 * (spectrum + k)]!, data[2 * (spectrum + k) + 1]!]);
+        return [im, re]; // swapped, the transform back is a forward one
+      });
+      const back = stockham(products, chooseRadices(period));
+      const actual = Array.from({ length: points }, (_, k) => turned([back[k]![1], back[k]![0]], k));
+      expect(relativeL2(actual.flat(), dft(x).flat()), `seed ${points}`).toBeLessThan(5 * ROUNDING);
+    }
   });
 });
 

@@ -1,13 +1,18 @@
 /** Constant tables: described as data in a Program, computed in float64 when a device first needs them. */
 import { twiddleCount } from "../../shaders/stockham.ts";
 import type { RootTable } from "../../shaders/roots.ts";
+import { createFft } from "../math/fft.ts";
 
 export type TablePart =
   | { readonly kind: "twiddles"; readonly radices: readonly number[] }
   | { readonly kind: "roots"; readonly order: number; readonly count: number }
   | { readonly kind: "coarseRoots"; readonly order: number; readonly fineBits: number }
   | { readonly kind: "fineRoots"; readonly order: number; readonly fineBits: number }
-  | { readonly kind: "scale"; readonly factor: number };
+  | { readonly kind: "scale"; readonly factor: number }
+  /** exp(−iπn²/points) for 0 ≤ n < points. */
+  | { readonly kind: "chirp"; readonly points: number }
+  /** Spectrum of exp(+iπn²/points), |n| < points, in a period A·B, divided by it; index k = k_a + A·k_b at [k_a, k_b]. As it is, no root. */
+  | { readonly kind: "chirpSpectrum"; readonly points: number; readonly rows: readonly [number, number] };
 
 /** Above this order a full table of roots would be traffic of its own, and the split form is used. */
 const LARGEST_FULL_TABLE = 8192;
@@ -25,24 +30,35 @@ export function partEntries(part: TablePart): number {
       return 2 ** part.fineBits;
     case "scale":
       return 1;
+    case "chirp":
+      return part.points;
+    case "chirpSpectrum":
+      return part.rows[0] * part.rows[1];
   }
 }
 
 /** Collects the parts of one kernel's table, and tells where each starts. */
 export class TableLayout {
   readonly #parts: TablePart[] = [];
+  readonly #offsets = new Map<string, number>();
   #entries = 0;
 
-  /** Offset of the part, in complex entries. */
+  /** Offset of the part, in complex entries; equal parts are one. */
   add(part: TablePart): number {
+    const key = JSON.stringify(part);
+    const known = this.#offsets.get(key);
+    if (known !== undefined) return known;
     const offset = this.#entries;
+    this.#offsets.set(key, offset);
+    if (part.kind === "chirpSpectrum") Object.freeze(part.rows);
     this.#parts.push(Object.freeze(part));
     this.#entries += partEntries(part);
     return offset;
   }
 
-  twiddles(radices: readonly number[]): number {
-    return this.add({ kind: "twiddles", radices });
+  /** Offset of each axis's twiddles. */
+  twiddles(axes: readonly (readonly number[])[]): readonly number[] {
+    return axes.map((radices) => this.add({ kind: "twiddles", radices }));
   }
 
   /** A positive factor, as complex.ts has it. */
@@ -120,6 +136,13 @@ export function tableData(parts: readonly TablePart[]): Float32Array {
           data[at++] = im;
         }
         break;
+      case "chirp":
+        for (const square of squares(part.points)) push(square, 2 * part.points);
+        break;
+      case "chirpSpectrum":
+        data.set(chirpSpectrum(part.points, part.rows), at);
+        at += 2 * partEntries(part);
+        break;
       case "scale": {
         const power = 2 ** Math.round(Math.log2(part.factor));
         data[at++] = part.factor / power - 1;
@@ -129,6 +152,34 @@ export function tableData(parts: readonly TablePart[]): Float32Array {
     }
   }
   return data;
+}
+
+/** n² mod 2N for 0 ≤ n < N, without squares too large for a float64. */
+function* squares(points: number): Generator<number> {
+  for (let n = 0, square = 0; n < points; n++) {
+    yield square;
+    square = (square + 2 * n + 1) % (2 * points);
+  }
+}
+
+function chirpSpectrum(points: number, [a, b]: readonly [number, number]): Float32Array {
+  const period = a * b;
+  const chirp = new Float64Array(2 * period);
+  let n = 0;
+  for (const square of squares(points)) {
+    const angle = (Math.PI * square) / points;
+    for (const at of [n, (period - n) % period]) {
+      chirp[2 * at] = Math.cos(angle) / period;
+      chirp[2 * at + 1] = Math.sin(angle) / period;
+    }
+    n++;
+  }
+  createFft(period).transform(chirp, "forward");
+  const rows = new Float32Array(2 * period);
+  for (let i = 0; i < a; i++) {
+    for (let j = 0; j < b; j++) rows.set(chirp.subarray(2 * (i + a * j), 2 * (i + a * j) + 2), 2 * (i * b + j));
+  }
+  return rows;
 }
 
 /** Holds the quarter turns where cos θ − 1 is 0: far below every rounding error, yet no denormal that a GPU might flush. */

@@ -2,18 +2,22 @@
  * What a backend offers to the layer above it. There are two: `gpu/` runs Programs on a GPUDevice, `cpu/` runs the same specs in
  * float64. Everything that a caller sees (validation, tensors, plans) is written once, on top of this.
  */
+import type { Choices } from "./choices.ts";
 import type { PlannerLimits } from "./limits.ts";
 import type { OperationSpec } from "./operations.ts";
 
+/** What tensors hold: float32 numbers, or the bits of float16 ones, which only devices with `shader-f16` know. */
+export type TensorData = Float32Array | Uint16Array;
+
 /** Memory that holds one tensor or spectrum. */
 export interface Storage {
-  /** Bytes of payload. */
+  /** Bytes of payload; the memory behind it is filled up to whole words of 4. */
   readonly byteLength: number;
   /** The GPU buffer, and where in it the payload starts; `undefined` and 0 on the CPU. */
   readonly buffer: GPUBuffer | undefined;
   readonly byteOffset: number;
   /** Copies the payload into `target`, which has exactly `byteLength` bytes. Rejects where work that wrote it has failed. */
-  read(target: Float32Array): Promise<void>;
+  read(target: TensorData): Promise<void>;
   /** Gives the memory back; a borrowed buffer is left alone. Called at most once. */
   release(): void;
 }
@@ -94,11 +98,13 @@ export interface Backend {
   /** Settles when the device is lost; never on the CPU. */
   readonly lost: Promise<GPUDeviceLostInfo>;
   allocate(byteLength: number, label: string): Storage;
-  upload(data: Float32Array, label: string): Storage;
+  upload(data: TensorData, label: string): Storage;
   /** A view of memory that the caller owns. The CPU backend has none and throws code `"unavailable"`. */
   wrap(buffer: GPUBuffer, byteOffset: number, byteLength: number): Storage;
-  /** Plans and compiles. Rejects with code `"limit"` where the device is too small. */
-  compile(caller: string, spec: OperationSpec): Promise<Executable>;
+  /** Plans and compiles. Rejects with code `"limit"` where the device is too small. The CPU has nothing to choose. */
+  compile(caller: string, spec: OperationSpec, choices?: Choices): Promise<Executable>;
+  /** The same at once; a kernel that does not compile is reported by the reading of what it should have written. */
+  compileNow(caller: string, spec: OperationSpec, choices?: Choices): Executable;
   /** Runs the steps in order: on the GPU one encoder, one submit, no wait. */
   run(steps: readonly Step[]): void;
   /** Records the steps into the caller's encoder. The CPU backend throws code `"unavailable"`. */

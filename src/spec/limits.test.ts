@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { DEFAULT_CHOICES } from "./choices.ts";
 import { FastRpbError } from "./errors.ts";
 import { capLimits, DEFAULT_LIMITS, LIMIT_NAMES, type LimitName } from "./limits.ts";
 
@@ -9,7 +10,7 @@ const cap = (caps: Caps) => capLimits("createRuntime", DEFAULT_LIMITS, caps, 100
 describe("capLimits", () => {
   test("without caps gives the device's limits and the workspace", () => {
     const limits = cap({});
-    expect(limits).toEqual({ ...DEFAULT_LIMITS, workspaceBytes: 1000 });
+    expect(limits).toEqual({ ...DEFAULT_LIMITS, workspaceBytes: 1000, choices: DEFAULT_CHOICES });
     expect(Object.isFrozen(limits)).toBe(true);
   });
 

@@ -1,3 +1,4 @@
+import { type Choices, DEFAULT_CHOICES } from "./choices.ts";
 import { refuse } from "./errors.ts";
 
 /** The limits that the planner obeys: WebGPU's own names, and WebGPU's guaranteed values as the defaults. */
@@ -19,12 +20,19 @@ export type LimitName = keyof typeof DEFAULT_LIMITS;
 export type PlannerLimits = Readonly<Record<LimitName, number>> & {
   /** Scratch memory that one run may use, in bytes. */
   readonly workspaceBytes: number;
+  /** What is left to the planner. */
+  readonly choices: Choices;
 };
 
 export const LIMIT_NAMES = Object.freeze(Object.keys(DEFAULT_LIMITS) as LimitName[]);
 
 /** Scratch memory that one run may use when the caller names no bound: 256 MiB. */
 export const DEFAULT_WORKSPACE_BYTES = 2 ** 28;
+
+/** The smallest multiple of 4 that is at least `bytes`: WebGPU binds, copies and writes buffers in such pieces. */
+export function wholeWords(bytes: number): number {
+  return 4 * Math.ceil(bytes / 4);
+}
 
 /** Limits whose larger value is the stricter one. */
 export function isAlignment(name: LimitName): boolean {
@@ -55,5 +63,5 @@ export function capLimits(
     // An alignment may grow, to a multiple of the device's.
     limits[name] = isAlignment(name) ? Math.ceil(cap / device[name]) * device[name] : Math.min(cap, device[name]);
   }
-  return Object.freeze({ ...limits, workspaceBytes });
+  return Object.freeze({ ...limits, workspaceBytes, choices: DEFAULT_CHOICES });
 }

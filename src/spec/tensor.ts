@@ -1,13 +1,17 @@
 import type { Storage } from "./backend.ts";
 import { elementCount, sameShape } from "./check.ts";
 import { FastRpbError, refuse } from "./errors.ts";
+import { decodeHalf, type HalfArray, halfBits } from "./half.ts";
 
-/** `"f32"`: one float32 an element. `"complex64"`: two, interleaved as (re, im). */
-export type DType = "f32" | "complex64";
+/**
+ * `"f32"`: one float32 an element. `"complex64"`: two, interleaved as (re, im). `"f16"`: one float16, on devices with the feature
+ * `shader-f16`; complex numbers take two elements, an axis of 2 at the end.
+ */
+export type DType = "f32" | "complex64" | "f16";
 
-export const DTYPES = ["f32", "complex64"] as const;
+export const DTYPES = ["f32", "complex64", "f16"] as const;
 
-export const BYTES_PER_ELEMENT: Readonly<Record<DType, number>> = Object.freeze({ f32: 4, complex64: 8 });
+export const BYTES_PER_ELEMENT: Readonly<Record<DType, number>> = Object.freeze({ f32: 4, complex64: 8, f16: 2 });
 
 /** Anything that tensors can belong to: the runtime that made them. */
 export interface TensorOwner {
@@ -33,7 +37,7 @@ export class Tensor {
     this.dtype = dtype;
   }
 
-  /** Number of elements; a complex number is one. */
+  /** Number of elements; a complex number is one, but two of dtype `"f16"`. */
   get size(): number {
     return elementCount(this.shape);
   }
@@ -59,23 +63,38 @@ export class Tensor {
   /**
    * Reads the data back; waits for the work that writes it.
    *
-   * @param target where to put it; a new array when left out. Complex data is interleaved, so it has twice `size` floats.
-   * @throws FastRpbError code `"shape"` for a target of the wrong length, `"disposed"`, `"lost"`, or `"limit"` where the GPU ran out of memory
+   * @param target where to put it; a new `Float32Array` when left out. Complex data is interleaved, so complex64 has twice `size` floats.
+   *   Of dtype `"f16"`, a `Float32Array` gets the numbers, a `Uint16Array` or a `Float16Array` the bits
+   * @throws FastRpbError code `"shape"` for a target of the wrong type or length, `"disposed"`, `"lost"`, or `"limit"` where the GPU ran out of
+   *   memory
    */
-  async data(target?: Float32Array): Promise<Float32Array> {
+  data(target?: Float32Array): Promise<Float32Array>;
+  data<T extends Uint16Array | HalfArray>(target: T): Promise<T>;
+  async data(target?: Float32Array | Uint16Array | HalfArray): Promise<Float32Array | Uint16Array | HalfArray> {
     const caller = "tensor.data";
     checkUsable(caller, "this", this, this.#owner);
-    const floats = this.byteLength / Float32Array.BYTES_PER_ELEMENT;
-    if (target !== undefined && !(target instanceof Float32Array && target.length === floats)) {
+    const half = this.dtype === "f16";
+    const numbers = this.dtype === "complex64" ? 2 * this.size : this.size;
+    const bits = half ? halfBits(target) : undefined;
+    if (target !== undefined && !((bits !== undefined || target instanceof Float32Array) && target.length === numbers)) {
+      const known = ArrayBuffer.isView(target) && "length" in target;
       throw refuse("shape", {
         caller,
         argument: "target",
-        expected: `a Float32Array of length ${floats}`,
-        got: target instanceof Float32Array ? `a Float32Array of length ${target.length}` : target,
+        expected: `a Float32Array${half ? ", Uint16Array or Float16Array" : ""} of length ${numbers}`,
+        got: known ? `a ${target[Symbol.toStringTag]} of length ${target.length}` : target,
       });
     }
-    const result = target ?? new Float32Array(floats);
-    await this.#storage.read(result);
+    if (bits) {
+      await this.#storage.read(bits);
+      return target!;
+    }
+    const result = (target as Float32Array | undefined) ?? new Float32Array(numbers);
+    if (half) {
+      const read = new Uint16Array(numbers);
+      await this.#storage.read(read);
+      decodeHalf(read, result);
+    } else await this.#storage.read(result);
     return result;
   }
 

@@ -1,0 +1,361 @@
+/**
+ * Plans for convolutions: a kernel to its spectrum, and the product, in one dispatch where the axes fit into a workgroup together, in
+ * three beyond.
+ */
+import type { ColumnDigit, Window } from "../../shaders/column-end.ts";
+import type { PlannerLimits } from "../spec/limits.ts";
+import type { ConvolveAxis, ConvolveSpec, KernelAxis, KernelSpectrumSpec } from "../spec/operations.ts";
+import { addPass, type BufferEnd, type PassEnd, type PassProduct } from "./fft-pass.ts";
+import { addFft } from "./fft.ts";
+import { bindableUnits, limitError, type Program, ProgramBuilder, type Slice, sliceBytes } from "./program.ts";
+import { splitLength } from "./split.ts";
+import { convolutionLength, fits, hasRadices } from "./stockham.ts";
+
+const COMPLEX_BYTES = 8;
+const FLOAT_BYTES = 4;
+
+/** How a convolution is done. */
+type Method =
+  | { readonly kind: "fused"; readonly periods: readonly number[] }
+  /** One axis, whose period is split. */
+  | { readonly kind: "split"; readonly periods: readonly [number]; readonly a: number; readonly b: number }
+  /** Two axes, one after the other. */
+  | { readonly kind: "axes"; readonly periods: readonly [number, number] };
+
+function chooseMethod(caller: string, spec: ConvolveSpec | KernelSpectrumSpec, circular: boolean, limits: PlannerLimits): Method {
+  const periods = spec.axes.map((axis) => periodOf(axis, circular, limits));
+  if (fits(limits, ...periods)) return { kind: "fused", periods };
+  if (periods.length === 1) return { kind: "split", periods: [periods[0]!], ...splitLength(caller, periods[0]!, limits) };
+  for (const period of periods) {
+    if (!fits(limits, period)) {
+      const storage = limits.maxComputeWorkgroupStorageSize;
+      throw limitError(caller, "maxComputeWorkgroupStorageSize", FLOAT_BYTES * period, storage, `one axis of a convolution of period ${period}`);
+    }
+  }
+  return { kind: "axes", periods: [periods[0]!, periods[1]!] };
+}
+
+/** A length with codelets in which nothing wanted wraps around; that of a circular convolution, or twice that, where it has none. */
+function periodOf(axis: KernelAxis, circular: boolean, limits: PlannerLimits): number {
+  if (!circular) return convolutionLength(axis.period, limits);
+  return hasRadices(axis.period) ? axis.period : convolutionLength(2 * axis.period - 1, limits);
+}
+
+/** Which of the kernel's points stand where in the period. */
+function kernelWindow(axis: KernelAxis, period: number, circular: boolean): Window {
+  // Every offset from −(N − 1) to N − 1 has its own place in a longer period.
+  return { limit: axis.kernel, ...(circular && period > axis.period && { wrap: { order: axis.period, period } }) };
+}
+
+function inputWindow(axis: ConvolveAxis): Window {
+  return { limit: axis.length };
+}
+
+function outputWindow(axis: ConvolveAxis): Window {
+  return { shift: axis.offset, limit: axis.output };
+}
+
+function product(sizes: readonly number[]): number {
+  return sizes.reduce((count, size) => count * size, 1);
+}
+
+function elementBytes(spec: ConvolveSpec | KernelSpectrumSpec): number {
+  return spec.dtype === "f32" ? FLOAT_BYTES : COMPLEX_BYTES;
+}
+
+export function planKernelSpectrum(caller: string, spec: KernelSpectrumSpec, limits: PlannerLimits): Program {
+  const sizes = spec.axes.map((axis) => axis.kernel).join("×");
+  const program = new ProgramBuilder(caller, `convolve spectrum ${sizes}`, limits);
+  const method = chooseMethod(caller, spec, spec.circular, limits);
+  const { periods } = method;
+  const points = product(spec.axes.map((axis) => axis.kernel));
+  const period = product(periods);
+  const kernelBytes = points * elementBytes(spec);
+  const spectrumBytes = period * COMPLEX_BYTES;
+  const kernel = program.buffer("kernel", "input", spec.kernels * kernelBytes);
+  const spectrum = program.buffer("spectrum", "output", spec.kernels * spectrumBytes);
+  const element = spec.dtype === "f32" ? "real" : "complex";
+  const windows = spec.axes.map((axis, i) => kernelWindow(axis, periods[i]!, spec.circular));
+  const scale = 1 / period;
+  forSlices(program, spec.kernels, [kernelBytes, spectrumBytes], (first, count, [kernelSlice, spectrumSlice]) => {
+    const source: BufferEnd = { buffer: kernel, slice: kernelSlice, firstOuter: first };
+    const destination: BufferEnd = { buffer: spectrum, slice: spectrumSlice, firstOuter: first };
+    if (method.kind === "split" || periods.length === 1) {
+      addFft(program, {
+        layout: { outer: count, length: period, inner: 1 },
+        source,
+        destination,
+        inverse: false,
+        scale,
+        order: "transposed",
+        ends: { source: { element, rows: points, ...windows[0] }, destination: {} },
+      });
+      return;
+    }
+    const [ky, kx] = [spec.axes[0]!.kernel, spec.axes[1]!.kernel];
+    const [my, mx] = [periods[0]!, periods[1]!];
+    if (method.kind === "fused") {
+      addPass(program, {
+        outer: count,
+        digits: [],
+        lengths: periods,
+        source: {
+          ...source,
+          element,
+          rows: points,
+          inner: 1,
+          points: [
+            { size: mx, stride: 1, ...windows[1] },
+            { size: my, stride: kx, ...windows[0] },
+          ],
+          strides: [],
+          outside: [],
+          elements: points,
+        },
+        // In the order in which the transform leaves it, and the product reads it.
+        destination: {
+          ...destination,
+          element: "complex",
+          rows: period,
+          inner: 1,
+          points: [{ size: period, stride: 1 }],
+          strides: [],
+          outside: [],
+          elements: period,
+        },
+        swapInput: false,
+        back: false,
+        swapOutput: false,
+        scale,
+      });
+      return;
+    }
+    // Rows of the kernel first, so that rows of zeros are not transformed.
+    const rows: BufferEnd = { buffer: program.workspace("rows", count * ky * mx * COMPLEX_BYTES), slice: undefined, firstOuter: 0 };
+    addFft(program, {
+      layout: { outer: count * ky, length: mx, inner: 1 },
+      source: { ...source, firstOuter: first * ky },
+      destination: rows,
+      inverse: false,
+      scale: 1,
+      order: "natural",
+      ends: { source: { element, rows: kx, ...windows[1] }, destination: {} },
+    });
+    addFft(program, {
+      layout: { outer: count, length: my, inner: mx },
+      source: rows,
+      destination,
+      inverse: false,
+      scale,
+      order: "natural",
+      ends: { source: { rows: ky, ...windows[0] }, destination: {} },
+    });
+  });
+  return program.finish();
+}
+
+export function planConvolve(caller: string, spec: ConvolveSpec, limits: PlannerLimits): Program {
+  const program = new ProgramBuilder(caller, `convolve ${spec.axes.map((axis) => axis.length).join("×")}`, limits);
+  const method = chooseMethod(caller, spec, spec.mode === "circular", limits);
+  const outer = spec.repeats * spec.kernels;
+  const bytes = elementBytes(spec);
+  const inputBytes = product(spec.axes.map((axis) => axis.length)) * spec.inner * bytes;
+  const outputBytes = product(spec.axes.map((axis) => axis.output)) * spec.inner * bytes;
+  const spectrumBytes = product(method.periods) * COMPLEX_BYTES;
+  const x = program.buffer("x", "input", outer * inputBytes);
+  const spectrum = program.buffer("spectrum", "input", spec.kernels * spectrumBytes);
+  const out = program.buffer("out", "output", outer * outputBytes);
+  if (spec.kernels * spectrumBytes > limits.maxStorageBufferBindingSize) {
+    const needed = spec.kernels * spectrumBytes;
+    throw limitError(caller, "maxStorageBufferBindingSize", needed, limits.maxStorageBufferBindingSize, "the spectra of all kernels");
+  }
+  forSlices(program, outer, [inputBytes, outputBytes], (first, count, [inputSlice, outputSlice]) => {
+    const request: ProductRequest = {
+      spec,
+      outer: count,
+      source: { buffer: x, slice: inputSlice, firstOuter: first },
+      destination: { buffer: out, slice: outputSlice, firstOuter: first },
+      spectrum: {
+        kind: "tensor",
+        kernels: spec.kernels,
+        spectrum: { buffer: spectrum, slice: undefined, firstOuter: 0 },
+        reads: Math.min(count, spec.kernels) * spectrumBytes,
+      },
+    };
+    if (method.kind === "fused") addFusedProduct(program, request, method.periods);
+    else addLongProduct(program, request, method);
+  });
+  return program.finish();
+}
+
+/** Runs `add` for as many of `count` pieces at a time as bindings can hold, with the range of each buffer. */
+function forSlices(
+  program: ProgramBuilder,
+  count: number,
+  bytes: readonly number[],
+  add: (first: number, count: number, slices: readonly (Slice | undefined)[]) => void,
+): void {
+  const { limits, caller } = program;
+  const most = Math.min(...bytes.map((piece) => bindableUnits(limits, piece, count)));
+  if (most < 1) throw limitError(caller, "maxStorageBufferBindingSize", Math.max(...bytes), limits.maxStorageBufferBindingSize, "one row");
+  for (let first = 0; first < count; first += most) {
+    const here = Math.min(most, count - first);
+    add(
+      first,
+      here,
+      bytes.map((piece) => (most === count ? undefined : sliceBytes(limits, first * piece, (first + here) * piece))),
+    );
+  }
+}
+
+interface ProductRequest {
+  readonly spec: ConvolveSpec;
+  readonly outer: number;
+  readonly source: BufferEnd;
+  readonly destination: BufferEnd;
+  readonly spectrum: Extract<PassProduct, { kind: "tensor" }>;
+}
+
+/** Everything in one dispatch: a workgroup holds the period. */
+function addFusedProduct(program: ProgramBuilder, request: ProductRequest, periods: readonly number[]): void {
+  const { spec, outer } = request;
+  const { inner, axes } = spec;
+  const element = spec.dtype === "f32" ? "real" : "complex";
+  const end = (target: BufferEnd, size: (axis: ConvolveAxis) => number, window: (axis: ConvolveAxis) => Window): PassEnd => {
+    const rows = product(axes.map(size));
+    const points = axes.map((axis, i) => ({ size: periods[i]!, stride: product(axes.slice(i + 1).map(size)), ...window(axis) })).reverse();
+    return { ...target, element, rows, inner, points, strides: [0], outside: [1], elements: rows * inner };
+  };
+  addPass(program, {
+    outer,
+    digits: [{ name: "inner", size: inner }],
+    lengths: periods,
+    source: end(request.source, (axis) => axis.length, inputWindow),
+    destination: end(request.destination, (axis) => axis.output, outputWindow),
+    product: request.spectrum,
+    swapInput: false,
+    back: true,
+    swapOutput: false,
+    scale: 1,
+  });
+}
+
+/**
+ * Three dispatches: columns; rows × spectrum and back, in place; columns back. Along one axis columns and rows are those of the
+ * four-step framework, along two they are the axes themselves.
+ */
+function addLongProduct(program: ProgramBuilder, request: ProductRequest, method: Exclude<Method, { kind: "fused" }>): void {
+  const { spec } = request;
+  const split = method.kind === "split";
+  const [columnLength, rowLength] = split ? [method.a, method.b] : method.periods;
+  // Points of a row that are kept between the passes.
+  const kept = split ? method.b : Math.max(spec.axes[1]!.length, spec.axes[1]!.output);
+  const bytes = columnLength * kept * spec.inner * COMPLEX_BYTES;
+  const most = Math.floor(program.affordable("work") / bytes);
+  if (most < 1) throw limitError(program.caller, "workspaceBytes", bytes, program.affordable("work"), "the transform of one row");
+  const chunk = Math.min(most, request.outer);
+  program.workspace("work", chunk * bytes);
+  for (let first = 0; first < request.outer; first += chunk) {
+    const outer = Math.min(chunk, request.outer - first);
+    const moved = (end: BufferEnd): BufferEnd => ({ ...end, firstOuter: end.firstOuter + first });
+    const work: BufferEnd = { buffer: "work", slice: program.part("work", outer * bytes), firstOuter: 0 };
+    addLongChunk(program, { ...request, outer, source: moved(request.source), destination: moved(request.destination) }, method, {
+      work,
+      columnLength,
+      rowLength,
+      kept,
+    });
+  }
+}
+
+function addLongChunk(
+  program: ProgramBuilder,
+  request: ProductRequest,
+  method: Exclude<Method, { kind: "fused" }>,
+  layout: { readonly work: BufferEnd; readonly columnLength: number; readonly rowLength: number; readonly kept: number },
+): void {
+  const { spec, outer } = request;
+  const { inner } = spec;
+  const { work, columnLength, rowLength, kept } = layout;
+  const split = method.kind === "split";
+  const element = spec.dtype === "f32" ? "real" : "complex";
+  const [axis, rowAxis] = [spec.axes[0]!, spec.axes[1]];
+  const common = { outer, swapInput: false, back: false, swapOutput: false, scale: 1 };
+  const innerDigit: ColumnDigit = { name: "inner", size: inner };
+  /** The columns of a tensor: all of one axis, `width` of them, or those of the split. */
+  const columns = (target: BufferEnd, window: Window, rows: number, width: number, elements: number): PassEnd =>
+    split
+      ? {
+          ...target,
+          element,
+          rows,
+          inner,
+          points: [{ size: columnLength, stride: rowLength }],
+          strides: [0, 1],
+          outside: [1, 0],
+          ...window,
+          elements,
+        }
+      : {
+          ...target,
+          element,
+          rows,
+          inner: width * inner,
+          points: [{ size: columnLength, stride: 1 }],
+          strides: [0, 0],
+          outside: [1, inner],
+          ...window,
+          elements,
+        };
+  const workColumns: PassEnd = {
+    ...work,
+    element: "complex",
+    rows: columnLength,
+    inner: kept * inner,
+    points: [{ size: columnLength, stride: 1 }],
+    strides: [0, 0],
+    outside: [1, inner],
+    elements: 0,
+  };
+  const inputs = rowAxis?.length ?? rowLength;
+  const outputs = rowAxis?.output ?? rowLength;
+  const rootsOrder = split ? { rootsOrder: columnLength * rowLength } : {};
+  addPass(program, {
+    ...common,
+    digits: [innerDigit, { name: "row", size: inputs }],
+    lengths: [columnLength],
+    source: columns(request.source, inputWindow(axis), axis.length, inputs, axis.length * (split ? 1 : inputs) * inner),
+    destination: { ...workColumns, elements: columnLength * inputs * inner },
+    ...rootsOrder,
+  });
+  const rows = (window: Window, points: number): PassEnd => ({
+    ...work,
+    element: "complex",
+    rows: columnLength * kept,
+    inner,
+    points: [{ size: rowLength, stride: 1, ...window }],
+    strides: [0, 0],
+    outside: [1, kept * inner],
+    elements: columnLength * points * inner,
+  });
+  addPass(program, {
+    ...common,
+    digits: [innerDigit, { name: "row", size: columnLength }],
+    lengths: [rowLength],
+    source: rows(rowAxis ? inputWindow(rowAxis) : {}, inputs),
+    destination: rows(rowAxis ? outputWindow(rowAxis) : {}, outputs),
+    product: request.spectrum,
+    // Of one axis, the columns have yet to be transformed back: re and im stay swapped for that.
+    back: !split,
+    ...rootsOrder,
+  });
+  addPass(program, {
+    ...common,
+    digits: [innerDigit, { name: "row", size: outputs }],
+    lengths: [columnLength],
+    source: { ...workColumns, elements: columnLength * outputs * inner },
+    destination: columns(request.destination, outputWindow(axis), axis.output, outputs, axis.output * (split ? 1 : outputs) * inner),
+    swapInput: !split,
+    back: true,
+  });
+}

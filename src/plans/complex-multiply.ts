@@ -1,0 +1,65 @@
+import type { Executable } from "../spec/backend.ts";
+import { sameShape } from "../spec/check.ts";
+import { FastRpbError, refuse } from "../spec/errors.ts";
+import type { ComplexMultiplySpec } from "../spec/operations.ts";
+import { checkTensor, checkUsable, type Tensor } from "../spec/tensor.ts";
+import { Plan, type PlanContext, type PlanInputs, type Profile, type RunOptions } from "./plan.ts";
+
+/** A complex pointwise product of a fixed shape; see {@link Runtime.complexMultiply}. */
+export class ComplexMultiplyPlan extends Plan<[a: Tensor, b: Tensor]> {
+  readonly #spec: ComplexMultiplySpec;
+  readonly #repeating: Executable;
+
+  /** @internal */
+  constructor(context: PlanContext, spec: ComplexMultiplySpec, executable: Executable, repeating: Executable) {
+    super(context, "ComplexMultiplyPlan", executable);
+    this.#spec = spec;
+    this.#repeating = repeating;
+  }
+
+  /**
+   * `scale · a · b`, or with the conjugate of `b`. Both complex64; `a` has the plan's shape, `b` has it or loses leading axes, along
+   * which it is repeated.
+   *
+   * @throws FastRpbError codes `"shape"`, `"value"`, `"disposed"`, `"lost"`
+   */
+  run(a: Tensor, b: Tensor, options?: RunOptions): Tensor {
+    return this.execute([a, b], options);
+  }
+
+  /** Records the same into the caller's encoder. The inputs, the result and the plan must live until it is submitted. */
+  encode(encoder: GPUCommandEncoder, a: Tensor, b: Tensor, options?: RunOptions): Tensor {
+    return this.record(encoder, [a, b], options);
+  }
+
+  /** Runs once, waits, and tells how long each dispatch took. */
+  profile(a: Tensor, b: Tensor, options?: RunOptions): Promise<Profile> {
+    return this.measure([a, b], options);
+  }
+
+  protected override inputs(caller: string, [a, b]: [Tensor, Tensor]): PlanInputs {
+    const { owner } = this.context;
+    const { shape } = this.#spec;
+    const first = checkTensor(caller, "a", a, { owner, shape, dtype: "complex64" });
+    checkUsable(caller, "b", b, owner);
+    const rank = Math.min(b.shape.length, shape.length);
+    if (b.shape.length > shape.length) {
+      throw refuse("shape", { caller, argument: "b", expected: `a tensor of at most ${shape.length} axes`, got: b.shape });
+    }
+    const second = checkTensor(caller, "b", b, { owner, shape: shape.slice(shape.length - rank), dtype: "complex64" });
+    const inputs = { a: first, b: second };
+    if (sameShape(b.shape, shape)) return { inputs, shape, dtype: "complex64" };
+    const largest = this.context.backend.limits.maxStorageBufferBindingSize;
+    if (second.byteLength > largest) {
+      throw new FastRpbError(
+        "limit",
+        `${caller}: b is repeated, so all its ${second.byteLength} bytes are bound at once, but maxStorageBufferBindingSize is ${largest}.`,
+      );
+    }
+    return { inputs, shape, dtype: "complex64", executable: this.#repeating };
+  }
+
+  protected override disposeParts(): void {
+    this.#repeating.dispose();
+  }
+}

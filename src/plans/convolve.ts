@@ -1,0 +1,71 @@
+import type { Executable } from "../spec/backend.ts";
+import { type ConvolveSpec, kernelSpectrumSpec } from "../spec/operations.ts";
+import { checkTensor, type Tensor } from "../spec/tensor.ts";
+import { Plan, type PlanContext, type PlanInputs, type Preparation, type Profile, type RunOptions } from "./plan.ts";
+import { type Spectrum, SpectrumPart } from "./spectrum.ts";
+
+/** A convolution of a fixed shape; see {@link Runtime.convolve}. */
+export class ConvolvePlan extends Plan<[x: Tensor, kernel: Tensor | Spectrum]> {
+  readonly #spec: ConvolveSpec;
+  readonly #kernel: SpectrumPart;
+
+  /** @internal */
+  constructor(context: PlanContext, spec: ConvolveSpec, executable: Executable, prepare: Executable) {
+    super(context, "ConvolvePlan", executable);
+    this.#spec = spec;
+    const source = { name: "kernel", shape: spec.kernelShape, dtype: spec.dtype } as const;
+    this.#kernel = new SpectrumPart(context, kernelSpectrumSpec(spec), source, prepare);
+  }
+
+  /** What `prepare`, or a run with a kernel instead of a spectrum, costs on top of {@link cost}. */
+  get preparation(): Preparation {
+    return this.#kernel.preparation;
+  }
+
+  /** Shape of the result. */
+  get outputShape(): readonly number[] {
+    return this.#spec.outputShape;
+  }
+
+  /**
+   * The spectrum of `kernel`, a tensor of the plan's kernel shape and dtype.
+   *
+   * @throws FastRpbError codes `"shape"`, `"value"`, `"disposed"`, `"lost"`
+   */
+  prepare(kernel: Tensor): Spectrum {
+    const caller = "ConvolvePlan.prepare";
+    this.checkAlive(caller);
+    return this.#kernel.prepare(caller, kernel);
+  }
+
+  /**
+   * y_n = Σ_k h_k x_{n−k} along the plan's axes. `x` has the plan's shape and dtype, the result its output shape. Submits at once and does
+   * not wait.
+   *
+   * @param kernel of the plan's kernel shape and dtype, or its spectrum
+   * @throws FastRpbError codes `"shape"`, `"value"`, `"disposed"`, `"lost"`
+   */
+  run(x: Tensor, kernel: Tensor | Spectrum, options?: RunOptions): Tensor {
+    return this.execute([x, kernel], options);
+  }
+
+  /** Records the same into the caller's encoder. The inputs, the result and the plan must live until it is submitted. */
+  encode(encoder: GPUCommandEncoder, x: Tensor, kernel: Tensor | Spectrum, options?: RunOptions): Tensor {
+    return this.record(encoder, [x, kernel], options);
+  }
+
+  /** Runs once, waits, and tells how long each dispatch took. */
+  profile(x: Tensor, kernel: Tensor | Spectrum, options?: RunOptions): Promise<Profile> {
+    return this.measure([x, kernel], options);
+  }
+
+  protected override inputs(caller: string, [x, kernel]: [Tensor, Tensor | Spectrum]): PlanInputs {
+    const { shape, dtype, outputShape } = this.#spec;
+    const input = checkTensor(caller, "x", x, { owner: this.context.owner, shape, dtype });
+    return this.#kernel.inputs(caller, "kernel", kernel, { inputs: { x: input }, shape: outputShape, dtype });
+  }
+
+  protected override disposeParts(): void {
+    this.#kernel.executable.dispose();
+  }
+}

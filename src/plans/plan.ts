@@ -1,0 +1,169 @@
+/** What all plans share: they check what they are given, and pass it on to the backend. */
+import type { Backend, Bindings, Cost, DispatchInfo, DispatchTiming, Executable, Step, Storage } from "../spec/backend.ts";
+import { checkOptions, elementCount } from "../spec/check.ts";
+import { FastRpbError } from "../spec/errors.ts";
+import { BYTES_PER_ELEMENT, checkApart, checkTensor, type DType, Tensor, type TensorOwner } from "../spec/tensor.ts";
+
+export interface RunOptions {
+  /** Where the result goes: a tensor of the output's shape, sharing no buffer with an input unless the plan says so. A new tensor when left out. */
+  readonly out?: Tensor;
+}
+
+/** What {@link Plan.profile} measured. */
+export interface Profile {
+  /** The result; the caller disposes of it. */
+  readonly output: Tensor;
+  /** From the submit to the end of the work, as the host sees it. */
+  readonly milliseconds: number;
+  /** Time of each dispatch on the GPU, where the device has `timestamp-query`; one entry per operation on the CPU. */
+  readonly dispatches: readonly DispatchTiming[];
+}
+
+/** Dispatches and cost of a part of a plan. */
+export interface Preparation {
+  readonly dispatches: readonly DispatchInfo[];
+  readonly cost: Cost;
+}
+
+/** What a plan works with. */
+export interface PlanContext {
+  readonly owner: TensorOwner;
+  readonly backend: Backend;
+  /** Plans that were not disposed, so that the runtime can dispose of them. */
+  readonly plans: Set<{ dispose(): void }>;
+}
+
+interface Recording {
+  readonly steps: readonly Step[];
+  readonly output: Tensor;
+  /** The spectrum that only this recording needs. */
+  readonly scratch: Storage | undefined;
+}
+
+/** Common to all plans. `Arguments` is what `run` takes before its options. */
+export abstract class Plan<Arguments extends unknown[]> {
+  protected readonly context: PlanContext;
+  protected readonly executable: Executable;
+  readonly #name: string;
+  /** Spectrum of recordings whose submit is not ours to see; they run in order, so one serves all. */
+  #recordedSpectrum: Storage | undefined;
+  #disposed = false;
+
+  constructor(context: PlanContext, name: string, executable: Executable) {
+    this.context = context;
+    this.#name = name;
+    this.executable = executable;
+    context.plans.add(this);
+  }
+
+  /** The dispatches of one run, in order; empty on the CPU. */
+  get dispatches(): readonly DispatchInfo[] {
+    return this.executable.dispatches;
+  }
+
+  /** What one run costs. */
+  get cost(): Cost {
+    return this.executable.cost;
+  }
+
+  get disposed(): boolean {
+    return this.#disposed || this.context.owner.disposed;
+  }
+
+  protected execute(args: Arguments, options: RunOptions | undefined): Tensor {
+    const caller = `${this.#name}.run`;
+    const recording = this.#prepare(caller, args, options);
+    try {
+      this.context.backend.run(recording.steps);
+    } catch (error) {
+      if (recording.output !== options?.out) recording.output.dispose();
+      throw error;
+    } finally {
+      recording.scratch?.release();
+    }
+    return recording.output;
+  }
+
+  protected record(encoder: GPUCommandEncoder, args: Arguments, options: RunOptions | undefined): Tensor {
+    const recording = this.#prepare(`${this.#name}.encode`, args, options, this.#recordedSpectrum);
+    this.#recordedSpectrum ??= recording.scratch;
+    this.context.backend.encode(encoder, recording.steps);
+    return recording.output;
+  }
+
+  protected async measure(args: Arguments, options: RunOptions | undefined): Promise<Profile> {
+    const recording = this.#prepare(`${this.#name}.profile`, args, options);
+    try {
+      const timings = await this.context.backend.profile(recording.steps);
+      return { output: recording.output, ...timings };
+    } catch (error) {
+      if (recording.output !== options?.out) recording.output.dispose();
+      throw error;
+    } finally {
+      recording.scratch?.release();
+    }
+  }
+
+  #prepare(caller: string, args: Arguments, options: RunOptions | undefined, scratch?: Storage): Recording {
+    this.checkAlive(caller);
+    checkOptions(caller, "options", options ?? {}, ["out"]);
+    const { inputs, shape, dtype, prepare, executable = this.executable } = this.inputs(caller, args, options);
+    const out = options?.out;
+    if (out !== undefined) {
+      const storage = checkTensor(caller, "options.out", out, { owner: this.context.owner, shape, dtype });
+      checkApart(caller, storage, inputs);
+      if (prepare) checkApart(caller, storage, prepare.bindings);
+    }
+    const output = out ?? new Tensor(this.context.owner, this.allocate(elementCount(shape) * BYTES_PER_ELEMENT[dtype], this.#name), shape, dtype);
+    const bindings: Record<string, Storage> = { ...inputs, out: Tensor.storageOf(output) };
+    if (!prepare) return { steps: [{ executable, bindings }], output, scratch: undefined };
+    const spectrum = scratch ?? this.allocate(prepare.executable.bytes["spectrum"]!, `${this.#name} spectrum`);
+    return {
+      steps: [
+        { executable: prepare.executable, bindings: { ...prepare.bindings, spectrum } },
+        { executable, bindings: { ...bindings, spectrum } },
+      ],
+      output,
+      scratch: spectrum,
+    };
+  }
+
+  protected allocate(bytes: number, label: string): Storage {
+    return this.context.backend.allocate(bytes, label);
+  }
+
+  /** Checks the arguments and names them as the operation does. */
+  protected abstract inputs(caller: string, args: Arguments, options: RunOptions | undefined): PlanInputs;
+
+  protected checkAlive(caller: string): void {
+    if (this.disposed) throw new FastRpbError("disposed", `${caller}: the plan or its runtime was disposed.`);
+  }
+
+  /** Frees tables, workspace and parameters. Tensors that came out of the plan stay. Safe to call twice. */
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    this.context.plans.delete(this);
+    if (this.context.owner.disposed) return;
+    this.#recordedSpectrum?.release();
+    this.executable.dispose();
+    this.disposeParts();
+  }
+
+  protected disposeParts(): void {}
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+export interface PlanInputs {
+  readonly inputs: Bindings;
+  /** Of the output. */
+  readonly shape: readonly number[];
+  readonly dtype: DType;
+  /** Weights that have to become a spectrum first. */
+  readonly prepare?: Step;
+  /** What to run instead of the plan's own executable. */
+  readonly executable?: Executable;
+}

@@ -1,0 +1,35 @@
+import { checkEnum, checkOptions } from "./check.ts";
+import { refuse } from "./errors.ts";
+
+/** What the planner is free to choose and a device may want otherwise; see {@link Runtime.tune}. */
+export interface Choices {
+  /** Largest butterfly of a power of two: fewer stages, or fewer registers. */
+  readonly maxRadix: 4 | 8 | 16;
+  /** Complex values that a thread should hold. */
+  readonly registers: number;
+  /** Lanes that a workgroup should have. */
+  readonly lanes: number;
+  /** Exchange re and im through workgroup memory in turn, together, or together while that memory is small. */
+  readonly exchange: "auto" | "split" | "whole";
+}
+
+/**
+ * For real GPUs: as many values as registers hold beside the temporaries of a radix-16 butterfly; enough lanes to hide latency, few
+ * enough for several workgroups per core.
+ */
+export const DEFAULT_CHOICES: Choices = Object.freeze({ maxRadix: 16, registers: 16, lanes: 128, exchange: "auto" });
+
+/** @throws FastRpbError code `"value"` */
+export function checkChoices(caller: string, argument: string, value: unknown): Choices {
+  const choices = checkOptions(caller, argument, value as Choices, ["maxRadix", "registers", "lanes", "exchange"]);
+  if (![4, 8, 16].includes(choices.maxRadix)) {
+    throw refuse("value", { caller, argument: `${argument}.maxRadix`, expected: "4, 8 or 16", got: choices.maxRadix });
+  }
+  for (const name of ["registers", "lanes"] as const) {
+    if (!Number.isInteger(choices[name]) || choices[name] < 1 || choices[name] > 1024) {
+      throw refuse("value", { caller, argument: `${argument}.${name}`, expected: "an integer from 1 to 1024", got: choices[name] });
+    }
+  }
+  checkEnum(caller, `${argument}.exchange`, choices.exchange, ["auto", "split", "whole"]);
+  return Object.freeze({ ...choices });
+}

@@ -1,0 +1,86 @@
+import { checkBoolean, checkElements, checkOptions, checkSize } from "../check.ts";
+import { refuse } from "../errors.ts";
+
+/** A sequence of N tokens, or N = H·W tokens on a grid, token n at row ⌊n/W⌋ and column n mod W. Exactly one of the two. */
+export type SequenceOptions =
+  | { /** Sequence length N. */ length: number; grid?: undefined }
+  | { length?: undefined; /** [H, W] */ grid: readonly [number, number] };
+
+export type ToeplitzOptions = SequenceOptions & {
+  /** Default 1. */
+  batch?: number;
+  heads: number;
+  /** Real channels per head, the D of `v: [batch, heads, N, D]`. */
+  channels: number;
+  /** Weights of offsets j − i > 0 count as zero. Default `false`; not on a grid. */
+  causal?: boolean;
+};
+
+/** Where the weights of relative positions apply. */
+export interface RelativePositions {
+  /** N, that is H·W on a grid. */
+  readonly length: number;
+  /** [H, W], or `undefined` in one dimension. */
+  readonly grid: readonly [number, number] | undefined;
+  readonly causal: boolean;
+}
+
+/** The FastRPB product: out_i = Σ_j W_ij v_j in every head, for every channel. */
+export interface ToeplitzSpec extends RelativePositions {
+  readonly operation: "toeplitz";
+  readonly batch: number;
+  readonly heads: number;
+  readonly channels: number;
+}
+
+/** Weights to spectrum: all that a spectrum depends on. */
+export interface SpectrumSpec extends RelativePositions {
+  readonly operation: "spectrum";
+  readonly heads: number;
+}
+
+/** @throws FastRpbError code `"value"` */
+export function toeplitzSpec(options: ToeplitzOptions): ToeplitzSpec {
+  const caller = "runtime.toeplitz";
+  checkOptions(caller, "options", options, ["batch", "heads", "length", "grid", "channels", "causal"]);
+  const spec: ToeplitzSpec = {
+    operation: "toeplitz",
+    batch: checkSize(caller, "options.batch", options.batch ?? 1),
+    heads: checkSize(caller, "options.heads", options.heads),
+    channels: checkSize(caller, "options.channels", options.channels),
+    ...checkPositions(caller, options),
+  };
+  checkElements(caller, "batch × heads × tokens × channels", [spec.batch, spec.heads, spec.length, spec.channels]);
+  checkElements(caller, "the weights", weightsShape(spec));
+  return Object.freeze(spec);
+}
+
+export function spectrumSpec(product: RelativePositions & { readonly heads: number }): SpectrumSpec {
+  const { heads, length, grid, causal } = product;
+  return Object.freeze({ operation: "spectrum", heads, length, grid, causal });
+}
+
+/** `[heads, 2N − 1]`, or `[heads, 2H − 1, 2W − 1]` on a grid. */
+export function weightsShape(spec: RelativePositions & { readonly heads: number }): readonly number[] {
+  return Object.freeze([spec.heads, ...(spec.grid ?? [spec.length]).map((size) => 2 * size - 1)]);
+}
+
+/** @throws FastRpbError code `"value"` */
+export function checkPositions(caller: string, options: SequenceOptions & { causal?: boolean }): RelativePositions {
+  const causal = checkBoolean(caller, "options.causal", options.causal ?? false);
+  if (options.grid === undefined) {
+    return { length: checkSize(caller, "options.length", options.length), grid: undefined, causal };
+  }
+  const { length }: { readonly length?: unknown } = options;
+  if (length !== undefined) {
+    throw refuse("value", { caller, argument: "options.length", expected: "left out, because options.grid is given", got: length });
+  }
+  const grid: unknown = options.grid;
+  if (!Array.isArray(grid) || grid.length !== 2) {
+    throw refuse("value", { caller, argument: "options.grid", expected: "an array [H, W]", got: grid });
+  }
+  if (causal) throw refuse("value", { caller, argument: "options.causal", expected: "false on a grid, which has no order", got: true });
+  const [height, width] = [checkSize(caller, "options.grid[0]", grid[0]), checkSize(caller, "options.grid[1]", grid[1])];
+  checkElements(caller, "options.grid", [height, width]);
+  return { length: height * width, grid: Object.freeze([height, width] as const), causal };
+}

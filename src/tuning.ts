@@ -1,0 +1,190 @@
+/** Measures what the planner may choose, on the device at hand. */
+import type { Backend, Executable, Storage } from "./spec/backend.ts";
+import { checkEnum, checkOptions } from "./spec/check.ts";
+import { checkChoices, type Choices, DEFAULT_CHOICES } from "./spec/choices.ts";
+import { FastRpbError, refuse } from "./spec/errors.ts";
+import {
+  type AttentionOptions,
+  attentionSpec,
+  type ConvolveOptions,
+  convolveSpec,
+  type FftOptions,
+  fftSpec,
+  type OperationSpec,
+  type ToeplitzOptions,
+  toeplitzSpec,
+} from "./spec/operations.ts";
+
+/** A plan to tune: the operation, and what its method of {@link Runtime} takes. */
+export type TuneRequest =
+  | { readonly operation: "fft"; readonly options: FftOptions }
+  | { readonly operation: "convolve"; readonly options: ConvolveOptions }
+  | { readonly operation: "toeplitz"; readonly options: ToeplitzOptions }
+  | { readonly operation: "attention"; readonly options: AttentionOptions };
+
+/** The best choices found on a device, as JSON; {@link createRuntime} takes it back as `tuning`. */
+export interface Tuning {
+  readonly version: 1;
+  /** The device they were measured on. On another one they are ignored. */
+  readonly adapter: string;
+  readonly plans: readonly {
+    /** The validated plan, as JSON. */
+    readonly spec: string;
+    readonly choices: Choices;
+  }[];
+}
+
+export interface TuneProgress {
+  /** Which request, and how many there are. */
+  readonly index: number;
+  readonly total: number;
+  /** What was just measured, its time, and that of the best so far. */
+  readonly choices: Choices;
+  readonly milliseconds: number;
+  readonly bestMilliseconds: number;
+}
+
+export interface TuneOptions {
+  /** Stops after the measurement that is running. */
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: TuneProgress) => void;
+}
+
+/**
+ * What is tried, one after the other, starting from the best so far. Software GPUs want few lanes with many values, because every barrier
+ * costs them a change of context for each; hardware wants the opposite.
+ */
+const ALTERNATIVES: readonly Partial<Choices>[] = [
+  { registers: 32, lanes: 32 },
+  { registers: 64, lanes: 16 },
+  { registers: 8 },
+  { lanes: 64 },
+  { lanes: 256 },
+  { lanes: 512 },
+  { maxRadix: 8 },
+  { maxRadix: 4 },
+  { exchange: "split" },
+  { exchange: "whole" },
+];
+
+/** A measurement lasts at least this long, so that the clock and the submit do not show. */
+const SAMPLE_MILLISECONDS = 20;
+const MOST_REPETITIONS = 256;
+const SAMPLES = 5;
+/** A change counts if it gains so much: below it is noise, and the default is the better known. */
+const GAIN = 0.97;
+
+/** @throws FastRpbError codes `"value"`, `"unavailable"` */
+export function requestedSpec(caller: string, request: TuneRequest, index: number): OperationSpec {
+  checkOptions(caller, `requests[${index}]`, request, ["operation", "options"]);
+  switch (checkEnum(caller, `requests[${index}].operation`, request.operation, ["fft", "convolve", "toeplitz", "attention"])) {
+    case "fft":
+      return fftSpec(request.options as FftOptions);
+    case "convolve":
+      return convolveSpec(request.options as ConvolveOptions);
+    case "toeplitz":
+      return toeplitzSpec(request.options as ToeplitzOptions);
+    case "attention":
+      return attentionSpec(request.options as AttentionOptions);
+  }
+}
+
+export interface Measured {
+  readonly choices: Choices;
+  readonly milliseconds: number;
+  readonly bestMilliseconds: number;
+}
+
+/**
+ * The fastest choices for a spec, found one by one: all combinations would be too many pipelines to compile.
+ *
+ * @throws FastRpbError code `"aborted"`
+ */
+export async function tuneSpec(
+  caller: string,
+  backend: Backend,
+  spec: OperationSpec,
+  signal: AbortSignal | undefined,
+  onMeasured: (measured: Measured) => void,
+): Promise<Choices> {
+  let best = DEFAULT_CHOICES;
+  let bestPlan = await backend.compile(caller, spec, best);
+  const tried = new Set([fingerprint(bestPlan)]);
+  const bindings: Record<string, Storage> = {};
+  const time = async (executable: Executable, repetitions: number): Promise<number> => {
+    checkAborted(caller, signal);
+    const timings = await backend.profile(Array.from({ length: repetitions }, () => ({ executable, bindings })));
+    const gpu = timings.dispatches.map((dispatch) => dispatch.milliseconds);
+    const total = gpu.every((value) => value !== undefined) ? gpu.reduce((sum, value) => sum! + value!, 0)! : timings.milliseconds;
+    return total / repetitions;
+  };
+  try {
+    for (const [name, bytes] of Object.entries(bestPlan.bytes)) bindings[name] = backend.allocate(bytes, `tune ${name}`);
+    const once = Math.max(await time(bestPlan, 1), await time(bestPlan, 1), 1e-3); // the first run warms up
+    const repetitions = Math.max(1, Math.min(MOST_REPETITIONS, Math.ceil(SAMPLE_MILLISECONDS / once)));
+    for (const alternative of ALTERNATIVES) {
+      const choices = Object.freeze({ ...best, ...alternative });
+      checkAborted(caller, signal);
+      const plan = await backend.compile(caller, spec, choices).catch((error: unknown) => {
+        // A candidate that is too much for this device is no candidate.
+        if (error instanceof FastRpbError && (error.code === "unavailable" || error.code === "limit")) return undefined;
+        throw error;
+      });
+      if (!plan) continue;
+      let better = false;
+      try {
+        const code = fingerprint(plan);
+        if (tried.has(code)) continue;
+        tried.add(code);
+        await time(plan, 1);
+        // Turn by turn, so that a drift of the clock rate hits both.
+        const samples: [number, number][] = [];
+        for (let i = 0; i < SAMPLES; i++) samples.push([await time(bestPlan, repetitions), await time(plan, repetitions)]);
+        const [old, fresh] = [median(samples.map(([a]) => a)), median(samples.map(([, b]) => b))];
+        better = fresh < GAIN * old;
+        onMeasured({ choices, milliseconds: fresh, bestMilliseconds: better ? fresh : old });
+      } finally {
+        (better ? bestPlan : plan).dispose();
+      }
+      if (better) [best, bestPlan] = [choices, plan];
+    }
+    return best;
+  } finally {
+    bestPlan.dispose();
+    for (const storage of Object.values(bindings)) storage.release();
+  }
+}
+
+/** What differs between plans that are not the same. */
+function fingerprint(executable: Executable): string {
+  return JSON.stringify(executable.dispatches);
+}
+
+function checkAborted(caller: string, signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw new FastRpbError("aborted", `${caller}: aborted by the caller.`, { cause: signal.reason });
+}
+
+function median(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
+}
+
+/** A device's name in a {@link Tuning}. */
+export function adapterName(info: GPUAdapterInfo | undefined): string {
+  return info ? [info.vendor, info.architecture, info.device, info.description].join("/") : "cpu";
+}
+
+/** The choices of a tuning by spec. @throws FastRpbError code `"value"` */
+export function readTuning(caller: string, tuning: unknown): { readonly adapter: string; readonly choices: ReadonlyMap<string, Choices> } {
+  const argument = "options.tuning";
+  const { version, adapter, plans } = checkOptions(caller, argument, tuning as Tuning, ["version", "adapter", "plans"]);
+  if (version !== 1 || typeof adapter !== "string" || !Array.isArray(plans)) {
+    throw refuse("value", { caller, argument, expected: "a tuning of version 1, as runtime.tune returns it", got: tuning });
+  }
+  const choices = new Map<string, Choices>();
+  for (const [i, plan] of (plans as Tuning["plans"]).entries()) {
+    const { spec, choices: chosen } = checkOptions(caller, `${argument}.plans[${i}]`, plan, ["spec", "choices"]);
+    if (typeof spec !== "string") throw refuse("value", { caller, argument: `${argument}.plans[${i}].spec`, expected: "a string", got: spec });
+    choices.set(spec, checkChoices(caller, `${argument}.plans[${i}].choices`, chosen));
+  }
+  return { adapter, choices };
+}
