@@ -30,7 +30,7 @@ import {
   type ToeplitzOptions,
   toeplitzSpec,
 } from "./spec/operations.ts";
-import { adapterName, readTuning, requestedSpec, type TuneOptions, type TuneRequest, type Tuning, tuneSpec } from "./tuning.ts";
+import { adapterName, readTuning, requestedSpec, type TuneOptions, type TuneRequest, type Tuning, tuneSpec, tuningKey } from "./tuning.ts";
 import { BYTES_PER_ELEMENT, type DType, DTYPES, Tensor } from "./spec/tensor.ts";
 
 /** Where {@link createRuntime}, or the making of a plan, is at. */
@@ -134,7 +134,7 @@ export async function createRuntime(options: RuntimeOptions = {}): Promise<Runti
 export class Runtime {
   readonly #backend: Backend;
   readonly #context: PlanContext;
-  /** What was tuned, by the JSON of the spec. */
+  /** What was tuned. */
   readonly #choices: Map<string, Choices>;
   #disposed = false;
 
@@ -264,8 +264,7 @@ export class Runtime {
     const spec = fftSpec(options);
     if (spec.storage === "f16") this.#checkHalf(caller, "options.storage", '"f32"');
     const [executable] = await this.#compile(caller, spec);
-    const inPlace =
-      spec.kind === "c2c" ? () => this.#backend.compileNow(caller, inPlaceSpec(spec), this.#choices.get(JSON.stringify(spec))) : undefined;
+    const inPlace = spec.kind === "c2c" ? () => this.#backend.compileNow(caller, inPlaceSpec(spec), this.#choices.get(tuningKey(spec))) : undefined;
     return new FftPlan(this.#context, spec, executable!, inPlace);
   }
 
@@ -335,7 +334,7 @@ export class Runtime {
 
   /** Compiles all or none: what succeeded is freed when another fails. */
   async #compile(caller: string, ...specs: OperationSpec[]): Promise<Executable[]> {
-    const results = await Promise.allSettled(specs.map((spec) => this.#backend.compile(caller, spec, this.#choices.get(JSON.stringify(spec)))));
+    const results = await Promise.allSettled(specs.map((spec) => this.#backend.compile(caller, spec, this.#choices.get(tuningKey(spec)))));
     const failed = results.find((result) => result.status === "rejected");
     const executables = results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
     if (!failed && !this.#disposed) return executables;
@@ -346,7 +345,7 @@ export class Runtime {
 
   /**
    * Measures, on this device, what the planner may choose, and remembers the best: plans that are made afterwards with the same options
-   * use it. Takes seconds for each request; hand the result to {@link createRuntime} next time. On the CPU there is nothing to choose.
+   * use it, whatever their batch and number of heads. Takes seconds for each request; hand the result to {@link createRuntime} next time. On the CPU there is nothing to choose.
    *
    * ```ts
    * const tuning = await runtime.tune([{ operation: "fft", options: { shape: [64, 1024] } }]);
@@ -370,9 +369,9 @@ export class Runtime {
         options.onProgress?.(Object.freeze({ index, total: specs.length, ...measured })),
       );
       this.#checkAlive(caller);
-      this.#choices.set(JSON.stringify(spec), choices);
+      this.#choices.set(tuningKey(spec), choices);
     }
-    const plans = [...this.#choices].map(([spec, choices]) => Object.freeze({ spec, choices }));
+    const plans = [...this.#choices].map(([key, choices]) => Object.freeze({ key, choices }));
     return Object.freeze({ version: 1, adapter: adapterName(this.adapterInfo), plans: Object.freeze(plans) });
   }
 

@@ -28,8 +28,8 @@ export interface Tuning {
   /** The device they were measured on. On another one they are ignored. */
   readonly adapter: string;
   readonly plans: readonly {
-    /** The validated plan, as JSON. */
-    readonly spec: string;
+    /** What the choices are for, as {@link tuningKey} has it. */
+    readonly key: string;
     readonly choices: Choices;
   }[];
 }
@@ -70,7 +70,9 @@ const ALTERNATIVES: readonly Partial<Choices>[] = [
 /** A measurement lasts at least this long, so that the clock and the submit do not show. */
 const SAMPLE_MILLISECONDS = 20;
 const MOST_REPETITIONS = 256;
-const SAMPLES = 5;
+/** Samples of each candidate: as many as fit into this time, within the bounds. */
+const CANDIDATE_MILLISECONDS = 1000;
+const MOST_SAMPLES = 5;
 /** A change counts if it gains so much: below it is noise, and the default is the better known. */
 const GAIN = 0.97;
 
@@ -86,6 +88,27 @@ export function requestedSpec(caller: string, request: TuneRequest, index: numbe
       return toeplitzSpec(request.options as ToeplitzOptions);
     case "attention":
       return attentionSpec(request.options as AttentionOptions);
+  }
+}
+
+/** What a choice depends on: not the batch or the number of heads. */
+export function tuningKey(spec: OperationSpec): string {
+  switch (spec.operation) {
+    case "fft": {
+      const first = Math.min(...spec.axes);
+      const { operation, kind, direction } = spec;
+      return JSON.stringify({ operation, kind, direction, shape: spec.shape.slice(first), axes: spec.axes.map((axis) => axis - first) });
+    }
+    case "convolve":
+    case "kernelSpectrum": {
+      const { operation, dtype, axes } = spec;
+      return JSON.stringify({ operation, dtype, axes, ...(spec.operation === "convolve" && { inner: spec.inner }) });
+    }
+    case "toeplitz":
+    case "attention":
+    case "spectrum":
+    case "complexMultiply":
+      return JSON.stringify({ ...spec, batch: undefined, heads: undefined });
   }
 }
 
@@ -121,6 +144,7 @@ export async function tuneSpec(
   try {
     for (const [name, bytes] of Object.entries(bestPlan.bytes)) bindings[name] = backend.allocate(bytes, `tune ${name}`);
     const once = Math.max(await time(bestPlan, 1), await time(bestPlan, 1), 1e-3); // the first run warms up
+    const samples = Math.max(1, Math.min(MOST_SAMPLES, Math.floor(CANDIDATE_MILLISECONDS / once)));
     const repetitions = Math.max(1, Math.min(MOST_REPETITIONS, Math.ceil(SAMPLE_MILLISECONDS / once)));
     for (const alternative of ALTERNATIVES) {
       const choices = Object.freeze({ ...best, ...alternative });
@@ -136,11 +160,11 @@ export async function tuneSpec(
         const code = fingerprint(plan);
         if (tried.has(code)) continue;
         tried.add(code);
-        await time(plan, 1);
+        if (once < CANDIDATE_MILLISECONDS) await time(plan, 1); // warms up
         // Turn by turn, so that a drift of the clock rate hits both.
-        const samples: [number, number][] = [];
-        for (let i = 0; i < SAMPLES; i++) samples.push([await time(bestPlan, repetitions), await time(plan, repetitions)]);
-        const [old, fresh] = [median(samples.map(([a]) => a)), median(samples.map(([, b]) => b))];
+        const times: [number, number][] = [];
+        for (let i = 0; i < samples; i++) times.push([await time(bestPlan, repetitions), await time(plan, repetitions)]);
+        const [old, fresh] = [median(times.map(([a]) => a)), median(times.map(([, b]) => b))];
         better = fresh < GAIN * old;
         onMeasured({ choices, milliseconds: fresh, bestMilliseconds: better ? fresh : old });
       } finally {
@@ -182,9 +206,9 @@ export function readTuning(caller: string, tuning: unknown): { readonly adapter:
   }
   const choices = new Map<string, Choices>();
   for (const [i, plan] of (plans as Tuning["plans"]).entries()) {
-    const { spec, choices: chosen } = checkOptions(caller, `${argument}.plans[${i}]`, plan, ["spec", "choices"]);
-    if (typeof spec !== "string") throw refuse("value", { caller, argument: `${argument}.plans[${i}].spec`, expected: "a string", got: spec });
-    choices.set(spec, checkChoices(caller, `${argument}.plans[${i}].choices`, chosen));
+    const { key, choices: chosen } = checkOptions(caller, `${argument}.plans[${i}]`, plan, ["key", "choices"]);
+    if (typeof key !== "string") throw refuse("value", { caller, argument: `${argument}.plans[${i}].key`, expected: "a string", got: key });
+    choices.set(key, checkChoices(caller, `${argument}.plans[${i}].choices`, chosen));
   }
   return { adapter, choices };
 }

@@ -1,8 +1,8 @@
 /** The library itself, on the GPU or on the CPU. Every row opens a runtime of its own, so that nothing is compiled beforehand. */
 import type * as LibraryModule from "../../src/index.ts";
-import type { Runtime, Tensor } from "../../src/index.ts";
+import type { Runtime, RuntimeOptions, Tensor, Tuning } from "../../src/index.ts";
 import type { Competitor, Prepared } from "./competitor.ts";
-import { kindOf, type LoadedPlan, type TuneSpec } from "./kinds.ts";
+import { kindOf, type LoadedPlan } from "./kinds.ts";
 import { median } from "./numbers.ts";
 import type { OwnDetails } from "./result.ts";
 import type { Row } from "./rows.ts";
@@ -23,11 +23,6 @@ export interface OwnOptions {
   readonly profile: boolean;
 }
 
-/** Present in builds of the library that can tune themselves. */
-interface Tunable {
-  tune?: (specs: readonly TuneSpec[]) => Promise<unknown>;
-}
-
 export function fastrpb(options: OwnOptions): Competitor {
   const { library, gpu, tuned, profile } = options;
   return {
@@ -36,9 +31,11 @@ export function fastrpb(options: OwnOptions): Competitor {
     supports: (row) => (row.kind === "cpu-fft") === (gpu === undefined),
 
     async prepare(row, data, copies): Promise<Prepared> {
-      const runtime = await library.createRuntime(gpu ? { backend: "webgpu", gpu } : { backend: "cpu" });
+      const backend = gpu ? ({ backend: "webgpu", gpu } as const) : ({ backend: "cpu" } as const);
+      const found = tuned ? await tune(library, backend, row) : undefined;
+      const tuneMilliseconds = found?.milliseconds;
+      const runtime = await library.createRuntime({ ...backend, ...(found && { tuning: found.tuning }) });
       try {
-        const tuneMilliseconds = tuned ? await tune(runtime, row) : undefined;
         const code = collectShaders(runtime.device);
         const started = performance.now();
         const plan = await kindOf(row).open(runtime, row);
@@ -88,13 +85,15 @@ function collectShaders(device: GPUDevice | undefined): ReadonlySet<string> {
   return code;
 }
 
-/** Milliseconds that it took; `undefined` where the build cannot. */
-async function tune(runtime: Runtime, row: Row): Promise<number | undefined> {
-  const { tune: tuner } = runtime as unknown as Tunable;
-  if (typeof tuner !== "function") return undefined;
+/** On a runtime of its own, so that the plans of the measured one are compiled afresh. */
+async function tune(library: Library, backend: RuntimeOptions, row: Row): Promise<{ readonly tuning: Tuning; readonly milliseconds: number }> {
   const started = performance.now();
-  await tuner.call(runtime, [kindOf(row).spec(row)]);
-  return performance.now() - started;
+  const runtime = await library.createRuntime(backend);
+  try {
+    return { tuning: await runtime.tune([kindOf(row).tune(row)]), milliseconds: performance.now() - started };
+  } finally {
+    runtime.dispose();
+  }
 }
 
 /** The median time of each dispatch. */

@@ -1,5 +1,5 @@
 /** The kinds of rows: their inputs, and how the library runs them, on the GPU and (as the reference) on the CPU alike. */
-import type { Cost, Profile, Runtime, Tensor } from "../../src/index.ts";
+import type { Cost, Profile, Runtime, Tensor, TuneRequest } from "../../src/index.ts";
 import type { Data } from "./competitor.ts";
 import { normals } from "./numbers.ts";
 import type { AttentionRow, CpuFftRow, FftRow, Row, ToeplitzRow } from "./rows.ts";
@@ -18,17 +18,12 @@ export interface LoadedPlan {
   profile(out: Tensor): Promise<Profile>;
 }
 
-/** An entry of `runtime.tune`. */
-export interface TuneSpec {
-  readonly operation: string;
-  readonly options: object;
-}
-
 interface Kind<R extends Row> {
   data(row: R): Data;
   /** Floats of the result. */
   outputLength(row: R): number;
-  spec(row: R): TuneSpec;
+  /** What to tune. */
+  tune(row: R): TuneRequest;
   open(runtime: Runtime, row: R): Promise<OpenPlan>;
 }
 
@@ -36,11 +31,14 @@ const fftOptions = (row: FftRow | CpuFftRow) => ({ shape: row.kind === "fft" ? [
 const toeplitzOptions = ({ heads, length, channels }: ToeplitzRow) => ({ heads, length, channels });
 const attentionOptions = ({ heads, length, headDim, bias }: AttentionRow) => ({ heads, length, headDim, bias, featureMap: "sikf" as const });
 
+/** What is found for few heads holds for many; long sequences fill a device with one. */
+const tunedHeads = ({ heads, length }: ToeplitzRow | AttentionRow) => (length > 4096 ? 1 : heads);
+
 /** x: complex, interleaved, [batch, length]. */
 const fft: Kind<FftRow | CpuFftRow> = {
   data: (row) => ({ x: normals(1, fft.outputLength(row)) }),
   outputLength: (row) => 2 * row.length * (row.kind === "fft" ? row.batch : 1),
-  spec: (row) => ({ operation: "fft", options: fftOptions(row) }),
+  tune: (row) => ({ operation: "fft", options: fftOptions(row) }),
   async open(runtime, row) {
     const { shape } = fftOptions(row);
     const plan = await runtime.fft({ shape });
@@ -59,7 +57,7 @@ const fft: Kind<FftRow | CpuFftRow> = {
 const toeplitz: Kind<ToeplitzRow> = {
   data: (row) => ({ v: normals(2, toeplitz.outputLength(row)), weights: normals(3, row.heads * (2 * row.length - 1)) }),
   outputLength: (row) => row.heads * row.length * row.channels,
-  spec: (row) => ({ operation: "toeplitz", options: toeplitzOptions(row) }),
+  tune: (row) => ({ operation: "toeplitz", options: { ...toeplitzOptions(row), heads: tunedHeads(row) } }),
   async open(runtime, row) {
     const { heads, length, channels } = row;
     const shape = [1, heads, length, channels];
@@ -84,7 +82,7 @@ const attention: Kind<AttentionRow> = {
     return { q: normals(4, n), k: normals(5, n), v: normals(6, n), ...weights };
   },
   outputLength: (row) => row.heads * row.length * row.headDim,
-  spec: (row) => ({ operation: "attention", options: attentionOptions(row) }),
+  tune: (row) => ({ operation: "attention", options: { ...attentionOptions(row), heads: tunedHeads(row) } }),
   async open(runtime, row) {
     const { heads, length, headDim } = row;
     const shape = [1, heads, length, headDim];

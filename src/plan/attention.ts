@@ -7,7 +7,7 @@ import type { PlannerLimits } from "../spec/limits.ts";
 import { type AttentionSpec, biasSpec } from "../spec/operations.ts";
 import { bindableUnits, limitError, type Program, ProgramBuilder, type Slice, sliceBase, sliceBytes } from "./program.ts";
 import { addToeplitz, spectrumBytes } from "./toeplitz.ts";
-import { floorPowerOfTwo } from "./workgroups.ts";
+import { ceilPowerOfTwo, floorPowerOfTwo } from "./workgroups.ts";
 
 const FLOAT_BYTES = 4;
 /** Rows that make a chunk worth its partial state: below, writing and adding states costs more than the rows themselves. */
@@ -76,7 +76,9 @@ export function planAttention(caller: string, spec: AttentionSpec, limits: Plann
     });
   }
   if (chunks > 1) {
-    const combine = combineKernel({ ...spec, state, chunks, lanes: combineLanes });
+    // Few chunks and values leave most lanes without work.
+    const busy = ceilPowerOfTwo(Math.max(spec.valueDim, chunks));
+    const combine = combineKernel({ ...spec, state, chunks, lanes: Math.min(combineLanes, busy) });
     program.dispatch({
       kernel: combine,
       groups: heads * spec.headDim,

@@ -279,32 +279,33 @@ function endKind(layout: AxisLayout, kind: EndKind | undefined): Partial<PassEnd
 function addPasses(program: ProgramBuilder, request: FftRequest, lengths: readonly number[]): void {
   const { layout, inverse } = request;
   const { outer, inner } = layout;
-  const innerDigit: ColumnDigit = { name: "inner", size: inner };
   const work: BufferEnd = { buffer: WORK, slice: program.part(WORK, outer * layout.length * inner * COMPLEX_BYTES), firstOuter: 0 };
-  let done = 1;
   for (const [i, length] of lengths.entries()) {
-    const rest = layout.length / done / length;
-    const first = i === 0;
-    const last = i === lengths.length - 1;
-    const rowDigit: ColumnDigit = { name: "row", size: rest };
-    // The last pass takes the columns in the order of its stores, k_1 first.
-    const doneDigits: ColumnDigit[] = last
-      ? lengths.slice(0, -1).map((size, j) => ({ name: (["done", "between"] as const)[j]!, size }))
-      : [{ name: "done", size: done }];
-    const doneStrides = last ? lengths.slice(0, -1).map((_, j) => layout.length / elementCount(lengths.slice(0, j + 1))) : [rest * length];
-    const digits = [innerDigit, rowDigit, ...doneDigits].filter((digit, d) => d === 0 || digit.size > 1);
-    const kept = [innerDigit, rowDigit, ...doneDigits].map((digit, d) => d === 0 || digit.size > 1);
-    const strides = (all: readonly number[]) => all.filter((_, d) => kept[d]);
-    const inWork = { point: rest, digits: strides([0, 1, ...doneStrides]) };
-    const natural = { point: done, digits: strides([0, 1, ...lengths.slice(0, -1).map((_, j) => elementCount(lengths.slice(0, j)))]) };
-    const target = last && request.order === "natural" ? natural : inWork;
+    const [first, last] = [i === 0, i === lengths.length - 1];
+    const done = elementCount(lengths.slice(0, i));
+    const rest = elementCount(lengths.slice(i + 1));
+    // Each with its strides in the workspace and in the result; the first runs fastest over the lanes.
+    const digits: { readonly name: ColumnDigit["name"]; readonly size: number; readonly work: number; readonly result: number }[] = [
+      { name: "inner", size: inner, work: 0, result: 0 },
+    ];
+    if (rest > 1) digits.push({ name: "row", size: rest, work: 1, result: 0 });
+    if (last) {
+      for (const [j, size] of lengths.slice(0, -1).entries()) {
+        const result = elementCount(lengths.slice(0, j));
+        digits.push({ name: j === 0 ? "done" : "between", size, work: layout.length / result / size, result });
+      }
+    } else if (done > 1) {
+      digits.push({ name: "done", size: done, work: rest * length, result: 0 });
+    }
+    const inWork = { point: rest, digits: digits.map((digit) => digit.work) };
+    const inResult = request.order === "natural" ? { point: done, digits: digits.map((digit) => digit.result) } : inWork;
     addPass(program, {
       outer,
-      digits,
+      digits: digits.map(({ name, size }) => ({ name, size })),
       lengths: [length],
       source: first ? { ...lineEnd(request.source, layout, inWork), ...endKind(layout, request.ends?.source) } : lineEnd(work, layout, inWork),
       destination: last
-        ? { ...lineEnd(request.destination, layout, target), ...endKind(layout, request.ends?.destination) }
+        ? { ...lineEnd(request.destination, layout, inResult), ...endKind(layout, request.ends?.destination) }
         : lineEnd(work, layout, inWork),
       ...(rest > 1 && { rootsOrder: length * rest }),
       swapInput: first && inverse,
@@ -312,7 +313,6 @@ function addPasses(program: ProgramBuilder, request: FftRequest, lengths: readon
       back: false,
       scale: last ? request.scale : 1,
     });
-    done *= length;
   }
 }
 
