@@ -57,11 +57,12 @@ export interface TuneOptions {
 const ALTERNATIVES: readonly Partial<Choices>[] = [
   { registers: 32, lanes: 32 },
   { registers: 64, lanes: 16 },
-  { registers: 8 },
+  { registers: 8, maxRadix: 8 },
   { lanes: 64 },
   { lanes: 256 },
   { lanes: 512 },
   { maxRadix: 8 },
+  { maxRadix: 16 },
   { maxRadix: 4 },
   { exchange: "split" },
   { exchange: "whole" },

@@ -1,0 +1,75 @@
+/** Tuning on a device: what it leaves behind, and what plans make of it. */
+import { createFft } from "../../src/math/fft.ts";
+import { type Case, check, checkClose, checkRefused, normals, scoped, type Suite } from "./case.ts";
+
+/** Few stages: the pipelines compile fast. */
+const OPTIONS = { shape: [64, 16] };
+/** Another batch: choices carry over. */
+const ROWS = 20;
+
+const roundTrip: Case = {
+  name: "finds choices, frees what it used, and gives them to the next runtime",
+  run: async (context) => {
+    const first = await context.open();
+    try {
+      const before = first.memory();
+      const lanes: number[] = [];
+      const tuning = await first.tune([{ operation: "fft", options: OPTIONS }], { onProgress: ({ choices }) => lanes.push(choices.lanes) });
+      const after = first.memory();
+      check(before.liveBytes === after.liveBytes && before.buffers === after.buffers, `left ${JSON.stringify(after)} of ${JSON.stringify(before)}`);
+      check(lanes.length >= 3, `measured only ${lanes.length} candidates`);
+      check(tuning.plans.length === 1, `${tuning.plans.length} plans`);
+      // Choices that the device would hardly make, to see that they are used.
+      const choices = { maxRadix: 16, registers: 16, lanes: 8, exchange: "auto" } as const;
+      const plans = tuning.plans.map((plan) => ({ ...plan, choices }));
+      const second = await context.open({ tuning: JSON.parse(JSON.stringify({ ...tuning, plans })) });
+      try {
+        const chosen = await second.fft({ shape: [ROWS, 16] });
+        const untouched = await second.fft({ shape: [ROWS, 8] });
+        check(chosen.dispatches[0]!.workgroupSize[0] === 8, `workgroups of ${chosen.dispatches[0]!.workgroupSize[0]}`);
+        check(untouched.dispatches[0]!.workgroupSize[0] > 8, `workgroups of ${untouched.dispatches[0]!.workgroupSize[0]}`);
+        await scoped(second, async (scope) => {
+          const seed = 5;
+          const data = normals(seed, 2 * ROWS * 16);
+          const result = await chosen.run(scope.tensor(data, [ROWS, 16], "complex64"), { out: scope.unwritten([ROWS, 16], "complex64") }).data();
+          const fft = createFft(16);
+          const expected = Array.from({ length: ROWS }, (_, row) => row).flatMap((row) => {
+            const column = Float64Array.from(data.subarray(32 * row, 32 * row + 32));
+            fft.transform(column, "forward");
+            return [...column];
+          });
+          checkClose(result, expected, 1e-7, `tuned fft, seed ${seed}`);
+        });
+      } finally {
+        second.dispose();
+      }
+      const foreign = await context.open({ tuning: { ...tuning, adapter: "another", plans } });
+      try {
+        const plan = await foreign.fft({ shape: [ROWS, 16] });
+        check(plan.dispatches[0]!.workgroupSize[0] !== 8, "choices of another device were used");
+      } finally {
+        foreign.dispose();
+      }
+    } finally {
+      first.dispose();
+    }
+  },
+};
+
+const refusals: Case = {
+  name: "bad requests and an abort",
+  run: async (context) => {
+    const runtime = await context.runtime;
+    const before = runtime.memory();
+    await checkRefused(() => runtime.tune([{ operation: "fft", options: { shape: [0] } }]), "value", "runtime.fft", "options.shape[0]");
+    await checkRefused(() => runtime.tune([{ operation: "dct" } as never]), "value", "runtime.tune", "requests[0].operation");
+    const signal = AbortSignal.abort();
+    await checkRefused(() => runtime.tune([{ operation: "fft", options: OPTIONS }], { signal }), "aborted", "runtime.tune");
+    check(runtime.memory().liveBytes === before.liveBytes, "an aborted tuning left memory behind");
+    await checkRefused(() => context.open({ tuning: { version: 2 } as never }), "value", "createRuntime", "options.tuning");
+    const cpu = await context.cpu;
+    check((await cpu.tune([{ operation: "fft", options: OPTIONS }])).plans.length === 0, "the CPU has nothing to tune");
+  },
+};
+
+export const tuningSuite: Suite = { name: "tuning", cases: [roundTrip, refusals] };
