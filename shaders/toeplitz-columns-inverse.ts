@@ -1,14 +1,14 @@
 /**
  * Last of three passes of a long Toeplitz product: the inverse column transforms of both branches, and their sum, n = a·B + b,
  *
- *   out[n, c] = F_A⁻¹(work[0])[a] + D* F_A⁻¹(work[1])[a],   D = exp(−iπn/M) in one dimension, exp(−iπa/A) on a grid.
+ *   out[n, c] = F_A⁻¹(work[0])[a] + exp(+iπa/A) F_A⁻¹(work[1])[a].
  *
  * Layout: work as in toeplitz-pass.ts, swapped (im, re) as the rows leave it; out [B·H, N, D]. A column is (c, b, h).
- * Bindings: 0 work, 1 tables (twiddles, roots), 2 out, 3 params.
+ * Bindings: 0 work, 1 tables (twiddles, roots of order 2A), 2 out, 3 params.
  */
 import { pairElement, storePair } from "./channel-pairs.ts";
 import { type Kernel, makeKernel } from "./kernel.ts";
-import { rootFunction } from "./roots.ts";
+import { rootFunction, type RootTable } from "./roots.ts";
 import {
   declareRegisters,
   eachInput,
@@ -22,9 +22,13 @@ import {
 import { columnOverA, PASS_PARAMS, passDeclarations, type ToeplitzPassSpec } from "./toeplitz-pass.ts";
 import { wgsl } from "./wgsl.ts";
 
-export function toeplitzColumnsInverseKernel(spec: ToeplitzPassSpec): Kernel {
+export interface ToeplitzColumnsInverseSpec extends ToeplitzPassSpec {
+  /** Roots of order 2A, A of them. */
+  readonly axisRoots: RootTable;
+}
+
+export function toeplitzColumnsInverseKernel(spec: ToeplitzColumnsInverseSpec): Kernel {
   const { shape } = spec;
-  const turned = (i: number) => `turn_root(v${i}, ${spec.kind === "sequence" ? `n${i}` : "point"})`;
   const body = wgsl`${stockhamRegisters(shape)}
 ${declareRegisters(shape, "held")}
 ${columnOverA(shape)}
@@ -38,7 +42,7 @@ ${everyRegister(shape, (i) => `held${i} = v${i};`)}
     }
   }
   if (active_column) {
-${eachOutput(shape, (i) => `let n${i} = point * B + b; if (n${i} < N) { store_pair(row + n${i}, pair, (held${i} + ${turned(i)}).yx); }`)}
+${eachOutput(shape, (i) => `let n${i} = point * B + b; if (n${i} < N) { store_pair(row + n${i}, pair, (held${i} + turn_y(v${i}, point)).yx); }`)}
   }
 `;
   return makeKernel({
@@ -50,7 +54,7 @@ ${eachOutput(shape, (i) => `let n${i} = point * B + b; if (n${i} < N) { store_pa
       { name: "out", access: "read_write", element: pairElement(spec.channels) },
     ],
     params: [...PASS_PARAMS, "outBase"],
-    declarations: wgsl`${passDeclarations(spec)}${rootFunction(spec.roots)}${storePair(spec.channels)}`,
+    declarations: wgsl`${passDeclarations(spec)}${rootFunction(spec.axisRoots, "turn_y")}${storePair(spec.channels)}`,
     body,
   });
 }

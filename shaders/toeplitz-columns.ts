@@ -1,17 +1,17 @@
 /**
  * First of three passes of a long Toeplitz product: for both branches the column transforms, n = a·B + b,
  *
- *   in one dimension  work[branch, k_a, b, c] = exp(−2πi·b·k_a/M) Σ_a exp(−2πi·a·k_a/A) D_branch(n) v[n, c],  D_1(n) = exp(−iπn/M);
- *   on a grid         work[branch, k_a, b, c] = Σ_a exp(−2πi·a·k_a/A) D_branch(a) v[n, c],                    D_1(a) = exp(−iπa/A),
+ *   work[branch, k_a, b, c] = r Σ_a exp(−2πi·a·(k_a + branch/2)/A) v[n, c],
  *
- * D_0 = 1. See toeplitz-branches.ts for the mathematics, toeplitz-rows.ts and toeplitz-grid-rows.ts for what follows.
+ * with r = 1 on a grid, and r = exp(−2πi·b·(k_a + branch/2)/M) in one dimension: the branch in it is the part of D(n) = exp(−iπn/M) that
+ * a does not have. See toeplitz-branches.ts for the mathematics, toeplitz-rows.ts and toeplitz-grid-rows.ts for what follows.
  *
  * Layout: values [B·H, N, D], work as in toeplitz-pass.ts. A column is (c, b, h); a workgroup does `shape.columns` of them.
- * Bindings: 0 values, 1 tables (twiddles, roots), 2 work, 3 params.
+ * Bindings: 0 values, 1 tables (twiddles, roots of order 2A and 2M), 2 work, 3 params.
  */
 import { loadPair, pairElement } from "./channel-pairs.ts";
 import { type Kernel, makeKernel } from "./kernel.ts";
-import { rootFunction } from "./roots.ts";
+import { rootFunction, type RootTable } from "./roots.ts";
 import {
   declareRegisters,
   eachInput,
@@ -25,9 +25,15 @@ import {
 import { columnOverA, PASS_PARAMS, passDeclarations, type ToeplitzPassSpec } from "./toeplitz-pass.ts";
 import { wgsl } from "./wgsl.ts";
 
-export function toeplitzColumnsKernel(spec: ToeplitzPassSpec): Kernel {
-  const { shape } = spec;
-  const sequence = spec.kind === "sequence";
+export interface ToeplitzColumnsSpec extends ToeplitzPassSpec {
+  /** Roots of order 2A, A of them. */
+  readonly axisRoots: RootTable;
+  /** Of order 2M in one dimension; `undefined` on a grid. */
+  readonly roots: RootTable | undefined;
+}
+
+export function toeplitzColumnsKernel(spec: ToeplitzColumnsSpec): Kernel {
+  const { shape, roots } = spec;
   const body = wgsl`${stockhamRegisters(shape)}
 ${declareRegisters(shape, "held")}
 ${columnOverA(shape)}
@@ -38,10 +44,10 @@ ${everyRegister(shape, (i) => `held${i} = v${i};`)}
   for (var branch = 0u; branch < 2u; branch++) {
 ${stockhamStages(shape, spec.twiddles)}
     if (active_column) {
-${eachOutput(shape, (i) => `work[work_start + (branch * A + point) * B * params.pairs] = ${sequence ? `turn_root(v${i}, 2u * b * point)` : `v${i}`};`)}
+${eachOutput(shape, (i) => `work[work_start + (branch * A + point) * B * params.pairs] = ${roots ? `turn_root(v${i}, b * (2u * point + branch))` : `v${i}`};`)}
     }
     if (branch == 0u) {
-${eachInput(shape, (i) => `v${i} = turn_root(held${i}, ${sequence ? "point * B + b" : "point"});`)}
+${eachInput(shape, (i) => `v${i} = turn_y(held${i}, point);`)}
     }
   }
 `;
@@ -54,7 +60,7 @@ ${eachInput(shape, (i) => `v${i} = turn_root(held${i}, ${sequence ? "point * B +
       { name: "work", access: "read_write", element: "vec2f" },
     ],
     params: [...PASS_PARAMS, "valuesBase"],
-    declarations: wgsl`${passDeclarations(spec)}${rootFunction(spec.roots)}${loadPair(spec.channels)}`,
+    declarations: wgsl`${passDeclarations(spec)}${rootFunction(spec.axisRoots, "turn_y")}${roots ? rootFunction(roots) : ""}${loadPair(spec.channels)}`,
     body,
   });
 }

@@ -9,14 +9,20 @@
  * Bindings: 0 work, 1 spectrum, 2 tables (twiddles, roots of order 2M_x), 3 params.
  */
 import { type Kernel, makeKernel } from "./kernel.ts";
+import type { RootTable } from "./roots.ts";
 import { eachInput, stockhamName, stockhamRegisters, workgroupLanes } from "./stockham.ts";
 import { branchDeclarations, branchesOutput, toeplitzBranches } from "./toeplitz-branches.ts";
 import { columnOverB, PASS_PARAMS, passDeclarations, type ToeplitzPassSpec } from "./toeplitz-pass.ts";
 import { u32, wgsl } from "./wgsl.ts";
 
-export function toeplitzGridRowsKernel(spec: ToeplitzPassSpec): Kernel {
+export interface ToeplitzGridRowsSpec extends ToeplitzPassSpec {
+  /** Roots of order 2M_x, M_x of them. */
+  readonly axisRoots: RootTable;
+}
+
+export function toeplitzGridRowsKernel(spec: ToeplitzGridRowsSpec): Kernel {
   const { shape } = spec;
-  const branches = { shape, twiddles: spec.twiddles, axes: [{ size: spec.b, period: shape.length, roots: spec.roots }] };
+  const branches = { shape, twiddles: spec.twiddles, axes: [{ size: spec.b, period: shape.length, roots: spec.axisRoots }] };
   const body = wgsl`${stockhamRegisters(shape)}
 ${columnOverB(shape)}
   let branch_y = line / A % 2u;

@@ -8,18 +8,14 @@
  * `firstHead` on. work [heads of the group, 2, A, B, pairs] complex: pairs and b run fastest over memory, here as in v, and over the
  * lanes, so that neighbouring lanes touch neighbouring memory however few the channels.
  */
-import type { RootTable } from "./roots.ts";
 import { stockhamDeclarations, type StockhamShape } from "./stockham.ts";
 import { u32, wgsl } from "./wgsl.ts";
 
 export interface ToeplitzPassSpec {
-  readonly kind: "sequence" | "grid";
   /** Of this pass: transform of length A, or of the rows. */
   readonly shape: StockhamShape;
   /** Offset of each axis's twiddles. */
   readonly twiddles: readonly number[];
-  /** Of a sequence: roots of order 2M. Of a grid: of twice the period of this pass. */
-  readonly roots: RootTable;
   /** N */
   readonly length: number;
   readonly a: number;

@@ -34,7 +34,7 @@ export function planAttention(caller: string, spec: AttentionSpec, limits: Plann
   program.buffer("k", "input", keyBytes);
   program.buffer("v", "input", valueBytes);
   const bias = spec.bias === "fastrpb" ? biasSpec(spec) : undefined;
-  if (bias) program.buffer("spectrum", "input", spectrumBytes(bias));
+  if (bias) program.buffer("spectrum", "input", spectrumBytes(bias, limits));
   program.buffer("out", "output", valueBytes);
 
   const state = keyStateLayout(spec.headDim, spec.valueDim, spec.featureMap === "sikf");

@@ -5,11 +5,11 @@
 import type { ColumnDigit, Window } from "../../shaders/column-end.ts";
 import type { PlannerLimits } from "../spec/limits.ts";
 import type { ConvolveAxis, ConvolveSpec, KernelAxis, KernelSpectrumSpec } from "../spec/operations.ts";
-import { addPass, type BufferEnd, type PassEnd, type PassProduct } from "./fft-pass.ts";
+import { addPass, type BufferEnd, type PassEnd, type PassProduct, windowPoints } from "./fft-pass.ts";
 import { addFft } from "./fft.ts";
 import { bindableUnits, limitError, type Program, ProgramBuilder, type Slice, sliceBytes } from "./program.ts";
 import { splitLength } from "./split.ts";
-import { convolutionLength, fits, hasRadices } from "./stockham.ts";
+import { convolutionLength, convolutionLengths, fits, hasRadices } from "./stockham.ts";
 
 const COMPLEX_BYTES = 8;
 const FLOAT_BYTES = 4;
@@ -23,7 +23,7 @@ type Method =
   | { readonly kind: "axes"; readonly periods: readonly [number, number] };
 
 function chooseMethod(caller: string, spec: ConvolveSpec | KernelSpectrumSpec, circular: boolean, limits: PlannerLimits): Method {
-  const periods = spec.axes.map((axis) => periodOf(axis, circular, limits));
+  const periods = choosePeriods(spec.axes, circular, limits);
   if (fits(limits, ...periods)) return { kind: "fused", periods };
   if (periods.length === 1) return { kind: "split", periods: [periods[0]!], ...splitLength(caller, periods[0]!, limits) };
   for (const period of periods) {
@@ -35,10 +35,15 @@ function chooseMethod(caller: string, spec: ConvolveSpec | KernelSpectrumSpec, c
   return { kind: "axes", periods: [periods[0]!, periods[1]!] };
 }
 
-/** A length with codelets in which nothing wanted wraps around; that of a circular convolution, or twice that, where it has none. */
-function periodOf(axis: KernelAxis, circular: boolean, limits: PlannerLimits): number {
-  if (!circular) return convolutionLength(axis.period, limits);
-  return hasRadices(axis.period) ? axis.period : convolutionLength(2 * axis.period - 1, limits);
+/** Lengths with codelets in which nothing wanted wraps around; of circular convolutions these lengths, or twice that where there are no codelets. */
+function choosePeriods(axes: readonly KernelAxis[], circular: boolean, limits: PlannerLimits): readonly number[] {
+  if (!circular) {
+    return convolutionLengths(
+      axes.map((axis) => axis.period),
+      limits,
+    );
+  }
+  return axes.map(({ period }) => (hasRadices(period) ? period : convolutionLength(2 * period - 1, limits)));
 }
 
 /** Which of the kernel's points stand where in the period. */
@@ -110,7 +115,7 @@ export function planKernelSpectrum(caller: string, spec: KernelSpectrumSpec, lim
           ],
           strides: [],
           outside: [],
-          elements: points,
+          elements: product(windows.map((window, i) => windowPoints(window, periods[i]!))),
         },
         // In the order in which the transform leaves it, and the product reads it.
         destination: {
@@ -175,12 +180,8 @@ export function planConvolve(caller: string, spec: ConvolveSpec, limits: Planner
       outer: count,
       source: { buffer: x, slice: inputSlice, firstOuter: first },
       destination: { buffer: out, slice: outputSlice, firstOuter: first },
-      spectrum: {
-        kind: "tensor",
-        kernels: spec.kernels,
-        spectrum: { buffer: spectrum, slice: undefined, firstOuter: 0 },
-        reads: Math.min(count, spec.kernels) * spectrumBytes,
-      },
+      spectrum: { buffer: spectrum, slice: undefined, firstOuter: 0 },
+      spectrumBytes,
     };
     if (method.kind === "fused") addFusedProduct(program, request, method.periods);
     else addLongProduct(program, request, method);
@@ -213,7 +214,15 @@ interface ProductRequest {
   readonly outer: number;
   readonly source: BufferEnd;
   readonly destination: BufferEnd;
-  readonly spectrum: Extract<PassProduct, { kind: "tensor" }>;
+  readonly spectrum: BufferEnd;
+  /** Of one kernel. */
+  readonly spectrumBytes: number;
+}
+
+/** The product of the rows of a request, each with the spectrum of its kernel. */
+function productOf({ spec, outer, source, spectrum, spectrumBytes }: ProductRequest): PassProduct {
+  const { kernels } = spec;
+  return { kind: "tensor", spectrum, kernels, firstOuter: source.firstOuter, reads: Math.min(outer, kernels) * spectrumBytes };
 }
 
 /** Everything in one dispatch: a workgroup holds the period. */
@@ -232,7 +241,7 @@ function addFusedProduct(program: ProgramBuilder, request: ProductRequest, perio
     lengths: periods,
     source: end(request.source, (axis) => axis.length, inputWindow),
     destination: end(request.destination, (axis) => axis.output, outputWindow),
-    product: request.spectrum,
+    product: productOf(request),
     swapInput: false,
     back: true,
     swapOutput: false,
@@ -344,7 +353,7 @@ function addLongChunk(
     lengths: [rowLength],
     source: rows(rowAxis ? inputWindow(rowAxis) : {}, inputs),
     destination: rows(rowAxis ? outputWindow(rowAxis) : {}, outputs),
-    product: request.spectrum,
+    product: productOf(request),
     // Of one axis, the columns have yet to be transformed back: re and im stay swapped for that.
     back: !split,
     ...rootsOrder,

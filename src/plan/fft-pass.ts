@@ -1,5 +1,5 @@
 /** One dispatch of an FFT: where its columns lie, and what happens to them. */
-import { type ColumnDigit, type ColumnEnd, endElement } from "../../shaders/column-end.ts";
+import { type ColumnDigit, type ColumnEnd, endElement, type Window } from "../../shaders/column-end.ts";
 import { type Chirp, fftKernel, type Product } from "../../shaders/fft.ts";
 import { ELEMENT_BYTES, type Precision } from "../../shaders/kernel.ts";
 import type { StockhamShape } from "../../shaders/stockham.ts";
@@ -27,9 +27,22 @@ export interface PassEnd extends BufferEnd, ColumnEnd {
   readonly elements: number;
 }
 
+/** How many of `size` indices lead to an element; where a window wraps, all but the first element have two. */
+export function windowPoints({ wrap, limit }: Window, size: number): number {
+  if (limit === undefined) return size;
+  return wrap ? 2 * limit - 1 : limit;
+}
+
 /** The factors of a pass that is a convolution, over the transformed axes in reversed order. */
 export type PassProduct =
-  | { readonly kind: "tensor"; readonly spectrum: BufferEnd; readonly kernels: number; readonly reads: number }
+  | {
+      readonly kind: "tensor";
+      readonly spectrum: BufferEnd;
+      readonly kernels: number;
+      /** Outer index of the first column, of which the kernel is that modulo `kernels`; the source may be a part that counts from 0. */
+      readonly firstOuter: number;
+      readonly reads: number;
+    }
   /** Of the chirp of a transform of `points` points, in rows of two passes. */
   | { readonly kind: "chirp"; readonly points: number; readonly rows: readonly [number, number] };
 
@@ -90,7 +103,7 @@ export function addPass(program: ProgramBuilder, pass: PassRequest): void {
       columns,
       sourceBase: base(inPlace ? "data" : "source", source),
       destinationBase: base(inPlace ? "data" : "destination", destination),
-      ...(spectrum && { firstOuter: source.firstOuter, spectrumBase: sliceBase(kernel, "spectrum", spectrum.spectrum.slice) }),
+      ...(spectrum && { firstOuter: spectrum.firstOuter, spectrumBase: sliceBase(kernel, "spectrum", spectrum.spectrum.slice) }),
     },
     uses: {
       ...(inPlace ? { data: bind(source, { reads, writes }) } : { source: bind(source, { reads }), destination: bind(destination, { writes }) }),

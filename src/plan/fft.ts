@@ -7,7 +7,7 @@ import { type AxisLayout, axisLayout } from "../spec/axes.ts";
 import { elementCount } from "../spec/check.ts";
 import type { PlannerLimits } from "../spec/limits.ts";
 import type { FftSpec } from "../spec/operations.ts";
-import { addPass, type BufferEnd, type PassEnd } from "./fft-pass.ts";
+import { addPass, type BufferEnd, type PassEnd, windowPoints } from "./fft-pass.ts";
 import { bindableUnits, limitError, type Program, ProgramBuilder, sliceBase, sliceBytes } from "./program.ts";
 import { chirpLength, choosePasses, chooseSplit, fitsPass, tooLong } from "./split.ts";
 import { chooseShape, fftFlops, fits, hasRadices } from "./stockham.ts";
@@ -191,7 +191,7 @@ export interface LineRequest {
 }
 
 /** What a line is at its ends besides complex numbers, one for each point. */
-type EndKind = Partial<Pick<PassEnd, "element" | "rows" | "limit" | "fold">>;
+type EndKind = Partial<Pick<PassEnd, "element" | "rows" | "wrap" | "limit" | "fold">>;
 
 export interface FftRequest extends LineRequest {
   /** `"transposed"` leaves a two-pass result as [k_a, k_b], k = k_a + A·k_b, which saves scattered stores. */
@@ -268,8 +268,7 @@ function lineEnd(
 /** A kind of end, with the elements that it touches. */
 function endKind(layout: AxisLayout, kind: EndKind | undefined): Partial<PassEnd> {
   if (!kind) return {};
-  const touched = kind.limit ?? layout.length;
-  return { ...kind, elements: touched * layout.inner };
+  return { ...kind, elements: windowPoints(kind, layout.length) * layout.inner };
 }
 
 /**

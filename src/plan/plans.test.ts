@@ -25,6 +25,7 @@ import { DESKTOP_LIMITS, LIMIT_SETS, limitsWith, smoothNumbers } from "../testin
 import { random } from "../testing/random.ts";
 import { planProgram } from "./index.ts";
 import type { Program, ProgramBinding, ProgramDispatch } from "./program.ts";
+import { convolutionLength, convolutionLengths } from "./stockham.ts";
 
 const MIB = 2 ** 20;
 const SMOOTH = smoothNumbers(1, 2 ** 20);
@@ -41,10 +42,6 @@ function tryPlan(spec: OperationSpec, limits: PlannerLimits): Program | undefine
     if (error instanceof FastRpbError && error.code === "limit") return undefined;
     throw new Error(`${JSON.stringify(spec)}: ${String(error)}`, { cause: error });
   }
-}
-
-function nextSmooth(length: number): number {
-  return SMOOTH.find((n) => n >= length)!;
 }
 
 /** A spec of modest size: no tensor above `mostElements`. */
@@ -139,8 +136,8 @@ function longAxes(spec: RelativePositions): readonly number[] {
 }
 
 /** Bytes of the spectrum of one head: both halves of the matrix along each axis. */
-function headSpectrum(spec: RelativePositions): number {
-  return longAxes(spec).reduce((product, size) => product * 2 * nextSmooth(size), 8);
+function headSpectrum(spec: RelativePositions, limits: PlannerLimits): number {
+  return convolutionLengths(longAxes(spec), limits).reduce((product, period) => product * 2 * period, 8);
 }
 
 function count(shape: readonly number[]): number {
@@ -151,19 +148,22 @@ function numberBytes({ dtype }: ConvolveSpec | KernelSpectrumSpec): number {
   return dtype === "f32" ? 4 : 8;
 }
 
-/** Bytes of the spectra of all kernels: of each axis a period with codelets in which nothing wanted wraps around. */
-function kernelSpectra(spec: ConvolveSpec | KernelSpectrumSpec, circular: boolean): number {
-  const periods = spec.axes.map(({ length, period }) => {
-    if (!circular) return nextSmooth(period);
-    let rest = length;
-    for (const prime of [2, 3, 5, 7, 11, 13]) while (rest % prime === 0) rest /= prime;
-    return rest === 1 ? length : nextSmooth(2 * length - 1);
-  });
+/** Bytes of the spectra of all kernels: of each axis a period in which nothing wanted wraps around, and that has codelets. */
+function kernelSpectra(spec: ConvolveSpec | KernelSpectrumSpec, circular: boolean, limits: PlannerLimits): number {
+  const wanted = spec.axes.map(({ period }) => period);
+  const modulo = (period: number) => (hasCodelets(period) ? period : convolutionLength(2 * period - 1, limits));
+  const periods = circular ? wanted.map(modulo) : convolutionLengths(wanted, limits);
   return 8 * spec.kernels * count(periods);
 }
 
+function hasCodelets(length: number): boolean {
+  let rest = length;
+  for (const prime of [2, 3, 5, 7, 11, 13]) while (rest % prime === 0) rest /= prime;
+  return rest === 1;
+}
+
 /** Bytes of each tensor of an operation, from its definition. */
-function tensorBytes(spec: OperationSpec): Record<string, number> {
+function tensorBytes(spec: OperationSpec, limits: PlannerLimits): Record<string, number> {
   switch (spec.operation) {
     case "fft": {
       const [input, output] = [count(spec.inputShape), count(spec.outputShape)];
@@ -171,9 +171,12 @@ function tensorBytes(spec: OperationSpec): Record<string, number> {
       return spec.inPlace ? { out } : { x: (spec.kind === "r2c" ? 4 : 8) * input, out };
     }
     case "kernelSpectrum":
-      return { kernel: numberBytes(spec) * spec.kernels * count(spec.axes.map((axis) => axis.kernel)), spectrum: kernelSpectra(spec, spec.circular) };
+      return {
+        kernel: numberBytes(spec) * spec.kernels * count(spec.axes.map((axis) => axis.kernel)),
+        spectrum: kernelSpectra(spec, spec.circular, limits),
+      };
     case "convolve": {
-      const spectrum = kernelSpectra(spec, spec.mode === "circular");
+      const spectrum = kernelSpectra(spec, spec.mode === "circular", limits);
       return { x: numberBytes(spec) * count(spec.shape), spectrum, out: numberBytes(spec) * count(spec.outputShape) };
     }
     case "complexMultiply": {
@@ -182,16 +185,16 @@ function tensorBytes(spec: OperationSpec): Record<string, number> {
     }
     case "spectrum": {
       const weights = (spec.grid ?? [spec.length]).reduce((product, size) => product * (2 * size - 1), 4 * spec.heads);
-      return { weights, spectrum: spec.heads * headSpectrum(spec) };
+      return { weights, spectrum: spec.heads * headSpectrum(spec, limits) };
     }
     case "toeplitz": {
       const bytes = 4 * spec.batch * spec.heads * spec.length * spec.channels;
-      return { v: bytes, out: bytes, spectrum: spec.heads * headSpectrum(spec) };
+      return { v: bytes, out: bytes, spectrum: spec.heads * headSpectrum(spec, limits) };
     }
     case "attention": {
       const rows = 4 * spec.batch * spec.heads * spec.length;
       const bytes = { q: rows * spec.headDim, k: rows * spec.headDim, v: rows * spec.valueDim, out: rows * spec.valueDim };
-      return spec.bias === "none" ? bytes : { ...bytes, spectrum: spec.heads * headSpectrum(spec) };
+      return spec.bias === "none" ? bytes : { ...bytes, spectrum: spec.heads * headSpectrum(spec, limits) };
     }
   }
 }
@@ -252,7 +255,13 @@ function complaints(spec: OperationSpec, program: Program, limits: PlannerLimits
 
   // Buffers
   const tensors = program.buffers.filter(({ role }) => role === "input" || role === "output" || role === "inout");
-  const expected = tensorBytes(spec);
+  const expected = tensorBytes(spec, limits);
+  if (spec.operation === "convolve" || spec.operation === "kernelSpectrum") {
+    // A longer period may be faster.
+    const [least, bytes] = [expected["spectrum"]!, buffers.get("spectrum")!.bytes];
+    check(bytes >= least && bytes <= 1.25 ** spec.axes.length * least, () => `spectrum: ${bytes} bytes, ${least} would do`);
+    expected["spectrum"] = bytes;
+  }
   check(
     JSON.stringify(Object.fromEntries(tensors.map((b) => [b.name, b.bytes]).sort())) ===
       JSON.stringify(Object.fromEntries(Object.entries(expected).sort())),
@@ -380,7 +389,7 @@ function complaints(spec: OperationSpec, program: Program, limits: PlannerLimits
     else check(moved === passes * bytes, () => `${name}: ${moved} bytes written, ${passes} × ${bytes} expected`);
   }
 
-  found.push(...workComplaints(spec, program));
+  found.push(...workComplaints(spec, program, limits));
   return found;
 }
 
@@ -393,7 +402,7 @@ function absolute(binding: ProgramBinding, elementBytes: number, relative: numbe
  * Whether parameters, bindings and grids of the dispatches together do all of the work, and stay inside what is bound: what each
  * kernel's header says about its parameters, applied here without the planner's help.
  */
-function workComplaints(spec: OperationSpec, program: Program): string[] {
+function workComplaints(spec: OperationSpec, program: Program, limits: PlannerLimits): string[] {
   const found: string[] = [];
   /** Ranges of the output that were written, in elements. */
   const pieces: [begin: number, end: number][] = [];
@@ -455,12 +464,12 @@ function workComplaints(spec: OperationSpec, program: Program): string[] {
       check(param("firstFactor") === (repeats ? first : 0), `b from ${param("firstFactor")} on`);
       pieces.push([first, first + param("count")]);
     } else if (/^toeplitz (grid )?embed/.test(dispatch.label) && spec.operation === "spectrum") {
-      const headBytes = headSpectrum(spec);
+      const headBytes = headSpectrum(spec, limits);
       const points = headBytes / 8 / 2 ** longAxes(spec).length;
       grid(param("count"), dispatch.workgroupSize[0]);
       check(param("count") % points === 0, `${param("count")} lanes are no whole heads`);
       const heads = param("count") / points;
-      const row = tensorBytes(spec)["weights"]! / 4 / spec.heads;
+      const row = tensorBytes(spec, limits)["weights"]! / 4 / spec.heads;
       const first = param("firstWeight") + binding("weights").offset / 4;
       check(first % row === 0, `weights from ${first} on`);
       check(4 * (param("firstWeight") + heads * row) <= binding("weights").size, "weights outside their binding");
@@ -491,14 +500,14 @@ function workComplaints(spec: OperationSpec, program: Program): string[] {
       if (dispatch.kernel.params.includes("spectrumBase")) {
         check(param("heads") === spec.heads, `${param("heads")} heads`);
         for (let bh = firstHead; bh < Math.min(firstHead + heads, firstHead + spec.heads); bh++) {
-          inside("spectrum", param("spectrumBase"), (bh % spec.heads) * headSpectrum(spec), headSpectrum(spec));
+          inside("spectrum", param("spectrumBase"), (bh % spec.heads) * headSpectrum(spec, limits), headSpectrum(spec, limits));
         }
       }
       if (!fused) {
         const axes = longAxes(spec);
         const [a, b] = [constant("A"), constant("B")];
-        if (axes.length === 2) check(a === nextSmooth(axes[0]!) && b === axes[1], `${a} × ${b} for a grid of ${axes}`);
-        else check(a * b === nextSmooth(spec.length), `${a} × ${b} is not the period`);
+        if (axes.length === 2) check(a === convolutionLengths(axes, limits)[0] && b === axes[1], `${a} × ${b} for a grid of ${axes}`);
+        else check(a * b === convolutionLength(spec.length, limits), `${a} × ${b} is not the period`);
         check(binding("work").offset === 0 && 16 * heads * pairs * a * b <= binding("work").size, "work outside its binding");
       }
       if (spec.operation === "toeplitz" && dispatch.kernel.params.includes("outBase")) {
@@ -544,6 +553,22 @@ function workComplaints(spec: OperationSpec, program: Program): string[] {
       check(false, "unknown kernel");
     }
   }
+  if (spec.operation === "convolve") {
+    // Each part of the rows starts with its own kernel.
+    const products = program.dispatches.map(
+      ({ kernel, params }) =>
+        (name: string) =>
+          params[kernel.params.indexOf(name)],
+    );
+    const parts = products.filter((param) => param("firstOuter") !== undefined);
+    const columns = total(parts, (param) => param("columns")!);
+    let before = 0;
+    for (const param of parts) {
+      const first = Math.round((before / columns) * spec.repeats * spec.kernels);
+      if (param("firstOuter") !== first) found.push(`product: kernels from row ${param("firstOuter")} instead of ${first}`);
+      before += param("columns")!;
+    }
+  }
   // Several axes come to their output one after the other, in the same pieces or in others.
   const several = (spec.operation === "fft" || spec.operation === "spectrum" || spec.operation === "kernelSpectrum") && new Ranges();
   let position = 0;
@@ -554,11 +579,11 @@ function workComplaints(spec: OperationSpec, program: Program): string[] {
   }
   if (several && !several.covers(0, position)) found.push("output: not all of it is written");
   const units = {
-    fft: () => tensorBytes(spec)["out"]!,
-    complexMultiply: () => tensorBytes(spec)["out"]! / 8,
-    convolve: () => tensorBytes(spec)["out"]!,
-    kernelSpectrum: () => tensorBytes(spec)["spectrum"]!,
-    spectrum: () => tensorBytes(spec)["spectrum"]!,
+    fft: () => tensorBytes(spec, limits)["out"]!,
+    complexMultiply: () => tensorBytes(spec, limits)["out"]! / 8,
+    convolve: () => tensorBytes(spec, limits)["out"]!,
+    kernelSpectrum: () => program.buffers.find(({ name }) => name === "spectrum")!.bytes,
+    spectrum: () => tensorBytes(spec, limits)["spectrum"]!,
     toeplitz: () => (spec.operation === "toeplitz" ? spec.batch * spec.heads * Math.ceil(spec.channels / 2) : 0),
     attention: () => (spec.operation === "attention" ? spec.batch * spec.heads : 0),
   }[spec.operation]();
@@ -922,7 +947,8 @@ describe("costs", () => {
       }
       for (const length of [8748, 15_625, 16_384, 65_536, 100_000, 2 ** 20, 2 ** 22]) {
         const program = plan(fftSpec({ shape: [batch(length), length], kind }), limitsWith());
-        expect(ratio(program), `${kind} ${length}`).toBeLessThanOrEqual(2.1);
+        // The second pass to real data reads both values of a Hermitian pair from the one that there is: in memory's eyes 2.1, too.
+        expect(ratio(program), `${kind} ${length}`).toBeLessThanOrEqual(kind === "r2c" ? 2.1 : 2.6);
       }
     }
   });
@@ -947,7 +973,7 @@ describe("costs", () => {
     ] as const) {
       const program = plan(convolveSpec(options), limitsWith());
       expect(new Set(program.dispatches.map(({ kernel }) => kernel.code)).size, JSON.stringify(options)).toBe(3);
-      expect(ratio(program), JSON.stringify(options)).toBeLessThanOrEqual(5.3);
+      expect(ratio(program), JSON.stringify(options)).toBeLessThanOrEqual(5.6);
     }
   });
 

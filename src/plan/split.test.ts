@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { FastRpbError } from "../spec/errors.ts";
 import type { PlannerLimits } from "../spec/limits.ts";
-import { isSmooth } from "../spec/smooth.ts";
+import { isSmooth, nextSmooth } from "../spec/smooth.ts";
 import { LIMIT_SETS, limitsWith, smoothNumbers } from "../testing/planning.ts";
 import { random } from "../testing/random.ts";
 import { chirpLength, choosePasses, chooseSplit, fitsPass, splitLength } from "./split.ts";
@@ -79,8 +79,9 @@ describe.each(DEVICES)("device: %s", (_name, limits) => {
 
 test("a chirp's period is 7-smooth and holds all offsets", () => {
   for (let points = 1; points <= 5000; points++) {
-    const period = chirpLength(points);
-    if (!isSmooth(period) || period < 2 * points - 1 || (points > 100 && period > 1.07 * (2 * points - 1))) expect(period, `${points}`).toBe(0);
+    const period = chirpLength(points, limitsWith());
+    if (!isSmooth(period) || period < 2 * points - 1 || period > Math.max(nextSmooth(2 * points - 1), 1.25 * (2 * points - 1)))
+      expect(period, `${points}`).toBe(0);
   }
 });
 

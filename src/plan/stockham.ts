@@ -90,24 +90,37 @@ export function fits(limits: PlannerLimits, ...lengths: readonly number[]): bool
   return lengths.every(hasRadices) && shapeFor({ lengths, columns: 1, lanes: "columns" }, limits, DEFAULT_CHOICES) !== undefined;
 }
 
-/** How much longer than asked for a convolution may be, if that makes it cheaper. */
-const MOST_PADDING = 1.25;
-/** What loads, stores and the product with the spectrum weigh beside one stage. */
+/** How much longer than asked for a convolution may be, if that makes it cheaper: in one workgroup, and where every point is traffic. */
+const MOST_PADDING = { inside: 1.25, beyond: 1.02 } as const;
+/** Beyond it the workspace holds few columns at a time, each group reads the spectrum again, and padding costs most. */
+const LONGEST_PADDED = 2 ** 20;
+/** What a stage costs, beside one of a power of two: odd butterflies take more operations, and round more often. */
+const ODD_STAGES: Readonly<Partial<Record<Radix, number>>> = { 3: 1.1, 5: 1.4, 7: 1.8 };
+/** What loads, stores and the product with the spectrum cost, in stages. */
 const FIXED_STAGES = 2;
 
 /**
- * The 7-smooth length ≥ `points` at which a convolution is cheapest by estimate: points times stages, in one workgroup if that is
+ * The 7-smooth length ≥ `points` at which a convolution is cheapest by estimate, points times stages, in one workgroup if that is
  * possible at all. Does not depend on the choices, so that a spectrum fits every plan.
  */
 export function convolutionLength(points: number, limits: PlannerLimits): number {
-  let best = { length: 0, cost: Infinity };
-  const fitting = fits(limits, nextSmooth(points));
-  for (const length of smoothLengths(points, MOST_PADDING * points)) {
+  const shortest = nextSmooth(points);
+  const fitting = fits(limits, shortest);
+  if (points > LONGEST_PADDED) return shortest;
+  let best = { length: shortest, cost: Infinity };
+  for (const length of smoothLengths(points, points * (fitting ? MOST_PADDING.inside : MOST_PADDING.beyond))) {
     if (fitting && !fits(limits, length)) continue;
-    const cost = length * (chooseRadices(length).length + FIXED_STAGES);
+    const cost = length * chooseRadices(length).reduce((stages, radix) => stages + (ODD_STAGES[radix] ?? 1), FIXED_STAGES);
     if (cost < best.cost) best = { length, cost };
   }
   return best.length;
+}
+
+/** The same for several axes: with less padding, if only that keeps them in one workgroup together. */
+export function convolutionLengths(points: readonly number[], limits: PlannerLimits): readonly number[] {
+  const shortest = points.map(nextSmooth);
+  const cheapest = points.map((size) => convolutionLength(size, limits));
+  return fits(limits, ...shortest) && !fits(limits, ...cheapest) ? shortest : cheapest;
 }
 
 /** For each odd part of a 7-smooth length the shortest one from `low` on, as far as `high`, in no order. */

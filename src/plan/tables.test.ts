@@ -428,7 +428,7 @@ describe("chirps", () => {
 
   test("make a convolution of a transform of any length", () => {
     for (const points of [2, 17, 19, 34, 97, 101]) {
-      const period = chirpLength(points);
+      const period = chirpLength(points, limitsWith());
       const layout = new TableLayout();
       const chirp = layout.add({ kind: "chirp", points });
       const spectrum = layout.add({ kind: "chirpSpectrum", points, rows: [1, period] });

@@ -1,11 +1,11 @@
 /** How a Toeplitz product is laid out: what its spectrum holds, and in which parts it is done. */
 import { elementCount } from "../spec/check.ts";
 import { FastRpbError } from "../spec/errors.ts";
+import type { PlannerLimits } from "../spec/limits.ts";
 import type { RelativePositions } from "../spec/operations.ts";
-import { nextSmooth } from "../spec/smooth.ts";
 import { bindableUnits, limitError, type ProgramBuilder, type Slice, sliceBytes } from "./program.ts";
 import { splitLength } from "./split.ts";
-import { fits } from "./stockham.ts";
+import { convolutionLengths, fits } from "./stockham.ts";
 import type { TableLayout } from "./tables.ts";
 
 export const COMPLEX_BYTES = 8;
@@ -21,9 +21,11 @@ export interface AxisPeriod {
 }
 
 /** The axes, the slowest first, without those of one position: a grid of one row is a sequence. */
-export function toeplitzAxes({ grid, length }: RelativePositions): readonly AxisPeriod[] {
+export function toeplitzAxes({ grid, length }: RelativePositions, limits: PlannerLimits): readonly AxisPeriod[] {
   const long = (grid ?? [length]).filter((size) => size > 1);
-  return (long.length > 0 ? long : [1]).map((size) => ({ size, period: nextSmooth(size) }));
+  const sizes = long.length > 0 ? long : [1];
+  const periods = convolutionLengths(sizes, limits);
+  return sizes.map((size, i) => ({ size, period: periods[i]! }));
 }
 
 /** Points of a branch of the spectrum of one head. */
@@ -32,8 +34,8 @@ export function branchPoints(axes: readonly AxisPeriod[]): number {
 }
 
 /** Bytes of one head's spectrum: of each axis, both halves. */
-export function headSpectrumBytes(spec: RelativePositions): number {
-  const axes = toeplitzAxes(spec);
+export function headSpectrumBytes(spec: RelativePositions, limits: PlannerLimits): number {
+  const axes = toeplitzAxes(spec, limits);
   return 2 ** axes.length * branchPoints(axes) * COMPLEX_BYTES;
 }
 
@@ -55,7 +57,7 @@ export type ToeplitzLayout =
 /** @throws FastRpbError code `"limit"` where an axis is too long */
 export function toeplitzLayout(program: ProgramBuilder, spec: RelativePositions): ToeplitzLayout {
   const { limits } = program;
-  const axes = toeplitzAxes(spec);
+  const axes = toeplitzAxes(spec, limits);
   if (fits(limits, ...axes.map((axis) => axis.period))) return { kind: "fused", axes };
   const [y, x] = axes;
   if (!x) return { kind: "sequence", ...splitLength(program.caller, y!.period, limits) };
@@ -95,7 +97,7 @@ export function pairGroups(program: ProgramBuilder, spec: ToeplitzSize, mostPair
   const pairs = Math.ceil(spec.channels / 2);
   const allHeads = spec.batch * spec.heads;
   const headBytes = spec.length * spec.channels * FLOAT_BYTES;
-  const spectrumBytes = headSpectrumBytes(spec);
+  const spectrumBytes = headSpectrumBytes(spec, limits);
   const rowHeads = bindable(program, headBytes, allHeads, "one head of v");
   const spectrumHeads = bindable(program, spectrumBytes, spec.heads, "one head of the spectrum");
   const parts = evenly(pairs, mostPairs);

@@ -23,11 +23,11 @@ import { elementwiseLanes } from "./workgroups.ts";
 export function planSpectrum(caller: string, spec: SpectrumSpec, limits: PlannerLimits): Program {
   const program = new ProgramBuilder(caller, `toeplitz spectrum ${(spec.grid ?? [spec.length]).join("×")}`, limits);
   const layout = toeplitzLayout(program, spec);
-  const axes = toeplitzAxes(spec);
+  const axes = toeplitzAxes(spec, limits);
   const branches = 2 ** axes.length;
   const points = branchPoints(axes);
   const headWeights = elementCount(weightsShape(spec).slice(1));
-  const headBytes = headSpectrumBytes(spec);
+  const headBytes = headSpectrumBytes(spec, limits);
   const weights = program.buffer("weights", "input", spec.heads * headWeights * FLOAT_BYTES);
   const spectrum = program.buffer("spectrum", "output", spec.heads * headBytes);
   const buffersBetween = layout.kind === "sequence" ? 2 : 1; // embedded, and the columns of a two-pass transform
@@ -70,7 +70,7 @@ export function planSpectrum(caller: string, spec: SpectrumSpec, limits: Planner
 
 function embedKernel(tables: TableLayout, spec: SpectrumSpec, limits: PlannerLimits) {
   const lanes = elementwiseLanes(limits);
-  const axes = toeplitzAxes(spec);
+  const axes = toeplitzAxes(spec, limits);
   const scaleOffset = tables.scale(1 / (2 ** axes.length * branchPoints(axes)));
   const [first, second] = axes.map((axis) => axisWithRoots(tables, axis));
   if (second) return toeplitzGridEmbedKernel({ lanes, y: first!, x: second, scaleOffset });

@@ -5,6 +5,7 @@ import { toeplitzColumnsInverseKernel } from "../../shaders/toeplitz-columns-inv
 import { toeplitzColumnsKernel } from "../../shaders/toeplitz-columns.ts";
 import { toeplitzFusedKernel } from "../../shaders/toeplitz-fused.ts";
 import { toeplitzGridRowsKernel } from "../../shaders/toeplitz-grid-rows.ts";
+import type { ToeplitzPassSpec } from "../../shaders/toeplitz-pass.ts";
 import { toeplitzRowsKernel } from "../../shaders/toeplitz-rows.ts";
 import type { PlannerLimits } from "../spec/limits.ts";
 import type { SpectrumSpec, ToeplitzSpec } from "../spec/operations.ts";
@@ -30,15 +31,15 @@ const FEW_PAIRS = 2;
 /** Circulant and skew-circulant, of the axis that the columns run along. */
 const COLUMN_BRANCHES = 2;
 
-export function spectrumBytes(spec: SpectrumSpec | ToeplitzSpec): number {
-  return spec.heads * headSpectrumBytes(spec);
+export function spectrumBytes(spec: SpectrumSpec | ToeplitzSpec, limits: PlannerLimits): number {
+  return spec.heads * headSpectrumBytes(spec, limits);
 }
 
 export function planToeplitz(caller: string, spec: ToeplitzSpec, limits: PlannerLimits): Program {
   const program = new ProgramBuilder(caller, `toeplitz ${(spec.grid ?? [spec.length]).join("×")}`, limits);
   const bytes = spec.batch * spec.heads * spec.length * spec.channels * FLOAT_BYTES;
   program.buffer("v", "input", bytes);
-  program.buffer("spectrum", "input", spectrumBytes(spec));
+  program.buffer("spectrum", "input", spectrumBytes(spec, limits));
   program.buffer("out", "output", bytes);
   addToeplitz(program, spec);
   return program.finish();
@@ -80,7 +81,7 @@ function addFused(program: ProgramBuilder, spec: ToeplitzSpec, axes: readonly Ax
       },
       uses: {
         values: rowsUse(spec, group, "v"),
-        spectrum: spectrumUse(spec, group),
+        spectrum: spectrumUse(spec, group, program.limits),
         tables: { buffer: table },
         out: rowsUse(spec, group, "out"),
       },
@@ -113,30 +114,34 @@ function addPasses(program: ProgramBuilder, spec: ToeplitzSpec, layout: Exclude<
   const groups = pairGroups(program, spec, most);
   const largest = Math.max(...groups.map((group) => group.heads * group.pairs));
   program.workspace(work, largest * pairBytes);
-  const sequenceRoots = (tables: TableLayout) => tables.roots(2 * a * b, 2 * a * b);
-  const pass = (make: typeof toeplitzColumnsKernel, length: number, columns: number, lanes: StockhamShape["lanes"], transforms: number): Pass => {
+  const pass = (
+    length: number,
+    columns: number,
+    lanes: StockhamShape["lanes"],
+    transforms: number,
+    make: (spec: ToeplitzPassSpec, tables: TableLayout) => Kernel,
+  ): Pass => {
     const shape = chooseShape({ lengths: [length], columns: largest * columns, lanes }, program.limits)!;
     const tables = new TableLayout();
-    const kernel = make({
-      kind: layout.kind,
-      shape,
-      twiddles: tables.twiddles(shape.axes),
-      roots: layout.kind === "grid" ? tables.roots(2 * length, length) : sequenceRoots(tables),
-      length: spec.length,
-      a,
-      b,
-      channels: spec.channels,
-    });
+    const kernel = make({ shape, twiddles: tables.twiddles(shape.axes), length: spec.length, a, b, channels: spec.channels }, tables);
     const flops = columns * transforms * (fftFlops(length) + MULTIPLY_FLOPS * length);
     return { kernel, shape, table: program.table(tables.parts), columns, flops };
   };
-  const pairs = groups[0]!.pairs;
-  const forward = pass(toeplitzColumnsKernel, a, b, "columns", COLUMN_BRANCHES);
+  const lines = COLUMN_BRANCHES * a;
+  const lanes = lanesFor(groups[0]!.pairs);
+  const axisRoots = (tables: TableLayout, period: number) => tables.roots(2 * period, period);
+  const sequenceRoots = (tables: TableLayout) => tables.roots(2 * a * b, 2 * a * b);
+  const forward = pass(a, b, "columns", COLUMN_BRANCHES, (base, tables) => {
+    const roots = layout.kind === "grid" ? undefined : sequenceRoots(tables);
+    return toeplitzColumnsKernel({ ...base, axisRoots: axisRoots(tables, a), roots });
+  });
   const middle =
     layout.kind === "grid"
-      ? pass(toeplitzGridRowsKernel, row, COLUMN_BRANCHES * a, lanesFor(pairs), 4)
-      : pass(toeplitzRowsKernel, row, COLUMN_BRANCHES * a, lanesFor(pairs), 2);
-  const inverse = pass(toeplitzColumnsInverseKernel, a, b, "columns", COLUMN_BRANCHES);
+      ? pass(row, lines, lanes, 4, (base, tables) => toeplitzGridRowsKernel({ ...base, axisRoots: axisRoots(tables, row) }))
+      : pass(row, lines, lanes, 2, (base, tables) => toeplitzRowsKernel({ ...base, roots: sequenceRoots(tables) }));
+  const inverse = pass(a, b, "columns", COLUMN_BRANCHES, (base, tables) => {
+    return toeplitzColumnsInverseKernel({ ...base, axisRoots: axisRoots(tables, a) });
+  });
   for (const group of groups) {
     const count = group.heads * group.pairs;
     const bytes = count * pairBytes;
@@ -161,7 +166,7 @@ function addPasses(program: ProgramBuilder, spec: ToeplitzSpec, layout: Exclude<
     add(
       middle,
       { heads: spec.heads, spectrumBase: sliceBase(middle.kernel, "spectrum", group.spectrum) },
-      { work: { buffer: work, slice, reads: bytes, writes: bytes }, spectrum: spectrumUse(spec, group) },
+      { work: { buffer: work, slice, reads: bytes, writes: bytes }, spectrum: spectrumUse(spec, group, program.limits) },
     );
     add(
       inverse,
@@ -183,7 +188,7 @@ function rowsUse(spec: ToeplitzSpec, group: PairGroup, buffer: "v" | "out"): Bin
 }
 
 /** One head's spectrum serves all its pairs: from memory it comes once. */
-function spectrumUse(spec: ToeplitzSpec, group: PairGroup): BindingUse {
-  const reads = Math.min(group.heads, spec.heads) * headSpectrumBytes(spec);
+function spectrumUse(spec: ToeplitzSpec, group: PairGroup, limits: PlannerLimits): BindingUse {
+  const reads = Math.min(group.heads, spec.heads) * headSpectrumBytes(spec, limits);
   return { buffer: "spectrum", ...(group.spectrum && { slice: group.spectrum }), reads };
 }
