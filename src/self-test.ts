@@ -1,5 +1,7 @@
 /** Compares every kernel with the float64 CPU backend, on the device of the user. */
-import type { Tensor } from "./spec/tensor.ts";
+import { decodeHalf } from "./spec/half.ts";
+import type { FftOptions, FftStorage } from "./spec/operations.ts";
+import type { DType, Tensor } from "./spec/tensor.ts";
 import type { Runtime } from "./runtime.ts";
 
 export interface SelfTestCheck {
@@ -19,13 +21,18 @@ export interface SelfTestReport {
 /** 2⁻²⁴, half a unit in the last place of 1. */
 const ROUNDING = 2 ** -24;
 const TOEPLITZ_BOUND = 3e-7;
+const CONVOLVE_BOUND = 4e-7;
 const ATTENTION_BOUND = 1e-6;
+/** WGSL lets a device round to either neighbour. */
+const HALF_BOUND = 2 ** -10;
 
 /** A computation on either runtime: the same inputs, the result as floats. */
 interface Case {
   readonly name: string;
   readonly bound: number;
-  readonly run: (runtime: Runtime, input: (shape: readonly number[], dtype?: "f32" | "complex64") => Tensor) => Promise<Tensor>;
+  /** Stored in float16 on the device, if it can; the reference computes with the same numbers. */
+  readonly half?: boolean;
+  readonly run: (runtime: Runtime, input: (shape: readonly number[], dtype?: DType) => Tensor, storage: FftStorage) => Promise<Tensor>;
 }
 
 const CASES: readonly Case[] = [
@@ -40,6 +47,35 @@ const CASES: readonly Case[] = [
     bound: fftBound(1000),
     run: (runtime, input) =>
       using(runtime.fft({ shape: [1000, 3], axes: [0], direction: "inverse" }), (plan) => plan.run(input([1000, 3], "complex64"))),
+  },
+  {
+    name: "FFT of 1009 points, a prime",
+    bound: fftBound(1009, 1.35),
+    run: (runtime, input) => using(runtime.fft({ shape: [2, 1009] }), (plan) => plan.run(input([2, 1009], "complex64"))),
+  },
+  {
+    name: "FFT of 24 × 26 points in one dispatch",
+    bound: fftBound(24 * 26, 1.35),
+    run: (runtime, input) => using(runtime.fft({ shape: [3, 24, 26], axes: [1, 2] }), (plan) => plan.run(input([3, 24, 26], "complex64"))),
+  },
+  {
+    name: "FFT of 600 real points and back",
+    // The error of both transforms.
+    bound: Math.SQRT2 * fftBound(600),
+    run: async (runtime, input) => {
+      const spectrum = await using(runtime.fft({ shape: [3, 600], kind: "r2c" }), (plan) => plan.run(input([3, 600])));
+      try {
+        return await using(runtime.fft({ shape: [3, 600], kind: "c2r" }), (plan) => plan.run(spectrum));
+      } finally {
+        spectrum.dispose();
+      }
+    },
+  },
+  {
+    name: "convolution of 500 points with 60",
+    bound: CONVOLVE_BOUND,
+    run: (runtime, input) =>
+      using(runtime.convolve({ shape: [2, 3, 500], kernel: [3, 60], mode: "same" }), (plan) => plan.run(input([2, 3, 500]), input([3, 60]))),
   },
   {
     name: "complex multiply by a conjugate",
@@ -61,6 +97,18 @@ const CASES: readonly Case[] = [
     run: (runtime, input) =>
       using(runtime.toeplitz({ heads: 2, length, channels }), (plan) => plan.run(input([1, 2, length, channels]), input([2, 2 * length - 1]))),
   })),
+  {
+    name: "causal Toeplitz product of length 300",
+    bound: TOEPLITZ_BOUND,
+    run: (runtime, input) =>
+      using(runtime.toeplitz({ heads: 2, length: 300, channels: 3, causal: true }), (plan) => plan.run(input([1, 2, 300, 3]), input([2, 599]))),
+  },
+  {
+    name: "Toeplitz product on a grid of 12 × 20",
+    bound: TOEPLITZ_BOUND,
+    run: (runtime, input) =>
+      using(runtime.toeplitz({ heads: 2, grid: [12, 20], channels: 3 }), (plan) => plan.run(input([1, 2, 240, 3]), input([2, 23, 39]))),
+  },
   ...(["sikf", "elu+1"] as const).flatMap((featureMap) =>
     (["none", "fastrpb"] as const).map((bias): Case => ({
       name: `attention, ${featureMap}${bias === "none" ? "" : " + FastRPB"}`,
@@ -78,16 +126,32 @@ const CASES: readonly Case[] = [
       },
     })),
   ),
+  halfFft("FFT of 1000 points", { shape: [3, 1000] }),
+  halfFft("FFT of 600 real points", { shape: [3, 600], kind: "r2c" }),
+  halfFft("inverse FFT to 21 × 35 real points", { shape: [3, 21, 35], axes: [1, 2], kind: "c2r" }),
 ];
 
-function fftBound(length: number): number {
-  return 0.7 * ROUNDING * Math.sqrt(Math.log2(length));
+/** @param c 0.7 for products of 2, 3, 5 and 7, 1.35 for other lengths */
+function halfFft(name: string, options: FftOptions): Case {
+  return {
+    name: `${name} in float16`,
+    bound: HALF_BOUND,
+    half: true,
+    run: (runtime, input, storage) =>
+      using(runtime.fft({ ...options, norm: "ortho", storage }), (plan) =>
+        plan.run(input(plan.inputShape, storage === "f16" ? "f16" : options.kind === "r2c" ? "f32" : "complex64")),
+      ),
+  };
+}
+
+function fftBound(points: number, c = 0.7): number {
+  return c * ROUNDING * Math.sqrt(Math.log2(points));
 }
 
 export async function selfTest(runtime: Runtime, reference: Runtime): Promise<SelfTestReport> {
   // All at once: pipelines compile side by side.
   const checks = await Promise.all(
-    CASES.map(async (test, seed): Promise<SelfTestCheck> => {
+    CASES.filter((test) => !test.half || runtime.device?.features.has("shader-f16")).map(async (test, seed): Promise<SelfTestCheck> => {
       const actual = await evaluate(runtime, test, seed);
       const error = relativeError(actual, await evaluate(reference, test, seed));
       return Object.freeze({ name: test.name, error, bound: test.bound, ok: error <= test.bound });
@@ -100,12 +164,16 @@ async function evaluate(runtime: Runtime, test: Case, seed: number): Promise<Flo
   const random = generator(seed + 1);
   const tensors: Tensor[] = [];
   try {
-    const output = await test.run(runtime, (shape, dtype = "f32") => {
-      const floats = shape.reduce((product, size) => product * size, dtype === "f32" ? 1 : 2);
-      const tensor = runtime.tensor(Float32Array.from({ length: floats }, random), shape, dtype);
+    const input = (shape: readonly number[], dtype: DType = "f32") => {
+      const length = shape.reduce((product, size) => product * size, dtype === "complex64" ? 2 : 1);
+      const bits = test.half ? Uint16Array.from({ length }, () => halfWord(random())) : undefined;
+      const numbers = bits ? new Float32Array(length) : Float32Array.from({ length }, random);
+      if (bits) decodeHalf(bits, numbers);
+      const tensor = dtype === "f16" ? runtime.tensor(bits!, shape, dtype) : runtime.tensor(numbers, shape, dtype);
       tensors.push(tensor);
       return tensor;
-    });
+    };
+    const output = await test.run(runtime, input, test.half && runtime.backend === "webgpu" ? "f16" : "f32");
     tensors.push(output);
     return await output.data();
   } finally {
@@ -121,6 +189,11 @@ async function using<P extends { dispose(): void }>(plan: Promise<P>, run: (plan
   } finally {
     made.dispose();
   }
+}
+
+/** Bits of a float16 from ±2⁻³ to ±2, of a number in [−1, 1). */
+function halfWord(value: number): number {
+  return (value < 0 ? 0x8000 : 0) + 0x3000 + Math.floor(Math.abs(value) * 0xfff);
 }
 
 /** Uniform in [−1, 1): a linear congruential generator is random enough here (Numerical Recipes, "quick and dirty"). */

@@ -55,7 +55,7 @@ describe("tuneSpec", () => {
     test(`finds choices that are better together, ${timestamps ? "with" : "without"} timestamps`, async () => {
       const device = fake(({ lanes, maxRadix }) => 10 * (lanes === 256 ? 0.8 : 1) * (maxRadix === 8 ? 0.7 : 1), timestamps);
       const measured: Measured[] = [];
-      expect(await tuned(device, measured)).toEqual({ ...DEFAULT_CHOICES, lanes: 256, maxRadix: 8 });
+      expect(await tuned(device, measured)).toMatchObject({ lanes: 256, maxRadix: 8 });
       expect(Math.min(...measured.map((one) => one.milliseconds))).toBeCloseTo(5.6);
       expect(measured.at(-1)!.bestMilliseconds).toBeCloseTo(5.6);
     });

@@ -775,7 +775,8 @@ describe("costs", () => {
         const pairs = Math.ceil(channels / 2);
         const rows = 4 * batch * heads * 5000 * channels;
         const tables = total(program.buffers, ({ role, bytes }) => (role === "table" ? 2 * bytes : 0));
-        const least = 2 * rows + 4 * batch * heads * pairs * 16 * 5000 + heads * 16 * 5000;
+        const period = convolutionLength(5000, limitsWith());
+        const least = 2 * rows + 4 * batch * heads * pairs * 16 * period + heads * 16 * period;
         expect(program.cost.bytesMoved, `${channels}`).toBeLessThanOrEqual(least + tables);
       }
     }

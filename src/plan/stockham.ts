@@ -100,27 +100,30 @@ const ODD_STAGES: Readonly<Partial<Record<Radix, number>>> = { 3: 1.1, 5: 1.4, 7
 const FIXED_STAGES = 2;
 
 /**
- * The 7-smooth length ≥ `points` at which a convolution is cheapest by estimate, points times stages, in one workgroup if that is
- * possible at all. Does not depend on the choices, so that a spectrum fits every plan.
+ * The 7-smooth lengths ≥ `points` at which a convolution over these axes is cheapest by estimate, points times stages; in one workgroup
+ * if that is possible at all. Does not depend on the choices, so that a spectrum fits every plan.
  */
+export function convolutionLengths(points: readonly number[], limits: PlannerLimits): readonly number[] {
+  const shortest = points.map(nextSmooth);
+  if (!fits(limits, ...shortest)) return shortest.map((length, i) => cheapestLength(points[i]!, length, MOST_PADDING.beyond, limits));
+  const cheapest = shortest.map((length, i) => cheapestLength(points[i]!, length, MOST_PADDING.inside, limits));
+  return fits(limits, ...cheapest) ? cheapest : shortest;
+}
+
 export function convolutionLength(points: number, limits: PlannerLimits): number {
-  const shortest = nextSmooth(points);
-  const fitting = fits(limits, shortest);
+  return convolutionLengths([points], limits)[0]!;
+}
+
+function cheapestLength(points: number, shortest: number, padding: number, limits: PlannerLimits): number {
   if (points > LONGEST_PADDED) return shortest;
+  const fitting = fits(limits, shortest);
   let best = { length: shortest, cost: Infinity };
-  for (const length of smoothLengths(points, points * (fitting ? MOST_PADDING.inside : MOST_PADDING.beyond))) {
+  for (const length of smoothLengths(points, points * padding)) {
     if (fitting && !fits(limits, length)) continue;
-    const cost = length * chooseRadices(length).reduce((stages, radix) => stages + (ODD_STAGES[radix] ?? 1), FIXED_STAGES);
+    const cost = length * chooseRadices(length).reduce<number>((stages, radix) => stages + (ODD_STAGES[radix] ?? 1), FIXED_STAGES);
     if (cost < best.cost) best = { length, cost };
   }
   return best.length;
-}
-
-/** The same for several axes: with less padding, if only that keeps them in one workgroup together. */
-export function convolutionLengths(points: readonly number[], limits: PlannerLimits): readonly number[] {
-  const shortest = points.map(nextSmooth);
-  const cheapest = points.map((size) => convolutionLength(size, limits));
-  return fits(limits, ...shortest) && !fits(limits, ...cheapest) ? shortest : cheapest;
 }
 
 /** For each odd part of a 7-smooth length the shortest one from `low` on, as far as `high`, in no order. */
