@@ -55,8 +55,8 @@ export interface TuneOptions {
  * costs them a change of context for each; hardware wants the opposite.
  */
 const ALTERNATIVES: readonly Partial<Choices>[] = [
-  { registers: 32, lanes: 32 },
-  { registers: 64, lanes: 16 },
+  { registers: 32, lanes: 32, columns: 1 },
+  { registers: 64, lanes: 16, columns: 1 },
   { registers: 8, maxRadix: 8 },
   { lanes: 64 },
   { lanes: 256 },
@@ -64,6 +64,7 @@ const ALTERNATIVES: readonly Partial<Choices>[] = [
   { maxRadix: 8 },
   { maxRadix: 16 },
   { maxRadix: 4 },
+  { columns: 8 },
   { exchange: "split" },
   { exchange: "whole" },
 ];

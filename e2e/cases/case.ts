@@ -68,10 +68,13 @@ export async function checkRefused(action: () => unknown, code: FastRpbErrorCode
   for (const mention of mentions) check(error.message.includes(mention), `"${error.message}" does not mention "${mention}"`);
 }
 
+const HALF_NAN = 0x7e00;
+
 /** A tensor full of NaN, to see that a run writes every element. */
 export function unwritten(runtime: Runtime, shape: readonly number[], dtype: DType = "f32"): Tensor {
-  const floats = shape.reduce((product, size) => product * size, dtype === "f32" ? 1 : 2);
-  return runtime.tensor(new Float32Array(floats).fill(NaN), shape, dtype);
+  const numbers = shape.reduce((product, size) => product * size, dtype === "complex64" ? 2 : 1);
+  if (dtype === "f16") return runtime.tensor(new Uint16Array(numbers).fill(HALF_NAN), shape, dtype);
+  return runtime.tensor(new Float32Array(numbers).fill(NaN), shape, dtype);
 }
 
 /** Makes tensors and plans of one case, and disposes of all at its end. */
@@ -88,7 +91,7 @@ export class Scope {
     return held;
   }
 
-  tensor(data: Float32Array, shape: readonly number[], dtype?: DType): Tensor {
+  tensor(data: Float32Array, shape: readonly number[], dtype?: Exclude<DType, "f16">): Tensor {
     return this.keep(this.runtime.tensor(data, shape, dtype));
   }
 

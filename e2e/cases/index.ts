@@ -2,17 +2,23 @@ import { attentionSuite } from "./attention.ts";
 import { bytesSuite } from "./bytes.ts";
 import type { Suite } from "./case.ts";
 import { complexMultiplySuite } from "./complex-multiply.ts";
+import { convolveSuite } from "./convolve.ts";
 import { fftSuite } from "./fft.ts";
+import { halfSuite } from "./half.ts";
 import { kernelSuite } from "./kernels.ts";
 import { lifecycleSuite } from "./lifecycle.ts";
 import { refusalSuite } from "./refusals.ts";
 import { toeplitzSuite } from "./toeplitz.ts";
+import { tuningSuite } from "./tuning.ts";
 
 export const SUITES: readonly Suite[] = [
   refusalSuite,
   lifecycleSuite,
+  tuningSuite,
   fftSuite,
+  halfSuite,
   complexMultiplySuite,
+  convolveSuite,
   toeplitzSuite,
   kernelSuite,
   attentionSuite,

@@ -82,6 +82,31 @@ export const lifecycleSuite: Suite = {
       },
     },
     {
+      name: "a transform in place is planned when it is first asked for, and goes with its plan",
+      run: async (context) => {
+        const runtime = await context.open();
+        try {
+          const before = runtime.memory();
+          const plan = await runtime.fft({ shape: [20000] });
+          const x = runtime.tensor(normals(6, 40000), [20000], "complex64");
+          plan.run(x).dispose();
+          const made = runtime.memory();
+          for (let i = 0; i < 3; i++) plan.run(x, { out: x });
+          const used = runtime.memory();
+          check(used.buffers > made.buffers, "expected parameters of its own");
+          plan.run(x, { out: x });
+          check(runtime.memory().buffers === used.buffers, "planned again");
+          check((await x.data()).every(Number.isFinite), "not finite");
+          x.dispose();
+          plan.dispose();
+          const after = runtime.memory();
+          check(after.buffers === before.buffers && after.liveBytes === before.liveBytes, `${after.buffers} buffers, ${before.buffers} before`);
+        } finally {
+          runtime.dispose();
+        }
+      },
+    },
+    {
       name: "one encoder and one submit a run; pipelines and tables are made once for all plans",
       run: async (context) => {
         const runtime = await context.open();

@@ -31,6 +31,8 @@ const sizes: Case = {
       for (const bad of BAD_SIZES) {
         const size = any(bad);
         await checkRefused(() => runtime.fft({ shape: [size] }), "value", "runtime.fft", "options.shape[0]");
+        await checkRefused(() => runtime.convolve({ shape: [4], kernel: [size] }), "value", "runtime.convolve", "options.kernel[0]");
+        await checkRefused(() => runtime.toeplitz({ heads: 1, grid: [4, size], channels: 2 }), "value", "runtime.toeplitz", "options.grid[1]");
         await checkRefused(() => runtime.complexMultiply({ shape: [2, size] }), "value", "runtime.complexMultiply", "options.shape[1]");
         await checkRefused(() => runtime.tensor(new Float32Array(4), [size]), "value", "runtime.tensor", "shape[0]");
         for (const name of ["batch", "heads", "length", "channels"]) {
@@ -74,12 +76,21 @@ const options: Case = {
       await checkRefused(() => runtime.fft({ shape: [] }), "value", "options.shape");
       await checkRefused(() => runtime.fft({ shape: [8], axes: [1] }), "value", "options.axes");
       await checkRefused(() => runtime.fft({ shape: [8], axes: [] }), "value", "options.axes");
-      await checkRefused(() => runtime.fft({ shape: [8, 8], axes: [0, 1] }), "unavailable", "more than one axis");
-      await checkRefused(() => runtime.fft({ shape: [11] }), "unavailable", "11");
-      await checkRefused(() => runtime.fft({ shape: [8], kind: any("r2c") }), "unavailable", "r2c");
+      await checkRefused(() => runtime.fft({ shape: [8, 8], axes: [0, -2] }), "value", "options.axes", "different");
+      await checkRefused(() => runtime.fft({ shape: [2, 2, 2, 2], axes: [0, 1, 2, 3] }), "value", "options.axes", "1 to 3");
+      await checkRefused(() => runtime.fft({ shape: [8], kind: "c2r", direction: "forward" }), "value", "options.direction", "inverse", "c2r");
+      await checkRefused(() => runtime.fft({ shape: [8], kind: "r2c", direction: "inverse" }), "value", "options.direction", "forward", "r2c");
       await checkRefused(() => runtime.fft({ shape: [8], kind: any("dct") }), "value", "options.kind");
       await checkRefused(() => runtime.fft({ shape: [8], direction: any("backward") }), "value", "options.direction");
       await checkRefused(() => runtime.fft({ shape: [8], norm: any("unitary") }), "value", "options.norm");
+      await checkRefused(() => runtime.convolve(any({ shape: [8], kernel: [3], stride: 2 })), "value", "runtime.convolve", "stride");
+      await checkRefused(() => runtime.convolve({ shape: [2, 8], kernel: [3, 3] }), "value", "options.kernel", "[3, 3]", "[K]");
+      await checkRefused(() => runtime.convolve({ shape: [8], kernel: [9], mode: "valid" }), "value", "options.kernel", "valid");
+      await checkRefused(() => runtime.convolve({ shape: [8], kernel: [3], mode: any("reflect") }), "value", "options.mode", "reflect");
+      await checkRefused(() => runtime.convolve({ shape: [4, 4, 4], kernel: [2, 2], axes: [0, 2] }), "value", "options.axes", "neighbours");
+      await checkRefused(() => runtime.toeplitz({ heads: 1, grid: [2, 4], channels: 2, causal: true }), "value", "options.causal", "grid");
+      await checkRefused(() => runtime.toeplitz(any({ heads: 1, grid: [2, 4], length: 8, channels: 2 })), "value", "options.length");
+      await checkRefused(() => runtime.toeplitz(any({ heads: 1, grid: [2], channels: 2 })), "value", "options.grid", "[H, W]");
       await checkRefused(() => runtime.complexMultiply({ shape: [8], scale: NaN }), "value", "options.scale");
       await checkRefused(() => runtime.complexMultiply({ shape: [8], conjugate: any(1) }), "value", "options.conjugate");
     }),
@@ -123,8 +134,12 @@ const tensors: Case = {
         const real = scope.tensor(new Float32Array(8), [2, 4]);
         await checkRefused(() => fft.run(real), "shape", "FftPlan.run", "complex64");
         const x = scope.tensor(new Float32Array(16).fill(1), [2, 4], "complex64");
-        await checkRefused(() => fft.run(x, { out: x }), "value", "options.out", "x");
         await checkRefused(() => fft.run(x, any({ output: x })), "value", "output");
+        const toComplex = scope.keep(await runtime.fft({ shape: [2, 4], kind: "r2c" }));
+        await checkRefused(() => toComplex.run(x), "shape", "FftPlan.run", "x", "f32");
+        await checkRefused(() => toComplex.run(real, { out: real }), "shape", "options.out", "complex64");
+        const toReal = scope.keep(await runtime.fft({ shape: [2, 4], kind: "c2r" }));
+        await checkRefused(() => toReal.run(x), "shape", "FftPlan.run", "x", "[2, 3]", "[2, 4]");
         check(
           (await x.data()).every((value) => value === 1),
           "a refused call changed its input",
@@ -132,6 +147,7 @@ const tensors: Case = {
         const plan = scope.keep(await runtime.complexMultiply({ shape: [2, 4] }));
         const wide = scope.tensor(new Float32Array(16), [4, 2], "complex64");
         await checkRefused(() => plan.run(x, wide), "shape", "ComplexMultiplyPlan.run", "b");
+        await checkRefused(() => plan.run(x, x, { out: x }), "value", "options.out");
         fft.dispose();
         await checkRefused(() => fft.run(x), "disposed", "FftPlan.run");
 
@@ -215,6 +231,10 @@ const devices: Case = {
         "maxComputeWorkgroupStorageSize",
         "headDim 100000",
       );
+      await checkRefused(() => runtime.toeplitz({ heads: 1, grid: [2, 2 ** 14], channels: 2 }), "limit", "runtime.toeplitz", "an axis of 16384");
+      const rows = { shape: [2, 2 ** 14], kernel: [1, 3], axes: [0, 1] } as const;
+      await checkRefused(() => runtime.convolve(rows), "limit", "runtime.convolve", "maxComputeWorkgroupStorageSize", "one axis");
+      await checkRefused(() => runtime.fft({ shape: [12_582_917] }), "limit", "runtime.fft", "12582917"); // a prime beyond 2²³
       runtime.dispose();
       const cramped = await createRuntime({ device, workspaceBytes: 4096 });
       await checkRefused(() => cramped.toeplitz({ heads: 1, length: 65536, channels: 2 }), "limit", "workspaceBytes", "4096");
@@ -234,6 +254,8 @@ const devices: Case = {
       const x = wrapper.wrap(buffer, [16], { dtype: "complex64" });
       const out = wrapper.wrap(buffer, [16], { dtype: "complex64", offset: 256 });
       await checkRefused(() => fft.run(x, { out }), "value", "options.out", "the same buffer as x");
+      const again = wrapper.wrap(buffer, [16], { dtype: "complex64" });
+      await checkRefused(() => fft.run(x, { out: again }), "value", "options.out", "the same buffer as x"); // only x itself means in place
       await checkRefused(() => fft.encode(any({}), x), "value", "encoder");
       wrapper.dispose();
       // The buffer is still the caller's.

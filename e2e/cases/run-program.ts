@@ -7,7 +7,7 @@ import { TableCache } from "../../src/gpu/tables.ts";
 import { MAP_MODE_READ, READBACK_USAGE, STORAGE_USAGE } from "../../src/gpu/usage.ts";
 import type { Program } from "../../src/plan/program.ts";
 
-/** Inputs by name; outputs start as NaN, or as the data given for them. The result holds the bits of every output. */
+/** Inputs by name, results in the place of inputs among them; outputs start as NaN, or as the data given for them. The result holds the bits of every output. */
 export async function runProgram(
   device: GPUDevice,
   program: Program,
@@ -19,7 +19,7 @@ export async function runProgram(
   try {
     const bindings: Record<string, GpuStorage> = {};
     for (const { name, role, bytes } of program.buffers) {
-      if (role !== "input" && role !== "output") continue;
+      if (role === "workspace" || role === "table") continue;
       const buffer = pool.acquire(bytes, STORAGE_USAGE, name);
       device.queue.writeBuffer(buffer, 0, (data[name] ?? new Float32Array(bytes / 4).fill(NaN)) as Float32Array<ArrayBuffer>);
       bindings[name] = new GpuStorage(
@@ -33,7 +33,7 @@ export async function runProgram(
     const slots = executable.acquireSlots();
     for (const index of program.dispatches.keys()) executable.record(pass, index, bindings, slots);
     pass.end();
-    const outputs = program.buffers.filter((buffer) => buffer.role === "output");
+    const outputs = program.buffers.filter((buffer) => buffer.role === "output" || buffer.role === "inout");
     const staged = outputs.map(({ name, bytes }) => {
       const staging = device.createBuffer({ size: bytes, usage: READBACK_USAGE });
       encoder.copyBufferToBuffer(bindings[name]!.buffer, 0, staging, 0, bytes);

@@ -20,7 +20,7 @@ const roundTrip: Case = {
       check(lanes.length >= 3, `measured only ${lanes.length} candidates`);
       check(tuning.plans.length === 1, `${tuning.plans.length} plans`);
       // Choices that the device would hardly make, to see that they are used.
-      const choices = { maxRadix: 16, registers: 16, lanes: 8, exchange: "auto" } as const;
+      const choices = { maxRadix: 16, registers: 16, lanes: 8, columns: 4, exchange: "auto" } as const;
       const plans = tuning.plans.map((plan) => ({ ...plan, choices }));
       const second = await context.open({ tuning: JSON.parse(JSON.stringify({ ...tuning, plans })) });
       try {

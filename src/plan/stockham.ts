@@ -8,8 +8,6 @@ import { ceilPowerOfTwo, floorPowerOfTwo } from "./workgroups.ts";
 
 /** Where threads are few, more registers per thread than chosen are better than another pass over memory, up to here. */
 const MOST_REGISTERS = 26;
-/** Neighbouring complex columns that fill a 32-byte memory sector. */
-const SECTOR_COLUMNS = 4;
 /** Exchanging re and im together halves the barriers; worth it while occupancy is not limited by workgroup memory. */
 const WHOLE_EXCHANGE_BYTES = 8192;
 
@@ -78,7 +76,7 @@ function shapeFor(request: ShapeRequest, limits: PlannerLimits, choices: Choices
   while (threads < mostThreads && registerCount({ length, axes, threads }) > choices.registers) threads++;
   if (registerCount({ length, axes, threads }) > Math.max(MOST_REGISTERS, choices.registers)) return undefined;
 
-  const wanted = lanes === "columns" ? Math.max(choices.lanes / threads, SECTOR_COLUMNS) : choices.lanes / threads;
+  const wanted = lanes === "columns" ? Math.max(choices.lanes / threads, choices.columns) : choices.lanes / threads;
   const columns = floorPowerOfTwo(Math.max(1, Math.min(wanted, fitting, mostLanes / threads, ceilPowerOfTwo(request.columns))));
   const whole: StockhamShape = Object.freeze({ length, axes, threads, columns, lanes, exchange: "whole" });
   const mostWhole = choices.exchange === "auto" ? Math.min(WHOLE_EXCHANGE_BYTES, memory) : choices.exchange === "whole" ? memory : 0;

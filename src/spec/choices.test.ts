@@ -4,7 +4,7 @@ import { FastRpbError } from "./errors.ts";
 
 describe("choices of the planner", () => {
   test("are taken as they are, as a frozen copy", () => {
-    const choices: Choices = { maxRadix: 4, registers: 1024, lanes: 1, exchange: "whole" };
+    const choices: Choices = { maxRadix: 4, registers: 1024, lanes: 1, columns: 1, exchange: "whole" };
     const checked = checkChoices("runtime.test", "options.choices", choices);
     expect(checked).toEqual(choices);
     expect(checked).not.toBe(choices);

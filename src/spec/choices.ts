@@ -9,23 +9,25 @@ export interface Choices {
   readonly registers: number;
   /** Lanes that a workgroup should have. */
   readonly lanes: number;
+  /** Neighbouring complex columns that a workgroup should take at least, where neighbours in memory are different columns. */
+  readonly columns: number;
   /** Exchange re and im through workgroup memory in turn, together, or together while that memory is small. */
   readonly exchange: "auto" | "split" | "whole";
 }
 
 /**
  * For real GPUs: as many values as registers hold beside the temporaries of a radix-16 butterfly; enough lanes to hide latency, few
- * enough for several workgroups per core.
+ * enough for several workgroups per core; columns that fill a 32-byte memory sector.
  */
-export const DEFAULT_CHOICES: Choices = Object.freeze({ maxRadix: 16, registers: 16, lanes: 128, exchange: "auto" });
+export const DEFAULT_CHOICES: Choices = Object.freeze({ maxRadix: 16, registers: 16, lanes: 128, columns: 4, exchange: "auto" });
 
 /** @throws FastRpbError code `"value"` */
 export function checkChoices(caller: string, argument: string, value: unknown): Choices {
-  const choices = checkOptions(caller, argument, value as Choices, ["maxRadix", "registers", "lanes", "exchange"]);
+  const choices = checkOptions(caller, argument, value as Choices, ["maxRadix", "registers", "lanes", "columns", "exchange"]);
   if (![4, 8, 16].includes(choices.maxRadix)) {
     throw refuse("value", { caller, argument: `${argument}.maxRadix`, expected: "4, 8 or 16", got: choices.maxRadix });
   }
-  for (const name of ["registers", "lanes"] as const) {
+  for (const name of ["registers", "lanes", "columns"] as const) {
     if (!Number.isInteger(choices[name]) || choices[name] < 1 || choices[name] > 1024) {
       throw refuse("value", { caller, argument: `${argument}.${name}`, expected: "an integer from 1 to 1024", got: choices[name] });
     }
