@@ -7,7 +7,7 @@ export const USAGE = `npm run bench -- [options]
 
   --adapter chromium|dawn   where the GPU rows run: in a page, with the peers (default), or in Node with Dawn
   --row NAME                one row, such as "fft 1024x64"
-  --only TEXT               the rows with TEXT in their name, such as "fft" or "sikf"
+  --only TEXT               the rows with TEXT in their name, such as "fft" or "sikf"; several by commas
   --peers all|none|NAMES    which peers take part: names as in the tables, with commas (default: all)
   --rounds N                samples per competitor (default: 7)
   --quick                   three rounds of shorter samples, and less patience with slow peers

@@ -65,11 +65,15 @@ function cpuFft(length: number): CpuFftRow {
   return { kind: "cpu-fft", name: `cpu fft ${length}`, length };
 }
 
-/** Rows by their whole name, or by a part of it; "x" stands for "×". */
+/** Rows by their whole name, or by parts of it, separated by commas; "x" stands for "×". */
 export function selectRows(filter: { readonly row?: string | undefined; readonly only?: string | undefined }): readonly Row[] {
   const plain = (text: string) => text.toLowerCase().replaceAll("×", "x");
   return ROWS.filter(
     ({ name }) =>
-      (filter.row === undefined || plain(name) === plain(filter.row)) && (filter.only === undefined || plain(name).includes(plain(filter.only))),
+      (filter.row === undefined || plain(name) === plain(filter.row)) &&
+      (filter.only === undefined ||
+        plain(filter.only)
+          .split(",")
+          .some((part) => plain(name).includes(part))),
   );
 }
