@@ -7,9 +7,9 @@ import type { PlannerLimits } from "../spec/limits.ts";
 import { type AttentionSpec, biasSpec } from "../spec/operations.ts";
 import { bindableUnits, limitError, type Program, ProgramBuilder, type Slice, sliceBase, sliceBytes } from "./program.ts";
 import { addToeplitz, spectrumBytes } from "./toeplitz.ts";
+import { FLOAT_BYTES } from "./units.ts";
 import { ceilPowerOfTwo, floorPowerOfTwo } from "./workgroups.ts";
 
-const FLOAT_BYTES = 4;
 /** Rows that make a chunk worth its partial state: below, writing and adding states costs more than the rows themselves. */
 const FEWEST_CHUNK_ROWS = 256;
 /** Workgroups that fill a large GPU (over 100 cores, several workgroups each). */

@@ -4,8 +4,8 @@ import type { PlannerLimits } from "../spec/limits.ts";
 import type { ComplexMultiplySpec } from "../spec/operations.ts";
 import { type Program, ProgramBuilder, sliceBytes } from "./program.ts";
 import { elementwiseLanes } from "./workgroups.ts";
+import { COMPLEX_BYTES } from "./units.ts";
 
-const COMPLEX_BYTES = 8;
 const FLOPS = 8;
 
 /**

@@ -3,16 +3,15 @@
  * three beyond.
  */
 import type { ColumnDigit, Window } from "../../shaders/column-end.ts";
+import { elementCount } from "../spec/check.ts";
 import type { PlannerLimits } from "../spec/limits.ts";
 import type { ConvolveAxis, ConvolveSpec, KernelAxis, KernelSpectrumSpec } from "../spec/operations.ts";
 import { addPass, type BufferEnd, type PassEnd, type PassProduct, windowPoints } from "./fft-pass.ts";
-import { addFft } from "./fft.ts";
-import { bindableUnits, limitError, type Program, ProgramBuilder, type Slice, sliceBytes } from "./program.ts";
+import { addFft, inChunks } from "./fft-lines.ts";
+import { forSlices, limitError, type Program, ProgramBuilder } from "./program.ts";
 import { splitLength } from "./split.ts";
 import { convolutionLength, convolutionLengths, fits, hasRadices } from "./stockham.ts";
-
-const COMPLEX_BYTES = 8;
-const FLOAT_BYTES = 4;
+import { COMPLEX_BYTES, FLOAT_BYTES } from "./units.ts";
 
 /** How a convolution is done. */
 type Method =
@@ -60,10 +59,6 @@ function outputWindow(axis: ConvolveAxis): Window {
   return { shift: axis.offset, limit: axis.output };
 }
 
-function product(sizes: readonly number[]): number {
-  return sizes.reduce((count, size) => count * size, 1);
-}
-
 function elementBytes(spec: ConvolveSpec | KernelSpectrumSpec): number {
   return spec.dtype === "f32" ? FLOAT_BYTES : COMPLEX_BYTES;
 }
@@ -73,8 +68,8 @@ export function planKernelSpectrum(caller: string, spec: KernelSpectrumSpec, lim
   const program = new ProgramBuilder(caller, `convolve spectrum ${sizes}`, limits);
   const method = chooseMethod(caller, spec, spec.circular, limits);
   const { periods } = method;
-  const points = product(spec.axes.map((axis) => axis.kernel));
-  const period = product(periods);
+  const points = elementCount(spec.axes.map((axis) => axis.kernel));
+  const period = elementCount(periods);
   const kernelBytes = points * elementBytes(spec);
   const spectrumBytes = period * COMPLEX_BYTES;
   const kernel = program.buffer("kernel", "input", spec.kernels * kernelBytes);
@@ -82,7 +77,7 @@ export function planKernelSpectrum(caller: string, spec: KernelSpectrumSpec, lim
   const element = spec.dtype === "f32" ? "real" : "complex";
   const windows = spec.axes.map((axis, i) => kernelWindow(axis, periods[i]!, spec.circular));
   const scale = 1 / period;
-  forSlices(program, spec.kernels, [kernelBytes, spectrumBytes], (first, count, [kernelSlice, spectrumSlice]) => {
+  forSlices(program, "one row", spec.kernels, [kernelBytes, spectrumBytes], (first, count, [kernelSlice, spectrumSlice]) => {
     const source: BufferEnd = { buffer: kernel, slice: kernelSlice, firstOuter: first };
     const destination: BufferEnd = { buffer: spectrum, slice: spectrumSlice, firstOuter: first };
     if (method.kind === "split" || periods.length === 1) {
@@ -115,7 +110,7 @@ export function planKernelSpectrum(caller: string, spec: KernelSpectrumSpec, lim
           ],
           strides: [],
           outside: [],
-          elements: product(windows.map((window, i) => windowPoints(window, periods[i]!))),
+          elements: elementCount(windows.map((window, i) => windowPoints(window, periods[i]!))),
         },
         // In the order in which the transform leaves it, and the product reads it.
         destination: {
@@ -164,9 +159,9 @@ export function planConvolve(caller: string, spec: ConvolveSpec, limits: Planner
   const method = chooseMethod(caller, spec, spec.mode === "circular", limits);
   const outer = spec.repeats * spec.kernels;
   const bytes = elementBytes(spec);
-  const inputBytes = product(spec.axes.map((axis) => axis.length)) * spec.inner * bytes;
-  const outputBytes = product(spec.axes.map((axis) => axis.output)) * spec.inner * bytes;
-  const spectrumBytes = product(method.periods) * COMPLEX_BYTES;
+  const inputBytes = elementCount(spec.axes.map((axis) => axis.length)) * spec.inner * bytes;
+  const outputBytes = elementCount(spec.axes.map((axis) => axis.output)) * spec.inner * bytes;
+  const spectrumBytes = elementCount(method.periods) * COMPLEX_BYTES;
   const x = program.buffer("x", "input", outer * inputBytes);
   const spectrum = program.buffer("spectrum", "input", spec.kernels * spectrumBytes);
   const out = program.buffer("out", "output", outer * outputBytes);
@@ -174,7 +169,7 @@ export function planConvolve(caller: string, spec: ConvolveSpec, limits: Planner
     const needed = spec.kernels * spectrumBytes;
     throw limitError(caller, "maxStorageBufferBindingSize", needed, limits.maxStorageBufferBindingSize, "the spectra of all kernels");
   }
-  forSlices(program, outer, [inputBytes, outputBytes], (first, count, [inputSlice, outputSlice]) => {
+  forSlices(program, "one row", outer, [inputBytes, outputBytes], (first, count, [inputSlice, outputSlice]) => {
     const request: ProductRequest = {
       spec,
       outer: count,
@@ -187,26 +182,6 @@ export function planConvolve(caller: string, spec: ConvolveSpec, limits: Planner
     else addLongProduct(program, request, method);
   });
   return program.finish();
-}
-
-/** Runs `add` for as many of `count` pieces at a time as bindings can hold, with the range of each buffer. */
-function forSlices(
-  program: ProgramBuilder,
-  count: number,
-  bytes: readonly number[],
-  add: (first: number, count: number, slices: readonly (Slice | undefined)[]) => void,
-): void {
-  const { limits, caller } = program;
-  const most = Math.min(...bytes.map((piece) => bindableUnits(limits, piece, count)));
-  if (most < 1) throw limitError(caller, "maxStorageBufferBindingSize", Math.max(...bytes), limits.maxStorageBufferBindingSize, "one row");
-  for (let first = 0; first < count; first += most) {
-    const here = Math.min(most, count - first);
-    add(
-      first,
-      here,
-      bytes.map((piece) => (most === count ? undefined : sliceBytes(limits, first * piece, (first + here) * piece))),
-    );
-  }
 }
 
 interface ProductRequest {
@@ -231,8 +206,8 @@ function addFusedProduct(program: ProgramBuilder, request: ProductRequest, perio
   const { inner, axes } = spec;
   const element = spec.dtype === "f32" ? "real" : "complex";
   const end = (target: BufferEnd, size: (axis: ConvolveAxis) => number, window: (axis: ConvolveAxis) => Window): PassEnd => {
-    const rows = product(axes.map(size));
-    const points = axes.map((axis, i) => ({ size: periods[i]!, stride: product(axes.slice(i + 1).map(size)), ...window(axis) })).reverse();
+    const rows = elementCount(axes.map(size));
+    const points = axes.map((axis, i) => ({ size: periods[i]!, stride: elementCount(axes.slice(i + 1).map(size)), ...window(axis) })).reverse();
     return { ...target, element, rows, inner, points, strides: [0], outside: [1], elements: rows * inner };
   };
   addPass(program, {
@@ -260,21 +235,9 @@ function addLongProduct(program: ProgramBuilder, request: ProductRequest, method
   // Points of a row that are kept between the passes.
   const kept = split ? method.b : Math.max(spec.axes[1]!.length, spec.axes[1]!.output);
   const bytes = columnLength * kept * spec.inner * COMPLEX_BYTES;
-  const most = Math.floor(program.affordable("work") / bytes);
-  if (most < 1) throw limitError(program.caller, "workspaceBytes", bytes, program.affordable("work"), "the transform of one row");
-  const chunk = Math.min(most, request.outer);
-  program.workspace("work", chunk * bytes);
-  for (let first = 0; first < request.outer; first += chunk) {
-    const outer = Math.min(chunk, request.outer - first);
-    const moved = (end: BufferEnd): BufferEnd => ({ ...end, firstOuter: end.firstOuter + first });
-    const work: BufferEnd = { buffer: "work", slice: program.part("work", outer * bytes), firstOuter: 0 };
-    addLongChunk(program, { ...request, outer, source: moved(request.source), destination: moved(request.destination) }, method, {
-      work,
-      columnLength,
-      rowLength,
-      kept,
-    });
-  }
+  inChunks(program, "the transform of one row", { ...request, bytes }, ({ outer, source, destination }, work) => {
+    addLongChunk(program, { ...request, outer, source, destination }, method, { work, columnLength, rowLength, kept });
+  });
 }
 
 function addLongChunk(

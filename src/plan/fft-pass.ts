@@ -3,13 +3,12 @@ import { type ColumnDigit, type ColumnEnd, endElement, type Window } from "../..
 import { type Chirp, fftKernel, type Product } from "../../shaders/fft.ts";
 import { ELEMENT_BYTES, type Precision } from "../../shaders/kernel.ts";
 import type { StockhamShape } from "../../shaders/stockham.ts";
+import { elementCount } from "../spec/check.ts";
 import { type BindingUse, type ProgramBuilder, type Slice, sliceBase } from "./program.ts";
 import { chirpLength } from "./split.ts";
 import { chooseShape, fftFlops, fits } from "./stockham.ts";
 import { TableLayout } from "./tables.ts";
-
-/** Real operations of a complex product. */
-const MULTIPLY_FLOPS = 6;
+import { MULTIPLY_FLOPS } from "./units.ts";
 
 /** Where transforms come from or go to. */
 export interface BufferEnd {
@@ -68,8 +67,8 @@ export interface PassRequest {
 export function addPass(program: ProgramBuilder, pass: PassRequest): void {
   const { limits } = program;
   const { source, destination, lengths } = pass;
-  const points = product(lengths);
-  const columns = pass.outer * product(pass.digits.map((digit) => digit.size));
+  const points = elementCount(lengths);
+  const columns = pass.outer * elementCount(pass.digits.map((digit) => digit.size));
   // A length without codelets, or too long for the radices that it has, is a convolution inside the workgroup.
   const convolved = !fits(limits, ...lengths);
   const shape = chooseShape({ lengths: convolved ? [chirpLength(points, limits)] : lengths, columns, lanes: lanesOf(pass) }, limits)!;
@@ -95,7 +94,8 @@ export function addPass(program: ProgramBuilder, pass: PassRequest): void {
   const base = (name: string, end: PassEnd) => sliceBase(kernel, name, end.slice) - end.firstOuter * end.rows * end.inner;
   const spectrum = pass.product?.kind === "tensor" ? pass.product : undefined;
   const twice = convolved || pass.product !== undefined;
-  const turns = [pass.rootsOrder, pass.chirp, twice ? true : undefined, ...(convolved ? [true, true] : [])].filter((turn) => turn !== undefined);
+  // Of every point: by the roots, by a chirp (within a workgroup at both ends), by the spectrum.
+  const multiplied = Number(pass.rootsOrder !== undefined) + Number(pass.chirp !== undefined) + (convolved ? 2 : 0) + Number(twice);
   program.dispatch({
     kernel,
     groups: Math.ceil(columns / shape.columns),
@@ -110,7 +110,7 @@ export function addPass(program: ProgramBuilder, pass: PassRequest): void {
       tables: { buffer: program.table(tables.parts) },
       ...(spectrum && { spectrum: bind(spectrum.spectrum, { reads: spectrum.reads }) }),
     },
-    flops: columns * ((twice ? 2 : 1) * fftFlops(shape.length) + turns.length * MULTIPLY_FLOPS * points),
+    flops: columns * ((twice ? 2 : 1) * fftFlops(shape.length) + multiplied * MULTIPLY_FLOPS * points),
   });
 }
 
@@ -139,8 +139,4 @@ function productOf(tables: TableLayout, { product }: PassRequest): Product | und
 function lanesOf({ source, destination }: PassRequest): StockhamShape["lanes"] {
   const contiguous = (end: PassEnd) => end.inner === 1 && end.points[0]!.stride === 1;
   return contiguous(source) && (contiguous(destination) || destination.points.length > 1) ? "points" : "columns";
-}
-
-function product(sizes: readonly number[]): number {
-  return sizes.reduce((count, size) => count * size, 1);
 }

@@ -1,6 +1,7 @@
 /** Chooses how a workgroup does an FFT: radices, threads, columns. */
 import type { Radix } from "../../shaders/butterfly.ts";
 import { exchangeBytes, radicesOf, registerCount, type StockhamShape } from "../../shaders/stockham.ts";
+import { elementCount } from "../spec/check.ts";
 import { type Choices, DEFAULT_CHOICES } from "../spec/choices.ts";
 import type { PlannerLimits } from "../spec/limits.ts";
 import { CODELET_PRIMES, isSmooth, nextSmooth } from "../spec/smooth.ts";
@@ -61,7 +62,7 @@ export function chooseShape(request: ShapeRequest, limits: PlannerLimits): Stock
 
 function shapeFor(request: ShapeRequest, limits: PlannerLimits, choices: Choices): StockhamShape | undefined {
   const { lengths, lanes, mirrors = false } = request;
-  const length = lengths.reduce((product, size) => product * size, 1);
+  const length = elementCount(lengths);
   const long = lengths.filter((size) => size > 1);
   const axes = Object.freeze((long.length > 0 ? long : [1]).map((size) => Object.freeze(chooseRadices(size, choices.maxRadix))));
   const exchanges = mirrors || radicesOf({ axes }).length > 1;

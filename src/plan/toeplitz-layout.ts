@@ -7,11 +7,7 @@ import { bindableUnits, limitError, type ProgramBuilder, type Slice, sliceBytes 
 import { splitLength } from "./split.ts";
 import { convolutionLengths, fits } from "./stockham.ts";
 import type { TableLayout } from "./tables.ts";
-
-export const COMPLEX_BYTES = 8;
-export const FLOAT_BYTES = 4;
-/** Real operations of a complex product. */
-export const MULTIPLY_FLOPS = 6;
+import { COMPLEX_BYTES, FLOAT_BYTES } from "./units.ts";
 
 /** An axis along which the matrix is Toeplitz. */
 export interface AxisPeriod {

@@ -5,19 +5,11 @@ import { elementCount } from "../spec/check.ts";
 import type { PlannerLimits } from "../spec/limits.ts";
 import { type SpectrumSpec, weightsShape } from "../spec/operations.ts";
 import { addPass, type BufferEnd, type PassEnd } from "./fft-pass.ts";
-import { addFft } from "./fft.ts";
+import { addFft } from "./fft-lines.ts";
 import { bindableUnits, limitError, type Program, ProgramBuilder, sliceBase, sliceBytes } from "./program.ts";
 import { TableLayout } from "./tables.ts";
-import {
-  axisWithRoots,
-  branchPoints,
-  FLOAT_BYTES,
-  headSpectrumBytes,
-  MULTIPLY_FLOPS,
-  toeplitzAxes,
-  type ToeplitzLayout,
-  toeplitzLayout,
-} from "./toeplitz-layout.ts";
+import { axisWithRoots, branchPoints, headSpectrumBytes, toeplitzAxes, type ToeplitzLayout, toeplitzLayout } from "./toeplitz-layout.ts";
+import { FLOAT_BYTES, MULTIPLY_FLOPS } from "./units.ts";
 import { elementwiseLanes } from "./workgroups.ts";
 
 export function planSpectrum(caller: string, spec: SpectrumSpec, limits: PlannerLimits): Program {

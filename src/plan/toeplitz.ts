@@ -16,15 +16,13 @@ import {
   type AxisPeriod,
   axisWithRoots,
   branchPoints,
-  COMPLEX_BYTES,
-  FLOAT_BYTES,
   headSpectrumBytes,
-  MULTIPLY_FLOPS,
   type PairGroup,
   pairGroups,
   type ToeplitzLayout,
   toeplitzLayout,
 } from "./toeplitz-layout.ts";
+import { COMPLEX_BYTES, FLOAT_BYTES, MULTIPLY_FLOPS } from "./units.ts";
 
 /** Up to so many pairs of channels, neighbouring rows lie closer than a memory sector: lanes run along them. */
 const FEW_PAIRS = 2;
@@ -66,6 +64,7 @@ function addFused(program: ProgramBuilder, spec: ToeplitzSpec, axes: readonly Ax
   });
   const table = program.table(tables.parts);
   const points = branchPoints(axes);
+  const spectrumHead = headSpectrumBytes(spec, program.limits);
   for (const group of pairGroups(program, spec, Infinity)) {
     const count = group.heads * group.pairs;
     program.dispatch({
@@ -81,7 +80,7 @@ function addFused(program: ProgramBuilder, spec: ToeplitzSpec, axes: readonly Ax
       },
       uses: {
         values: rowsUse(spec, group, "v"),
-        spectrum: spectrumUse(spec, group, program.limits),
+        spectrum: spectrumUse(spec, group, spectrumHead),
         tables: { buffer: table },
         out: rowsUse(spec, group, "out"),
       },
@@ -142,6 +141,7 @@ function addPasses(program: ProgramBuilder, spec: ToeplitzSpec, layout: Exclude<
   const inverse = pass(a, b, "columns", COLUMN_BRANCHES, (base, tables) => {
     return toeplitzColumnsInverseKernel({ ...base, axisRoots: axisRoots(tables, a) });
   });
+  const spectrumHead = headSpectrumBytes(spec, program.limits);
   for (const group of groups) {
     const count = group.heads * group.pairs;
     const bytes = count * pairBytes;
@@ -166,7 +166,7 @@ function addPasses(program: ProgramBuilder, spec: ToeplitzSpec, layout: Exclude<
     add(
       middle,
       { heads: spec.heads, spectrumBase: sliceBase(middle.kernel, "spectrum", group.spectrum) },
-      { work: { buffer: work, slice, reads: bytes, writes: bytes }, spectrum: spectrumUse(spec, group, program.limits) },
+      { work: { buffer: work, slice, reads: bytes, writes: bytes }, spectrum: spectrumUse(spec, group, spectrumHead) },
     );
     add(
       inverse,
@@ -188,7 +188,7 @@ function rowsUse(spec: ToeplitzSpec, group: PairGroup, buffer: "v" | "out"): Bin
 }
 
 /** One head's spectrum serves all its pairs: from memory it comes once. */
-function spectrumUse(spec: ToeplitzSpec, group: PairGroup, limits: PlannerLimits): BindingUse {
-  const reads = Math.min(group.heads, spec.heads) * headSpectrumBytes(spec, limits);
+function spectrumUse(spec: ToeplitzSpec, group: PairGroup, headBytes: number): BindingUse {
+  const reads = Math.min(group.heads, spec.heads) * headBytes;
   return { buffer: "spectrum", ...(group.spectrum && { slice: group.spectrum }), reads };
 }
