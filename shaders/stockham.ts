@@ -30,7 +30,12 @@ export interface StockhamShape {
   readonly lanes: "columns" | "points";
   /** Exchange re and im in turn (4 bytes a point, 4 barriers) or together (8 bytes a point, 2 barriers). */
   readonly exchange: "split" | "whole";
+  /** s: element i of the workgroup memory lies at i ⊕ (⌊i/2^s⌋ mod {@link BANKS}), which spreads strided stores over the banks; 0 leaves it at i. */
+  readonly bankShift: number;
 }
+
+/** Words of workgroup memory that a GPU reaches at a time; those a multiple of it apart are in one bank and wait for each other. */
+export const BANKS = 32;
 
 /** One stage: a radix, and the products of the radices before it, over all axes and over those of its own. */
 interface Stage {
@@ -77,8 +82,47 @@ export function workgroupLanes(shape: StockhamShape): number {
 
 /** Bytes of workgroup memory that the exchange takes. */
 export function exchangeBytes(shape: StockhamShape, mirrors = false): number {
-  if (!mirrors && radicesOf(shape).length === 1) return 0;
-  return shape.length * shape.columns * (shape.exchange === "split" ? 4 : 8);
+  if (!mirrors && !exchangesMemory(shape)) return 0;
+  return exchangeElements(shape) * (shape.exchange === "split" ? 4 : 8);
+}
+
+/** Whether threads hand values to each other between stages. */
+function exchangesMemory(shape: Pick<StockhamShape, "axes" | "threads">): boolean {
+  return radicesOf(shape).length > 1 && shape.threads > 1;
+}
+
+/** The places change within blocks of {@link BANKS}: the last block has to be whole. */
+function exchangeElements({ length, columns, bankShift }: StockhamShape): number {
+  return bankShift === 0 ? length * columns : BANKS * Math.ceil((length * columns) / BANKS);
+}
+
+/** Which lane is which. */
+export function laneOf(shape: StockhamShape, lane: number): { readonly slot: number; readonly thread: number } {
+  const { columns, threads } = shape;
+  return shape.lanes === "columns"
+    ? { slot: lane % columns, thread: Math.floor(lane / columns) }
+    : { slot: Math.floor(lane / threads), thread: lane % threads };
+}
+
+/** `exchange_index` of the kernel. */
+export function exchangeIndex(shape: StockhamShape, point: number, slot: number): number {
+  const at = shape.lanes === "columns" ? point * shape.columns + slot : slot * shape.length + point;
+  return shape.bankShift === 0 ? at : at ^ ((at >> shape.bankShift) % BANKS);
+}
+
+/** The exchanges between stages: where the outputs of butterfly b go, and where the inputs of the next stage's butterfly come from. */
+export function exchanges(
+  shape: StockhamShape,
+): readonly { readonly stores: (b: number) => number[] | undefined; readonly loads: (b: number) => number[] | undefined }[] {
+  const list = stages(shape.axes);
+  return list.slice(1).map((next, i) => {
+    const { radix, before } = list[i]!;
+    const [stored, loaded] = [shape.length / radix, shape.length / next.radix];
+    return {
+      stores: (b) => (b < stored ? range(radix).map((r) => (b - (b % before)) * radix + (b % before) + r * before) : undefined),
+      loads: (b) => (b < loaded ? range(next.radix).map((r) => b + r * loaded) : undefined),
+    };
+  });
 }
 
 /** Complex registers per thread: the largest number that any stage holds. */
@@ -103,16 +147,20 @@ export function twiddleCount(radices: readonly number[]): number {
 
 /** Module-scope declarations: butterflies, complex arithmetic, rotations, workgroup memory (also for {@link stockhamMirror}, if asked). */
 export function stockhamDeclarations(shape: StockhamShape, mirrors = false): string {
-  const exchanges = mirrors || radicesOf(shape).length > 1;
-  const points = shape.length * shape.columns;
+  const exchanged = mirrors || exchangesMemory(shape);
+  const { columns, length, bankShift } = shape;
+  const index = shape.lanes === "columns" ? `point * ${u32(columns)} + column` : `column * ${u32(length)} + point`;
   return wgsl`${COMPLEX}${TURN_BY}${butterflies(radicesOf(shape))}
-#if ${exchanges}
-var<workgroup> exchange: array<${shape.exchange === "split" ? "f32" : "vec2f"}, ${u32(points)}>;
+#if ${exchanged}
+var<workgroup> exchange: array<${shape.exchange === "split" ? "f32" : "vec2f"}, ${u32(exchangeElements(shape))}>;
 #endif
-#if ${exchanges && shape.lanes === "columns"}
-fn exchange_index(point: u32, column: u32) -> u32 { return point * ${u32(shape.columns)} + column; }
-#elif ${exchanges}
-fn exchange_index(point: u32, column: u32) -> u32 { return column * ${u32(shape.length)} + point; }
+#if ${exchanged && bankShift > 0}
+fn exchange_index(point: u32, column: u32) -> u32 {
+  let at = ${index};
+  return at ^ ((at >> ${u32(bankShift)}) & ${u32(BANKS - 1)});
+}
+#elif ${exchanged}
+fn exchange_index(point: u32, column: u32) -> u32 { return ${index}; }
 #endif
 `;
 }
@@ -247,6 +295,7 @@ ${each(shape, (i) => `m${i}${component} = exchange[exchange_index((${u32(shape.l
 }
 
 function exchangeRegisters(shape: StockhamShape, radix: number, before: number, next: number): string {
+  if (shape.threads === 1) return renameRegisters(shape, radix, before, next);
   const components = shape.exchange === "split" ? [".x", ".y"] : [""];
   return components
     .map(
@@ -264,4 +313,21 @@ ${eachPoint(shape, next, (register) => `v${register}${component} = exchange[exch
   workgroupBarrier();`,
     )
     .join("\n");
+}
+
+/** The same where one thread holds a whole column: no lane waits for another. */
+function renameRegisters(shape: StockhamShape, radix: number, before: number, next: number): string {
+  const holder: number[] = [];
+  for (let b = 0; b < shape.length / radix; b++) {
+    for (let r = 0; r < radix; r++) holder[(b - (b % before)) * radix + (b % before) + r * before] = b * radix + r;
+  }
+  const moves = range(shape.length).map((register) => {
+    const point = Math.floor(register / next) + (register % next) * (shape.length / next);
+    return { register, from: holder[point]! };
+  });
+  const moved = moves.filter(({ register, from }) => register !== from);
+  return `  {
+${moved.map(({ from }) => `    let moved${from} = v${from};`).join("\n")}
+${moved.map(({ register, from }) => `    v${register} = moved${from};`).join("\n")}
+  }`;
 }

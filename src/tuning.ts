@@ -57,6 +57,7 @@ export interface TuneOptions {
 const ALTERNATIVES: readonly Partial<Choices>[] = [
   { registers: 32, lanes: 32, columns: 1 },
   { registers: 64, lanes: 16, columns: 1 },
+  { registers: 128, lanes: 8, columns: 1 },
   { registers: 8, maxRadix: 8 },
   { lanes: 64 },
   { lanes: 256 },

@@ -113,7 +113,9 @@ function complaints(shape: StockhamShape, request: ShapeRequest, limits: Planner
   const most = Math.max(MOST_REGISTERS, limits.choices.registers);
   check(registerCount(shape) === registers && registers <= most, `${registers} registers`);
   const mirrors = request.mirrors ?? false;
-  const bytes = radices.length === 1 && !mirrors ? 0 : length * shape.columns * { split: 4, whole: 8 }[shape.exchange];
+  // A spread layout fills its last row of 32 banks.
+  const elements = shape.bankShift === 0 ? length * shape.columns : 32 * Math.ceil((length * shape.columns) / 32);
+  const bytes = (radices.length === 1 || shape.threads === 1) && !mirrors ? 0 : elements * { split: 4, whole: 8 }[shape.exchange];
   check(exchangeBytes(shape, mirrors) === bytes && bytes <= limits.maxComputeWorkgroupStorageSize, `${bytes} bytes`);
   // More columns than there are would only idle; rounding up to a power of two may not double them.
   check(shape.columns < 2 * request.columns && Number.isInteger(Math.log2(shape.columns)), `${shape.columns} columns`);

@@ -1,10 +1,11 @@
 /** Chooses how a workgroup does an FFT: radices, threads, columns. */
 import type { Radix } from "../../shaders/butterfly.ts";
-import { exchangeBytes, radicesOf, registerCount, type StockhamShape } from "../../shaders/stockham.ts";
+import { exchangeBytes, registerCount, type StockhamShape } from "../../shaders/stockham.ts";
 import { elementCount } from "../spec/check.ts";
 import { type Choices, DEFAULT_CHOICES } from "../spec/choices.ts";
 import type { PlannerLimits } from "../spec/limits.ts";
 import { CODELET_PRIMES, isSmooth, nextSmooth } from "../spec/smooth.ts";
+import { chooseBankShift } from "./banks.ts";
 import { ceilPowerOfTwo, floorPowerOfTwo } from "./workgroups.ts";
 
 /** Where threads are few, more registers per thread than chosen are better than another pass over memory, up to here. */
@@ -57,7 +58,10 @@ export interface ShapeRequest {
  * choices.
  */
 export function chooseShape(request: ShapeRequest, limits: PlannerLimits): StockhamShape | undefined {
-  return shapeFor(request, limits, limits.choices) ?? shapeFor(request, limits, DEFAULT_CHOICES);
+  const shape = shapeFor(request, limits, limits.choices) ?? shapeFor(request, limits, DEFAULT_CHOICES);
+  if (!shape || exchangeBytes(shape, request.mirrors) === 0) return shape;
+  const spread = Object.freeze({ ...shape, bankShift: chooseBankShift(shape) });
+  return exchangeBytes(spread, request.mirrors) <= limits.maxComputeWorkgroupStorageSize ? spread : shape; // filled up to whole rows of banks
 }
 
 function shapeFor(request: ShapeRequest, limits: PlannerLimits, choices: Choices): StockhamShape | undefined {
@@ -65,11 +69,6 @@ function shapeFor(request: ShapeRequest, limits: PlannerLimits, choices: Choices
   const length = elementCount(lengths);
   const long = lengths.filter((size) => size > 1);
   const axes = Object.freeze((long.length > 0 ? long : [1]).map((size) => Object.freeze(chooseRadices(size, choices.maxRadix))));
-  const exchanges = mirrors || radicesOf({ axes }).length > 1;
-  const memory = limits.maxComputeWorkgroupStorageSize - (limits.maxComputeWorkgroupStorageSize % 16); // sizes are rounded up to 16
-  const fitting = exchanges ? Math.floor(memory / (4 * length)) : Infinity;
-  if (fitting < 1) return undefined;
-
   const mostLanes = Math.min(limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX);
   // A thread holds a butterfly at least: beyond one for each, threads would only idle.
   const mostThreads = Math.min(mostLanes, length / Math.min(...axes.flat()));
@@ -77,9 +76,15 @@ function shapeFor(request: ShapeRequest, limits: PlannerLimits, choices: Choices
   while (threads < mostThreads && registerCount({ length, axes, threads }) > choices.registers) threads++;
   if (registerCount({ length, axes, threads }) > Math.max(MOST_REGISTERS, choices.registers)) return undefined;
 
+  const memory = limits.maxComputeWorkgroupStorageSize - (limits.maxComputeWorkgroupStorageSize % 16); // sizes are rounded up to 16
+  const column: StockhamShape = { length, axes, threads, columns: 1, lanes, exchange: "split", bankShift: 0 };
+  const columnBytes = exchangeBytes(column, mirrors);
+  const fitting = columnBytes > 0 ? Math.floor(memory / columnBytes) : Infinity;
+  if (fitting < 1) return undefined;
+
   const wanted = lanes === "columns" ? Math.max(choices.lanes / threads, choices.columns) : choices.lanes / threads;
   const columns = floorPowerOfTwo(Math.max(1, Math.min(wanted, fitting, mostLanes / threads, ceilPowerOfTwo(request.columns))));
-  const whole: StockhamShape = Object.freeze({ length, axes, threads, columns, lanes, exchange: "whole" });
+  const whole: StockhamShape = Object.freeze({ ...column, columns, exchange: "whole" });
   const mostWhole = choices.exchange === "auto" ? Math.min(WHOLE_EXCHANGE_BYTES, memory) : choices.exchange === "whole" ? memory : 0;
   return exchangeBytes(whole, mirrors) <= mostWhole ? whole : Object.freeze({ ...whole, exchange: "split" });
 }
