@@ -22,25 +22,38 @@ const COEFFICIENTS = range(8)
   .reverse()
   .map((n) => 1 / range(n).reduce((product, i) => product * (i + 1), 1));
 
+/** Added to an integer below 2^22, leaves it in the low bits of the float. */
+const INTEGER_BITS = 1.5 * 2 ** 23;
+
 /**
  * `fn exponential(x)` for x ≤ 1: exp by range reduction, to about one unit in the last place; exactly 0 below exp(−87). WGSL's own exp
  * may be off by 3 + 2|x| units, which is more than the sums after it.
  */
-export const EXPONENTIAL = wgsl`
-fn exponential(x: f32) -> f32 {
+function exponential(name: string, float: "f32" | "vec4f", unsigned: "u32" | "vec4u"): string {
+  const constant = (value: number) => `${float}(${f32(value)})`;
+  return wgsl`
+fn ${name}(x: ${float}) -> ${float} {
   let n = round(x * ${f32(Math.LOG2E)});
-  let r = fma(n, ${f32(-LN2_LOW)}, fma(n, ${f32(-LN2_HIGH)}, x));
-  var p = ${f32(COEFFICIENTS[0]!)};
+  let r = fma(n, ${constant(-LN2_LOW)}, fma(n, ${constant(-LN2_HIGH)}, x));
+  var p = ${constant(COEFFICIENTS[0]!)};
 ${COEFFICIENTS.slice(1)
-  .map((c) => `  p = fma(p, r, ${f32(c)});`)
+  .map((c) => `  p = fma(p, r, ${constant(c)});`)
   .join("\n")}
-  return select(ldexp(p, i32(n)), 0.0, x < ${f32(SMALLEST_EXPONENT)});
+  // p·2^n, by n added to the exponent: ldexp and conversions to integers are slow on GPUs.
+  let scaled = bitcast<${unsigned}>(p) + (bitcast<${unsigned}>(n + ${f32(INTEGER_BITS)}) << ${unsigned}(23u));
+  return select(bitcast<${float}>(scaled), ${float}(), x < ${constant(SMALLEST_EXPONENT)});
 }
 `;
+}
 
-export const ELU_PLUS_ONE = wgsl`
-fn elu_plus_one(x: f32) -> f32 {
-  return select(exponential(min(x, 0.0)), x + 1.0, x > 0.0);
+export const EXPONENTIAL = exponential("exponential", "f32", "u32");
+/** `fn exponential4(x)`: of four numbers. */
+export const EXPONENTIAL4 = exponential("exponential4", "vec4f", "vec4u");
+
+/** `fn elu_plus_one4(x)`. Needs {@link EXPONENTIAL4}. */
+export const ELU_PLUS_ONE4 = wgsl`
+fn elu_plus_one4(x: vec4f) -> vec4f {
+  return select(exponential4(min(x, vec4f())), x + 1.0, x > vec4f());
 }
 `;
 

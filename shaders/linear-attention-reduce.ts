@@ -6,17 +6,19 @@
  * relative to the chunk's own maximum m_d for SIKF (feature-map.ts). The split along N fills a GPU also when there are few heads;
  * linear-attention-combine.ts adds the chunks.
  *
- * Rows go through workgroup memory `tileRows` at a time; a lane keeps `laneFeatures` × `laneValues` sums in registers. Each tile of
- * rows is summed on its own before it joins the total, which keeps the rounding error of long chunks down.
+ * Rows go through workgroup memory `tileRows` at a time. The maximum runs along, as in online softmax: where a tile raises it, the sums
+ * so far are scaled, so that keys are read once. A lane keeps 4·`featureVectors` × 4 sums in registers. Each tile of rows is summed on
+ * its own before it joins the total, which keeps the rounding error of long chunks down.
  *
  * Layout: keys [B·H, N, D], values [B·H, N, E], states [B·H, chunks, state] (KeyStateLayout).
- * Workgroup → (bh, chunk, feature tile, value tile), value tile fastest; lane → (feature, value) group, value fastest.
+ * Workgroup → (bh, chunk, feature tile, value tile), value tile fastest. Lane → (row group, features, values), values fastest: where the
+ * tile is small, groups of lanes share its rows. While it loads keys, lane → (row, four features), features fastest.
  * Bindings: 0 keys, 1 values, 2 states, 3 params.
  */
-import { ELU_PLUS_ONE, EXPONENTIAL, keyStateConstants, type KeyStateLayout } from "./feature-map.ts";
+import { ELU_PLUS_ONE4, EXPONENTIAL4, keyStateConstants, type KeyStateLayout } from "./feature-map.ts";
 import { type Kernel, makeKernel, workgroupBytes } from "./kernel.ts";
-import { keyMaximum } from "./key-maximum.ts";
-import { range, u32, wgsl } from "./wgsl.ts";
+import { loadVector, vectorElement } from "./row-vectors.ts";
+import { LOWEST, range, u32, wgsl } from "./wgsl.ts";
 
 export interface ReduceKernelSpec {
   /** N */
@@ -29,133 +31,205 @@ export interface ReduceKernelSpec {
   /** Rows per chunk, and chunks per head. */
   readonly chunkRows: number;
   readonly chunks: number;
+  /** A multiple of 4·featureVectors. */
   readonly featureTile: number;
+  /** A multiple of 4·featureVectors, so that the lanes fill whole rows of keys. */
   readonly valueTile: number;
+  /** A multiple of {@link reduceLoadRows}. */
   readonly tileRows: number;
-  readonly laneFeatures: number;
-  /** 1, 2 or 4 */
-  readonly laneValues: number;
+  /** Groups of four features that a lane sums. */
+  readonly featureVectors: 1 | 2;
+  readonly rowGroups: number;
 }
 
-export function reduceLanes(spec: Pick<ReduceKernelSpec, "featureTile" | "valueTile" | "laneFeatures" | "laneValues">): number {
-  return (spec.featureTile / spec.laneFeatures) * (spec.valueTile / spec.laneValues);
+type Tile = Pick<ReduceKernelSpec, "featureTile" | "valueTile" | "tileRows" | "featureVectors" | "rowGroups">;
+
+export function reduceLanes({ featureTile, valueTile, featureVectors, rowGroups }: Omit<Tile, "tileRows">): number {
+  return rowGroups * (featureTile / 4 / featureVectors) * (valueTile / 4);
+}
+
+/** Rows of keys that the lanes load at a time. */
+export function reduceLoadRows(tile: Omit<Tile, "tileRows">): number {
+  return reduceLanes(tile) / (tile.featureTile / 4);
 }
 
 /** Bytes of workgroup memory. */
-export function reduceBytes(spec: Pick<ReduceKernelSpec, "featureTile" | "valueTile" | "tileRows">): number {
-  return workgroupBytes(4 * spec.tileRows * spec.featureTile, 4 * spec.tileRows * spec.valueTile, 4 * spec.featureTile);
+export function reduceBytes(tile: Tile): number {
+  const { featureTile, valueTile, tileRows } = tile;
+  return workgroupBytes(4 * tileRows * featureTile, 4 * tileRows * valueTile, 16 * reduceLanes(tile), 4 * featureTile);
 }
 
-const VECTOR = { 1: "f32", 2: "vec2f", 4: "vec4f" } as const;
-
 export function reduceKernel(spec: ReduceKernelSpec): Kernel {
+  const { headDim, valueDim, featureTile, valueTile, tileRows } = spec;
   const lanes = reduceLanes(spec);
   const sikf = spec.featureMap === "sikf";
-  const vector = VECTOR[spec.laneValues as 1 | 2 | 4];
-  const valueVectors = spec.valueTile / spec.laneValues;
-  const features = range(spec.laneFeatures);
-  const component = (j: number) => (spec.laneValues === 1 ? "" : `[${j}]`);
-  const featureTiles = Math.ceil(spec.headDim / spec.featureTile);
-  const valueTiles = Math.ceil(spec.valueDim / spec.valueTile);
+  const loadRows = reduceLoadRows(spec);
+  const loads = range(tileRows / loadRows);
+  const vectors = range(spec.featureVectors);
+  const features = vectors.flatMap((vector) => range(4).map((i) => ({ vector, i, sum: `s${4 * vector + i}` })));
+  const featureTiles = Math.ceil(headDim / featureTile);
+  const valueTiles = Math.ceil(valueDim / valueTile);
+  /** From one vector of features that a lane sums to the next, within a row of the tile. */
+  const apart = featureTile / 4 / spec.featureVectors;
   const body = wgsl`  let value_tile = group % ${u32(valueTiles)};
   let feature_tile = group / ${u32(valueTiles)} % ${u32(featureTiles)};
   let chunk = group / ${u32(valueTiles * featureTiles)} % CHUNKS;
-  let local_bh = group / (${u32(valueTiles * featureTiles)} * CHUNKS);
-  let feature = feature_tile * FEATURE_TILE; // first feature and value of the tile
-  let value = value_tile * VALUE_TILE;
-  let bh = params.firstHead + local_bh;
-  let first_key = bh * N * D - params.keysBase;
-  let first_value = bh * N * E - params.valuesBase;
+  let bh = params.firstHead + group / (${u32(valueTiles * featureTiles)} * CHUNKS);
   let begin = chunk * CHUNK_ROWS;
   let end = min(begin + CHUNK_ROWS, N);
+  let first_row = bh * N;
+  // As a loader of keys: four features of the rows part, part + LOAD_ROWS, …
+  let column = lane % KEY_VECTORS;
+  let part = lane / KEY_VECTORS;
+  let key_column = feature_tile * KEY_VECTORS + column;
+  var z = vec4f();
 #if ${sikf}
-  find_key_maximum(lane, first_key, begin, end, feature);
+  var maximum = vec4f(${LOWEST});
 #endif
-  let lane_feature = lane / VALUE_VECTORS * ${u32(spec.laneFeatures)};
+  // As an adder: four values, and one or two vectors of features, of the rows row_group, row_group + ROW_GROUPS, …
+  let row_group = lane / ${u32(lanes / spec.rowGroups)};
+  let lane_feature = lane % ${u32(lanes / spec.rowGroups)} / VALUE_VECTORS;
   let lane_value = lane % VALUE_VECTORS;
-${features.map((i) => `  var z${i} = 0.0;\n  var s${i} = ${vector}();`).join("\n")}
+${features.map(({ sum }) => `  var ${sum} = vec4f();`).join("\n")}
   for (var tile = begin; tile < end; tile += TILE_ROWS) {
-    for (var i = lane; i < TILE_ROWS * FEATURE_TILE; i += LANES) {
-      let row = tile + i / FEATURE_TILE;
-      let d = i % FEATURE_TILE;
-      var phi = 0.0;
-      if (row < end && feature + d < D) {
-#if ${sikf}
-        phi = exponential(keys[first_key + row * D + feature + d] - key_maximum[d]);
-#else
-        phi = elu_plus_one(keys[first_key + row * D + feature + d]);
-#endif
-      }
-      key_tile[i] = phi;
-    }
-    for (var i = lane; i < TILE_ROWS * VALUE_TILE; i += LANES) {
-      let row = tile + i / VALUE_TILE;
-      let e = i % VALUE_TILE;
-      var v = 0.0;
-      if (row < end && value + e < E) { v = values[first_value + row * E + value + e]; }
-      value_tile_rows[i / ${u32(spec.laneValues)}]${spec.laneValues === 1 ? "" : `[i % ${u32(spec.laneValues)}]`} = v;
-    }
-    workgroupBarrier();
-${features.map((i) => `    var tile_z${i} = 0.0;\n    var tile_s${i} = ${vector}();`).join("\n")}
-    for (var r = 0u; r < TILE_ROWS; r++) {
-      let v = value_tile_rows[r * VALUE_VECTORS + lane_value];
-${features
+${loads
   .map(
-    (i) =>
-      `      let phi${i} = key_tile[r * FEATURE_TILE + lane_feature + ${u32(i)}];\n      tile_z${i} += phi${i};\n      tile_s${i} += phi${i} * v;`,
+    (j) => `    let row${j} = tile + part + ${u32(j * loadRows)};
+    let inside${j} = row${j} < end;
+    var key${j} = vec4f(${LOWEST});
+    if (inside${j}) { key${j} = load_keys(first_row + row${j}, key_column); }`,
+  )
+  .join("\n")}
+#if ${sikf}
+    shared_vectors[lane] = ${loads.reduce((largest, j) => (j === 0 ? "key0" : `max(${largest}, key${j})`), "")};
+    workgroupBarrier();
+    var largest = maximum;
+    for (var i = column; i < LANES; i += KEY_VECTORS) { largest = max(largest, shared_vectors[i]); }
+    if (tile == begin) { maximum = largest; } // nothing to scale yet, and no difference that overflows
+    let factor = exponential4(maximum - largest);
+    maximum = largest;
+    z *= factor;
+    if (part == 0u) { factors[column] = factor; }
+${loads.map((j) => `    key${j} = exponential4(key${j} - largest);`).join("\n")}
+#else
+    workgroupBarrier();
+${loads.map((j) => `    key${j} = elu_plus_one4(key${j});`).join("\n")}
+#endif
+${loads
+  .map(
+    (j) => `    key${j} = select(vec4f(), key${j}, inside${j});
+    z += key${j};
+    key_tile${j}[lane] = key${j};`,
+  )
+  .join("\n")}
+    for (var i = lane; i < LOAD_ROWS * VALUE_VECTORS; i += LANES) {
+      let row = tile + i / VALUE_VECTORS;
+      let value_column = value_tile * VALUE_VECTORS + i % VALUE_VECTORS;
+${loads
+  .map(
+    (j) => `      var value${j} = vec4f();
+      if (row + ${u32(j * loadRows)} < end) { value${j} = load_values(first_row + row + ${u32(j * loadRows)}, value_column); }
+      values_tile${j}[i] = value${j};`,
   )
   .join("\n")}
     }
-${features.map((i) => `    z${i} += tile_z${i};\n    s${i} += tile_s${i};`).join("\n")}
     workgroupBarrier();
+${features.map(({ sum }) => `    var tile_${sum} = vec4f();`).join("\n")}
+    for (var r = row_group; r < LOAD_ROWS; r += ROW_GROUPS) {
+      let key_at = r * KEY_VECTORS + lane_feature;
+      let value_at = r * VALUE_VECTORS + lane_value;
+${loads
+  .map(
+    (j) => `      {
+        let value = values_tile${j}[value_at];
+${vectors.map((vector) => `        let phi${vector} = key_tile${j}[key_at + ${u32(apart * vector)}];`).join("\n")}
+${features.map(({ vector, i, sum }) => `        tile_${sum} = fma(vec4f(phi${vector}[${i}]), value, tile_${sum});`).join("\n")}
+      }`,
+  )
+  .join("\n")}
+    }
+#if ${sikf}
+${vectors.map((vector) => `    let factor${vector} = factors[lane_feature + ${u32(apart * vector)}];`).join("\n")}
+${features.map(({ vector, i, sum }) => `    ${sum} = fma(${sum}, vec4f(factor${vector}[${i}]), tile_${sum});`).join("\n")}
+#else
+${features.map(({ sum }) => `    ${sum} += tile_${sum};`).join("\n")}
+#endif
   }
-  let state = (bh * CHUNKS + chunk) * STATE;
-  let column = value + lane_value * ${u32(spec.laneValues)};
+#if ${spec.rowGroups > 1}
 ${features
   .map(
-    (i) => `  {
-    let d = feature + lane_feature + ${u32(i)};
-    if (d < D) {
-      if (value_tile == 0u && lane_value == 0u) {
-        ${sikf ? `states[state + d] = key_maximum[lane_feature + ${u32(i)}];` : ""}
-        states[state + STATE_SUM + d] = z${i};
-      }
-${range(spec.laneValues)
-  .map((j) => `      if (column + ${u32(j)} < E) { states[state + STATE_PRODUCTS + d * STATE_STRIDE + column + ${u32(j)}] = s${i}${component(j)}; }`)
+    ({ sum }) => `  workgroupBarrier();
+  shared_vectors[lane] = ${sum};
+  workgroupBarrier();
+  for (var other = lane + ${u32(lanes / spec.rowGroups)}; other < LANES; other += ${u32(lanes / spec.rowGroups)}) { ${sum} += shared_vectors[other]; }`,
+  )
+  .join("\n")}
+#endif
+  let state = (bh * CHUNKS + chunk) * STATE;
+  let first_value = value_tile * ${u32(valueTile)} + lane_value * 4u;
+${features
+  .map(
+    ({ vector, i, sum }) => `  {
+    let d = feature_tile * ${u32(featureTile)} + (lane_feature + ${u32(apart * vector)}) * 4u + ${u32(i)};
+    if (row_group == 0u && d < D) {
+${range(4)
+  .map(
+    (j) => `      if (first_value + ${u32(j)} < E) { states[state + STATE_PRODUCTS + d * STATE_STRIDE + first_value + ${u32(j)}] = ${sum}[${j}]; }`,
+  )
   .join("\n")}
     }
   }`,
   )
   .join("\n")}
+  workgroupBarrier();
+  shared_vectors[lane] = z;
+  workgroupBarrier();
+  if (part == 0u && value_tile == 0u) {
+    for (var i = column + KEY_VECTORS; i < LANES; i += KEY_VECTORS) { z += shared_vectors[i]; }
+    for (var i = 0u; i < min(4u, D - min(D, 4u * key_column)); i++) {
+#if ${sikf}
+      states[state + 4u * key_column + i] = maximum[i];
+#endif
+      states[state + STATE_SUM + 4u * key_column + i] = z[i];
+    }
+  }
 `;
   return makeKernel({
-    label: `linear attention reduce ${spec.featureMap} ${spec.featureTile}×${spec.valueTile}`,
+    label: `linear attention reduce ${spec.featureMap} ${featureTile}×${valueTile}, ${tileRows} rows`,
     workgroupSize: lanes,
     bindings: [
-      { name: "keys", access: "read", element: "f32" },
-      { name: "values", access: "read", element: "f32" },
+      { name: "keys", access: "read", element: vectorElement(headDim) },
+      { name: "values", access: "read", element: vectorElement(valueDim) },
       { name: "states", access: "read_write", element: "f32" },
     ],
     params: ["firstHead", "keysBase", "valuesBase"],
     declarations: wgsl`const N = ${u32(spec.length)};
-const D = ${u32(spec.headDim)};
-const E = ${u32(spec.valueDim)};
+const D = ${u32(headDim)};
+const E = ${u32(valueDim)};
 const CHUNKS = ${u32(spec.chunks)};
 const CHUNK_ROWS = ${u32(spec.chunkRows)};
-const TILE_ROWS = ${u32(spec.tileRows)};
-const FEATURE_TILE = ${u32(spec.featureTile)};
-const VALUE_TILE = ${u32(spec.valueTile)};
-const VALUE_VECTORS = ${u32(valueVectors)};
+const TILE_ROWS = ${u32(tileRows)};
+const LOAD_ROWS = ${u32(loadRows)};
+const ROW_GROUPS = ${u32(spec.rowGroups)};
+const KEY_VECTORS = ${u32(featureTile / 4)}; // of a row of the tile
+const VALUE_VECTORS = ${u32(valueTile / 4)};
 ${keyStateConstants(spec.state)}
-var<workgroup> key_tile: array<f32, ${u32(spec.tileRows * spec.featureTile)}>;
-var<workgroup> value_tile_rows: array<${vector}, ${u32(spec.tileRows * valueVectors)}>;
-${EXPONENTIAL}
+// A variable for each load: one index serves them all, and is checked once.
+${loads
+  .map(
+    (j) => `var<workgroup> key_tile${j}: array<vec4f, ${u32(lanes)}>;
+var<workgroup> values_tile${j}: array<vec4f, ${u32((loadRows * valueTile) / 4)}>;`,
+  )
+  .join("\n")}
+var<workgroup> shared_vectors: array<vec4f, ${u32(lanes)}>;
 #if ${sikf}
-${keyMaximum({ tile: spec.featureTile, lanes, scratchRows: spec.tileRows, scratch: "key_tile" })}
-#else
-${ELU_PLUS_ONE}
+var<workgroup> factors: array<vec4f, ${u32(featureTile / 4)}>;
 #endif
-`,
+${EXPONENTIAL4}
+#if ${!sikf}
+${ELU_PLUS_ONE4}
+#endif
+${loadVector("load_keys", "keys", headDim)}${loadVector("load_values", "values", valueDim)}`,
     body,
   });
 }

@@ -107,7 +107,7 @@ export const kernelSuite: Suite = {
           const chunks =
             program.buffers.find((b) => b.name === "states")!.bytes / (4 * heads * keyStateLayout(headDim, valueDim, featureMap === "sikf").size);
           check(chunks > 1, `expected several chunks for length ${length}`);
-          const chunkRows = Math.ceil(length / chunks / 16) * 16;
+          const chunkRows = Number(/CHUNK_ROWS = (\d+)u/.exec(program.dispatches[0]!.kernel.code)![1]);
           const head = (data: Float32Array, h: number, dim: number) => data.subarray(h * length * dim, (h + 1) * length * dim);
           const options = { headDim, valueDim, sikf: featureMap === "sikf" };
           const stateOf = (h: number, begin: number, end: number) =>

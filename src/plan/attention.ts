@@ -2,7 +2,7 @@
 import { keyStateLayout, paddedToVec4 } from "../../shaders/feature-map.ts";
 import { applyBytes, applyKernel, type ApplyKernelSpec, applyLanes } from "../../shaders/linear-attention-apply.ts";
 import { combineKernel, mostChunks } from "../../shaders/linear-attention-combine.ts";
-import { reduceBytes, reduceKernel, reduceLanes, type ReduceKernelSpec } from "../../shaders/linear-attention-reduce.ts";
+import { reduceBytes, reduceKernel, reduceLanes, reduceLoadRows, type ReduceKernelSpec } from "../../shaders/linear-attention-reduce.ts";
 import type { PlannerLimits } from "../spec/limits.ts";
 import { type AttentionSpec, biasSpec } from "../spec/operations.ts";
 import { bindableUnits, limitError, type Program, ProgramBuilder, type Slice, sliceBase, sliceBytes } from "./program.ts";
@@ -11,16 +11,20 @@ import { FLOAT_BYTES } from "./units.ts";
 import { ceilPowerOfTwo, floorPowerOfTwo } from "./workgroups.ts";
 
 /** Rows that make a chunk worth its partial state: below, writing and adding states costs more than the rows themselves. */
-const FEWEST_CHUNK_ROWS = 256;
+const FEWEST_CHUNK_ROWS = 128;
 /** Workgroups that fill a large GPU (over 100 cores, several workgroups each). */
 const ENOUGH_WORKGROUPS = 1024;
-/** Rows that pass through workgroup memory at a time. */
-const TILE_ROWS = 16;
+/** Rows that pass through workgroup memory at a time, where there is room for so many. */
+const TILE_ROWS = [32, 16] as const;
 /** Features × values per workgroup of the reduction. */
 const REDUCE_TILE = 64;
 /** Values per workgroup of the product with the queries. */
 const APPLY_VALUES = 128;
 const PREFERRED_LANES = 64;
+/** Rows of a lane in the product with the queries: more would save loads, but leave room for fewer lanes. */
+const LANE_ROWS = 4;
+/** Rows of its workgroups, from the best to the smallest. */
+const APPLY_ROWS = [16, 32, 64, 8, 4, 2, 1] as const;
 const COMBINE_LANES = 256;
 /** Operations of exp by polynomial, roughly. */
 const EXP_FLOPS = 20;
@@ -48,7 +52,8 @@ export function planAttention(caller: string, spec: AttentionSpec, limits: Plann
   const affordable = Math.floor(Math.min(limits.workspaceBytes / 16, limits.maxStorageBufferBindingSize) / (heads * stateBytes));
   const combinable = mostChunks(limits.maxComputeWorkgroupStorageSize, combineLanes);
   const chunkCount = Math.max(1, Math.min(wanted, affordable, combinable));
-  const chunkRows = Math.ceil(spec.length / chunkCount / TILE_ROWS) * TILE_ROWS;
+  const { tileRows } = reduceTile;
+  const chunkRows = Math.ceil(spec.length / chunkCount / tileRows) * tileRows;
   const chunks = Math.ceil(spec.length / chunkRows);
 
   const states = program.buffer("states", "workspace", heads * chunks * stateBytes);
@@ -62,13 +67,12 @@ export function planAttention(caller: string, spec: AttentionSpec, limits: Plann
   for (const { first, count, keys, values } of groups) {
     const keyReads = count * spec.length * spec.headDim * FLOAT_BYTES;
     const valueReads = count * spec.length * spec.valueDim * FLOAT_BYTES;
-    const sweeps = spec.featureMap === "sikf" ? 2 : 1; // for the maximum, and for the sums
     program.dispatch({
       kernel: reduce,
       groups: count * chunks * tiles,
       params: { firstHead: first, keysBase: sliceBase(reduce, "keys", keys), valuesBase: sliceBase(reduce, "values", values) },
       uses: {
-        keys: { buffer: "k", ...(keys && { slice: keys }), reads: keyReads * sweeps * Math.ceil(spec.valueDim / reduceTile.valueTile) },
+        keys: { buffer: "k", ...(keys && { slice: keys }), reads: keyReads * Math.ceil(spec.valueDim / reduceTile.valueTile) },
         values: { buffer: "v", ...(values && { slice: values }), reads: valueReads * Math.ceil(spec.headDim / reduceTile.featureTile) },
         states: { buffer: states, writes: count * chunks * usedState(spec) },
       },
@@ -145,17 +149,24 @@ function headGroups(program: ProgramBuilder, spec: AttentionSpec): HeadGroup[] {
   return groups;
 }
 
-type ReduceTile = Pick<ReduceKernelSpec, "featureTile" | "valueTile" | "tileRows" | "laneFeatures" | "laneValues">;
+type ReduceTile = Pick<ReduceKernelSpec, "featureTile" | "valueTile" | "tileRows" | "featureVectors" | "rowGroups">;
 
-/** The largest register tile that still keeps enough lanes busy, in the largest workgroup tile that fits. */
+/** The largest tile that fits; where it has few lanes, several groups of them share its rows. */
 function chooseReduceTile(spec: AttentionSpec, limits: PlannerLimits, program: ProgramBuilder): ReduceTile {
   const mostLanes = Math.min(limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX);
-  const featureTile = Math.min(REDUCE_TILE, paddedToVec4(spec.headDim));
-  const valueTile = Math.min(REDUCE_TILE, paddedToVec4(spec.valueDim));
   const candidates: ReduceTile[] = [];
-  for (let features = featureTile, values = valueTile; ;) {
-    for (const side of [4, 2, 1]) {
-      candidates.push({ featureTile: features, valueTile: values, tileRows: TILE_ROWS, laneFeatures: side, laneValues: side });
+  let [features, values] = [REDUCE_TILE, REDUCE_TILE].map((most, i) => Math.min(most, paddedToVec4(i === 0 ? spec.headDim : spec.valueDim))) as [
+    number,
+    number,
+  ];
+  for (;;) {
+    for (const featureVectors of [2, 1] as const) {
+      const width = 4 * featureVectors;
+      const whole = { featureTile: width * Math.ceil(features / width), valueTile: width * Math.ceil(values / width), featureVectors };
+      const lanes = Math.min(PREFERRED_LANES, mostLanes);
+      const tile = { ...whole, rowGroups: Math.max(1, Math.floor(lanes / reduceLanes({ ...whole, rowGroups: 1 }))) };
+      const step = reduceLoadRows(tile);
+      for (const rows of TILE_ROWS) candidates.push({ ...tile, tileRows: step * Math.max(1, Math.floor(rows / step)) });
     }
     if (features === 4 && values === 4) break;
     // Halve the larger side, for devices with small workgroups.
@@ -163,7 +174,7 @@ function chooseReduceTile(spec: AttentionSpec, limits: PlannerLimits, program: P
     else values = paddedToVec4(values / 2);
   }
   const possible = candidates.filter((tile) => reduceLanes(tile) <= mostLanes && reduceBytes(tile) <= limits.maxComputeWorkgroupStorageSize);
-  const tile = possible.find((candidate) => reduceLanes(candidate) >= Math.min(PREFERRED_LANES, mostLanes)) ?? possible.at(-1);
+  const [tile] = possible;
   if (tile) return tile;
   const smallest = reduceBytes(candidates.at(-1)!);
   throw limitError(
@@ -182,15 +193,13 @@ function chooseApplyTile(
 ): Pick<ApplyKernelSpec, "rows" | "laneRows" | "valueTile"> {
   const mostLanes = Math.min(limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX);
   const valueTile = Math.min(APPLY_VALUES, paddedToVec4(spec.valueDim));
-  for (const values of [valueTile, 64, 32, 16, 8, 4].filter((width) => width <= valueTile)) {
-    for (const rows of [64, 32, 16, 8, 4, 2, 1]) {
-      const tiles = [4, 2, 1].filter((side) => side <= rows).map((laneRows) => ({ rows, laneRows, valueTile: values, headDim: spec.headDim }));
-      const possible = tiles.filter((tile) => applyLanes(tile) <= mostLanes && applyBytes(tile) <= limits.maxComputeWorkgroupStorageSize);
-      const tile = possible.find((candidate) => applyLanes(candidate) >= Math.min(PREFERRED_LANES, mostLanes)) ?? possible.at(-1);
-      if (tile) return tile;
-    }
-  }
-  const smallest = { rows: 1, laneRows: 1, valueTile: 4, headDim: spec.headDim };
+  const candidates = [valueTile, 64, 32, 16, 8, 4]
+    .filter((width) => width <= valueTile)
+    .flatMap((values) => APPLY_ROWS.map((rows) => ({ rows, laneRows: Math.min(LANE_ROWS, rows), valueTile: values, headDim: spec.headDim })));
+  const possible = candidates.filter((tile) => applyLanes(tile) <= mostLanes && applyBytes(tile) <= limits.maxComputeWorkgroupStorageSize);
+  const tile = possible.find((candidate) => applyLanes(candidate) >= Math.min(PREFERRED_LANES, mostLanes)) ?? possible[0];
+  if (tile) return tile;
+  const smallest = candidates.at(-1)!;
   throw limitError(
     program.caller,
     "maxComputeWorkgroupStorageSize",

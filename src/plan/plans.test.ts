@@ -533,7 +533,7 @@ function workComplaints(spec: OperationSpec, program: Program, limits: PlannerLi
       check(earlier || first === 0, `starts at head ${first}`);
       check(count >= 1, `heads ${first} to ${next}`);
       if (kind === "reduce") {
-        const tiles = Math.ceil(spec.headDim / constant("FEATURE_TILE")) * Math.ceil(spec.valueDim / constant("VALUE_TILE"));
+        const tiles = Math.ceil(spec.headDim / (4 * constant("KEY_VECTORS"))) * Math.ceil(spec.valueDim / (4 * constant("VALUE_VECTORS")));
         grid(count * tiles * constant("CHUNKS"), 1);
         check(
           constant("CHUNKS") === Math.ceil(spec.length / constant("CHUNK_ROWS")),
