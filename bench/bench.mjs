@@ -28,7 +28,9 @@ if (!options) {
   if (options.peers !== "none") installPeers();
   const library = options.library ? resolve(options.library) : buildLibrary();
   copyFileSync(library, join(bench, "dist/fastrpb.js"));
-  if (options.adapter === "dawn") {
+  if (options.prepare) {
+    console.log("bench/dist is ready");
+  } else if (options.adapter === "dawn") {
     process.exitCode = runInDawn();
   } else {
     const { runInChromium } = await import("./chromium.mjs");

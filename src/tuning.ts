@@ -76,6 +76,12 @@ const MOST_REPETITIONS = 256;
 /** Samples of each candidate: as many as fit into this time, within the bounds. */
 const CANDIDATE_MILLISECONDS = 1000;
 const MOST_SAMPLES = 5;
+/**
+ * An idle GPU runs at a fraction of its clock rate (an H100 at a sixth), and compiling leaves it idle: it works so long before each
+ * comparison. What takes longer than {@link SLOW_MILLISECONDS} warms up by itself.
+ */
+const WARM_UP_MILLISECONDS = 500;
+const SLOW_MILLISECONDS = 50;
 /** A change counts if it gains so much: below it is noise, and the default is the better known. */
 const GAIN = 0.97;
 
@@ -163,7 +169,8 @@ export async function tuneSpec(
         const code = fingerprint(plan);
         if (tried.has(code)) continue;
         tried.add(code);
-        if (once < CANDIDATE_MILLISECONDS) await time(plan, 1); // warms up
+        if (once < CANDIDATE_MILLISECONDS) await time(plan, 1); // the first run
+        for (let worked = 0; once < SLOW_MILLISECONDS && worked < WARM_UP_MILLISECONDS;) worked += repetitions * (await time(bestPlan, repetitions));
         // Turn by turn, so that a drift of the clock rate hits both.
         const times: [number, number][] = [];
         for (let i = 0; i < samples; i++) times.push([await time(bestPlan, repetitions), await time(plan, repetitions)]);

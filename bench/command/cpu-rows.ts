@@ -17,7 +17,7 @@ export interface CpuRows {
 export async function measureCpuRows(options: Options, library: Library, report: (line: string) => void): Promise<CpuRows> {
   const rows = ROWS.filter((row) => row.kind === "cpu-fft" && options.rows.includes(row.name));
   if (rows.length === 0) return { rows: [], packages: [] };
-  const settings: Settings = { ...options.settings, rotateBytes: 0, tuned: false }; // one set of data: a CPU's FFT is meant to live in its caches
+  const settings: Settings = { ...options.settings, rotateBytes: 0, warmUpMilliseconds: 0, tuned: false }; // one set of data: a CPU's FFT is meant to live in its caches
   const peers = await loadPeers(CPU_PEERS, options.peers, report);
   const competitors = [fastrpb({ library, gpu: undefined, tuned: false, profile: false }), ...peers];
   const results: RowResult[] = [];

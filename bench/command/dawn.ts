@@ -4,17 +4,17 @@
  */
 import { pathToFileURL } from "node:url";
 import { create, globals } from "webgpu";
-import { adapterFacts } from "../measure/adapter.ts";
+import { adapterFacts, settingsFor } from "../measure/adapter.ts";
 import { measureCopy } from "../measure/copy.ts";
 import { fastrpb, type Library } from "../measure/fastrpb.ts";
-import type { RowResult, Settings } from "../measure/result.ts";
+import type { RowResult } from "../measure/result.ts";
 import { ROWS } from "../measure/rows.ts";
 import { measureRows } from "../measure/session.ts";
 import { loadPeers, NODE_PEERS } from "../peers/index.ts";
 import { measureCpuRows, packagesOf } from "./cpu-rows.ts";
 import { describeMachine } from "./machine.ts";
 import { type Options, parseOptions, USAGE } from "./options.ts";
-import { saveResult, showResult } from "./save.ts";
+import { readTorch, saveResult, showResult } from "./save.ts";
 import { rowLine } from "./tables.ts";
 
 // By default Dawn rounds timestamps to 0.1 ms.
@@ -42,10 +42,12 @@ async function main(options: Options): Promise<void> {
   const adapter = await adapterFacts(dawn);
   const copy = await measureCopy(dawn, adapter.copyBytes);
   report(`${adapter.description}; copies ${copy.kernel.toFixed(1)} GB/s by kernel, ${copy.buffer.toFixed(1)} GB/s by copyBufferToBuffer`);
-  const settings: Settings = { ...options.settings, rotateBytes: options.settings.rotateBytes ?? adapter.rotateBytes };
+  const settings = settingsFor(options.settings, adapter);
   const peers = await loadPeers(NODE_PEERS, options.peers, report);
   const competitors = [fastrpb({ library, gpu: dawn, tuned: settings.tuned, profile: true }), ...peers];
-  const rows = ROWS.filter((row) => row.kind !== "cpu-fft" && options.rows.includes(row.name));
+  const asked = ROWS.filter((row) => row.kind !== "cpu-fft" && options.rows.includes(row.name));
+  const rows = asked.filter((row) => !row.large || !adapter.software);
+  if (rows.length < asked.length) report("large rows are left out: this is a software adapter");
   const results: RowResult[] = [];
   const done = (row: RowResult) => {
     results.push(row);
@@ -54,7 +56,14 @@ async function main(options: Options): Promise<void> {
   await measureRows({ rows, competitors, settings, library, report, done });
   const cpu = await measureCpuRows(options, library, report);
   const machine = describeMachine("dawn", `Node ${process.versions.node} with Dawn`, adapter.description, [...packagesOf(peers), ...cpu.packages]);
-  const result = { date: new Date().toISOString(), machine, settings, copy, rows: [...results, ...cpu.rows] };
+  const result = {
+    date: new Date().toISOString(),
+    machine,
+    settings,
+    copy,
+    rows: [...results, ...cpu.rows],
+    ...(options.torch !== undefined && { torch: readTorch(options.torch) }),
+  };
   saveResult(result);
   showResult(result, options.write);
 }

@@ -1,6 +1,6 @@
 /** The command line, common to both runners. */
 import { parseArgs } from "node:util";
-import type { Settings } from "../measure/result.ts";
+import type { AskedSettings } from "../measure/result.ts";
 import { selectRows } from "../measure/rows.ts";
 
 export const USAGE = `npm run bench -- [options]
@@ -8,12 +8,15 @@ export const USAGE = `npm run bench -- [options]
   --adapter chromium|dawn   where the GPU rows run: in a page, with the peers (default), or in Node with Dawn
   --row NAME                one row, such as "fft 1024x64"
   --only TEXT               the rows with TEXT in their name, such as "fft" or "sikf"; several by commas
+  --large                   also the rows that fill a large GPU: us alone; not on a software adapter
+  --torch FILE              shows what bench/torch/bench_torch.py measured on the same GPU beside it
   --peers all|none|NAMES    which peers take part: names as in the tables, with commas (default: all)
   --rounds N                samples per competitor (default: 7)
   --quick                   three rounds of shorter samples, and less patience with slow peers
   --budget SECONDS          skips a peer that would take longer for one run; ends the samples of who took longer (default: 20)
   --rotate-bytes N          inputs and outputs rotate through N bytes (default: 512 MiB, and 16 MiB on a software adapter)
   --tuned                   tunes fastrpb before each row, where it can
+  --prepare                 measures nothing: makes bench/dist
   --library FILE            another build of the library to measure (default: dist/fastrpb.js)
   --from FILE               measures nothing: shows the results in a file of bench/results
   --write                   puts the tables into bench/RESULTS.md`;
@@ -22,7 +25,11 @@ export interface Options {
   readonly adapter: string;
   readonly rows: readonly string[];
   readonly peers: string;
-  readonly settings: Omit<Settings, "rotateBytes"> & { readonly rotateBytes: number | undefined };
+  readonly settings: AskedSettings;
+  /** A file of bench/torch to show beside the results. */
+  readonly torch: string | undefined;
+  /** Only make bench/dist. */
+  readonly prepare: boolean;
   readonly library: string | undefined;
   readonly from: string | undefined;
   readonly write: boolean;
@@ -39,11 +46,14 @@ export function parseOptions(args: readonly string[]): Options | undefined {
       adapter: { type: "string", default: "chromium" },
       row: { type: "string" },
       only: { type: "string" },
+      large: { type: "boolean", default: false },
+      torch: { type: "string" },
       peers: { type: "string", default: "all" },
       rounds: { type: "string" },
       quick: { type: "boolean", default: false },
       budget: { type: "string" },
       "rotate-bytes": { type: "string" },
+      prepare: { type: "boolean", default: false },
       tuned: { type: "boolean", default: false },
       library: { type: "string" },
       from: { type: "string" },
@@ -68,6 +78,8 @@ export function parseOptions(args: readonly string[]): Options | undefined {
       rotateBytes: values["rotate-bytes"] === undefined ? undefined : number("rotate-bytes", values["rotate-bytes"], 0),
       tuned: values.tuned,
     },
+    prepare: values.prepare,
+    torch: values.torch,
     library: values.library,
     from: values.from,
     write: values.write,

@@ -1,16 +1,16 @@
 /** Ends a run: keeps the numbers in bench/results, shows the tables, and updates bench/RESULTS.md where asked to. */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import type { BenchResult } from "../measure/result.ts";
+import type { BenchResult, TorchResult } from "../measure/result.ts";
 import { resultTables } from "./tables.ts";
 
 // From bench/dist/command.
-const FOLDER = fileURLToPath(new URL("../../results/", import.meta.url));
+const FOLDER = process.env["RESULTS_DIR"] ?? fileURLToPath(new URL("../../results", import.meta.url));
 const MARKDOWN = fileURLToPath(new URL("../../RESULTS.md", import.meta.url));
 
 export function saveResult(result: BenchResult): void {
   mkdirSync(FOLDER, { recursive: true });
-  const file = `${FOLDER}${result.date.slice(0, 19).replaceAll(":", "-")}-${result.machine.runner}.json`;
+  const file = `${FOLDER}/${result.date.slice(0, 19).replaceAll(":", "-")}-${result.machine.runner}.json`;
   writeFileSync(file, `${JSON.stringify(result, undefined, 1)}\n`);
   console.log(`\nsaved as ${file}`);
 }
@@ -26,6 +26,10 @@ export function showResult(result: BenchResult, write: boolean): void {
 
 export function readResult(file: string): BenchResult {
   return JSON.parse(readFileSync(file, "utf8")) as BenchResult;
+}
+
+export function readTorch(file: string): TorchResult {
+  return JSON.parse(readFileSync(file, "utf8")) as TorchResult;
 }
 
 /** One section for every runner and adapter: results of several machines stand side by side. */

@@ -10,7 +10,13 @@ const TITLES: Readonly<Record<string, string>> = {
 
 export function resultTables(result: BenchResult): string {
   const kinds = [...new Set(result.rows.map((row) => row.kind))];
-  const parts = [headline(result), ...kinds.map((kind) => comparison(kind, rowsOf(result, kind))), ownTable(result), profiles(result)];
+  const parts = [
+    headline(result),
+    ...kinds.map((kind) => comparison(kind, rowsOf(result, kind))),
+    ownTable(result),
+    profiles(result),
+    torchTable(result),
+  ];
   return parts.filter((part) => part !== "").join("\n\n");
 }
 
@@ -106,6 +112,35 @@ function profiles(result: BenchResult): string {
     }),
   );
   return lines.length > 0 ? ["**Dispatches by the GPU's clock** (ms, where there is more than one)", "", ...lines].join("\n") : "";
+}
+
+/** Against PyTorch on the same GPU, both by the GPU's clock: our dispatches, and its kernels as a CUDA graph. */
+function torchTable(result: BenchResult): string {
+  const { torch, copy } = result;
+  if (!torch) return "";
+  const body = torch.rows.flatMap((theirs) => {
+    const own = result.rows.find((row) => row.name === theirs.name)?.entries[0];
+    const clock = own && gpuTime(own);
+    if (clock === undefined || !own?.details) return [];
+    const rate = own.details.bytesMinimum / clock / 1e6;
+    const graph = theirs.graph === undefined ? (theirs.problem ?? "") : `${digits(theirs.graph)}, ×${digits(theirs.graph / clock)}`;
+    return [
+      [
+        theirs.name,
+        digits(clock),
+        digits(rate),
+        copy ? `${digits((100 * rate) / Math.max(copy.kernel, copy.buffer))} %` : "",
+        own.error?.toExponential(1) ?? "",
+        theirs.formulation,
+        graph,
+        theirs.eager === undefined ? "" : digits(theirs.eager),
+        theirs.error?.toExponential(1) ?? "",
+      ],
+    ];
+  });
+  const head = ["", "fastrpb, ms", "GB/s", "of copy bandwidth", "error", "PyTorch", "as a graph: ms, × fastrpb's time", "called: ms", "error"];
+  const title = `**Against PyTorch ${torch.torch} (CUDA ${torch.cuda}) on the same ${torch.gpu}**, by the GPU's clock; its copies run at ${torch.copy.toFixed(0)} GB/s`;
+  return [title, "", table(head, body)].join("\n");
 }
 
 /** Milliseconds of all dispatches together, where the GPU told each. */

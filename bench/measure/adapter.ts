@@ -1,10 +1,19 @@
 /** What is known about the adapter that everybody measures on. */
+import type { AskedSettings, Settings } from "./result.ts";
 
 /** Software needs no large buffers to leave a cache, and no more than small ones to keep a run short. */
 const ROTATE_BYTES = { hardware: 512 * 2 ** 20, software: 16 * 2 ** 20 };
 const COPY_BYTES = { hardware: 512 * 2 ** 20, software: 128 * 2 ** 20 };
+const WARM_UP_MILLISECONDS = { hardware: 1000, software: 0 };
+
+/** What was asked for, completed by what suits the adapter. */
+export function settingsFor(asked: AskedSettings, { rotateBytes, warmUpMilliseconds }: AdapterFacts): Settings {
+  return { ...asked, rotateBytes: asked.rotateBytes ?? rotateBytes, warmUpMilliseconds };
+}
 
 export interface AdapterFacts {
+  readonly software: boolean;
+  readonly warmUpMilliseconds: number;
   readonly description: string;
   readonly rotateBytes: number;
   readonly copyBytes: number;
@@ -18,6 +27,8 @@ export async function adapterFacts(gpu: GPU | undefined): Promise<AdapterFacts> 
   const kind = isFallbackAdapter || /swiftshader|llvmpipe|lavapipe/i.test(names.join(" ")) ? "software" : "hardware";
   return {
     description: `${names.join(", ")}${kind === "software" ? " (software)" : ""}`,
+    software: kind === "software",
+    warmUpMilliseconds: WARM_UP_MILLISECONDS[kind],
     rotateBytes: ROTATE_BYTES[kind],
     copyBytes: COPY_BYTES[kind],
   };

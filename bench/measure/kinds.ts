@@ -28,8 +28,15 @@ interface Kind<R extends Row> {
 }
 
 const fftOptions = (row: FftRow | CpuFftRow) => ({ shape: row.kind === "fft" ? [row.batch, row.length] : [row.length] });
-const toeplitzOptions = ({ heads, length, channels }: ToeplitzRow) => ({ heads, length, channels });
-const attentionOptions = ({ heads, length, headDim, bias }: AttentionRow) => ({ heads, length, headDim, bias, featureMap: "sikf" as const });
+const toeplitzOptions = ({ batch, heads, length, channels }: ToeplitzRow) => ({ batch, heads, length, channels });
+const attentionOptions = ({ batch, heads, length, headDim, bias }: AttentionRow) => ({
+  batch,
+  heads,
+  length,
+  headDim,
+  bias,
+  featureMap: "sikf" as const,
+});
 
 /** What is found for few heads holds for many; long sequences fill a device with one. */
 const tunedHeads = ({ heads, length }: ToeplitzRow | AttentionRow) => (length > 4096 ? 1 : heads);
@@ -53,14 +60,14 @@ const fft: Kind<FftRow | CpuFftRow> = {
   },
 };
 
-/** v: [heads, length, channels]; weights: [heads, 2·length − 1]. The spectrum of the weights is prepared once, as in a trained model. */
+/** v: [batch, heads, length, channels]; weights: [heads, 2·length − 1]. The spectrum of the weights is prepared once, as in a trained model. */
 const toeplitz: Kind<ToeplitzRow> = {
   data: (row) => ({ v: normals(2, toeplitz.outputLength(row)), weights: normals(3, row.heads * (2 * row.length - 1)) }),
-  outputLength: (row) => row.heads * row.length * row.channels,
+  outputLength: (row) => row.batch * row.heads * row.length * row.channels,
   tune: (row) => ({ operation: "toeplitz", options: { ...toeplitzOptions(row), heads: tunedHeads(row) } }),
   async open(runtime, row) {
-    const { heads, length, channels } = row;
-    const shape = [1, heads, length, channels];
+    const { batch, heads, length, channels } = row;
+    const shape = [batch, heads, length, channels];
     const plan = await runtime.toeplitz(toeplitzOptions(row));
     return {
       cost: plan.cost,
@@ -74,18 +81,18 @@ const toeplitz: Kind<ToeplitzRow> = {
   },
 };
 
-/** q, k, v: [heads, length, headDim]; with FastRPB also weights: [heads, 2·length − 1], prepared once. */
+/** q, k, v: [batch, heads, length, headDim]; with FastRPB also weights: [heads, 2·length − 1], prepared once. */
 const attention: Kind<AttentionRow> = {
   data(row) {
     const n = attention.outputLength(row);
     const weights = row.bias === "fastrpb" ? { weights: normals(7, row.heads * (2 * row.length - 1)) } : {};
     return { q: normals(4, n), k: normals(5, n), v: normals(6, n), ...weights };
   },
-  outputLength: (row) => row.heads * row.length * row.headDim,
+  outputLength: (row) => row.batch * row.heads * row.length * row.headDim,
   tune: (row) => ({ operation: "attention", options: { ...attentionOptions(row), heads: tunedHeads(row) } }),
   async open(runtime, row) {
-    const { heads, length, headDim } = row;
-    const shape = [1, heads, length, headDim];
+    const { batch, heads, length, headDim } = row;
+    const shape = [batch, heads, length, headDim];
     const plan = await runtime.attention(attentionOptions(row));
     return {
       cost: plan.cost,
@@ -105,4 +112,16 @@ const KINDS = { fft, "cpu-fft": fft, toeplitz, attention };
 /** The kind of a row, which takes rows of that kind. */
 export function kindOf(row: Row): Kind<Row> {
   return KINDS[row.kind] as unknown as Kind<Row>;
+}
+
+/** Floats of a result that are worth computing on the CPU, to compare with. */
+const MOST_EXACT = 2 ** 22;
+
+/** The last of a row's batch, with its data: as much as the CPU computes in a moment, one at least. */
+export function lastOf(row: Row, data: Data): { readonly row: Row; readonly data: Data } {
+  if (row.kind === "cpu-fft") return { row, data };
+  const batch = Math.max(1, Math.min(row.batch, Math.floor((row.batch * MOST_EXACT) / kindOf(row).outputLength(row))));
+  const part = (name: string, array: Float32Array) =>
+    name === "weights" ? array : array.subarray(array.length - (array.length / row.batch) * batch);
+  return { row: { ...row, batch }, data: Object.fromEntries(Object.entries(data).map(([name, array]) => [name, part(name, array)])) };
 }

@@ -6,6 +6,25 @@ export interface BenchResult {
   readonly settings: Settings;
   readonly copy: CopyBandwidth | undefined;
   readonly rows: readonly RowResult[];
+  /** The same rows by bench/torch, where that ran on the same GPU. */
+  readonly torch?: TorchResult;
+}
+
+export interface TorchResult {
+  readonly gpu: string;
+  readonly torch: string;
+  readonly cuda: string;
+  /** GB/s of a copy of 512 MiB, reads and writes counted. */
+  readonly copy: number;
+  readonly rows: readonly {
+    readonly name: string;
+    readonly formulation: string;
+    /** Milliseconds of a call, and of its replay as a CUDA graph. */
+    readonly eager?: number;
+    readonly graph?: number;
+    readonly error?: number;
+    readonly problem?: string;
+  }[];
 }
 
 export interface Machine {
@@ -30,7 +49,12 @@ export interface Settings {
   /** Inputs and outputs rotate through this many bytes, so that no cache holds them. */
   readonly rotateBytes: number;
   readonly tuned: boolean;
+  /** Of work before the samples of a row: an idle GPU runs at a fraction of its clock rate, and takes a second to notice that it is not idle. */
+  readonly warmUpMilliseconds: number;
 }
+
+/** What was asked for: what is left out depends on the adapter. */
+export type AskedSettings = Omit<Settings, "rotateBytes" | "warmUpMilliseconds"> & { readonly rotateBytes: number | undefined };
 
 /** GB/s, reads and writes counted. */
 export interface CopyBandwidth {

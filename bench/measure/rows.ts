@@ -1,23 +1,30 @@
 /** What is measured, as data: one entry a row. A new kind of row needs an entry in kinds.ts too; a peer takes the kinds that it knows. */
 
-export interface FftRow {
+interface AnyRow {
+  /** As much data as fills a large GPU: measured where asked for, without the peers, by the GPU's own clock. */
+  readonly large?: true;
+}
+
+export interface FftRow extends AnyRow {
   readonly kind: "fft";
   readonly name: string;
   readonly length: number;
   readonly batch: number;
 }
 
-export interface ToeplitzRow {
+export interface ToeplitzRow extends AnyRow {
   readonly kind: "toeplitz";
   readonly name: string;
+  readonly batch: number;
   readonly heads: number;
   readonly length: number;
   readonly channels: number;
 }
 
-export interface AttentionRow {
+export interface AttentionRow extends AnyRow {
   readonly kind: "attention";
   readonly name: string;
+  readonly batch: number;
   readonly heads: number;
   readonly length: number;
   readonly headDim: number;
@@ -25,7 +32,7 @@ export interface AttentionRow {
 }
 
 /** An FFT on the CPU; measured in Node. */
-export interface CpuFftRow {
+export interface CpuFftRow extends AnyRow {
   readonly kind: "cpu-fft";
   readonly name: string;
   readonly length: number;
@@ -43,33 +50,52 @@ export const ROWS: readonly Row[] = [
   fft(4096, 16),
   fft(65536, 1),
   fft(1048576, 1),
-  ...[256, 1024, 4096, 16384, 65536].map(toeplitz),
+  ...[256, 1024, 4096, 16384, 65536].map((length) => toeplitz(length)),
   ...[1024, 4096, 16384].map((length) => attention(length, "none")),
   ...[1024, 4096, 16384].map((length) => attention(length, "fastrpb")),
   ...[1024, 4096, 65536, 1048576].map(cpuFft),
+  // 128 MiB of input each, 384 MiB for attention.
+  ...[256, 1000, 1024, 4096, 16384, 65536, 1048576].map((length) => large(fft(length, Math.floor(2 ** 24 / length)))),
+  ...[256, 1024, 4096, 16384, 65536].map((length) => large(toeplitz(length, 65536 / length))),
+  large({ ...toeplitz(1048576), heads: 1, channels: 32 }),
+  ...(["none", "fastrpb"] as const).flatMap((bias) => [1024, 4096, 16384].map((length) => large(attention(length, bias, 65536 / length)))),
 ];
+
+function large<R extends Row>(row: R): R {
+  return { ...row, large: true };
+}
 
 function fft(length: number, batch: number): FftRow {
   return { kind: "fft", name: `fft ${length}×${batch}`, length, batch };
 }
 
-function toeplitz(length: number): ToeplitzRow {
-  return { kind: "toeplitz", name: `toeplitz ${length}`, heads: HEADS, length, channels: CHANNELS };
+function toeplitz(length: number, batch = 1): ToeplitzRow {
+  return { kind: "toeplitz", name: `toeplitz ${length}${inBatches(batch)}`, batch, heads: HEADS, length, channels: CHANNELS };
 }
 
-function attention(length: number, bias: "none" | "fastrpb"): AttentionRow {
-  return { kind: "attention", name: `sikf${bias === "none" ? "" : "+fastrpb"} ${length}`, heads: HEADS, length, headDim: CHANNELS, bias };
+function attention(length: number, bias: "none" | "fastrpb", batch = 1): AttentionRow {
+  const name = `sikf${bias === "none" ? "" : "+fastrpb"} ${length}${inBatches(batch)}`;
+  return { kind: "attention", name, batch, heads: HEADS, length, headDim: CHANNELS, bias };
 }
 
 function cpuFft(length: number): CpuFftRow {
   return { kind: "cpu-fft", name: `cpu fft ${length}`, length };
 }
 
-/** Rows by their whole name, or by parts of it, separated by commas; "x" stands for "×". */
-export function selectRows(filter: { readonly row?: string | undefined; readonly only?: string | undefined }): readonly Row[] {
+function inBatches(batch: number): string {
+  return batch === 1 ? "" : `, batch ${batch}`;
+}
+
+/** Rows by their whole name, or by parts of it, separated by commas; "x" stands for "×". Large ones by name, or where asked for. */
+export function selectRows(filter: {
+  readonly row?: string | undefined;
+  readonly only?: string | undefined;
+  readonly large: boolean;
+}): readonly Row[] {
   const plain = (text: string) => text.toLowerCase().replaceAll("×", "x");
   return ROWS.filter(
-    ({ name }) =>
+    ({ name, large }) =>
+      (filter.large || filter.row !== undefined || !large) &&
       (filter.row === undefined || plain(name) === plain(filter.row)) &&
       (filter.only === undefined ||
         plain(filter.only)

@@ -3,7 +3,7 @@ import { Budget } from "./budget.ts";
 import type { Competitor, Data } from "./competitor.ts";
 import { Entrant } from "./entrant.ts";
 import type { Library } from "./fastrpb.ts";
-import { kindOf } from "./kinds.ts";
+import { kindOf, lastOf } from "./kinds.ts";
 import type { RowResult, Settings } from "./result.ts";
 import type { Row } from "./rows.ts";
 
@@ -32,13 +32,15 @@ async function measureRow(session: Session, row: Row, budget: Budget): Promise<R
   const kind = kindOf(row);
   const data = kind.data(row);
   const copies = copiesOf(row, data, settings.rotateBytes);
-  const entrants = session.competitors.filter((competitor) => competitor.supports(row)).map((competitor) => new Entrant(competitor, row, settings));
+  const takesPart = (competitor: Competitor) => competitor.supports(row) && (!row.large || competitor.package === undefined);
+  const entrants = session.competitors.filter(takesPart).map((competitor) => new Entrant(competitor, row, settings));
   let exact: Promise<Float32Array> | undefined;
   const expected = () => (exact ??= exactResult(session.library, row, data));
   for (const entrant of entrants) {
     await entrant.enter(data, copies, expected, budget);
     report(`${row.name}: ${entrant.status}`);
   }
+  for (const entrant of entrants) await entrant.warmUp();
   for (let round = 0; round < settings.rounds; round++) {
     for (let i = 0; i < entrants.length; i++) await entrants[(round + i) % entrants.length]!.turn();
   }
@@ -54,7 +56,9 @@ function copiesOf(row: Row, data: Data, rotateBytes: number): number {
   return Math.min(MOST_COPIES, Math.max(1, Math.ceil(rotateBytes / workingSet)));
 }
 
-async function exactResult(library: Library, row: Row, data: Data): Promise<Float32Array> {
+/** The last of the batch; all of it where that is not much. */
+async function exactResult(library: Library, whole: Row, all: Data): Promise<Float32Array> {
+  const { row, data } = lastOf(whole, all);
   const runtime = await library.createRuntime({ backend: "cpu" });
   const plan = await kindOf(row).open(runtime, row);
   const result = await plan.load(data).run(plan.output()).data();

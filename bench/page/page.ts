@@ -1,8 +1,8 @@
 /** The page: measures the GPU rows of fastrpb and its peers. The runner (chromium.mjs) starts it and listens. */
-import { adapterFacts, type AdapterFacts } from "../measure/adapter.ts";
+import { adapterFacts, type AdapterFacts, settingsFor } from "../measure/adapter.ts";
 import { measureCopy } from "../measure/copy.ts";
 import { fastrpb, type Library } from "../measure/fastrpb.ts";
-import type { CopyBandwidth, RowResult, Settings } from "../measure/result.ts";
+import type { AskedSettings, CopyBandwidth, RowResult, Settings } from "../measure/result.ts";
 import { ROWS } from "../measure/rows.ts";
 import { measureRows } from "../measure/session.ts";
 import { BROWSER_PEERS, loadPeers } from "../peers/index.ts";
@@ -13,8 +13,7 @@ export interface PageRequest {
   readonly library: string;
   readonly rows: readonly string[];
   readonly peers: string;
-  /** Without `rotateBytes`, what suits the adapter. */
-  readonly settings: Omit<Settings, "rotateBytes"> & { readonly rotateBytes: number | undefined };
+  readonly settings: AskedSettings;
 }
 
 export interface PageStart {
@@ -38,7 +37,7 @@ window.measure = async (request) => {
   const library = (await import(/* @vite-ignore */ request.library)) as Library;
   const adapter = await adapterFacts(navigator.gpu);
   const copy = await measureCopy(navigator.gpu, adapter.copyBytes);
-  const settings: Settings = { ...request.settings, rotateBytes: request.settings.rotateBytes ?? adapter.rotateBytes };
+  const settings = settingsFor(request.settings, adapter);
   const report = (line: string) => window.report(line);
   report(`${adapter.description}; copies ${copy.kernel.toFixed(1)} GB/s by kernel, ${copy.buffer.toFixed(1)} GB/s by copyBufferToBuffer`);
   const own = fastrpb({ library, gpu: navigator.gpu, tuned: settings.tuned, profile: false });
