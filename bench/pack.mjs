@@ -13,6 +13,10 @@ const pack = join(bench, "pack");
 const LIBRARIES = [
   "libvulkan.so.1",
   "libGLdispatch.so.0",
+  "libGLX.so.0",
+  "libGL.so.1",
+  "libEGL.so.1",
+  "libOpenGL.so.0",
   "libX11.so.6",
   "libXext.so.6",
   "libxcb.so.1",
