@@ -13,9 +13,13 @@ export interface Pass {
   readonly twiddles: Float64Array;
 }
 
-/** Which rows make up the tile, in an order that is good for the cache: for m < rows/group and j < group, rows/group · j + sources[m] as its slots[m] + j. */
+/**
+ * Which rows make up the tile, in an order that is good for the cache: for n < fan and j < group, its row slots[m] + rows/fan · n + j is row
+ * sources[m] + n + rows/group · j of what it is loaded from. Only a tile of one column, whose rows are neighbours there, may have a fan.
+ */
 export interface Order {
   readonly rows: number;
+  readonly fan: number;
   readonly group: number;
   readonly sources: Int32Array;
   readonly slots: Int32Array;
@@ -70,13 +74,16 @@ function createCodelets() {
     const re = real;
     const im = imaginary;
     const leg1 = (span * columns) & 0x3fffffff;
+    const outer = columns === 1 ? 1 : blocks;
+    const inner = columns === 1 ? blocks : columns;
+    const step = columns === 1 ? 2 * leg1 : 1;
     for (let p = 0; p < span; p++) {
       const t = (2 * p) & 0x3fffffff;
       const w1r = twiddles[t]!;
       const w1i = twiddles[t + 1]!;
-      for (let block = 0, start = p * columns; block < blocks; block++, start += 2 * leg1) {
-        for (let q = 0; q < columns; q++) {
-          const i = (start + q) & 0x3fffffff;
+      for (let block = 0, start = p * columns; block < outer; block++, start += 2 * leg1) {
+        for (let q = 0; q < inner; q++) {
+          const i = (start + step * q) & 0x3fffffff;
           const ar = re[i]!;
           const ai = im[i]!;
           const i1 = i + leg1;
@@ -102,6 +109,9 @@ function createCodelets() {
     const im = imaginary;
     const leg1 = (span * columns) & 0x3fffffff;
     const leg2 = (2 * leg1) & 0x3fffffff;
+    const outer = columns === 1 ? 1 : blocks;
+    const inner = columns === 1 ? blocks : columns;
+    const step = columns === 1 ? 3 * leg1 : 1;
     const c1 = -0.5;
     const s1 = 0.8660254037844386;
     for (let p = 0; p < span; p++) {
@@ -110,9 +120,9 @@ function createCodelets() {
       const w1i = twiddles[t + 1]!;
       const w2r = twiddles[t + 2]!;
       const w2i = twiddles[t + 3]!;
-      for (let block = 0, start = p * columns; block < blocks; block++, start += 3 * leg1) {
-        for (let q = 0; q < columns; q++) {
-          const i = (start + q) & 0x3fffffff;
+      for (let block = 0, start = p * columns; block < outer; block++, start += 3 * leg1) {
+        for (let q = 0; q < inner; q++) {
+          const i = (start + step * q) & 0x3fffffff;
           const ar = re[i]!;
           const ai = im[i]!;
           const i1 = i + leg1;
@@ -151,6 +161,9 @@ function createCodelets() {
     const leg1 = (span * columns) & 0x3fffffff;
     const leg2 = (2 * leg1) & 0x3fffffff;
     const leg3 = (3 * leg1) & 0x3fffffff;
+    const outer = columns === 1 ? 1 : blocks;
+    const inner = columns === 1 ? blocks : columns;
+    const step = columns === 1 ? 4 * leg1 : 1;
     for (let p = 0; p < span; p++) {
       const t = (6 * p) & 0x3fffffff;
       const w1r = twiddles[t]!;
@@ -159,9 +172,9 @@ function createCodelets() {
       const w2i = twiddles[t + 3]!;
       const w3r = twiddles[t + 4]!;
       const w3i = twiddles[t + 5]!;
-      for (let block = 0, start = p * columns; block < blocks; block++, start += 4 * leg1) {
-        for (let q = 0; q < columns; q++) {
-          const i = (start + q) & 0x3fffffff;
+      for (let block = 0, start = p * columns; block < outer; block++, start += 4 * leg1) {
+        for (let q = 0; q < inner; q++) {
+          const i = (start + step * q) & 0x3fffffff;
           const ar = re[i]!;
           const ai = im[i]!;
           const i1 = i + leg1;
@@ -208,6 +221,9 @@ function createCodelets() {
     const leg2 = (2 * leg1) & 0x3fffffff;
     const leg3 = (3 * leg1) & 0x3fffffff;
     const leg4 = (4 * leg1) & 0x3fffffff;
+    const outer = columns === 1 ? 1 : blocks;
+    const inner = columns === 1 ? blocks : columns;
+    const step = columns === 1 ? 5 * leg1 : 1;
     const c1 = 0.30901699437494745;
     const s1 = 0.9510565162951535;
     const c2 = -0.8090169943749475;
@@ -222,9 +238,9 @@ function createCodelets() {
       const w3i = twiddles[t + 5]!;
       const w4r = twiddles[t + 6]!;
       const w4i = twiddles[t + 7]!;
-      for (let block = 0, start = p * columns; block < blocks; block++, start += 5 * leg1) {
-        for (let q = 0; q < columns; q++) {
-          const i = (start + q) & 0x3fffffff;
+      for (let block = 0, start = p * columns; block < outer; block++, start += 5 * leg1) {
+        for (let q = 0; q < inner; q++) {
+          const i = (start + step * q) & 0x3fffffff;
           const ar = re[i]!;
           const ai = im[i]!;
           const i1 = i + leg1;
@@ -288,6 +304,9 @@ function createCodelets() {
     const leg4 = (4 * leg1) & 0x3fffffff;
     const leg5 = (5 * leg1) & 0x3fffffff;
     const leg6 = (6 * leg1) & 0x3fffffff;
+    const outer = columns === 1 ? 1 : blocks;
+    const inner = columns === 1 ? blocks : columns;
+    const step = columns === 1 ? 7 * leg1 : 1;
     const c1 = 0.6234898018587335;
     const s1 = 0.7818314824680298;
     const c2 = -0.2225209339563144;
@@ -308,9 +327,9 @@ function createCodelets() {
       const w5i = twiddles[t + 9]!;
       const w6r = twiddles[t + 10]!;
       const w6i = twiddles[t + 11]!;
-      for (let block = 0, start = p * columns; block < blocks; block++, start += 7 * leg1) {
-        for (let q = 0; q < columns; q++) {
-          const i = (start + q) & 0x3fffffff;
+      for (let block = 0, start = p * columns; block < outer; block++, start += 7 * leg1) {
+        for (let q = 0; q < inner; q++) {
+          const i = (start + step * q) & 0x3fffffff;
           const ar = re[i]!;
           const ai = im[i]!;
           const i1 = i + leg1;
@@ -450,21 +469,19 @@ function createCodelets() {
     }
   }
 
-  /** Loads the tile, row slots[m] + j of it from row sources[m] + leg · j, `pitch` numbers from one row to the next. */
-  function load(from: Float64Array, start: number, pitch: number, { rows, group, sources, slots }: Order, columns: number, part: number): void {
+  /** Loads the tile, `pitch` numbers from one row to the next. */
+  function load(from: Float64Array, start: number, pitch: number, { rows, fan, group, sources, slots }: Order, columns: number, part: number): void {
     const re = real;
     const im = imaginary;
-    const leg = rows / group;
-    const rowStep = columns === 1 ? 1 : 0;
-    const columnStep = columns === 1 ? 0 : 1;
-    const outer = columns === 1 ? 1 : leg;
-    const inner = columns === 1 ? leg : columns;
+    const inner = fan * columns;
+    const way = fan === 1 ? 1 : rows / fan;
     for (let j = 0; j < group; j++) {
-      for (let m = 0; m < outer; m++) {
+      for (let m = 0; m < sources.length; m++) {
+        const source = 2 * (start + (sources[m]! + (rows / group) * j) * pitch) + part;
+        const target = (slots[m]! + j) * columns;
         for (let n = 0; n < inner; n++) {
-          const index = (m + n * rowStep) & 0x3fffffff;
-          const i = (2 * (start + (sources[index]! + leg * j) * pitch + n * columnStep) + part) & 0x3fffffff;
-          const o = ((slots[index]! + j) * columns + n * columnStep) & 0x3fffffff;
+          const i = (source + 2 * n) & 0x3fffffff;
+          const o = (target + way * n) & 0x3fffffff;
           re[o] = from[i]!;
           im[o] = from[i ^ 1]!;
         }
@@ -503,12 +520,13 @@ function createCodelets() {
     const single = columns === 1 && group === 1;
     const outer = single ? 1 : rows;
     const inner = single ? rows : columns;
-    const pitch = single ? rowPitch : columnPitch;
+    const step = 2 * (single ? rowPitch : columnPitch);
     for (let m = 0; m < outer; m++) {
-      const row = start + (m - (m % group)) * rowPitch + (m % group);
+      const source = m * columns;
+      const target = 2 * (start + (m - (m % group)) * rowPitch + (m % group)) + part;
       for (let n = 0; n < inner; n++) {
-        const i = (m * columns + n) & 0x3fffffff;
-        const o = (2 * (row + n * pitch) + part) & 0x3fffffff;
+        const i = (source + n) & 0x3fffffff;
+        const o = (target + step * n) & 0x3fffffff;
         to[o] = re[i]!;
         to[o ^ 1] = im[i]!;
       }
@@ -516,25 +534,24 @@ function createCodelets() {
   }
 
   /** Loads the tile and runs its first pass, of radix 4. */
-  function firstFour(from: Float32Array, start: number, pitch: number, { rows, sources, slots }: Order, columns: number, part: number): void {
+  function firstFour(from: Float32Array, start: number, pitch: number, { rows, fan, sources, slots }: Order, columns: number, part: number): void {
     const re = real;
     const im = imaginary;
     const blocks = rows / 4;
-    const rowStep = columns === 1 ? 1 : 0;
-    const columnStep = columns === 1 ? 0 : 1;
-    const outer = columns === 1 ? 1 : blocks;
-    const inner = columns === 1 ? blocks : columns;
     const leg1 = (2 * blocks * pitch) & 0x3fffffff;
     const leg2 = (2 * leg1) & 0x3fffffff;
     const leg3 = (3 * leg1) & 0x3fffffff;
     const way1 = columns & 0x3fffffff;
     const way2 = (2 * columns) & 0x3fffffff;
     const way3 = (3 * columns) & 0x3fffffff;
-    for (let m = 0; m < outer; m++) {
+    const inner = fan * columns;
+    const way = fan === 1 ? 1 : rows / fan;
+    for (let m = 0; m < sources.length; m++) {
+      const source = 2 * (start + sources[m]! * pitch) + part;
+      const target = slots[m]! * columns;
       for (let n = 0; n < inner; n++) {
-        const index = (m + n * rowStep) & 0x3fffffff;
-        const i = (2 * (start + sources[index]! * pitch + n * columnStep) + part) & 0x3fffffff;
-        const o = (slots[index]! * columns + n * columnStep) & 0x3fffffff;
+        const i = (source + 2 * n) & 0x3fffffff;
+        const o = (target + way * n) & 0x3fffffff;
         const ar = from[i]!;
         const ai = from[i ^ 1]!;
         const i1 = i + leg1;
@@ -588,13 +605,14 @@ function createCodelets() {
     const way1 = columns & 0x3fffffff;
     const way2 = (2 * columns) & 0x3fffffff;
     const way3 = (3 * columns) & 0x3fffffff;
-    for (let m = 0; m < blocks; m++) {
-      const source = start + sources[m]! * pitch;
+    for (let m = 0; m < sources.length; m++) {
+      const source = 2 * (start + sources[m]! * pitch);
       const target = slots[m]! * columns;
+      const turn = 2 * at + 8 * columns * m;
       for (let n = 0; n < columns; n++) {
-        const i = (2 * (source + n)) & 0x3fffffff;
+        const i = (source + 2 * n) & 0x3fffffff;
         const o = (target + n) & 0x3fffffff;
-        const t = (2 * at + 8 * (columns * m + n)) & 0x3fffffff;
+        const t = (turn + 8 * n) & 0x3fffffff;
         const aR = from[i]!;
         const aI = from[i + 1]!;
         const w0r = turns[t]!;
@@ -651,10 +669,9 @@ function createCodelets() {
     const im = imaginary;
     const { start, group, rowPitch, columnPitch } = place;
     const single = columns === 1 && group === 1;
-    const rowStep = single ? 1 : 0;
     const outer = single ? 1 : span;
     const inner = single ? span : columns;
-    const pitch = single ? rowPitch : columnPitch;
+    const step = 2 * (single ? rowPitch : columnPitch);
     const leg1 = (span * columns) & 0x3fffffff;
     const leg2 = (2 * leg1) & 0x3fffffff;
     const leg3 = (3 * leg1) & 0x3fffffff;
@@ -662,17 +679,27 @@ function createCodelets() {
     const way2 = (2 * way1) & 0x3fffffff;
     const way3 = (3 * way1) & 0x3fffffff;
     for (let m = 0; m < outer; m++) {
-      const row = start + (m - (m % group)) * rowPitch + (m % group);
+      const source = m * columns;
+      const target = 2 * (start + (m - (m % group)) * rowPitch + (m % group)) + part;
+      const first = (6 * m) & 0x3fffffff;
+      let w1r = twiddles[first]!;
+      let w1i = twiddles[first + 1]!;
+      let w2r = twiddles[first + 2]!;
+      let w2i = twiddles[first + 3]!;
+      let w3r = twiddles[first + 4]!;
+      let w3i = twiddles[first + 5]!;
       for (let n = 0; n < inner; n++) {
-        const i = (m * columns + n) & 0x3fffffff;
-        const o = (2 * (row + n * pitch) + part) & 0x3fffffff;
-        const t = (6 * (m + n * rowStep)) & 0x3fffffff;
-        const w1r = twiddles[t]!;
-        const w1i = twiddles[t + 1]!;
-        const w2r = twiddles[t + 2]!;
-        const w2i = twiddles[t + 3]!;
-        const w3r = twiddles[t + 4]!;
-        const w3i = twiddles[t + 5]!;
+        const i = (source + n) & 0x3fffffff;
+        const o = (target + step * n) & 0x3fffffff;
+        if (single) {
+          const t = (6 * n) & 0x3fffffff;
+          w1r = twiddles[t]!;
+          w1i = twiddles[t + 1]!;
+          w2r = twiddles[t + 2]!;
+          w2i = twiddles[t + 3]!;
+          w3r = twiddles[t + 4]!;
+          w3i = twiddles[t + 5]!;
+        }
         const ar = re[i]!;
         const ai = im[i]!;
         const i1 = i + leg1;
@@ -719,10 +746,9 @@ function createCodelets() {
     const im = imaginary;
     const { start, group, rowPitch, columnPitch } = place;
     const single = columns === 1 && group === 1;
-    const rowStep = single ? 1 : 0;
     const outer = single ? 1 : span;
     const inner = single ? span : columns;
-    const pitch = single ? rowPitch : columnPitch;
+    const step = 2 * (single ? rowPitch : columnPitch);
     const leg1 = (span * columns) & 0x3fffffff;
     const leg2 = (2 * leg1) & 0x3fffffff;
     const leg3 = (3 * leg1) & 0x3fffffff;
@@ -730,17 +756,27 @@ function createCodelets() {
     const way2 = (2 * way1) & 0x3fffffff;
     const way3 = (3 * way1) & 0x3fffffff;
     for (let m = 0; m < outer; m++) {
-      const row = start + (m - (m % group)) * rowPitch + (m % group);
+      const source = m * columns;
+      const target = 2 * (start + (m - (m % group)) * rowPitch + (m % group)) + part;
+      const first = (6 * m) & 0x3fffffff;
+      let w1r = twiddles[first]!;
+      let w1i = twiddles[first + 1]!;
+      let w2r = twiddles[first + 2]!;
+      let w2i = twiddles[first + 3]!;
+      let w3r = twiddles[first + 4]!;
+      let w3i = twiddles[first + 5]!;
       for (let n = 0; n < inner; n++) {
-        const i = (m * columns + n) & 0x3fffffff;
-        const o = (2 * (row + n * pitch) + part) & 0x3fffffff;
-        const t = (6 * (m + n * rowStep)) & 0x3fffffff;
-        const w1r = twiddles[t]!;
-        const w1i = twiddles[t + 1]!;
-        const w2r = twiddles[t + 2]!;
-        const w2i = twiddles[t + 3]!;
-        const w3r = twiddles[t + 4]!;
-        const w3i = twiddles[t + 5]!;
+        const i = (source + n) & 0x3fffffff;
+        const o = (target + step * n) & 0x3fffffff;
+        if (single) {
+          const t = (6 * n) & 0x3fffffff;
+          w1r = twiddles[t]!;
+          w1i = twiddles[t + 1]!;
+          w2r = twiddles[t + 2]!;
+          w2i = twiddles[t + 3]!;
+          w3r = twiddles[t + 4]!;
+          w3i = twiddles[t + 5]!;
+        }
         const ar = re[i]!;
         const ai = im[i]!;
         const i1 = i + leg1;

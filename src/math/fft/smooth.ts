@@ -165,14 +165,11 @@ function createTransform(rows: number, single: boolean): Transform {
   const fused = rows % 16 === 0;
   const group = fused ? 4 : 1;
   const places = placeOrder(fused ? radices.slice(1) : radices);
-  const blocks = places.length;
-  const fan = radices.at(-1) ?? 1;
-  // Rows that are read one after the other are neighbours: of a tile of its own so many as its last radix says, of columns all.
-  const visits = Int32Array.from(places, (_, visit) => (single ? Math.floor(visit / fan) + (visit % fan) * (blocks / fan) : visit));
-  if (!single) visits.sort((a, b) => places[a]! - places[b]!);
-  const sources = visits.map((block) => places[block]!);
-  const slots = visits.map((block) => group * block);
-  return { rows, passes, fused, group, sources, slots };
+  // Of a tile of its own, neighbours are as many rows as its last radix says. Of columns, row after row is read.
+  const fan = single ? (radices.at(-1) ?? 1) : 1;
+  const blocks = Int32Array.from({ length: places.length / fan }, (_, block) => block);
+  if (!single) blocks.sort((a, b) => places[a]! - places[b]!);
+  return { rows, passes, fused, fan, group, sources: blocks.map((block) => places[block]!), slots: blocks.map((block) => group * block) };
 }
 
 /** Steps of about the same size. */
