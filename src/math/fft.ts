@@ -11,9 +11,7 @@ export interface Fft {
    * @param data `length` complex numbers, interleaved (re, im); overwritten with the result
    */
   transform(data: Float64Array, direction: "forward" | "inverse"): void;
-  /**
-   * The same times `scale` from one array of float32 to another, or in its place, rounded once. Not for every length.
-   */
+  /** The same times `scale` from one array of float32 to another, or in its place, rounded once. Not for every length. */
   readonly round?: (from: Float32Array, to: Float32Array, direction: "forward" | "inverse", scale: number) => void;
 }
 
@@ -38,7 +36,13 @@ export function createFft(length: number): Fft {
       if (data.length !== 2 * length) throw new RangeError(`fft: ${data.length} floats for ${length} complex numbers`);
       inPlace(data, partOf(direction));
     },
-    ...(rounding && { round: (from, to, direction, scale) => rounding(from, to, partOf(direction), scale) }),
+    ...(rounding && {
+      round(from, to, direction, scale) {
+        if (from.length !== 2 * length || to.length !== 2 * length)
+          throw new RangeError(`fft: ${from.length} floats to ${to.length} for ${length} complex numbers`);
+        rounding(from, to, partOf(direction), scale);
+      },
+    }),
   };
 }
 

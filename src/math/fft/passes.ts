@@ -37,20 +37,20 @@ export interface Place {
 /** Points that a tile holds: all columns together. */
 export const TILE = 4096;
 
+let codelets: ReturnType<typeof createCodelets> | undefined;
+
 /** Codelets over one tile, which all transforms share: they run one at a time. */
-export type Codelets = ReturnType<typeof createCodelets>;
-
-let codelets: Codelets | undefined;
-
-export function sharedCodelets(): Codelets {
+export function sharedCodelets() {
   return (codelets ??= createCodelets());
 }
 
 /*
- * The tile holds columns side by side, each a transform of its own: point n of column q is at n · columns + q. It lies in two constant arrays, so that V8
- * compiles their addresses and lengths into the code. It does that for constants of a function that runs once, if another names them outside of its loops:
- * hence the closure and the `const re = real` at the head of each codelet. The masks tell it that an index and its sums stay in a machine word;
- * they have to be literals.
+ * The tile holds columns side by side, each a transform of its own: row n of column q is at n · columns + q. It lies in two constant arrays, whose
+ * addresses and lengths V8 then compiles into the code: a third of the time. It does so for constants of a function that ran once, where an inner
+ * function names them outside of its loops; hence the closure, and `const re = real` at the head of each codelet. (Bundlers turn constants of a
+ * module into variables.) The masks tell it that an index and its sums stay in a machine word; they have to be literals.
+ *
+ * A codelet's two inner loops are over what shares its twiddles. With one column the innermost is over blocks, as a loop of one round costs more.
  */
 function createCodelets() {
   // Were the parts of a number a multiple of 4 KiB apart, they would contend for the same lines of the cache.
@@ -405,6 +405,7 @@ function createCodelets() {
     }
   }
 
+  /** Of the radix that runs. */
   const oddRoots = new Float64Array(2 * 13);
   /** a_j + a_{r−j} and a_j − a_{r−j} of one butterfly. */
   const oddParts = new Float64Array(4 * 7);
@@ -533,6 +534,8 @@ function createCodelets() {
     }
   }
 
+  // The codelets of radix 4 at either end exist for the type of array that they read or write: V8 is slow where it meets two.
+
   /** Loads the tile and runs its first pass, of radix 4. */
   function firstFour(from: Float32Array, start: number, pitch: number, { rows, fan, sources, slots }: Order, columns: number, part: number): void {
     const re = real;
@@ -586,7 +589,7 @@ function createCodelets() {
     }
   }
 
-  /** The same with what {@link loadTurned} does. */
+  /** The same, each number times the next one of `turns` from `at` on; rows that share a butterfly follow each other there. */
   function firstFourTurned(
     from: Float64Array,
     start: number,

@@ -94,6 +94,7 @@ function createSteps(length: number): SmoothFft {
     const { rows, fused } = first;
     const next = rest[0]!.rows;
     const pitch = length / rows;
+    const columnPitch = middle.length === 1 ? width : middle.length * rows;
     for (let group = 0; group < middle.length; group++) {
       for (let column = 0; column < last.rows; column += firstWidth) {
         const columns = Math.min(firstWidth, last.rows - column);
@@ -103,13 +104,7 @@ function createSteps(length: number): SmoothFft {
         runPasses(first, from instanceof Float64Array ? 0 : 1, fused ? 1 : 0, columns);
         const block = group + middle.length * column;
         const start = (block - (block % next)) * rows + (block % next) * width;
-        storeDoubles(
-          first,
-          columns,
-          works[0]!,
-          { start, group: width, rowPitch: next, columnPitch: middle.length === 1 ? width : middle.length * rows },
-          0,
-        );
+        storeDoubles(first, columns, works[0]!, { start, group: width, rowPitch: next, columnPitch }, 0);
       }
     }
   };
