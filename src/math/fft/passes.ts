@@ -46,7 +46,7 @@ export function sharedCodelets() {
 
 /*
  * The tile holds columns side by side, each a transform of its own: row n of column q is at n · columns + q. It lies in two constant arrays, whose
- * addresses and lengths V8 then compiles into the code: a third of the time. It does so for constants of a function that ran once, where an inner
+ * addresses and lengths V8 then compiles into the code: a fifth of the time. It does so for constants of a function that ran once, where an inner
  * function names them outside of its loops; hence the closure, and `const re = real` at the head of each codelet. (Bundlers turn constants of a
  * module into variables.) The masks tell it that an index and its sums stay in a machine word; they have to be literals.
  *
