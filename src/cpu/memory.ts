@@ -9,6 +9,7 @@ export class CpuStorage implements Storage {
   readonly byteOffset = 0;
   readonly #live: Set<CpuStorage>;
   #memory: ArrayBuffer | undefined;
+  #floats: Float32Array | undefined;
 
   /** @param live the storages that their backend counts */
   constructor(byteLength: number, label: string, live: Set<CpuStorage>) {
@@ -20,7 +21,7 @@ export class CpuStorage implements Storage {
   }
 
   get floats(): Float32Array {
-    return new Float32Array(this.#held(), 0, this.byteLength / 4);
+    return (this.#floats ??= new Float32Array(this.#held(), 0, this.byteLength / 4));
   }
 
   get doubles(): Float64Array {
@@ -33,6 +34,7 @@ export class CpuStorage implements Storage {
 
   release(): void {
     this.#memory = undefined;
+    this.#floats = undefined;
     this.#live.delete(this);
   }
 

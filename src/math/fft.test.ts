@@ -108,7 +108,7 @@ test("one transform serves many calls", () => {
 });
 
 /** Single bins by the definition, where all of them would take too long. */
-test.each([2 ** 15, 2 ** 20, 30_030, 524_287, 1_000_003])("a few bins of length %i agree with the definition", (length) => {
+test.each([2 ** 15, 2 ** 20, 3 * 2 ** 20, 30_030, 524_287, 1_000_003])("a few bins of length %i agree with the definition", (length) => {
   const x = complexNormals(8, length);
   const result = transformed(x, "forward");
   const bins = [0, 1, 2, Math.floor(length / 3), Math.floor(length / 2), length - 1];
@@ -127,10 +127,54 @@ test.each([2 ** 15, 2 ** 20, 30_030, 524_287, 1_000_003])("a few bins of length 
   expect(relativeL2(actual, expected), "seed 8").toBeLessThan(1e-16 * Math.sqrt(length) + TIGHT);
 });
 
+/** Half a unit of float32: all that a result loses when it is rounded. */
+const ROUNDING = 2 ** -24;
+
+describe.each(DIRECTIONS)("%s, from float32 to float32", (direction) => {
+  test("every length up to 1040 that is offered agrees with the definition, and is written as a whole", () => {
+    const offered = [];
+    for (let length = 16; length <= 1040; length += 16) {
+      const { round } = createFft(length);
+      if (!round) continue;
+      offered.push(length);
+      const x = normals(length, 2 * length);
+      const result = new Float32Array(2 * length).fill(NaN);
+      round(x, result, direction, 0.5);
+      expect(relativeL2(result, scaled(dftReference(x, direction), 0.5)), `length and seed ${length}`).toBeLessThan(ROUNDING);
+    }
+    expect(offered).toEqual(expect.arrayContaining([16, 32, 48, 64, 80, 112, 144, 176, 208, 256, 512, 1024]));
+  });
+
+  // One tile, two steps, three.
+  test.each([2000, 3696, 4096, 8192, 15_360, 2 ** 16, 3 * 2 ** 16, 2 ** 21])("length %i is the float64 transform, rounded", (length) => {
+    const x = normals(9, 2 * length);
+    const expected = transformed(x, direction);
+    const scale = 1 / length;
+    const { round } = createFft(length);
+    if (!round) throw new Error(`not for length ${length}`);
+    const result = new Float32Array(2 * length).fill(NaN);
+    round(x, result, direction, scale);
+    expect(relativeL2(result, scaled(expected, scale)), "seed 9").toBeLessThan(ROUNDING);
+    round(x, x, direction, scale);
+    expect(relativeL2(x, result), "in place, seed 9").toBe(0);
+  });
+});
+
+test("transforms of several lengths do not disturb each other", () => {
+  const ffts = [64, 1000, 4096, 8192].map((length) => createFft(length));
+  const once = ffts.map(({ length }) => transformed(complexNormals(10, length), "forward"));
+  for (const [index, fft] of ffts.entries()) {
+    const data = complexNormals(10, fft.length);
+    fft.transform(data, "forward");
+    expect(relativeL2(data, once[index]!), `length ${fft.length}, seed 10`).toBe(0);
+  }
+});
+
 test("refuses what it cannot transform", () => {
   for (const length of [0, -4, 2.5, NaN]) expect(() => createFft(length), `${length}`).toThrow(RangeError);
   expect(() => createFft(2 ** 28 + 1)).toThrow(expect.objectContaining({ code: "limit" }));
   expect(() => createFft(4).transform(new Float64Array(6), "forward")).toThrow(RangeError);
+  expect(() => createFft(16).round!(new Float32Array(32), new Float32Array(30), "forward", 1)).toThrow(RangeError);
 });
 
 describe("agrees with scipy", () => {

@@ -1,6 +1,6 @@
 import { FastRpbError } from "../spec/errors.ts";
 import { createBluestein } from "./fft/bluestein.ts";
-import { createStockham, hasCodelets } from "./fft/stockham.ts";
+import { createSmooth, hasCodelets, type SmoothFft } from "./fft/smooth.ts";
 
 /** A float64 transform of one length, with its tables and scratch memory. */
 export interface Fft {
@@ -11,6 +11,8 @@ export interface Fft {
    * @param data `length` complex numbers, interleaved (re, im); overwritten with the result
    */
   transform(data: Float64Array, direction: "forward" | "inverse"): void;
+  /** The same times `scale` from one array of float32 to another, or in its place, rounded once. Not for every length. */
+  readonly round?: (from: Float32Array, to: Float32Array, direction: "forward" | "inverse", scale: number) => void;
 }
 
 /** With the padding of {@link createBluestein}, indices of floats stay below 2^30: the codelets count on it. */
@@ -25,12 +27,26 @@ const LONGEST = 2 ** 28;
 export function createFft(length: number): Fft {
   if (!Number.isInteger(length) || length < 1) throw new RangeError(`createFft: length ${length}`);
   if (length > LONGEST) throw new FastRpbError("limit", `cpu fft: ${length} points along one axis, more than ${LONGEST}.`);
-  const inPlace = hasCodelets(length) ? createStockham(length) : createBluestein(length, createStockham);
+  const { inPlace, rounding }: SmoothFft = hasCodelets(length)
+    ? createSmooth(length)
+    : { inPlace: createBluestein(length, (period) => createSmooth(period).inPlace), rounding: undefined };
   return {
     length,
     transform(data, direction) {
       if (data.length !== 2 * length) throw new RangeError(`fft: ${data.length} floats for ${length} complex numbers`);
-      inPlace(data, direction === "forward" ? 0 : 1);
+      inPlace(data, partOf(direction));
     },
+    ...(rounding && {
+      round(from, to, direction, scale) {
+        if (from.length !== 2 * length || to.length !== 2 * length)
+          throw new RangeError(`fft: ${from.length} floats to ${to.length} for ${length} complex numbers`);
+        rounding(from, to, partOf(direction), scale);
+      },
+    }),
   };
+}
+
+/** The place of the real part in each pair of floats: with both parts exchanged a transform is its inverse. */
+function partOf(direction: "forward" | "inverse"): number {
+  return direction === "forward" ? 0 : 1;
 }

@@ -1,11 +1,12 @@
 import type { Executable } from "../spec/backend.ts";
 import { type FftSpec, fftTensor } from "../spec/operations.ts";
-import { checkTensor, type Tensor } from "../spec/tensor.ts";
+import { checkTensor, type Tensor, type TensorRequirement } from "../spec/tensor.ts";
 import { Plan, type PlanContext, type PlanInputs, type Profile, type RunOptions } from "./plan.ts";
 
 /** An FFT of a fixed shape; see {@link Runtime.fft}. */
 export class FftPlan extends Plan<[x: Tensor]> {
-  readonly #spec: FftSpec;
+  readonly #input: TensorRequirement;
+  readonly #output: ReturnType<typeof fftTensor>;
   readonly #inPlace: (() => Executable) | undefined;
   #inPlaceExecutable: Executable | undefined;
 
@@ -15,7 +16,8 @@ export class FftPlan extends Plan<[x: Tensor]> {
    */
   constructor(context: PlanContext, spec: FftSpec, executable: Executable, inPlace: (() => Executable) | undefined) {
     super(context, "FftPlan", executable);
-    this.#spec = spec;
+    this.#input = { owner: context.owner, ...fftTensor(spec, "input") };
+    this.#output = fftTensor(spec, "output");
     this.#inPlace = inPlace;
   }
 
@@ -24,7 +26,7 @@ export class FftPlan extends Plan<[x: Tensor]> {
    * numbers have an axis of 2 more, (re, im), at the end.
    */
   get inputShape(): readonly number[] {
-    return fftTensor(this.#spec, "input").shape;
+    return this.#input.shape;
   }
 
   /**
@@ -32,7 +34,7 @@ export class FftPlan extends Plan<[x: Tensor]> {
    * complex numbers have an axis of 2 more, (re, im), at the end.
    */
   get outputShape(): readonly number[] {
-    return fftTensor(this.#spec, "output").shape;
+    return this.#output.shape;
   }
 
   /**
@@ -56,11 +58,11 @@ export class FftPlan extends Plan<[x: Tensor]> {
   }
 
   protected override inputs(caller: string, [x]: [Tensor], options: RunOptions | undefined): PlanInputs {
-    const storage = checkTensor(caller, "x", x, { owner: this.context.owner, ...fftTensor(this.#spec, "input") });
-    const result = fftTensor(this.#spec, "output");
-    if (!this.#inPlace || options?.out !== x) return { inputs: { x: storage }, ...result };
+    const storage = checkTensor(caller, "x", x, this.#input);
+    const { shape, dtype } = this.#output;
+    if (!this.#inPlace || options?.out !== x) return { inputs: { x: storage }, shape, dtype };
     this.#inPlaceExecutable ??= this.#inPlace();
-    return { inputs: {}, ...result, executable: this.#inPlaceExecutable };
+    return { inputs: {}, shape, dtype, executable: this.#inPlaceExecutable };
   }
 
   protected override disposeParts(): void {

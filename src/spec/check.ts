@@ -1,4 +1,4 @@
-import { refuse, type Refusal } from "./errors.ts";
+import { refuse } from "./errors.ts";
 
 /** Every index in WGSL is a `u32`, so no tensor may hold more elements than that. */
 export const MAX_ELEMENTS = 2 ** 32 - 1;
@@ -54,10 +54,10 @@ export function checkFinite(caller: string, argument: string, value: unknown): n
  * @throws FastRpbError code `"value"`
  */
 export function checkOptions<T extends object>(caller: string, argument: string, options: T, known: readonly (keyof T & string)[]): T {
-  const refusal: Refusal = { caller, argument, expected: `an object with the keys ${known.join(", ")}`, got: options };
-  if (typeof options !== "object" || options === null || Array.isArray(options)) throw refuse("value", refusal);
+  const refusal = (got: unknown) => refuse("value", { caller, argument, expected: `an object with the keys ${known.join(", ")}`, got });
+  if (typeof options !== "object" || options === null || Array.isArray(options)) throw refusal(options);
   for (const key of Object.keys(options)) {
-    if (!(known as readonly string[]).includes(key)) throw refuse("value", { ...refusal, got: key });
+    if (!(known as readonly string[]).includes(key)) throw refusal(key);
   }
   return options;
 }

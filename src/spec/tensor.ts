@@ -157,7 +157,8 @@ export function checkUsable(caller: string, argument: string, tensor: unknown, o
  * sharing a GPUBuffer is refused even where the ranges are apart.
  */
 export function checkApart(caller: string, out: Storage, inputs: Readonly<Record<string, Storage>>): void {
-  for (const [name, input] of Object.entries(inputs)) {
+  for (const name of Object.keys(inputs)) {
+    const input = inputs[name]!;
     if (input === out || (out.buffer !== undefined && input.buffer === out.buffer)) {
       throw refuse("value", { caller, argument: "options.out", expected: `memory apart from ${name}`, got: `the same buffer as ${name}` });
     }

@@ -71,6 +71,21 @@ test.each(KINDS)("%s in float64, not rounded", (kind) => {
   expect(relativeL2(out, fftReference(spec, x)), "seed 19").toBeLessThan(2e-15);
 });
 
+test.each([64, 100, 4096, 8192])("lines of %i points, each written as a whole, and in place", (length) => {
+  for (const direction of ["forward", "inverse"] as const) {
+    const spec = fftSpec({ shape: [3, length], direction, norm: "ortho" });
+    const x = inputOf(spec, 20);
+    const run = createTransform(spec, createFft);
+    const expected = new Float64Array(x.length);
+    run(Float64Array.from(x), expected);
+    const out = new Float32Array(x.length).fill(NaN);
+    run(x, out);
+    expect(relativeL2(out, expected), `${direction}, seed 20`).toBeLessThan(ROUNDING);
+    run(x, x);
+    expect(relativeL2(x, out), `${direction}, in place, seed 20`).toBe(0);
+  }
+});
+
 test("in place gives the same", async () => {
   const spec = fftSpec({ shape: [3, 5, 8], axes: [0, 2], norm: "ortho" });
   const x = inputOf(spec, 12);

@@ -40,19 +40,41 @@ export function createTransform(spec: FftSpec, fftOf: FftOf): (x: Floats, out: F
   const transforms = complexAxes.map((axis) => createLineTransform(axisLayout(complexShape, axis - first), fftOf(shape[axis]!)));
   const halved = axes.at(-1)!;
   const real = kind === "c2c" ? undefined : createRealLines(shape[halved]!, axisLayout(complexShape, halved - first), fftOf);
+  // A slab that is one line may have a transform that reads and writes float32.
+  const round = kind === "c2c" && complexShape.length === 1 ? fftOf(shape[halved]!).round : undefined;
+  let work: Float64Array | undefined;
   return (x, out) => {
-    const work = float64Array("cpu fft", 2 * elementCount(complexShape));
-    const [inputFloats, outputFloats] = [x.length / slabs, out.length / slabs];
+    const inputFloats = x.length / slabs;
+    const outputFloats = out.length / slabs;
     for (let slab = 0; slab < slabs; slab++) {
-      const source = x.subarray(slab * inputFloats, (slab + 1) * inputFloats);
-      const target = out.subarray(slab * outputFloats, (slab + 1) * outputFloats);
+      const source = part(x, slab * inputFloats, inputFloats);
+      const target = part(out, slab * outputFloats, outputFloats);
+      if (round && source instanceof Float32Array && target instanceof Float32Array) {
+        round(source, target, direction, scale);
+        continue;
+      }
+      // Kept from run to run: a new array would take longer than a short transform.
+      work ??= float64Array("cpu fft", 2 * elementCount(complexShape));
       if (kind === "r2c") real!.forward(source, work);
-      else work.set(source);
+      else copy(source, work);
       for (const transform of transforms) transform(work, direction);
       if (kind === "c2r") real!.inverse(work, target, scale);
-      else for (let i = 0; i < target.length; i++) target[i] = scale * work[i]!;
+      else copyScaled(work, target, scale);
     }
   };
+}
+
+function part(floats: Floats, start: number, length: number): Floats {
+  return length === floats.length ? floats : floats.subarray(start, start + length);
+}
+
+/** Faster than `set` where the types differ. */
+function copy(source: Floats, target: Float64Array): void {
+  for (let i = 0; i < source.length; i++) target[i] = source[i]!;
+}
+
+function copyScaled(source: Float64Array, target: Floats, scale: number): void {
+  for (let i = 0; i < source.length; i++) target[i] = scale * source[i]!;
 }
 
 interface RealLines {

@@ -1,7 +1,7 @@
 import { nextSmooth } from "../../spec/smooth.ts";
 import { float64Array } from "../memory.ts";
 import { writeRoot } from "../roots.ts";
-import type { InPlace } from "./stockham.ts";
+import type { InPlace } from "./smooth.ts";
 
 /**
  * A transform of any length as a convolution (Bluestein 1970): with kn = (k² + n² − (k − n)²)/2 and the chirp c_n = exp(−πi n²/N),
