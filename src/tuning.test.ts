@@ -31,6 +31,7 @@ function fake(milliseconds: (choices: Choices) => number | undefined, timestamps
       cost.set(executable, time);
       return executable;
     },
+    run() {},
     async profile(steps: readonly { executable: Executable }[]) {
       const times = steps.map(({ executable }) => cost.get(executable)!);
       return {

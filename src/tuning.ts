@@ -51,13 +51,17 @@ export interface TuneOptions {
 }
 
 /**
- * What is tried, one after the other, starting from the best so far. Software GPUs want few lanes with many values, because every barrier
- * costs them a change of context for each; hardware wants the opposite.
+ * For software GPUs: few lanes with many values, because every barrier costs a change of context for each lane; where a thread holds a whole
+ * column there is none. Hardware wants the opposite, and some drivers take minutes to compile such code.
  */
-const ALTERNATIVES: readonly Partial<Choices>[] = [
+const SOFTWARE_ALTERNATIVES: readonly Partial<Choices>[] = [
   { registers: 32, lanes: 32, columns: 1 },
   { registers: 64, lanes: 16, columns: 1 },
   { registers: 128, lanes: 8, columns: 1 },
+];
+
+/** What is tried, one after the other, starting from the best so far. */
+const ALTERNATIVES: readonly Partial<Choices>[] = [
   { registers: 8, maxRadix: 8 },
   { lanes: 64 },
   { lanes: 256 },
@@ -155,7 +159,7 @@ export async function tuneSpec(
     const once = Math.max(await time(bestPlan, 1), await time(bestPlan, 1), 1e-3); // the first run warms up
     const samples = Math.max(1, Math.min(MOST_SAMPLES, Math.floor(CANDIDATE_MILLISECONDS / once)));
     const repetitions = Math.max(1, Math.min(MOST_REPETITIONS, Math.ceil(SAMPLE_MILLISECONDS / once)));
-    for (const alternative of ALTERNATIVES) {
+    for (const alternative of backend.adapterInfo?.isFallbackAdapter ? [...SOFTWARE_ALTERNATIVES, ...ALTERNATIVES] : ALTERNATIVES) {
       const choices = Object.freeze({ ...best, ...alternative });
       checkAborted(caller, signal);
       const plan = await backend.compile(caller, spec, choices).catch((error: unknown) => {
@@ -170,7 +174,7 @@ export async function tuneSpec(
         if (tried.has(code)) continue;
         tried.add(code);
         if (once < CANDIDATE_MILLISECONDS) await time(plan, 1); // the first run
-        for (let worked = 0; once < SLOW_MILLISECONDS && worked < WARM_UP_MILLISECONDS;) worked += repetitions * (await time(bestPlan, repetitions));
+        if (once < SLOW_MILLISECONDS) warmUp(backend, bestPlan, bindings, repetitions, Math.ceil(WARM_UP_MILLISECONDS / (once * repetitions)));
         // Turn by turn, so that a drift of the clock rate hits both.
         const times: [number, number][] = [];
         for (let i = 0; i < samples; i++) times.push([await time(bestPlan, repetitions), await time(plan, repetitions)]);
@@ -187,6 +191,12 @@ export async function tuneSpec(
     bestPlan.dispose();
     for (const storage of Object.values(bindings)) storage.release();
   }
+}
+
+/** Starts work without waiting for it, so that the GPU has no pause before what comes next. */
+function warmUp(backend: Backend, executable: Executable, bindings: Readonly<Record<string, Storage>>, repetitions: number, submits: number): void {
+  const steps = Array.from({ length: repetitions }, () => ({ executable, bindings }));
+  for (let i = 0; i < submits; i++) backend.run(steps);
 }
 
 /** What differs between plans that are not the same. */

@@ -15,6 +15,7 @@ export function resultTables(result: BenchResult): string {
     ...kinds.map((kind) => comparison(kind, rowsOf(result, kind))),
     ownTable(result),
     profiles(result),
+    tunings(result),
     torchTable(result),
   ];
   return parts.filter((part) => part !== "").join("\n\n");
@@ -112,6 +113,20 @@ function profiles(result: BenchResult): string {
     }),
   );
   return lines.length > 0 ? ["**Dispatches by the GPU's clock** (ms, where there is more than one)", "", ...lines].join("\n") : "";
+}
+
+/** What tuning chose, and the times of what it tried. */
+function tunings(result: BenchResult): string {
+  const lines = result.rows.flatMap((row) =>
+    row.entries.flatMap(({ details }) => {
+      if (!details?.candidates || details.candidates.length === 0) return [];
+      const short = (choices: object) => Object.values(choices).join("/");
+      const tried = details.candidates.map(({ choices, milliseconds }) => `${short(choices)} ${digits(milliseconds)}`).join(", ");
+      return [`- ${row.name}: ${details.chosen?.map(short).join(", ") || "the default"}; tried ${tried}`];
+    }),
+  );
+  const title = `**Tuning**: largest radix / registers / lanes / columns / exchange, ms`;
+  return lines.length > 0 ? [title, "", ...lines].join("\n") : "";
 }
 
 /** Against PyTorch on the same GPU, both by the GPU's clock: our dispatches, and its kernels as a CUDA graph. */

@@ -23,7 +23,7 @@ export async function adapterFacts(gpu: GPU | undefined): Promise<AdapterFacts> 
   const adapter = await gpu?.requestAdapter();
   if (!adapter) throw new Error("there is no WebGPU adapter");
   const { vendor, architecture, device, description, isFallbackAdapter } = adapter.info;
-  const names = [description || device, vendor, architecture].filter(Boolean);
+  const names = [...new Set([device, description, vendor, architecture])].filter(Boolean);
   const kind = isFallbackAdapter || /swiftshader|llvmpipe|lavapipe/i.test(names.join(" ")) ? "software" : "hardware";
   return {
     description: `${names.join(", ")}${kind === "software" ? " (software)" : ""}`,

@@ -1,10 +1,10 @@
 /** The library itself, on the GPU or on the CPU. Every row opens a runtime of its own, so that nothing is compiled beforehand. */
 import type * as LibraryModule from "../../src/index.ts";
-import type { Runtime, RuntimeOptions, Tensor, Tuning } from "../../src/index.ts";
+import type { Runtime, RuntimeOptions, Tensor, TuneProgress, Tuning } from "../../src/index.ts";
 import type { Competitor, Prepared } from "./competitor.ts";
 import { kindOf, type LoadedPlan } from "./kinds.ts";
 import { median } from "./numbers.ts";
-import type { OwnDetails } from "./result.ts";
+import type { Candidate, OwnDetails } from "./result.ts";
 import type { Row } from "./rows.ts";
 
 /** Of one plan: so many, or for so long. */
@@ -33,7 +33,11 @@ export function fastrpb(options: OwnOptions): Competitor {
     async prepare(row, data, copies): Promise<Prepared> {
       const backend = gpu ? ({ backend: "webgpu", gpu } as const) : ({ backend: "cpu" } as const);
       const found = tuned ? await tune(library, backend, row) : undefined;
-      const tuneMilliseconds = found?.milliseconds;
+      const tuning = found && {
+        tuneMilliseconds: found.milliseconds,
+        candidates: found.candidates,
+        chosen: found.tuning.plans.map((entry) => entry.choices),
+      };
       const runtime = await library.createRuntime({ ...backend, ...(found && { tuning: found.tuning }) });
       try {
         const code = collectShaders(runtime.device);
@@ -57,7 +61,7 @@ export function fastrpb(options: OwnOptions): Competitor {
             const wgslBytes = [...code].reduce((bytes, text) => bytes + text.length, 0);
             const own = { dispatches, bytesMoved, bytesMinimum, kernels: code.size, wgslBytes, planMilliseconds };
             const measured = profile && gpu ? { profile: await profileOf(loaded, outputs) } : {};
-            return { ...own, ...(tuneMilliseconds === undefined ? {} : { tuneMilliseconds }), ...measured };
+            return { ...own, ...tuning, ...measured };
           },
         };
       } catch (error) {
@@ -86,11 +90,17 @@ function collectShaders(device: GPUDevice | undefined): ReadonlySet<string> {
 }
 
 /** On a runtime of its own, so that the plans of the measured one are compiled afresh. */
-async function tune(library: Library, backend: RuntimeOptions, row: Row): Promise<{ readonly tuning: Tuning; readonly milliseconds: number }> {
+async function tune(
+  library: Library,
+  backend: RuntimeOptions,
+  row: Row,
+): Promise<{ readonly tuning: Tuning; readonly milliseconds: number; readonly candidates: readonly Candidate[] }> {
   const started = performance.now();
   const runtime = await library.createRuntime(backend);
+  const candidates: Candidate[] = [];
+  const onProgress = ({ choices, milliseconds }: TuneProgress) => void candidates.push({ choices, milliseconds });
   try {
-    return { tuning: await runtime.tune([kindOf(row).tune(row)]), milliseconds: performance.now() - started };
+    return { tuning: await runtime.tune([kindOf(row).tune(row)], { onProgress }), milliseconds: performance.now() - started, candidates };
   } finally {
     runtime.dispose();
   }

@@ -1,4 +1,7 @@
 /** What a benchmark run leaves behind: the content of bench/results/*.json. */
+import type { Tuning } from "../../src/index.ts";
+
+type Choices = Tuning["plans"][number]["choices"];
 
 export interface BenchResult {
   readonly date: string;
@@ -102,8 +105,15 @@ export interface OwnDetails {
   readonly wgslBytes: number;
   /** From asking for the plan to having it, with nothing cached. */
   readonly planMilliseconds: number;
-  /** Present where the run was tuned. */
+  /** Present where the run was tuned: how long it took, what was tried, one change after the other, and what came out. */
   readonly tuneMilliseconds?: number;
+  readonly candidates?: readonly Candidate[];
+  readonly chosen?: readonly Choices[];
   /** Time of each dispatch by the GPU's own clock, where asked for and known. */
   readonly profile?: readonly { readonly label: string; readonly milliseconds: number | undefined }[];
+}
+
+export interface Candidate {
+  readonly choices: Choices;
+  readonly milliseconds: number;
 }

@@ -215,15 +215,20 @@ export class GpuBackend implements Backend {
   #submit(steps: readonly Step[], record: (encoder: GPUCommandEncoder, slots: readonly (readonly GPUBuffer[])[]) => void): void {
     const storages = steps.flatMap((step) => Object.values(step.bindings) as GpuStorage[]);
     const earlier = storages.flatMap((storage) => storage.fault ?? []);
-    const acquired: (readonly GPUBuffer[])[] = [];
+    const acquired = new Map<GpuExecutable, readonly GPUBuffer[]>();
     const [, fault] = this.#guard("run", () => {
       try {
-        for (const step of steps) acquired.push((step.executable as GpuExecutable).acquireSlots());
+        // An executable that runs several times has one workspace: dispatches follow one another.
+        const slots = steps.map(({ executable }) => {
+          const own = acquired.get(executable as GpuExecutable) ?? (executable as GpuExecutable).acquireSlots();
+          acquired.set(executable as GpuExecutable, own);
+          return own;
+        });
         const encoder = this.device.createCommandEncoder({ label: "fastrpb" });
-        record(encoder, acquired);
+        record(encoder, slots);
         this.device.queue.submit([encoder.finish()]);
       } finally {
-        for (const buffer of acquired.flat()) this.#context.pool.release(buffer);
+        for (const buffer of [...acquired.values()].flat()) this.#context.pool.release(buffer);
       }
     });
     const combined = Promise.all([fault, ...earlier]).then((errors) => errors.find((error) => error !== undefined));
@@ -233,7 +238,7 @@ export class GpuBackend implements Backend {
       }
     }
     void fault.then((error) => {
-      if (error) for (const buffer of acquired.flat()) this.#context.pool.discard(buffer);
+      if (error) for (const buffer of [...acquired.values()].flat()) this.#context.pool.discard(buffer);
     });
   }
 
