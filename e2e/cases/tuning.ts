@@ -72,4 +72,26 @@ const refusals: Case = {
   },
 };
 
-export const tuningSuite: Suite = { name: "tuning", cases: [roundTrip, refusals] };
+const sharedWorkspace: Case = {
+  name: "runs that follow one another share a workspace",
+  run: async (context) => {
+    const runtime = await context.open({ limits: { maxComputeWorkgroupStorageSize: 256 } }); // two passes
+    try {
+      const device = runtime.device!;
+      const create = device.createBuffer.bind(device);
+      let workspaces = 0;
+      device.createBuffer = (descriptor) => {
+        if (descriptor.label?.includes("workspace")) workspaces++;
+        return create(descriptor);
+      };
+      let candidates = 1;
+      await runtime.tune([{ operation: "fft", options: { shape: [256] } }], { onProgress: () => void candidates++ });
+      check(workspaces > 0, "the plan has no workspace, so this shows nothing");
+      check(workspaces <= candidates, `${workspaces} workspaces for ${candidates} candidates`);
+    } finally {
+      runtime.dispose();
+    }
+  },
+};
+
+export const tuningSuite: Suite = { name: "tuning", cases: [roundTrip, sharedWorkspace, refusals] };
