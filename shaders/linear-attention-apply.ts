@@ -78,19 +78,18 @@ ${vectors.map((v) => `    ${name}${v} = ${join(`${name}${v}`, `shared_vectors[ot
 #if ${sikf}
 ${vectors.map((v) => `  var largest${v} = vec4f(${LOWEST});`).join("\n")}
   for (var c = column; c < VECTORS; c += VALUE_VECTORS) {
-    let maximum = states[state + c];
+    let whole_maximum = round(states[state + c]);
 ${rows
   .map(
     (i) => `    {
       let q = load_row(bh * N, first_row + ${u32(i)} * LANE_ROWS, c);
       phi${i}[lane_phi + c] = q;
-      ${ofRow("largest", i)} = max(${ofRow("largest", i)}, largest_feature(q + maximum, c));
+      ${ofRow("largest", i)} = max(${ofRow("largest", i)}, largest_feature(round(q) + whole_maximum, c));
     }`,
   )
   .join("\n")}
   }
 ${together("largest", (a, b) => `max(${a}, ${b})`)}
-${vectors.map((v) => `  let reference${v} = round(largest${v});`).join("\n")}
 #endif
 ${vectors.map((v) => `  var denominator${v} = vec4f();`).join("\n")}
   for (var c = column; c < VECTORS; c += VALUE_VECTORS) {
@@ -107,7 +106,7 @@ ${
   sikf
     ? `      let q = phi${i}[lane_phi + c];
       let whole = round(q);
-      let feature = features_only(exponential4((whole + whole_maximum - ${ofRow("reference", i)}) + ((q - whole) + rest)), c);`
+      let feature = features_only(exponential4((whole + whole_maximum - ${ofRow("largest", i)}) + ((q - whole) + rest)), c);`
     : `      let feature = elu_plus_one4(load_row(bh * N, first_row + ${u32(i)} * LANE_ROWS, c));`
 }
       phi${i}[lane_phi + c] = feature;
@@ -186,12 +185,15 @@ fn load_row(first: u32, row: u32, c: u32) -> vec4f {
   return vec4f();
 }
 
-// Of the features 4·c … 4·c + 3 those below D; zero for the others.
+// Of the features 4·c … 4·c + 3 those below D.
+fn are_features(c: u32) -> vec4<bool> { return vec4u(4u * c) + vec4u(0u, 1u, 2u, 3u) < vec4u(D); }
+
+// The same, with zero for the others.
 fn features_only(vector: vec4f, c: u32) -> vec4f {
 #if ${headDim % 4 === 0}
   return vector;
 #else
-  return select(vec4f(), vector, vec4u(4u * c) + vec4u(0u, 1u, 2u, 3u) < vec4u(D));
+  return select(vec4f(), vector, are_features(c));
 #endif
 }
 
@@ -199,7 +201,7 @@ fn largest_feature(vector: vec4f, c: u32) -> f32 {
 #if ${headDim % 4 === 0}
   let v = vector;
 #else
-  let v = select(vec4f(${LOWEST}), vector, vec4u(4u * c) + vec4u(0u, 1u, 2u, 3u) < vec4u(D));
+  let v = select(vec4f(${LOWEST}), vector, are_features(c));
 #endif
   return max(max(v.x, v.y), max(v.z, v.w));
 }

@@ -84,7 +84,7 @@ export class Entrant {
 
   /** What came out; frees everything. */
   async leave(): Promise<Entry> {
-    await this.warmUp();
+    if (this.#prepared?.details) await this.warmUp();
     const details = this.#problem ? undefined : await this.#attempt(async () => this.#prepared?.details?.());
     await this.#attempt(async () => this.#prepared?.dispose());
     this.#prepared = undefined;

@@ -208,6 +208,9 @@ export const attentionSuite: Suite = {
         const data = draw(options, 60);
         const huge = { ...data, q: data.q.map((x) => Math.sign(x) * 1e4), k: data.k.map((x) => Math.sign(x) * 1e4) };
         checkClose(await evaluate(runtime, options, huge), definition(options, huge), BOUND, "±1e4");
+        // Sums of these round by hundreds: no feature may come out above the reference of its row.
+        const vast = { ...data, q: data.q.map((x) => 1e10 * x), k: data.k.map((x) => 1e3 * x) };
+        checkClose(await evaluate(runtime, options, vast), definition(options, vast), BOUND, "1e10");
         const equal = { ...data, k: data.k.fill(0.5) };
         checkClose(await evaluate(runtime, options, equal), definition(options, equal), BOUND, "equal keys");
         const one: Options = { ...options, length: 1 };

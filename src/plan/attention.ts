@@ -155,10 +155,8 @@ type ReduceTile = Pick<ReduceKernelSpec, "featureTile" | "valueTile" | "tileRows
 function chooseReduceTile(spec: AttentionSpec, limits: PlannerLimits, program: ProgramBuilder): ReduceTile {
   const mostLanes = Math.min(limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX);
   const candidates: ReduceTile[] = [];
-  let [features, values] = [REDUCE_TILE, REDUCE_TILE].map((most, i) => Math.min(most, paddedToVec4(i === 0 ? spec.headDim : spec.valueDim))) as [
-    number,
-    number,
-  ];
+  let features = Math.min(REDUCE_TILE, paddedToVec4(spec.headDim));
+  let values = Math.min(REDUCE_TILE, paddedToVec4(spec.valueDim));
   for (;;) {
     for (const featureVectors of [2, 1] as const) {
       const width = 4 * featureVectors;
