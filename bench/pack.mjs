@@ -1,9 +1,9 @@
 // npm run bench:pack: everything that the benchmark needs on a Linux machine with a GPU, in one folder (bench/pack): run.sh starts it there.
 import { spawnSync } from "node:child_process";
-import { copyFileSync, cpSync, existsSync, mkdirSync, readdirSync, realpathSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { basename, dirname, join } from "node:path";
+import { copyFileSync, cpSync, existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { findChromium } from "../scripts/chromium.mjs";
+import { chromiumFolders } from "../scripts/chromium.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const bench = join(root, "bench");
@@ -49,8 +49,7 @@ console.log(`${pack}: ${(folderBytes(pack) / 2 ** 20).toFixed(0)} MiB. There: ba
 
 /** From the system, or from Chromium's folder, which has a loader of its own. */
 function copyLibraries() {
-  const chromium = findChromium();
-  const folders = ["/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib/chromium", ...(chromium ? [dirname(realpathSync(chromium))] : [])];
+  const folders = ["/usr/lib/x86_64-linux-gnu", "/usr/lib64", ...chromiumFolders()];
   mkdirSync(join(pack, "lib"));
   for (const library of LIBRARIES) {
     const folder = folders.find((candidate) => existsSync(join(candidate, library)));

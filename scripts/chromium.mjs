@@ -23,15 +23,19 @@ export function findChromium() {
   return [...SYSTEM_PATHS, chromium.executablePath()].find((path) => existsSync(path));
 }
 
+/** Where Chromium's Vulkan libraries may be. */
+export function chromiumFolders() {
+  const chromiumPath = findChromium();
+  return [...(chromiumPath ? [dirname(realpathSync(chromiumPath))] : []), ...LIBRARY_FOLDERS];
+}
+
 /**
  * Environment in which Dawn finds a Vulkan driver on a machine without a GPU: Chromium's SwiftShader. A driver that the caller names
  * (VK_DRIVER_FILES) is left alone; other systems than Linux need nothing.
  */
 export function vulkanEnvironment() {
   if (process.platform !== "linux" || process.env.VK_DRIVER_FILES) return {};
-  const chromiumPath = findChromium();
-  const folders = [...(chromiumPath ? [dirname(realpathSync(chromiumPath))] : []), ...LIBRARY_FOLDERS];
-  const folder = folders.find((candidate) => existsSync(join(candidate, "vk_swiftshader_icd.json")));
+  const folder = chromiumFolders().find((candidate) => existsSync(join(candidate, "vk_swiftshader_icd.json")));
   if (!folder) return {};
   const libraries = [process.env.LD_LIBRARY_PATH, folder].filter(Boolean).join(":");
   return { VK_DRIVER_FILES: join(folder, "vk_swiftshader_icd.json"), LD_LIBRARY_PATH: libraries };

@@ -1,7 +1,7 @@
 /**
  * Stockham FFT of one workgroup, as pieces of WGSL: mixed radix, values in registers, exchange through workgroup memory
  * (Govindaraju et al. 2008; the autosort framework of Stockham). It knows no storage buffer but the twiddle table: kernels load the
- * registers, run {@link stockhamStages} and store them.
+ * registers, run {@link stockhamStages} and store them. A thread that holds a whole column exchanges nothing.
  *
  * A workgroup transforms `columns` columns of `length` points, `threads` threads each. In a stage of radix R, with N_s the product
  * of the radices before it, butterfly b (0 ≤ b < length/R) takes the points b + r·length/R, r < R, multiplies by
@@ -110,6 +110,11 @@ export function exchangeIndex(shape: StockhamShape, point: number, slot: number)
   return shape.bankShift === 0 ? at : at ^ ((at >> shape.bankShift) % BANKS);
 }
 
+/** Where output r of butterfly b of a stage goes. */
+function outputPoint(radix: number, before: number, b: number, r: number): number {
+  return (b - (b % before)) * radix + (b % before) + r * before;
+}
+
 /** The exchanges between stages: where the outputs of butterfly b go, and where the inputs of the next stage's butterfly come from. */
 export function exchanges(
   shape: StockhamShape,
@@ -119,7 +124,7 @@ export function exchanges(
     const { radix, before } = list[i]!;
     const [stored, loaded] = [shape.length / radix, shape.length / next.radix];
     return {
-      stores: (b) => (b < stored ? range(radix).map((r) => (b - (b % before)) * radix + (b % before) + r * before) : undefined),
+      stores: (b) => (b < stored ? range(radix).map((r) => outputPoint(radix, before, b, r)) : undefined),
       loads: (b) => (b < loaded ? range(next.radix).map((r) => b + r * loaded) : undefined),
     };
   });
@@ -319,7 +324,7 @@ ${eachPoint(shape, next, (register) => `v${register}${component} = exchange[exch
 function renameRegisters(shape: StockhamShape, radix: number, before: number, next: number): string {
   const holder: number[] = [];
   for (let b = 0; b < shape.length / radix; b++) {
-    for (let r = 0; r < radix; r++) holder[(b - (b % before)) * radix + (b % before) + r * before] = b * radix + r;
+    for (let r = 0; r < radix; r++) holder[outputPoint(radix, before, b, r)] = b * radix + r;
   }
   const moves = range(shape.length).map((register) => {
     const point = Math.floor(register / next) + (register % next) * (shape.length / next);
