@@ -9,7 +9,7 @@ export interface KernelBinding {
   readonly name: string;
   readonly access: "read" | "read_write";
   /** WGSL type of one element; loads and stores move this many bytes. Those of f16 need the device's `shader-f16`. */
-  readonly element: "f32" | "vec2f" | "vec4f" | "f16" | "vec2h";
+  readonly element: "f32" | "vec2f" | "vec4f" | "f16" | "vec2h" | "u32";
 }
 
 /** A compute kernel as data: everything that is needed to compile it, and nothing of a device. */
@@ -28,6 +28,7 @@ export const ELEMENT_BYTES: Readonly<Record<KernelBinding["element"], number>> =
   vec4f: 16,
   f16: 2,
   vec2h: 4,
+  u32: 4,
 });
 
 /** Element of a binding whose values are single numbers, or pairs: complex numbers, or neighbours. */

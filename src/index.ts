@@ -1,5 +1,5 @@
 export { createRuntime, type Progress, type Runtime, type RuntimeOptions } from "./runtime.ts";
-export type { AttentionInputs, AttentionPlan } from "./plans/attention.ts";
+export type { AttentionBackwardOptions, AttentionGradientInputs, AttentionGradients, AttentionInputs, AttentionPlan } from "./plans/attention.ts";
 export type { ComplexMultiplyPlan } from "./plans/complex-multiply.ts";
 export type { ConvolvePlan } from "./plans/convolve.ts";
 export type { FftPlan } from "./plans/fft.ts";
@@ -13,6 +13,7 @@ export { FastRpbError, type FastRpbErrorCode } from "./spec/errors.ts";
 export type { LimitName, PlannerLimits } from "./spec/limits.ts";
 export type {
   AttentionOptions,
+  BiasKind,
   ComplexMultiplyOptions,
   ConvolveMode,
   ConvolveOptions,
@@ -21,6 +22,7 @@ export type {
   FftNorm,
   FftOptions,
   FftStorage,
+  RandomFeatures,
   ToeplitzOptions,
 } from "./spec/operations.ts";
 export type { HalfArray } from "./spec/half.ts";

@@ -314,7 +314,8 @@ export class Runtime {
   }
 
   /**
-   * Plans linear attention, O(N), with FastRPB added where `bias` is `"fastrpb"` (Zubkov and Gavrilov, arXiv 2202.11364).
+   * Plans attention: linear, O(N), with one of several feature maps, or the original with softmax; causal or not; with FastRPB (Zubkov and
+   * Gavrilov, arXiv 2202.11364) added where `bias` is `"fastrpb"`.
    *
    * ```ts
    * const attention = await runtime.attention({ heads: 8, length: 4096, headDim: 64, featureMap: "sikf", bias: "fastrpb" });
@@ -328,7 +329,7 @@ export class Runtime {
     const caller = "runtime.attention";
     this.#checkAlive(caller);
     const spec = attentionSpec(options);
-    const [executable, prepare] = await this.#compile(caller, spec, ...(spec.bias === "fastrpb" ? [spectrumSpec(spec)] : []));
+    const [executable, prepare] = await this.#compile(caller, spec, ...(spec.bias === "none" ? [] : [spectrumSpec(spec)]));
     return new AttentionPlan(this.#context, spec, executable!, prepare);
   }
 

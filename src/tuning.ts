@@ -118,7 +118,9 @@ export function tuningKey(spec: OperationSpec): string {
       return JSON.stringify({ operation, dtype, axes, ...(spec.operation === "convolve" && { inner: spec.inner }) });
     }
     case "toeplitz":
+    case "toeplitzGradient":
     case "attention":
+    case "attentionGradient":
     case "spectrum":
     case "complexMultiply":
       return JSON.stringify({ ...spec, batch: undefined, heads: undefined });

@@ -1,11 +1,19 @@
 /** Linear attention with and without FastRPB: against its O(N²) definition, against the float64 CPU, and its properties. */
 import { attentionReference } from "../../src/cpu/reference.ts";
-import type { AttentionOptions, Runtime } from "../../src/index.ts";
+import type { Runtime } from "../../src/index.ts";
 import { type CaseContext, check, checkClose, normals, relativeL2, scoped, type Suite, together } from "./case.ts";
 
 const BOUND = 1e-6;
 
-type Options = AttentionOptions & { readonly featureMap: "sikf" | "elu+1" };
+interface Options {
+  readonly batch?: number;
+  readonly heads: number;
+  readonly length: number;
+  readonly headDim: number;
+  readonly valueDim?: number;
+  readonly featureMap: "sikf" | "elu+1";
+  readonly bias?: "none" | "fastrpb";
+}
 
 interface Data {
   q: Float32Array;

@@ -5,11 +5,13 @@ import type { PlannerLimits } from "../spec/limits.ts";
 import type { OperationSpec } from "../spec/operations.ts";
 import { CpuStorage } from "./memory.ts";
 import type { CpuOperation, FftOf } from "./operation.ts";
+import { attentionGradientOperation } from "./operations/attention-gradient.ts";
 import { attentionOperation } from "./operations/attention.ts";
 import { complexMultiplyOperation } from "./operations/complex-multiply.ts";
 import { convolveOperation, kernelSpectrumOperation } from "./operations/convolve.ts";
 import { fftOperation } from "./operations/fft.ts";
 import { spectrumOperation } from "./operations/spectrum.ts";
+import { toeplitzGradientOperation } from "./operations/toeplitz-gradient.ts";
 import { toeplitzOperation } from "./operations/toeplitz.ts";
 
 /**
@@ -31,7 +33,8 @@ export function createCpuBackend(limits: PlannerLimits): Backend {
 
     upload(data, label) {
       const storage = new CpuStorage(data.byteLength, label, live);
-      storage.floats.set(data);
+      if (data instanceof Uint32Array) storage.words.set(data);
+      else storage.floats.set(data);
       return storage;
     },
 
@@ -113,8 +116,12 @@ function createOperation(spec: OperationSpec, fftOf: FftOf): CpuOperation {
       return spectrumOperation(spec, fftOf);
     case "toeplitz":
       return toeplitzOperation(spec, fftOf);
+    case "toeplitzGradient":
+      return toeplitzGradientOperation(spec, fftOf);
     case "attention":
       return attentionOperation(spec, fftOf);
+    case "attentionGradient":
+      return attentionGradientOperation(spec, fftOf);
   }
 }
 

@@ -2,7 +2,7 @@ import { reserve } from "../math/memory.ts";
 import type { Storage } from "../spec/backend.ts";
 import { FastRpbError } from "../spec/errors.ts";
 
-/** Memory of one tensor or spectrum: tensors are read as float32, spectra as float64. */
+/** Memory of one tensor or spectrum: tensors are read as float32, spectra as float64, lengths as integers. */
 export class CpuStorage implements Storage {
   readonly byteLength: number;
   readonly buffer = undefined;
@@ -22,6 +22,11 @@ export class CpuStorage implements Storage {
 
   get floats(): Float32Array {
     return (this.#floats ??= new Float32Array(this.#held(), 0, this.byteLength / 4));
+  }
+
+  /** As unsigned integers: lengths. */
+  get words(): Uint32Array {
+    return new Uint32Array(this.#held(), 0, this.byteLength / 4);
   }
 
   get doubles(): Float64Array {

@@ -1,11 +1,13 @@
 import type { PlannerLimits } from "../spec/limits.ts";
 import type { OperationSpec } from "../spec/operations.ts";
+import { planAttentionGradient } from "./attention-gradient.ts";
 import { planAttention } from "./attention.ts";
 import { planComplexMultiply } from "./complex-multiply.ts";
 import { planConvolve, planKernelSpectrum } from "./convolve.ts";
 import { planFft } from "./fft.ts";
 import type { Program } from "./program.ts";
 import { planSpectrum } from "./toeplitz-spectrum.ts";
+import { planToeplitzGradient } from "./toeplitz-gradient.ts";
 import { planToeplitz } from "./toeplitz.ts";
 
 /**
@@ -30,5 +32,9 @@ export function planProgram(caller: string, spec: OperationSpec, limits: Planner
       return planToeplitz(caller, spec, limits);
     case "attention":
       return planAttention(caller, spec, limits);
+    case "attentionGradient":
+      return planAttentionGradient(caller, spec, limits);
+    case "toeplitzGradient":
+      return planToeplitzGradient(caller, spec, limits);
   }
 }

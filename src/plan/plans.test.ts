@@ -4,12 +4,12 @@ import { ELEMENT_BYTES } from "../../shaders/kernel.ts";
 import { FastRpbError } from "../spec/errors.ts";
 import type { PlannerLimits } from "../spec/limits.ts";
 import {
-  type AttentionOptions,
   attentionSpec,
   complexMultiplySpec,
   type ConvolveOptions,
   type ConvolveSpec,
   convolveSpec,
+  type FeatureMap,
   fftSpec,
   inPlaceSpec,
   type KernelSpectrumSpec,
@@ -196,6 +196,9 @@ function tensorBytes(spec: OperationSpec, limits: PlannerLimits): Record<string,
       const bytes = { q: rows * spec.headDim, k: rows * spec.headDim, v: rows * spec.valueDim, out: rows * spec.valueDim };
       return spec.bias === "none" ? bytes : { ...bytes, spectrum: spec.heads * headSpectrum(spec, limits) };
     }
+    case "toeplitzGradient":
+    case "attentionGradient":
+      throw new TypeError("not among the random specs");
   }
 }
 
@@ -586,6 +589,8 @@ function workComplaints(spec: OperationSpec, program: Program, limits: PlannerLi
     spectrum: () => tensorBytes(spec, limits)["spectrum"]!,
     toeplitz: () => (spec.operation === "toeplitz" ? spec.batch * spec.heads * Math.ceil(spec.channels / 2) : 0),
     attention: () => (spec.operation === "attention" ? spec.batch * spec.heads : 0),
+    toeplitzGradient: () => 0,
+    attentionGradient: () => 0,
   }[spec.operation]();
   if (position !== units) found.push(`output: ${position} of ${units} units`);
   return found;
@@ -990,7 +995,7 @@ describe("costs", () => {
     }
   });
 
-  const biased = (options: Partial<AttentionOptions>) =>
+  const biased = (options: { heads?: number; length?: number; headDim?: number; featureMap?: FeatureMap }) =>
     attentionSpec({ heads: 8, length: 4096, headDim: 64, featureMap: "sikf", bias: "fastrpb", ...options });
 
   test("attention with bias to 4096: four dispatches, 2.2 times the minimum", () => {

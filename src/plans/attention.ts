@@ -1,8 +1,9 @@
 import type { Executable } from "../spec/backend.ts";
 import { checkOptions } from "../spec/check.ts";
 import { refuse } from "../spec/errors.ts";
-import { type AttentionSpec, spectrumSpec, weightsShape } from "../spec/operations.ts";
+import { attentionGradientSpec, type AttentionSpec, spectrumSpec, weightsShape } from "../spec/operations.ts";
 import { checkTensor, type Tensor } from "../spec/tensor.ts";
+import { GradientPart } from "./gradient.ts";
 import { Plan, type PlanContext, type PlanInputs, type Preparation, type Profile, type RunOptions } from "./plan.ts";
 import { type Bias, type Spectrum, SpectrumPart } from "./spectrum.ts";
 
@@ -13,20 +14,47 @@ export interface AttentionInputs {
   readonly k: Tensor;
   /** Values, float32 `[batch, heads, length, valueDim]`. */
   readonly v: Tensor;
-  /** FastRPB weights, float32 `[heads, 2·length − 1]`, or their spectrum. Only, and always, in plans with `bias: "fastrpb"`. */
+  /**
+   * Weights of relative positions, float32 `[heads, 2·length − 1]` or on a grid `[heads, 2H − 1, 2W − 1]`, or their spectrum. Always in plans
+   * with a bias, and only there.
+   */
   readonly bias?: Bias;
+  /** How many tokens of each batch row count, from 0 to `length`. Always in plans with `variableLengths`, and only there. */
+  readonly lengths?: readonly number[];
 }
 
-/** Linear attention with or without FastRPB; see {@link Runtime.attention}. */
+/** What {@link AttentionPlan.backward} takes: the inputs of the run, and the gradient that came for its result. */
+export interface AttentionGradientInputs extends AttentionInputs {
+  /** Gradient with respect to the output, float32 `[batch, heads, length, valueDim]`. */
+  readonly dOut: Tensor;
+}
+
+/** Gradients with respect to the inputs of the same name; they belong to the caller, who disposes of them. */
+export interface AttentionGradients {
+  readonly dq: Tensor;
+  readonly dk: Tensor;
+  readonly dv: Tensor;
+  /** Of the weights, float32 of their shape; in plans with a bias only. */
+  readonly dBias?: Tensor;
+}
+
+export interface AttentionBackwardOptions {
+  /** Where gradients go: tensors of their shapes that share no buffer with an input or with one another. New tensors for those left out. */
+  readonly out?: Partial<AttentionGradients>;
+}
+
+/** Attention with or without FastRPB; see {@link Runtime.attention}. */
 export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
   readonly #spec: AttentionSpec;
   readonly #weights: SpectrumPart | undefined;
+  readonly #gradient: GradientPart;
 
   /** @internal */
   constructor(context: PlanContext, spec: AttentionSpec, executable: Executable, prepare: Executable | undefined) {
     super(context, "AttentionPlan", executable);
     this.#spec = spec;
     this.#weights = prepare && new SpectrumPart(context, spectrumSpec(spec), { name: "weights", shape: weightsShape(spec), dtype: "f32" }, prepare);
+    this.#gradient = new GradientPart(context, attentionGradientSpec(spec));
   }
 
   /** What `prepare`, or a run with weights instead of a spectrum, costs on top of {@link cost}; `undefined` without bias. */
@@ -35,7 +63,8 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
   }
 
   /**
-   * The spectrum of `weights`, float32 `[heads, 2·length − 1]`, where `weights[h, j − i + length − 1]` is W_ij.
+   * The spectrum of `weights`, float32 `[heads, 2·length − 1]`, where `weights[h, j − i + length − 1]` is W_ij. On a grid [H, W] they are
+   * `[heads, 2H − 1, 2W − 1]` with W_ij at `[h, y_j − y_i + H − 1, x_j − x_i + W − 1]`.
    *
    * @throws FastRpbError codes `"shape"`, `"value"` (a plan without bias has no weights), `"disposed"`, `"lost"`
    */
@@ -43,7 +72,7 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
     const caller = "AttentionPlan.prepare";
     this.checkAlive(caller);
     if (!this.#weights) {
-      throw refuse("value", { caller, argument: "the plan", expected: 'one with bias: "fastrpb"', got: 'one with bias: "none"' });
+      throw refuse("value", { caller, argument: "the plan", expected: "one with a bias", got: 'one with bias: "none"' });
     }
     return this.#weights.prepare(caller, weights);
   }
@@ -67,34 +96,103 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
     return this.measure([inputs], options);
   }
 
+  /**
+   * The gradients of a loss with respect to `q`, `k`, `v` and the weights, from that with respect to the output. Nothing is kept from `run`:
+   * what it had in between is computed again, in O(N) memory. The first call compiles the kernels; {@link compileBackward} does so ahead.
+   *
+   * @throws FastRpbError codes `"shape"`, `"value"`, `"limit"`, `"unavailable"`, `"disposed"`, `"lost"`
+   */
+  backward(inputs: AttentionGradientInputs, options: AttentionBackwardOptions = {}): AttentionGradients {
+    const caller = "AttentionPlan.backward";
+    this.checkAlive(caller);
+    checkOptions(caller, "inputs", inputs, ["q", "k", "v", "bias", "lengths", "dOut"]);
+    checkOptions(caller, "options", options, ["out"]);
+    const { dOut, ...rest } = inputs;
+    const { headDim, valueDim, heads } = this.#spec;
+    const gradient = checkTensor(caller, "inputs.dOut", dOut, { owner: this.context.owner, shape: this.#rows(valueDim), dtype: "f32" });
+    const checked = this.#inputs(caller, rest);
+    const f32 = (shape: readonly number[]) => ({ shape, dtype: "f32" as const });
+    const results = this.#gradient.run(caller, {
+      inputs: { ...checked.inputs, dOut: gradient },
+      prepare: checked.prepare,
+      outputs: {
+        dq: f32(this.#rows(headDim)),
+        dk: f32(this.#rows(headDim)),
+        dv: f32(this.#rows(valueDim)),
+        ...(this.#weights && { dBias: f32(weightsShape({ ...this.#spec, heads })) }),
+      },
+      out: options.out,
+      scratch: checked.scratch ?? [],
+    });
+    return results as unknown as AttentionGradients;
+  }
+
+  /** Compiles the kernels of {@link backward} ahead, without blocking, and tells what it costs. */
+  async compileBackward(): Promise<Preparation> {
+    const caller = "AttentionPlan.compileBackward";
+    this.checkAlive(caller);
+    return this.#gradient.compile(caller);
+  }
+
   protected override inputs(caller: string, [inputs]: [AttentionInputs]): PlanInputs {
-    checkOptions(caller, "inputs", inputs, ["q", "k", "v", "bias"]);
-    const { batch, heads, length, headDim, valueDim } = this.#spec;
+    checkOptions(caller, "inputs", inputs, ["q", "k", "v", "bias", "lengths"]);
+    return this.#inputs(caller, inputs);
+  }
+
+  #rows(dim: number): readonly number[] {
+    const { batch, heads, length } = this.#spec;
+    return Object.freeze([batch, heads, length, dim]);
+  }
+
+  #inputs(caller: string, inputs: AttentionInputs): PlanInputs {
+    const { headDim, valueDim } = this.#spec;
     const { owner } = this.context;
-    const keyShape = [batch, heads, length, headDim];
-    const shape = Object.freeze([batch, heads, length, valueDim]);
-    const q = checkTensor(caller, "inputs.q", inputs.q, { owner, shape: keyShape, dtype: "f32" });
-    const k = checkTensor(caller, "inputs.k", inputs.k, { owner, shape: keyShape, dtype: "f32" });
+    const shape = this.#rows(valueDim);
+    const q = checkTensor(caller, "inputs.q", inputs.q, { owner, shape: this.#rows(headDim), dtype: "f32" });
+    const k = checkTensor(caller, "inputs.k", inputs.k, { owner, shape: this.#rows(headDim), dtype: "f32" });
     const v = checkTensor(caller, "inputs.v", inputs.v, { owner, shape, dtype: "f32" });
-    const rest = { inputs: { q, k, v }, shape, dtype: "f32" as const };
+    const rest = this.#withLengths(caller, inputs.lengths, { inputs: { q, k, v }, shape, dtype: "f32" });
+    try {
+      return this.#withBias(caller, inputs.bias, rest);
+    } catch (error) {
+      for (const storage of rest.scratch ?? []) storage.release();
+      throw error;
+    }
+  }
+
+  #withBias(caller: string, bias: Bias | undefined, rest: PlanInputs): PlanInputs {
     if (!this.#weights) {
-      if (inputs.bias !== undefined) {
-        throw refuse("value", { caller, argument: "inputs.bias", expected: 'left out, because the plan has bias: "none"', got: inputs.bias });
+      if (bias === undefined) return rest;
+      throw refuse("value", { caller, argument: "inputs.bias", expected: 'left out, because the plan has bias: "none"', got: bias });
+    }
+    if (bias === undefined) {
+      const expected = `weights or a spectrum, because the plan has bias: "${this.#spec.bias}"`;
+      throw refuse("value", { caller, argument: "inputs.bias", expected, got: undefined });
+    }
+    return this.#weights.inputs(caller, "inputs.bias", bias, rest);
+  }
+
+  #withLengths(caller: string, lengths: readonly number[] | undefined, rest: PlanInputs): PlanInputs {
+    const { batch, length, variableLengths } = this.#spec;
+    const argument = "inputs.lengths";
+    if (!variableLengths) {
+      if (lengths === undefined) return rest;
+      throw refuse("value", { caller, argument, expected: "left out, because the plan has no variableLengths", got: lengths });
+    }
+    if (!Array.isArray(lengths) || lengths.length !== batch) {
+      throw refuse("value", { caller, argument, expected: `an array of ${batch} lengths, one for each batch row`, got: lengths });
+    }
+    for (const [b, n] of (lengths as readonly number[]).entries()) {
+      if (!Number.isInteger(n) || n < 0 || n > length) {
+        throw refuse("value", { caller, argument: `${argument}[${b}]`, expected: `an integer from 0 to ${length}`, got: n });
       }
-      return rest;
     }
-    if (inputs.bias === undefined) {
-      throw refuse("value", {
-        caller,
-        argument: "inputs.bias",
-        expected: 'weights or a spectrum, because the plan has bias: "fastrpb"',
-        got: undefined,
-      });
-    }
-    return this.#weights.inputs(caller, "inputs.bias", inputs.bias, rest);
+    const storage = this.context.backend.upload(Uint32Array.from(lengths), argument);
+    return { ...rest, inputs: { ...rest.inputs, lengths: storage }, scratch: [storage] };
   }
 
   protected override disposeParts(): void {
     this.#weights?.executable.dispose();
+    this.#gradient.dispose();
   }
 }

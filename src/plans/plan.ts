@@ -36,8 +36,10 @@ export interface PlanContext {
 interface Recording {
   readonly steps: readonly Step[];
   readonly output: Tensor;
-  /** The spectrum that only this recording needs. */
-  readonly scratch: Storage | undefined;
+  /** Storages that only this recording needs. */
+  readonly scratch: readonly Storage[];
+  /** The spectrum among them. */
+  readonly spectrum: Storage | undefined;
 }
 
 /** Common to all plans. `Arguments` is what `run` takes before its options. */
@@ -47,6 +49,8 @@ export abstract class Plan<Arguments extends unknown[]> {
   readonly #name: string;
   /** Spectrum of recordings whose submit is not ours to see; they run in order, so one serves all. */
   #recordedSpectrum: Storage | undefined;
+  /** What else they need, each its own. */
+  readonly #recorded: Storage[] = [];
   #disposed = false;
 
   constructor(context: PlanContext, name: string, executable: Executable) {
@@ -79,14 +83,15 @@ export abstract class Plan<Arguments extends unknown[]> {
       if (recording.output !== options?.out) recording.output.dispose();
       throw error;
     } finally {
-      recording.scratch?.release();
+      for (const storage of recording.scratch) storage.release();
     }
     return recording.output;
   }
 
   protected record(encoder: GPUCommandEncoder, args: Arguments, options: RunOptions | undefined): Tensor {
     const recording = this.#prepare(`${this.#name}.encode`, args, options, this.#recordedSpectrum);
-    this.#recordedSpectrum ??= recording.scratch;
+    this.#recordedSpectrum ??= recording.spectrum;
+    this.#recorded.push(...recording.scratch.filter((storage) => storage !== recording.spectrum));
     this.context.backend.encode(encoder, recording.steps);
     return recording.output;
   }
@@ -100,15 +105,25 @@ export abstract class Plan<Arguments extends unknown[]> {
       if (recording.output !== options?.out) recording.output.dispose();
       throw error;
     } finally {
-      recording.scratch?.release();
+      for (const storage of recording.scratch) storage.release();
     }
   }
 
-  #prepare(caller: string, args: Arguments, options: RunOptions | undefined, scratch?: Storage): Recording {
+  #prepare(caller: string, args: Arguments, options: RunOptions | undefined, recorded?: Storage): Recording {
     this.checkAlive(caller);
     checkOptions(caller, "options", options ?? {}, ["out"]);
-    const { inputs, shape, dtype, prepare, executable = this.executable } = this.inputs(caller, args, options);
-    const out = options?.out;
+    const checked = this.inputs(caller, args, options);
+    const { scratch = [] } = checked;
+    try {
+      return this.#recording(caller, checked, options?.out, recorded);
+    } catch (error) {
+      for (const storage of scratch) storage.release();
+      throw error;
+    }
+  }
+
+  #recording(caller: string, checked: PlanInputs, out: Tensor | undefined, recorded: Storage | undefined): Recording {
+    const { inputs, shape, dtype, prepare, executable = this.executable, scratch = [] } = checked;
     if (out !== undefined) {
       const storage = checkTensor(caller, "options.out", out, { owner: this.context.owner, shape, dtype });
       checkApart(caller, storage, inputs);
@@ -118,15 +133,16 @@ export abstract class Plan<Arguments extends unknown[]> {
     // Not by a spread, which takes longer than a short transform on the CPU.
     const bindings: Record<string, Storage> = inputs;
     bindings["out"] = Tensor.storageOf(output);
-    if (!prepare) return { steps: [{ executable, bindings }], output, scratch: undefined };
-    const spectrum = scratch ?? this.allocate(prepare.executable.bytes["spectrum"]!, `${this.#name} spectrum`);
+    if (!prepare) return { steps: [{ executable, bindings }], output, scratch, spectrum: undefined };
+    const spectrum = recorded ?? this.allocate(prepare.executable.bytes["spectrum"]!, `${this.#name} spectrum`);
     return {
       steps: [
         { executable: prepare.executable, bindings: { ...prepare.bindings, spectrum } },
         { executable, bindings: { ...bindings, spectrum } },
       ],
       output,
-      scratch: spectrum,
+      scratch: [...scratch, spectrum],
+      spectrum,
     };
   }
 
@@ -148,6 +164,7 @@ export abstract class Plan<Arguments extends unknown[]> {
     this.context.plans.delete(this);
     if (this.context.owner.disposed) return;
     this.#recordedSpectrum?.release();
+    for (const storage of this.#recorded) storage.release();
     this.executable.dispose();
     this.disposeParts();
   }
@@ -169,4 +186,6 @@ export interface PlanInputs {
   readonly prepare?: Step;
   /** What to run instead of the plan's own executable. */
   readonly executable?: Executable;
+  /** Storages among the inputs that live for this run only. */
+  readonly scratch?: readonly Storage[];
 }

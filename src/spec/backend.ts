@@ -6,8 +6,8 @@ import type { Choices } from "./choices.ts";
 import type { PlannerLimits } from "./limits.ts";
 import type { OperationSpec } from "./operations.ts";
 
-/** What tensors hold: float32 numbers, or the bits of float16 ones, which only devices with `shader-f16` know. */
-export type TensorData = Float32Array | Uint16Array;
+/** What tensors hold: float32 numbers, the bits of float16 ones, which only devices with `shader-f16` know, or lengths. */
+export type TensorData = Float32Array | Uint16Array | Uint32Array;
 
 /** Memory that holds one tensor or spectrum. */
 export interface Storage {

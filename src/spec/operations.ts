@@ -2,13 +2,22 @@
  * The operations, as validated and frozen data. A spec holds shapes and choices, never a device or a buffer: the planner turns it
  * into GPU work, the CPU backend runs it as it stands.
  */
-import type { AttentionSpec } from "./operations/attention.ts";
+import type { AttentionGradientSpec, AttentionSpec } from "./operations/attention.ts";
 import type { ComplexMultiplySpec } from "./operations/complex-multiply.ts";
 import type { ConvolveSpec, KernelSpectrumSpec } from "./operations/convolve.ts";
 import type { FftSpec } from "./operations/fft.ts";
-import type { SpectrumSpec, ToeplitzSpec } from "./operations/toeplitz.ts";
+import type { SpectrumSpec, ToeplitzGradientSpec, ToeplitzSpec } from "./operations/toeplitz.ts";
 
-export type OperationSpec = FftSpec | ComplexMultiplySpec | ConvolveSpec | KernelSpectrumSpec | ToeplitzSpec | SpectrumSpec | AttentionSpec;
+export type OperationSpec =
+  | FftSpec
+  | ComplexMultiplySpec
+  | ConvolveSpec
+  | KernelSpectrumSpec
+  | ToeplitzSpec
+  | ToeplitzGradientSpec
+  | SpectrumSpec
+  | AttentionSpec
+  | AttentionGradientSpec;
 
 export * from "./operations/attention.ts";
 export * from "./operations/complex-multiply.ts";

@@ -1,3 +1,4 @@
+import { FastRpbError } from "../../spec/errors.ts";
 import { float64Array } from "../../math/memory.ts";
 import { biasSpec, type AttentionSpec, type FeatureMap } from "../../spec/operations.ts";
 import { FLOAT_BYTES, type CpuOperation, type FftOf } from "../operation.ts";
@@ -44,7 +45,9 @@ export function attentionOperation(spec: AttentionSpec, fftOf: FftOf): CpuOperat
 /** One head of one batch entry: `q`, `k`: [N, D], `v`: [N, E]; overwrites `result: [N, E]`. */
 function attend(spec: AttentionSpec, q: Float32Array, k: Float32Array, v: Float32Array, result: Float64Array): void {
   const { length, headDim, valueDim } = spec;
-  const features = FEATURE_MAPS[spec.featureMap](k, headDim);
+  const map = FEATURE_MAPS[spec.featureMap ?? "softmax"];
+  if (map === undefined) throw new FastRpbError("unavailable", "cpu attention: not supported in this version.");
+  const features = map(k, headDim);
   const row = new Float64Array(headDim);
   const state = float64Array("cpu attention", headDim * valueDim);
   const sum = new Float64Array(headDim);
@@ -76,7 +79,7 @@ interface Features {
   query(q: Float32Array, start: number, row: Float64Array): void;
 }
 
-const FEATURE_MAPS: Readonly<Record<FeatureMap, (k: Float32Array, headDim: number) => Features>> = {
+const FEATURE_MAPS: Readonly<Partial<Record<FeatureMap, (k: Float32Array, headDim: number) => Features>>> = {
   sikf,
   "elu+1": () => ({ key: eluPlusOne, query: eluPlusOne }),
 };

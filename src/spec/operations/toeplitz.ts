@@ -31,12 +31,21 @@ export interface ToeplitzSpec extends RelativePositions {
   readonly batch: number;
   readonly heads: number;
   readonly channels: number;
+  /** `lengths`: one for each batch row; values beyond have no influence, and the output there is zero. */
+  readonly variableLengths: boolean;
+}
+
+/** The gradient of that: `v`, `spectrum`, `dOut` → `dv` and `dWeights`. */
+export interface ToeplitzGradientSpec extends Omit<ToeplitzSpec, "operation"> {
+  readonly operation: "toeplitzGradient";
 }
 
 /** Weights to spectrum: all that a spectrum depends on. */
 export interface SpectrumSpec extends RelativePositions {
   readonly operation: "spectrum";
   readonly heads: number;
+  /** Of exp(w − max w), with the maximum over the weights of a head that count, instead of w. */
+  readonly exponential: boolean;
 }
 
 /** @throws FastRpbError code `"value"` */
@@ -49,15 +58,20 @@ export function toeplitzSpec(options: ToeplitzOptions): ToeplitzSpec {
     heads: checkSize(caller, "options.heads", options.heads),
     channels: checkSize(caller, "options.channels", options.channels),
     ...checkPositions(caller, options),
+    variableLengths: false,
   };
   checkElements(caller, "batch × heads × tokens × channels", [spec.batch, spec.heads, spec.length, spec.channels]);
   checkElements(caller, "the weights", weightsShape(spec));
   return Object.freeze(spec);
 }
 
-export function spectrumSpec(product: RelativePositions & { readonly heads: number }): SpectrumSpec {
-  const { heads, length, grid, causal } = product;
-  return Object.freeze({ operation: "spectrum", heads, length, grid, causal });
+export function toeplitzGradientSpec(spec: ToeplitzSpec): ToeplitzGradientSpec {
+  return Object.freeze({ ...spec, operation: "toeplitzGradient" });
+}
+
+export function spectrumSpec(product: RelativePositions & { readonly heads: number; readonly bias?: string }): SpectrumSpec {
+  const { heads, length, grid, causal, bias } = product;
+  return Object.freeze({ operation: "spectrum", heads, length, grid, causal, exponential: bias === "multiplicative" });
 }
 
 /** `[heads, 2N − 1]`, or `[heads, 2H − 1, 2W − 1]` on a grid. */

@@ -1,0 +1,102 @@
+/** Draws the inputs of any attention, and runs it, forward and backward, on either backend. */
+import type { AttentionOptions, Runtime } from "../../src/index.ts";
+import { type AttentionSpec, attentionSpec, weightsShape } from "../../src/spec/operations.ts";
+import { check, type CaseContext, checkClose, normals, type Scope, scoped } from "./case.ts";
+
+export const ATTENTION_BOUND = 1e-6;
+export const GRADIENT_BOUND = 3e-6;
+
+export interface AttentionData {
+  readonly q: Float32Array;
+  readonly k: Float32Array;
+  readonly v: Float32Array;
+  readonly weights: Float32Array;
+  readonly dOut: Float32Array;
+  /** With variable lengths only. */
+  readonly lengths?: readonly number[];
+}
+
+export type GradientName = "dq" | "dk" | "dv" | "dBias";
+
+export function drawAttention(options: AttentionOptions, seed: number): AttentionData {
+  const spec = attentionSpec(options);
+  const rows = spec.batch * spec.heads * spec.length;
+  const shape = weightsShape(spec);
+  const weights = normals(
+    seed + 3,
+    shape.reduce((product, size) => product * size, 1),
+  );
+  return {
+    q: normals(seed, rows * spec.headDim),
+    k: normals(seed + 1, rows * spec.headDim),
+    v: normals(seed + 2, rows * spec.valueDim),
+    // About as large as the attention: both parts of the sum count.
+    weights: spec.bias === "multiplicative" ? weights : weights.map((w) => w / Math.sqrt(spec.length)),
+    dOut: normals(seed + 4, rows * spec.valueDim),
+    ...(spec.variableLengths && { lengths: Array.from({ length: spec.batch }, (_, b) => (seed * 7 + b * 13) % (spec.length + 1)) }),
+  };
+}
+
+function inputsOf(scope: Scope, spec: AttentionSpec, data: AttentionData) {
+  const rows = [spec.batch, spec.heads, spec.length];
+  return {
+    q: scope.tensor(data.q, [...rows, spec.headDim]),
+    k: scope.tensor(data.k, [...rows, spec.headDim]),
+    v: scope.tensor(data.v, [...rows, spec.valueDim]),
+    ...(spec.bias !== "none" && { bias: scope.tensor(data.weights, weightsShape(spec)) }),
+    ...(data.lengths && { lengths: data.lengths }),
+  };
+}
+
+/** The output, which starts as NaN. */
+export async function attend(runtime: Runtime, options: AttentionOptions, data: AttentionData): Promise<Float32Array> {
+  const spec = attentionSpec(options);
+  return scoped(runtime, async (scope) => {
+    const plan = scope.keep(await runtime.attention(options));
+    const out = scope.unwritten([spec.batch, spec.heads, spec.length, spec.valueDim]);
+    return plan.run(inputsOf(scope, spec, data), { out }).data();
+  });
+}
+
+/** The gradients, which start as NaN. */
+export async function attendBackward(
+  runtime: Runtime,
+  options: AttentionOptions,
+  data: AttentionData,
+): Promise<Readonly<Partial<Record<GradientName, Float32Array>>>> {
+  const spec = attentionSpec(options);
+  return scoped(runtime, async (scope) => {
+    const plan = scope.keep(await runtime.attention(options));
+    const rows = [spec.batch, spec.heads, spec.length];
+    const dOut = scope.tensor(data.dOut, [...rows, spec.valueDim]);
+    const out = {
+      dq: scope.unwritten([...rows, spec.headDim]),
+      dk: scope.unwritten([...rows, spec.headDim]),
+      dv: scope.unwritten([...rows, spec.valueDim]),
+      ...(spec.bias !== "none" && { dBias: scope.unwritten(weightsShape(spec)) }),
+    };
+    await plan.compileBackward();
+    plan.backward({ ...inputsOf(scope, spec, data), dOut }, { out });
+    const names = Object.keys(out) as GradientName[];
+    const read = await Promise.all(names.map(async (name) => [name, await out[name]!.data()] as const));
+    return Object.fromEntries(read);
+  });
+}
+
+/** Holds the GPU to the float64 CPU backend. */
+export async function compareForward(context: CaseContext, options: AttentionOptions, seed: number, bound = ATTENTION_BOUND): Promise<void> {
+  const data = drawAttention(options, seed);
+  const expected = await attend(await context.cpu, options, data);
+  checkClose(await attend(await context.runtime, options, data), expected, bound, `${JSON.stringify(options)}, seed ${seed}`);
+}
+
+/** The same for every gradient. */
+export async function compareBackward(context: CaseContext, options: AttentionOptions, seed: number, bound = GRADIENT_BOUND): Promise<void> {
+  const data = drawAttention(options, seed);
+  const expected = await attendBackward(await context.cpu, options, data);
+  const actual = await attendBackward(await context.runtime, options, data);
+  check(Object.keys(expected).length >= 3, "no gradients");
+  for (const name of Object.keys(expected) as GradientName[]) {
+    checkClose(actual[name]!, expected[name]!, bound, `${name} of ${JSON.stringify(options)}, seed ${seed}`);
+  }
+}
