@@ -7,7 +7,10 @@
  * nothing overflows and the denominator stays above exp(−1). q + m is added in whole and fractional parts, because the rounding of a
  * large sum would go through exp as a relative error; any r_i near the maximum serves, so it is that of the whole parts.
  *
- * elu+1 (Katharopoulos et al. 2020): φ(x) = x + 1 for x > 0, exp(x) otherwise.
+ * elu+1 (Katharopoulos et al. 2020): φ(x) = x + 1 for x > 0, exp(x) otherwise. relu: max(x, 0).
+ *
+ * The others are SIKF of other rows: random features are projected first (random-features.ts), and Efficient Attention divides the key
+ * state by its sums (linear-attention-combine.ts).
  */
 import { f32, range, u32, wgsl } from "./wgsl.ts";
 
@@ -50,12 +53,25 @@ export const EXPONENTIAL = exponential("exponential", "f32", "u32");
 /** `fn exponential4(x)`: of four numbers. */
 export const EXPONENTIAL4 = exponential("exponential4", "vec4f", "vec4u");
 
-/** `fn elu_plus_one4(x)`. Needs {@link EXPONENTIAL4}. */
-export const ELU_PLUS_ONE4 = wgsl`
-fn elu_plus_one4(x: vec4f) -> vec4f {
+/** The maps that kernels compute. */
+export type KernelFeatureMap = "sikf" | "elu+1" | "relu";
+
+/** `fn feature4(x)` of a map without references, and {@link EXPONENTIAL4}, which it may need; for SIKF only that. */
+export function featureFunctions(featureMap: KernelFeatureMap): string {
+  if (featureMap === "sikf") return EXPONENTIAL4;
+  if (featureMap === "relu") return "\nfn feature4(x: vec4f) -> vec4f { return max(x, vec4f()); }\n";
+  return wgsl`${EXPONENTIAL4}
+fn feature4(x: vec4f) -> vec4f {
   return select(exponential4(min(x, vec4f())), x + 1.0, x > vec4f());
 }
 `;
+}
+
+/** φ′ in terms of φ, in WGSL: a derivative needs no more than the feature itself. */
+export function featureSlope(featureMap: KernelFeatureMap, feature: string): string {
+  if (featureMap === "sikf") return feature;
+  return featureMap === "relu" ? `select(vec4f(), vec4f(1.0), ${feature} > vec4f())` : `min(${feature}, vec4f(1.0))`;
+}
 
 /** Leading floats of a key state: room for `headDim` values at a multiple of 4, so that the rows after it can be read as vec4f. */
 export function paddedToVec4(n: number): number {

@@ -3,20 +3,22 @@
  *
  *   z_d = Σ_c exp(m_cd − m_d) z_cd,   s_de = Σ_c exp(m_cd − m_d) s_cde
  *
- * for SIKF, plain sums for elu+1.
+ * for SIKF, plain sums for the other maps. `normalised` is for Efficient Attention (Shen et al. 2018), whose keys go through softmax over
+ * positions: s_de / z_d, with z_d = 1 and m_d = 0. For those SIKF is softmax over the features of a query, so nothing else is different.
  *
- * Layout: states [B·H, chunks, state] → combined [B·H, state] (KeyStateLayout). A workgroup does one (bh, d): lanes first share the
+ * Layout: states [heads, chunks, state] → combined [heads, state] (KeyStateLayout). A workgroup does one head's d: lanes first share the
  * chunks out for m and z, then stand as `width` values × the rest over chunks for the row s_d; partial sums meet in workgroup memory.
  * Bindings: 0 states, 1 combined, 2 params.
  */
-import { EXPONENTIAL, keyStateConstants, type KeyStateLayout } from "./feature-map.ts";
+import { EXPONENTIAL, type KernelFeatureMap, keyStateConstants, type KeyStateLayout } from "./feature-map.ts";
 import { type Kernel, makeKernel, workgroupBytes } from "./kernel.ts";
 import { LOWEST, u32, wgsl } from "./wgsl.ts";
 
 export interface CombineKernelSpec {
   readonly headDim: number;
   readonly valueDim: number;
-  readonly featureMap: "sikf" | "elu+1";
+  readonly featureMap: KernelFeatureMap;
+  readonly normalised: boolean;
   readonly state: KeyStateLayout;
   readonly chunks: number;
   /** A power of two. */
@@ -34,9 +36,9 @@ export function combineKernel(spec: CombineKernelSpec): Kernel {
   const width = Math.min(spec.lanes, 2 ** Math.ceil(Math.log2(spec.valueDim)));
   const height = spec.lanes / width;
   const body = wgsl`  let d = group % D;
-  let bh = group / D;
-  let state = bh * CHUNKS * STATE;
-  let result = bh * STATE;
+  let head = group / D;
+  let state = head * CHUNKS * STATE;
+  let result = head * STATE;
 #if ${sikf}
   var largest = ${LOWEST};
   for (var c = lane; c < CHUNKS; c += LANES) {
@@ -63,11 +65,15 @@ export function combineKernel(spec: CombineKernelSpec): Kernel {
     if (lane < half) { partials[lane] += partials[lane + half]; }
     workgroupBarrier();
   }
+#if ${spec.normalised}
+  let sum = partials[0]; // at least 1, if there is any key
+  let share = select(1.0 / sum, 0.0, sum == 0.0);
+#endif
   if (lane == 0u) {
 #if ${sikf}
-    combined[result + d] = largest;
+    combined[result + d] = ${spec.normalised ? "0.0" : "largest"};
 #endif
-    combined[result + STATE_SUM + d] = partials[0];
+    combined[result + STATE_SUM + d] = ${spec.normalised ? "1.0" : "partials[0]"};
   }
   workgroupBarrier();
   let part = lane / WIDTH;
@@ -85,12 +91,12 @@ export function combineKernel(spec: CombineKernelSpec): Kernel {
       if (part < half) { partials[lane] += partials[lane + half * WIDTH]; }
       workgroupBarrier();
     }
-    if (part == 0u && e < E) { combined[result + STATE_PRODUCTS + d * STATE_STRIDE + e] = partials[lane]; }
+    if (part == 0u && e < E) { combined[result + STATE_PRODUCTS + d * STATE_STRIDE + e] = partials[lane]${spec.normalised ? " * share" : ""}; }
     workgroupBarrier();
   }
 `;
   return makeKernel({
-    label: `linear attention combine ${spec.chunks} chunks`,
+    label: `linear attention combine ${spec.chunks} chunks${spec.normalised ? ", normalised" : ""}`,
     workgroupSize: spec.lanes,
     bindings: [
       { name: "states", access: "read", element: "f32" },

@@ -10,13 +10,17 @@
  * so far are scaled, so that keys are read once. A lane keeps 4·`featureVectors` × 4 sums in registers. Each tile of rows is summed on
  * its own before it joins the total, which keeps the rounding error of long chunks down.
  *
- * Layout: keys [B·H, N, D], values [B·H, N, E], states [B·H, chunks, state] (KeyStateLayout).
+ * With `weighted` the rows are queries, and the values gradients, of the way back: with (r, p, n) the statistics of a row
+ * (linear-attention-query-gradient.ts), u_d = Σ_i φ(q_id − r_i) n_i and U_de = Σ_i φ(q_id − r_i) p_i g_ie take the places of z and s.
+ *
+ * Layout: keys [B·H, N, D], values [B·H, N, E], states [heads of the dispatch, chunks, state] (KeyStateLayout).
  * Workgroup → (bh, chunk, feature tile, value tile), value tile fastest. Lane → (row group, features, values), values fastest: where the
  * tile is small, groups of lanes share its rows. While it loads keys, lane → (row, four features), features fastest.
- * Bindings: 0 keys, 1 values, 2 states, 3 params.
+ * Bindings: 0 keys, 1 values, 2 states, then those that there are of: statistics, lengths; then params.
  */
-import { ELU_PLUS_ONE4, EXPONENTIAL4, keyStateConstants, type KeyStateLayout } from "./feature-map.ts";
+import { featureFunctions, type KernelFeatureMap, keyStateConstants, type KeyStateLayout } from "./feature-map.ts";
 import { type Kernel, makeKernel, workgroupBytes } from "./kernel.ts";
+import { lengthBinding, lengthFunction, lengthParams } from "./lengths.ts";
 import { loadVector, vectorElement } from "./row-vectors.ts";
 import { LOWEST, range, u32, wgsl } from "./wgsl.ts";
 
@@ -26,7 +30,9 @@ export interface ReduceKernelSpec {
   /** D, E */
   readonly headDim: number;
   readonly valueDim: number;
-  readonly featureMap: "sikf" | "elu+1";
+  readonly featureMap: KernelFeatureMap;
+  readonly weighted: boolean;
+  readonly variableLengths: boolean;
   readonly state: KeyStateLayout;
   /** Rows per chunk, and chunks per head. */
   readonly chunkRows: number;
@@ -74,9 +80,10 @@ export function reduceKernel(spec: ReduceKernelSpec): Kernel {
   const body = wgsl`  let value_tile = group % ${u32(valueTiles)};
   let feature_tile = group / ${u32(valueTiles)} % ${u32(featureTiles)};
   let chunk = group / ${u32(valueTiles * featureTiles)} % CHUNKS;
-  let bh = params.firstHead + group / (${u32(valueTiles * featureTiles)} * CHUNKS);
+  let head = group / (${u32(valueTiles * featureTiles)} * CHUNKS);
+  let bh = params.firstHead + head;
   let begin = chunk * CHUNK_ROWS;
-  let end = min(begin + CHUNK_ROWS, N);
+  let end = min(begin + CHUNK_ROWS, ${spec.variableLengths ? "length_of(bh)" : "N"});
   let first_row = bh * N;
   // As a loader of keys: four features of the rows part, part + LOAD_ROWS, …
   let column = lane % KEY_VECTORS;
@@ -94,10 +101,14 @@ ${features.map(({ sum }) => `  var ${sum} = vec4f();`).join("\n")}
   for (var tile = begin; tile < end; tile += TILE_ROWS) {
 ${loads
   .map(
-    (j) => `    let row${j} = tile + part + ${u32(j * loadRows)};
+    (j) => wgsl`    let row${j} = tile + part + ${u32(j * loadRows)};
     let inside${j} = row${j} < end;
     var key${j} = vec4f(${LOWEST});
-    if (inside${j}) { key${j} = load_keys(first_row + row${j}, key_column); }`,
+#if ${spec.weighted}
+    var row_statistics${j} = vec4f();
+    if (inside${j}) { row_statistics${j} = statistics[first_row + row${j} - params.statisticsBase]; }
+#endif
+    if (inside${j}) { key${j} = load_keys(first_row + row${j}, key_column)${spec.weighted && sikf ? ` - row_statistics${j}.x` : ""}; }`,
   )
   .join("\n")}
 #if ${sikf}
@@ -113,13 +124,13 @@ ${loads
 ${loads.map((j) => `    key${j} = exponential4(key${j} - largest);`).join("\n")}
 #else
     workgroupBarrier();
-${loads.map((j) => `    key${j} = elu_plus_one4(key${j});`).join("\n")}
+${loads.map((j) => `    key${j} = feature4(key${j});`).join("\n")}
 #endif
 ${loads
   .map(
     (j) => `    key${j} = select(vec4f(), key${j}, inside${j});
-    z += key${j};
-    key_tile${j}[lane] = key${j};`,
+    z += key${j}${spec.weighted ? ` * row_statistics${j}.z` : ""};
+    key_tile${j}[lane] = key${j}${spec.weighted ? ` * row_statistics${j}.y` : ""};`,
   )
   .join("\n")}
     for (var i = lane; i < LOAD_ROWS * VALUE_VECTORS; i += LANES) {
@@ -165,7 +176,7 @@ ${features
   )
   .join("\n")}
 #endif
-  let state = (bh * CHUNKS + chunk) * STATE;
+  let state = (head * CHUNKS + chunk) * STATE;
   let first_value = value_tile * ${u32(valueTile)} + lane_value * 4u;
 ${features
   .map(
@@ -195,14 +206,16 @@ ${range(4)
   }
 `;
   return makeKernel({
-    label: `linear attention reduce ${spec.featureMap} ${featureTile}×${valueTile}, ${tileRows} rows`,
+    label: `linear attention reduce ${spec.weighted ? "queries " : ""}${spec.featureMap} ${featureTile}×${valueTile}, ${tileRows} rows`,
     workgroupSize: lanes,
     bindings: [
       { name: "keys", access: "read", element: vectorElement(headDim) },
       { name: "values", access: "read", element: vectorElement(valueDim) },
       { name: "states", access: "read_write", element: "f32" },
+      ...(spec.weighted ? [{ name: "statistics", access: "read", element: "vec4f" } as const] : []),
+      ...lengthBinding(spec),
     ],
-    params: ["firstHead", "keysBase", "valuesBase"],
+    params: ["firstHead", "keysBase", "valuesBase", ...(spec.weighted ? ["statisticsBase"] : []), ...lengthParams(spec)],
     declarations: wgsl`const N = ${u32(spec.length)};
 const D = ${u32(headDim)};
 const E = ${u32(valueDim)};
@@ -225,11 +238,7 @@ var<workgroup> shared_vectors: array<vec4f, ${u32(lanes)}>;
 #if ${sikf}
 var<workgroup> factors: array<vec4f, ${u32(featureTile / 4)}>;
 #endif
-${EXPONENTIAL4}
-#if ${!sikf}
-${ELU_PLUS_ONE4}
-#endif
-${loadVector("load_keys", "keys", headDim)}${loadVector("load_values", "values", valueDim)}`,
+${featureFunctions(spec.featureMap)}${lengthFunction(spec)}${loadVector("load_keys", "keys", headDim)}${loadVector("load_values", "values", valueDim)}`,
     body,
   });
 }

@@ -6,6 +6,7 @@ import { convolveSuite } from "./convolve.ts";
 import { fftSuite } from "./fft.ts";
 import { halfSuite } from "./half.ts";
 import { kernelSuite } from "./kernels.ts";
+import { linearAttentionSuite } from "./linear-attention.ts";
 import { lifecycleSuite } from "./lifecycle.ts";
 import { refusalSuite } from "./refusals.ts";
 import { toeplitzSuite } from "./toeplitz.ts";
@@ -22,5 +23,6 @@ export const SUITES: readonly Suite[] = [
   toeplitzSuite,
   kernelSuite,
   attentionSuite,
+  linearAttentionSuite,
   bytesSuite,
 ];

@@ -17,7 +17,7 @@ export function planAttention(caller: string, spec: AttentionSpec, limits: Plann
   const accumulate = spec.bias === "fastrpb";
   if (spec.kind === "softmax") throw notYet(caller, 'options.kind = "softmax"');
   if (spec.bias === "multiplicative") throw notYet(caller, 'options.bias = "multiplicative"');
-  if (spec.variableLengths) throw notYet(caller, "options.variableLengths = true");
+  if (spec.variableLengths && spec.bias !== "none") throw notYet(caller, "options.variableLengths = true");
   if (spec.causal) throw notYet(caller, "options.causal = true");
   addLinearAttention(program, spec, { accumulate, before: addBias });
   return program.finish();
@@ -37,6 +37,7 @@ export function attentionName(spec: AttentionShape): string {
   return `${spec.causal ? "causal " : ""}${spec.featureMap ?? spec.kind}`;
 }
 
-function rowBytes(spec: AttentionShape, dim: number): number {
+/** Bytes of [batch, heads, N, dim]. */
+export function rowBytes(spec: AttentionShape, dim: number): number {
   return spec.batch * spec.heads * spec.length * dim * FLOAT_BYTES;
 }

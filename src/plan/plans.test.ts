@@ -523,9 +523,15 @@ function workComplaints(spec: OperationSpec, program: Program, limits: PlannerLi
       const valueBytes = 4 * spec.length * spec.valueDim;
       const kind = dispatch.label.split(" ")[2]!;
       if (kind === "combine") {
-        grid(heads * spec.headDim, 1);
-        check(binding("states").size === 4 * heads * constant("CHUNKS") * constant("STATE"), "states");
-        check(binding("combined").size === 4 * heads * constant("STATE"), "combined");
+        // Of the heads whose keys were reduced just before.
+        const reduced = program.dispatches[index - 1]!;
+        const groupHeads = binding("combined").size / 4 / constant("STATE");
+        grid(groupHeads * spec.headDim, 1);
+        check(
+          reduced.bindings.some((entry) => entry.name === "states" && entry.size === binding("states").size),
+          "states of other heads",
+        );
+        check(binding("states").size === 4 * groupHeads * constant("CHUNKS") * constant("STATE"), "states");
         continue;
       }
       const later = program.dispatches.slice(index + 1).find((other) => other.label === dispatch.label);
@@ -544,12 +550,12 @@ function workComplaints(spec: OperationSpec, program: Program, limits: PlannerLi
         );
         inside("keys", param("keysBase"), first * keyBytes, count * keyBytes);
         inside("values", param("valuesBase"), first * valueBytes, count * valueBytes);
-        check(binding("states").size === 4 * heads * constant("CHUNKS") * constant("STATE"), "states");
+        check(binding("states").size === 4 * count * constant("CHUNKS") * constant("STATE"), "states");
       } else {
         grid(count * Math.ceil(spec.length / constant("ROWS")) * Math.ceil(spec.valueDim / (4 * constant("VALUE_VECTORS"))), 1);
         inside("queries", param("queriesBase"), first * keyBytes, count * keyBytes);
         inside("out", param("outBase"), first * valueBytes, count * valueBytes);
-        check(binding("states").size === 4 * heads * constant("STATE"), "states");
+        check(binding("states").size === 4 * count * constant("STATE"), "states");
         pieces.push([first, next]);
       }
     } else {

@@ -1,7 +1,9 @@
 /** Constant tables: described as data in a Program, computed in float64 when a device first needs them. */
+import { paddedToVec4 } from "../../shaders/feature-map.ts";
 import { twiddleCount } from "../../shaders/stockham.ts";
 import type { RootTable } from "../../shaders/roots.ts";
 import { createFft } from "../math/fft.ts";
+import { orthogonalFeatures } from "../math/random-features.ts";
 
 export type TablePart =
   | { readonly kind: "twiddles"; readonly radices: readonly number[] }
@@ -12,7 +14,19 @@ export type TablePart =
   /** exp(−iπn²/points) for 0 ≤ n < points. */
   | { readonly kind: "chirp"; readonly points: number }
   /** Spectrum of exp(+iπn²/points), |n| < points, in a period A·B, divided by it; index k = k_a + A·k_b at [k_a, k_b]. As it is, no root. */
-  | { readonly kind: "chirpSpectrum"; readonly points: number; readonly rows: readonly [number, number] };
+  | { readonly kind: "chirpSpectrum"; readonly points: number; readonly rows: readonly [number, number] }
+  /**
+   * Random features w: [count, dim] times √scale, as real numbers, rows filled up to a multiple of 4 with zeros: [dim, count] on the way to
+   * features, [count, dim] on the way back to rows.
+   */
+  | {
+      readonly kind: "randomFeatures";
+      readonly count: number;
+      readonly dim: number;
+      readonly seed: number;
+      readonly scale: number;
+      readonly to: "features" | "rows";
+    };
 
 /** Above this order a full table of roots would be traffic of its own, and the split form is used. */
 const LARGEST_FULL_TABLE = 8192;
@@ -34,6 +48,8 @@ export function partEntries(part: TablePart): number {
       return part.points;
     case "chirpSpectrum":
       return part.rows[0] * part.rows[1];
+    case "randomFeatures":
+      return part.to === "features" ? (part.dim * paddedToVec4(part.count)) / 2 : (part.count * paddedToVec4(part.dim)) / 2;
   }
 }
 
@@ -143,6 +159,10 @@ export function tableData(parts: readonly TablePart[]): Float32Array {
         data.set(chirpSpectrum(part.points, part.rows), at);
         at += 2 * partEntries(part);
         break;
+      case "randomFeatures":
+        data.set(randomFeatureRows(part), at);
+        at += 2 * partEntries(part);
+        break;
       case "scale": {
         const power = 2 ** Math.round(Math.log2(part.factor));
         data[at++] = part.factor / power - 1;
@@ -152,6 +172,17 @@ export function tableData(parts: readonly TablePart[]): Float32Array {
     }
   }
   return data;
+}
+
+function randomFeatureRows(part: Extract<TablePart, { kind: "randomFeatures" }>): Float32Array {
+  const { count, dim, seed, scale, to } = part;
+  const features = orthogonalFeatures(count, dim, seed);
+  const width = paddedToVec4(to === "features" ? count : dim);
+  const rows = new Float32Array(2 * partEntries(part));
+  for (let r = 0; r < count; r++) {
+    for (let d = 0; d < dim; d++) rows[to === "features" ? d * width + r : r * width + d] = Math.sqrt(scale) * features[r * dim + d]!;
+  }
+  return rows;
 }
 
 /** n² mod 2N for 0 ≤ n < N, without squares too large for a float64. */

@@ -1,0 +1,81 @@
+/** Rows of queries and keys to the logarithms of their random features, and gradients back. */
+import { projectionBytes, projectionKernel, type ProjectionKernelSpec, projectionLanes } from "../../shaders/random-features.ts";
+import { paddedToVec4 } from "../../shaders/feature-map.ts";
+import { groupBytes, groupRows, type HeadGroup, type Rows } from "./head-groups.ts";
+import type { LinearWork } from "./linear-attention-parts.ts";
+import { limitError } from "./program.ts";
+import { FLOAT_BYTES } from "./units.ts";
+
+const PREFERRED_LANES = 64;
+/** Columns per workgroup. */
+const COLUMNS = 64;
+const LANE_ROWS = 4;
+const ROWS = [16, 8, 4, 2, 1] as const;
+
+/** A workspace for the features of a group's rows. */
+export function projectedRows({ program, shape, features, mostHeads }: LinearWork, name: string): Rows {
+  const buffer = program.workspace(name, mostHeads * shape.length * features * FLOAT_BYTES);
+  return { buffer, dim: features, local: true };
+}
+
+/** Adds the projection of a group's rows. */
+export function addProjection(work: LinearWork, group: HeadGroup, rows: { readonly from: Rows; readonly to: Rows; readonly keys: boolean }): void {
+  add(work, group, rows.from, rows.to, rows.keys ? "keys" : "queries");
+}
+
+/** Adds the gradient of rows from that of their features; of keys, it depends on the keys themselves. */
+export function addProjectionGradient(
+  work: LinearWork,
+  group: HeadGroup,
+  rows: { readonly from: Rows; readonly to: Rows; readonly keys: Rows | undefined },
+): void {
+  add(work, group, rows.from, rows.to, rows.keys ? "keyGradients" : "queryGradients", rows.keys);
+}
+
+function add(work: LinearWork, group: HeadGroup, from: Rows, to: Rows, of: ProjectionKernelSpec["of"], keyRows?: Rows): void {
+  const { program, shape } = work;
+  const { seed, scale, headDim, features } = shape;
+  const [inputs, outputs] = [from.dim, to.dim];
+  const tile = chooseTile(work, inputs, outputs);
+  const kernel = projectionKernel({ inputs, outputs, of, scale, ...tile });
+  const source = groupRows(program, shape, group, kernel, "rows", from);
+  const out = groupRows(program, shape, group, kernel, "out", to);
+  const keys = keyRows && groupRows(program, shape, group, kernel, "keys", keyRows);
+  const rows = group.count * shape.length;
+  const columnTiles = Math.ceil(outputs / tile.columns);
+  const direction = of === "queries" || of === "keys" ? "features" : "rows";
+  program.dispatch({
+    kernel,
+    groups: Math.ceil(rows / tile.rows) * columnTiles,
+    params: {
+      rows,
+      firstRow: group.first * shape.length,
+      rowsBase: source.base,
+      outBase: out.base,
+      ...(keys && { keysBase: keys.base }),
+    },
+    uses: {
+      rows: { ...source.use, reads: groupBytes(shape, group, inputs) * columnTiles },
+      tables: { buffer: program.table([{ kind: "randomFeatures", count: features, dim: headDim, seed, scale, to: direction }]) },
+      out: { ...out.use, writes: groupBytes(shape, group, outputs) },
+      ...(keys && { keys: { ...keys.use, reads: groupBytes(shape, group, outputs) } }),
+    },
+    flops: rows * 2 * inputs * outputs,
+  });
+}
+
+function chooseTile({ program }: LinearWork, inputs: number, outputs: number): Pick<ProjectionKernelSpec, "rows" | "laneRows" | "columns"> {
+  const { limits } = program;
+  const mostLanes = Math.min(limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX);
+  const candidates = [COLUMNS, 32, 16, 8, 4].flatMap((width) =>
+    ROWS.map((rows) => ({ rows, laneRows: Math.min(LANE_ROWS, rows), columns: Math.min(width, paddedToVec4(outputs)), inputs })),
+  );
+  const possible = candidates.filter((tile) => projectionLanes(tile) <= mostLanes && projectionBytes(tile) <= limits.maxComputeWorkgroupStorageSize);
+  const tile = possible.find((candidate) => projectionLanes(candidate) >= Math.min(PREFERRED_LANES, mostLanes)) ?? possible[0];
+  if (tile) {
+    const { rows, laneRows, columns } = tile;
+    return { rows, laneRows, columns };
+  }
+  const bytes = projectionBytes(candidates.at(-1)!);
+  throw limitError(program.caller, "maxComputeWorkgroupStorageSize", bytes, limits.maxComputeWorkgroupStorageSize, `a row of ${inputs} numbers`);
+}
