@@ -79,7 +79,7 @@ export function createMultiplicative(
     if (!causal) for (let j = 0; j < tokens; j++) see(j);
     for (let i = 0; i < tokens; i++) {
       if (causal) see(i);
-      if (shared.every((sum, d) => sum * phiQ[i * dim + d]! === 0)) total.fill(0, i * width, (i + 1) * width);
+      if (!shared.some((sum, d) => sum * phiQ[i * dim + d]! > 0)) total.fill(0, i * width, (i + 1) * width);
     }
     return total;
   };
