@@ -9,6 +9,7 @@ import { kernelSuite } from "./kernels.ts";
 import { linearAttentionSuite } from "./linear-attention.ts";
 import { lifecycleSuite } from "./lifecycle.ts";
 import { refusalSuite } from "./refusals.ts";
+import { toeplitzGradientSuite } from "./toeplitz-gradient.ts";
 import { toeplitzSuite } from "./toeplitz.ts";
 import { tuningSuite } from "./tuning.ts";
 
@@ -21,6 +22,7 @@ export const SUITES: readonly Suite[] = [
   complexMultiplySuite,
   convolveSuite,
   toeplitzSuite,
+  toeplitzGradientSuite,
   kernelSuite,
   attentionSuite,
   linearAttentionSuite,

@@ -17,7 +17,6 @@ export function planAttention(caller: string, spec: AttentionSpec, limits: Plann
   const accumulate = spec.bias === "fastrpb";
   if (spec.kind === "softmax") throw notYet(caller, 'options.kind = "softmax"');
   if (spec.bias === "multiplicative") throw notYet(caller, 'options.bias = "multiplicative"');
-  if (spec.variableLengths && spec.bias !== "none") throw notYet(caller, "options.variableLengths = true");
   if (spec.causal) throw notYet(caller, "options.causal = true");
   addLinearAttention(program, spec, { accumulate, before: addBias });
   return program.finish();
