@@ -168,7 +168,7 @@ function headReference(shape: ReferenceShape, tokens: number, q: Float64Array, k
       return { ...linear, gradients };
     }
     default: {
-      const phi = (x: number) => (featureMap === "relu" ? Math.max(x, 0) : x > 0 ? x + 1 : 1 + Math.expm1(x));
+      const phi = (x: number) => (featureMap === "relu" ? Math.max(x, 0) : x > 0 ? x + 1 : Math.exp(x));
       const slope = (x: number) => (x > 0 ? 1 : featureMap === "relu" ? 0 : Math.exp(x));
       const linear = linearReference(shape, tokens, q.map(phi), k.map(phi), headDim, false, bias);
       const gradients = () => {
