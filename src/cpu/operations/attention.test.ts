@@ -2,6 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { elementCount } from "../../spec/check.ts";
 import { attentionGradientSpec, type AttentionOptions, attentionSpec, type AttentionSpec, weightsShape } from "../../spec/operations.ts";
+import { attentionFixtures } from "../../testing/attention-fixtures.ts";
 import { normals, random, relativeL2 } from "../../testing/random.ts";
 import { attentionGradientReference, attentionReference } from "../attention-reference.ts";
 import { compute, computeAll } from "../compute.ts";
@@ -122,6 +123,25 @@ describe("agrees with the definition, backward too", () => {
         const large = { ...data, q: data.q.map((x) => 60 * x), k: data.k.map((x) => 60 * x) };
         await compare(options, large, `× 60, seeds ${500 + 10 * index} and up`);
       }
+    }
+  });
+});
+
+describe("agrees with PyTorch", () => {
+  test.each(attentionFixtures())("$options", async ({ options, q, k, v, dOut, weights, lengths, out, dq, dk, dv, dBias }) => {
+    const inputs = { q, k, v, dOut, weights: weights ?? new Float32Array(), lengths: Uint32Array.from(lengths ?? []) };
+    expectClose(await attend(options, inputs), out, norm(v), "out");
+    const gradients = await backward(options, inputs);
+    for (const [name, expected] of Object.entries({ dq, dk, dv, ...(dBias && { dBias }) })) {
+      expectClose(gradients[name as "dq"], expected, norm(dOut), name);
+    }
+    // The definition in O(N²), which the fast code is held to elsewhere, is held to this as well.
+    const visible = { q, k, v, weights, lengths };
+    const spec = attentionSpec(options);
+    expectClose(attentionReference(spec, visible), out, norm(v), "out by definition");
+    const reference = attentionGradientReference(spec, visible, dOut);
+    for (const [name, expected] of Object.entries({ dq, dk, dv, ...(dBias && { dBias }) })) {
+      expectClose(reference[name as "dq"], expected, norm(dOut), `${name} by definition`);
     }
   });
 });
