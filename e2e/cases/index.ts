@@ -9,6 +9,7 @@ import { kernelSuite } from "./kernels.ts";
 import { linearAttentionSuite } from "./linear-attention.ts";
 import { lifecycleSuite } from "./lifecycle.ts";
 import { refusalSuite } from "./refusals.ts";
+import { softmaxAttentionSuite } from "./softmax-attention.ts";
 import { toeplitzSuite } from "./toeplitz.ts";
 import { tuningSuite } from "./tuning.ts";
 
@@ -24,5 +25,6 @@ export const SUITES: readonly Suite[] = [
   kernelSuite,
   attentionSuite,
   linearAttentionSuite,
+  softmaxAttentionSuite,
   bytesSuite,
 ];

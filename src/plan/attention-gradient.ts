@@ -4,6 +4,7 @@ import type { AttentionGradientSpec } from "../spec/operations.ts";
 import { attentionName, declareInputs, rowBytes } from "./attention.ts";
 import { addLinearAttentionGradient } from "./linear-attention-gradient.ts";
 import { notYet, type Program, ProgramBuilder } from "./program.ts";
+import { addSoftmaxAttentionGradient } from "./softmax-attention-gradient.ts";
 
 export function planAttentionGradient(caller: string, spec: AttentionGradientSpec, limits: PlannerLimits): Program {
   const program = new ProgramBuilder(caller, `attention gradient ${attentionName(spec)} ${spec.length}`, limits);
@@ -12,9 +13,12 @@ export function planAttentionGradient(caller: string, spec: AttentionGradientSpe
   program.buffer("dq", "output", rowBytes(spec, spec.headDim));
   program.buffer("dk", "output", rowBytes(spec, spec.headDim));
   program.buffer("dv", "output", rowBytes(spec, spec.valueDim));
-  if (spec.kind === "softmax") throw notYet(caller, 'the gradient of kind "softmax"');
-  if (spec.causal) throw notYet(caller, "the gradient of causal attention");
   if (spec.bias !== "none") throw notYet(caller, "the gradient of a bias");
+  if (spec.kind === "softmax") {
+    addSoftmaxAttentionGradient(program, spec, { accumulate: false, before: () => {} });
+    return program.finish();
+  }
+  if (spec.causal) throw notYet(caller, "the gradient of causal attention");
   addLinearAttentionGradient(program, spec, { accumulate: false, before: () => {} });
   return program.finish();
 }
