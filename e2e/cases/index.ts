@@ -9,7 +9,11 @@ import { kernelSuite } from "./kernels.ts";
 import { linearAttentionSuite } from "./linear-attention.ts";
 import { lifecycleSuite } from "./lifecycle.ts";
 import { refusalSuite } from "./refusals.ts";
+<<<<<<< HEAD
 import { toeplitzGradientSuite } from "./toeplitz-gradient.ts";
+=======
+import { softmaxAttentionSuite } from "./softmax-attention.ts";
+>>>>>>> softmax
 import { toeplitzSuite } from "./toeplitz.ts";
 import { tuningSuite } from "./tuning.ts";
 
@@ -26,5 +30,6 @@ export const SUITES: readonly Suite[] = [
   kernelSuite,
   attentionSuite,
   linearAttentionSuite,
+  softmaxAttentionSuite,
   bytesSuite,
 ];

@@ -5,6 +5,7 @@ import { type AttentionGradientSpec, biasSpec, weightsShape } from "../spec/oper
 import { attentionName, declareInputs, rowBytes } from "./attention.ts";
 import { addLinearAttentionGradient } from "./linear-attention-gradient.ts";
 import { notYet, type Program, ProgramBuilder } from "./program.ts";
+import { addSoftmaxAttentionGradient } from "./softmax-attention-gradient.ts";
 import { addToeplitzGradient } from "./toeplitz-gradient.ts";
 import { FLOAT_BYTES } from "./units.ts";
 
@@ -15,8 +16,6 @@ export function planAttentionGradient(caller: string, spec: AttentionGradientSpe
   program.buffer("dq", "output", rowBytes(spec, spec.headDim));
   program.buffer("dk", "output", rowBytes(spec, spec.headDim));
   program.buffer("dv", "output", rowBytes(spec, spec.valueDim));
-  if (spec.kind === "softmax") throw notYet(caller, 'the gradient of kind "softmax"');
-  if (spec.causal) throw notYet(caller, "the gradient of causal attention");
   if (spec.bias === "multiplicative") throw notYet(caller, "the gradient of a multiplicative bias");
   const biased = spec.bias === "fastrpb";
   if (biased) program.buffer("dBias", "output", elementCount(weightsShape(spec)) * FLOAT_BYTES);
@@ -24,6 +23,11 @@ export function planAttentionGradient(caller: string, spec: AttentionGradientSpe
   const before = () => {
     if (biased) addToeplitzGradient(program, biasSpec(spec), "dBias");
   };
+  if (spec.kind === "softmax") {
+    addSoftmaxAttentionGradient(program, spec, { accumulate: biased, before });
+    return program.finish();
+  }
+  if (spec.causal) throw notYet(caller, "the gradient of causal attention");
   addLinearAttentionGradient(program, spec, { accumulate: biased, before });
   return program.finish();
 }

@@ -3,6 +3,7 @@ import type { PlannerLimits } from "../spec/limits.ts";
 import { type AttentionShape, type AttentionSpec, biasSpec } from "../spec/operations.ts";
 import { addLinearAttention } from "./linear-attention.ts";
 import { notYet, type Program, ProgramBuilder } from "./program.ts";
+import { addSoftmaxAttention } from "./softmax-attention.ts";
 import { addToeplitz, spectrumBytes } from "./toeplitz.ts";
 import { FLOAT_BYTES } from "./units.ts";
 
@@ -15,8 +16,11 @@ export function planAttention(caller: string, spec: AttentionSpec, limits: Plann
     if (spec.bias === "fastrpb") addToeplitz(program, biasSpec(spec));
   };
   const accumulate = spec.bias === "fastrpb";
-  if (spec.kind === "softmax") throw notYet(caller, 'options.kind = "softmax"');
   if (spec.bias === "multiplicative") throw notYet(caller, 'options.bias = "multiplicative"');
+  if (spec.kind === "softmax") {
+    addSoftmaxAttention(program, spec, { accumulate, before: addBias });
+    return program.finish();
+  }
   if (spec.causal) throw notYet(caller, "options.causal = true");
   addLinearAttention(program, spec, { accumulate, before: addBias });
   return program.finish();
