@@ -1,6 +1,7 @@
 import { attentionSuite } from "./attention.ts";
 import { bytesSuite } from "./bytes.ts";
 import type { Suite } from "./case.ts";
+import { causalAttentionSuite } from "./causal-attention.ts";
 import { complexMultiplySuite } from "./complex-multiply.ts";
 import { convolveSuite } from "./convolve.ts";
 import { fftSuite } from "./fft.ts";
@@ -24,5 +25,6 @@ export const SUITES: readonly Suite[] = [
   kernelSuite,
   attentionSuite,
   linearAttentionSuite,
+  causalAttentionSuite,
   bytesSuite,
 ];
