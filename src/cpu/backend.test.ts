@@ -12,7 +12,8 @@ import {
 } from "../spec/operations.ts";
 import { normals, random, relativeL2 } from "../testing/random.ts";
 import { compute, createTestBackend } from "./compute.ts";
-import { attentionReference, toeplitzReference } from "./reference.ts";
+import { attentionReference } from "./attention-reference.ts";
+import { toeplitzReference } from "./reference.ts";
 
 /** Half a unit of float32: all that a float64 result loses when it is stored. */
 const ROUNDING = 2 ** -24;

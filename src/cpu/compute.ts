@@ -12,7 +12,16 @@ export function createTestBackend() {
  * The result of an operation on a backend of its own. `inputs` may hold the weights or the kernel in place of their spectrum. An operation in
  * place has its input in `out`.
  */
-export async function compute(spec: OperationSpec, inputs: Readonly<Record<string, Float32Array>>): Promise<Float32Array> {
+export async function compute(spec: OperationSpec, inputs: Readonly<Record<string, Float32Array | Uint32Array>>): Promise<Float32Array> {
+  return (await computeAll(spec, inputs, ["out"]))["out"]!;
+}
+
+/** The same, of an operation with several results. */
+export async function computeAll<const Name extends string>(
+  spec: OperationSpec,
+  inputs: Readonly<Record<string, Float32Array | Uint32Array>>,
+  outputs: readonly Name[],
+): Promise<Readonly<Record<Name, Float32Array>>> {
   const backend = createTestBackend();
   const executable = await backend.compile("test", spec);
   const bindings: Record<string, Storage> = {};
@@ -32,12 +41,24 @@ export async function compute(spec: OperationSpec, inputs: Readonly<Record<strin
   } else {
     backend.run([{ executable, bindings }]);
   }
-  const out = new Float32Array(executable.bytes["out"]! / 4);
-  await bindings["out"]!.read(out);
-  return out;
+  const read = async (name: Name) => {
+    const result = new Float32Array(executable.bytes[name]! / 4);
+    await bindings[name]!.read(result);
+    return [name, result] as const;
+  };
+  return Object.fromEntries(await Promise.all(outputs.map(read))) as Record<Name, Float32Array>;
 }
 
 function spectrumOf(spec: OperationSpec) {
-  if (spec.operation === "convolve") return kernelSpectrumSpec(spec);
-  return spec.operation === "toeplitz" || spec.operation === "attention" ? spectrumSpec(spec) : undefined;
+  switch (spec.operation) {
+    case "convolve":
+      return kernelSpectrumSpec(spec);
+    case "toeplitz":
+    case "toeplitzGradient":
+    case "attention":
+    case "attentionGradient":
+      return spectrumSpec(spec);
+    default:
+      return undefined;
+  }
 }

@@ -15,8 +15,13 @@ export interface Grid {
   readonly pitch: number;
   /** Grid to spectrum, scaled such that `convolve` needs no factor. */
   prepare(kernel: Float64Array): void;
-  /** Convolves the grid with the kernel of that spectrum, in place. */
-  convolve(grid: Float64Array, spectrum: Float64Array): void;
+  /** Convolves the grid with the kernel of that spectrum, in place; `transposed`: correlates. */
+  convolve(grid: Float64Array, spectrum: Float64Array, transposed?: boolean): void;
+  /** Adds the spectrum of Σ_i g_i x_{i+n}, n modulo the periods, to `sum`; overwrites both grids. */
+  correlate(g: Float64Array, x: Float64Array, sum: Float64Array): void;
+  /** Back from what {@link prepare} or {@link correlate} gave, in place: the latter `points` times too large. */
+  restore(spectrum: Float64Array): void;
+  readonly points: number;
   /** Of one `prepare`, and of one `convolve`. */
   readonly prepareFlops: number;
   readonly convolveFlops: number;
@@ -43,6 +48,10 @@ export function createGrid(periods: readonly number[], real: boolean, fftOf: Fft
     alongRows(data, "forward");
     alongColumns(data, "forward");
   };
+  const inverse = (data: Float64Array) => {
+    alongColumns(data, "inverse");
+    alongRows(data, "inverse");
+  };
   const prepareFlops = (rows * fftFlops(length) + length * fftFlops(rows)) / (real ? 2 : 1);
   return {
     floats: rows * pitch,
@@ -51,12 +60,19 @@ export function createGrid(periods: readonly number[], real: boolean, fftOf: Fft
       forward(kernel);
       for (let i = 0; i < kernel.length; i++) kernel[i]! /= points;
     },
-    convolve(grid, spectrum) {
+    convolve(grid, spectrum, transposed = false) {
       forward(grid);
-      multiply(grid, spectrum);
-      alongColumns(grid, "inverse");
-      alongRows(grid, "inverse");
+      multiply(grid, spectrum, transposed);
+      inverse(grid);
     },
+    correlate(g, x, sum) {
+      forward(g);
+      forward(x);
+      multiply(x, g, true);
+      for (let i = 0; i < sum.length; i++) sum[i]! += x[i]!;
+    },
+    restore: inverse,
+    points,
     prepareFlops,
     convolveFlops: 2 * prepareFlops + (COMPLEX_MULTIPLY_FLOPS * rows * pitch) / 2,
   };
@@ -76,12 +92,12 @@ function createRowTransform(rows: number, length: number, pitch: number, real: b
   };
 }
 
-function multiply(data: Float64Array, spectrum: Float64Array): void {
+function multiply(data: Float64Array, spectrum: Float64Array, conjugate: boolean): void {
   for (let i = 0; i < data.length; i += 2) {
     const ar = data[i]!;
     const ai = data[i + 1]!;
     const br = spectrum[i]!;
-    const bi = spectrum[i + 1]!;
+    const bi = conjugate ? -spectrum[i + 1]! : spectrum[i + 1]!;
     data[i] = ar * br - ai * bi;
     data[i + 1] = ar * bi + ai * br;
   }

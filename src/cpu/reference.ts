@@ -1,7 +1,7 @@
 /**
  * The definitions of the README as direct sums, O(N²): what the tests hold the fast code to. They share nothing with it.
  */
-import type { AttentionSpec, ConvolveSpec, FftSpec, RelativePositions, ToeplitzSpec } from "../spec/operations.ts";
+import type { ConvolveSpec, FftSpec, RelativePositions, ToeplitzSpec } from "../spec/operations.ts";
 
 /** X_k = Σ_n x_n exp(∓2πi kn/N), minus for `"forward"`; unscaled. `x`: N complex numbers, interleaved. */
 export function dftReference(x: ArrayLike<number>, direction: "forward" | "inverse"): Float64Array {
@@ -129,56 +129,4 @@ export function toeplitzReference(
     }
   }
   return result;
-}
-
-/** Tensors of an attention: `q`, `k`: [batch, heads, N, D], `v`: [batch, heads, N, E], `weights`: [heads, 2N − 1] with a bias. */
-export interface AttentionInputs {
-  readonly q: ArrayLike<number>;
-  readonly k: ArrayLike<number>;
-  readonly v: ArrayLike<number>;
-  readonly weights?: ArrayLike<number> | undefined;
-}
-
-/**
- * out_i = Σ_j a_ij v_j / Σ_j a_ij + Σ_j w[j − i + N − 1] v_j with a_ij = Σ_d φ(q_id) φ(k_jd); the second sum where `weights` are given.
- * Result: [batch, heads, N, E].
- */
-export function attentionReference(
-  spec: Pick<AttentionSpec, "batch" | "heads" | "length" | "headDim" | "valueDim" | "featureMap">,
-  inputs: AttentionInputs,
-): Float64Array {
-  const { batch, heads, length, headDim, valueDim } = spec;
-  const { q, k, v, weights } = inputs;
-  const result = weights
-    ? toeplitzReference({ batch, heads, length, channels: valueDim }, v, weights)
-    : new Float64Array(batch * heads * length * valueDim);
-  for (let slice = 0; slice < batch * heads; slice++) {
-    for (let i = slice * length; i < (slice + 1) * length; i++) {
-      // With φ = exp, a factor exp(−top) on all of row i cancels; it is what keeps the terms finite.
-      let top = -Infinity;
-      for (let j = slice * length; j < (slice + 1) * length; j++) {
-        for (let d = 0; d < headDim; d++) top = Math.max(top, q[i * headDim + d]! + k[j * headDim + d]!);
-      }
-      const numerator = new Float64Array(valueDim);
-      let denominator = 0;
-      for (let j = slice * length; j < (slice + 1) * length; j++) {
-        let similarity = 0;
-        for (let d = 0; d < headDim; d++) {
-          const x = q[i * headDim + d]!;
-          const y = k[j * headDim + d]!;
-          similarity += spec.featureMap === "sikf" ? Math.exp(x + y - top) : (elu(x) + 1) * (elu(y) + 1);
-        }
-        denominator += similarity;
-        for (let e = 0; e < valueDim; e++) numerator[e]! += similarity * v[j * valueDim + e]!;
-      }
-      for (let e = 0; e < valueDim; e++) {
-        result[i * valueDim + e]! += denominator === 0 ? 0 : numerator[e]! / denominator;
-      }
-    }
-  }
-  return result;
-}
-
-function elu(x: number): number {
-  return x > 0 ? x : Math.expm1(x);
 }

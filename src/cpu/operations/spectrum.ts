@@ -1,13 +1,8 @@
 import { weightsShape, type RelativePositions, type SpectrumSpec } from "../../spec/operations.ts";
 import { elementCount } from "../../spec/check.ts";
-import { nextSmooth } from "../../spec/smooth.ts";
-import { createGrid, gridFloats } from "../grid.ts";
+import { gridFloats } from "../grid.ts";
 import { FLOAT_BYTES, type CpuOperation, type FftOf } from "../operation.ts";
-
-/** Sizes of a circulant that holds the Toeplitz matrix as its corner: its 2N − 1 diagonals must not fall together. Even: rows split in two. */
-export function circulantPeriods({ length, grid }: RelativePositions): readonly number[] {
-  return grid ? [nextSmooth(2 * grid[0] - 1), 2 * nextSmooth(grid[1])] : [2 * nextSmooth(length)];
-}
+import { circulantPeriods, createToeplitz } from "../toeplitz.ts";
 
 /** Bytes of the spectra as stored here, in float64: one for each head. */
 export function spectrumStorageBytes(spec: RelativePositions & { readonly heads: number }): number {
@@ -21,32 +16,30 @@ export function spectrumCostBytes(spec: RelativePositions & { readonly heads: nu
 
 /** `weights: [heads, 2N − 1]` or `[heads, 2H − 1, 2W − 1]` to the transform of each head's circulant. */
 export function spectrumOperation(spec: SpectrumSpec, fftOf: FftOf): CpuOperation {
-  const { heads, length, causal } = spec;
-  const [height, width] = spec.grid ?? [1, length];
-  const periods = circulantPeriods(spec);
-  const [rows, columns] = [elementCount(periods.slice(0, -1)), periods.at(-1)!];
-  const grid = createGrid(periods, true, fftOf);
+  const { heads, exponential, causal } = spec;
+  const toeplitz = createToeplitz(spec, fftOf);
   const weightBytes = FLOAT_BYTES * elementCount(weightsShape(spec));
+  const size = weightBytes / FLOAT_BYTES / heads;
   return {
     label: "spectrum",
     bytes: { weights: weightBytes, spectrum: spectrumStorageBytes(spec) },
     bytesMinimum: weightBytes + spectrumCostBytes(spec),
-    flops: heads * grid.prepareFlops,
+    flops: heads * toeplitz.prepareFlops,
     run(binding) {
       const weights = binding("weights").floats;
-      const spectra = binding("spectrum").doubles.fill(0);
-      let index = 0;
+      const spectra = binding("spectrum").doubles;
       for (let head = 0; head < heads; head++) {
-        const circulant = spectra.subarray(head * grid.floats, (head + 1) * grid.floats);
-        // The weight of the offset (dy, dx), from query to key, moves a value by (−dy, −dx).
-        for (let dy = 1 - height; dy < height; dy++) {
-          const row = grid.pitch * (dy > 0 ? rows - dy : -dy);
-          for (let dx = 1 - width; dx < width; dx++, index++) {
-            if (!causal || dx <= 0) circulant[row + (dx > 0 ? columns - dx : -dx)] = weights[index]!;
-          }
-        }
-        grid.prepare(circulant);
+        const own = weights.subarray(head * size, (head + 1) * size);
+        const spectrum = spectra.subarray(head * toeplitz.floats, (head + 1) * toeplitz.floats);
+        toeplitz.prepare(exponential ? exponentials(own, causal ? spec.length : size) : own, spectrum);
       }
     },
   };
+}
+
+/** exp(w − max w), with the maximum over the first `count`: in a causal sequence the offsets up to 0 come first. */
+function exponentials(weights: Float32Array, count: number): Float64Array {
+  let top = -Infinity;
+  for (let i = 0; i < count; i++) top = Math.max(top, weights[i]!);
+  return Float64Array.from(weights, (w) => Math.exp(w - top));
 }

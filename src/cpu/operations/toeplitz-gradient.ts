@@ -1,7 +1,44 @@
-import { FastRpbError } from "../../spec/errors.ts";
-import type { ToeplitzGradientSpec } from "../../spec/operations.ts";
-import type { CpuOperation, FftOf } from "../operation.ts";
+import { float64Array } from "../../math/memory.ts";
+import { elementCount } from "../../spec/check.ts";
+import { type ToeplitzGradientSpec, weightsShape } from "../../spec/operations.ts";
+import { FLOAT_BYTES, type CpuOperation, type FftOf } from "../operation.ts";
+import { createToeplitz } from "../toeplitz.ts";
+import { spectrumCostBytes, spectrumStorageBytes } from "./spectrum.ts";
 
-export function toeplitzGradientOperation(_spec: ToeplitzGradientSpec, _fftOf: FftOf): CpuOperation {
-  throw new FastRpbError("unavailable", "toeplitz gradient: not supported on the CPU in this version.");
+/** dv = Wᵀ dOut, and dWeights[h, o] = Σ_i dOut_i·v_{i+o} over the batch and the channels. */
+export function toeplitzGradientOperation(spec: ToeplitzGradientSpec, fftOf: FftOf): CpuOperation {
+  const { batch, heads, length, channels } = spec;
+  const sliceSize = length * channels;
+  const bytes = FLOAT_BYTES * batch * heads * sliceSize;
+  const weights = elementCount(weightsShape(spec).slice(1));
+  const weightBytes = FLOAT_BYTES * heads * weights;
+  const toeplitz = createToeplitz(spec, fftOf);
+  const { floats, multiplyFlops } = toeplitz;
+  return {
+    label: "toeplitz gradient",
+    bytes: { v: bytes, spectrum: spectrumStorageBytes(spec), dOut: bytes, dv: bytes, dWeights: weightBytes },
+    bytesMinimum: 3 * bytes + spectrumCostBytes(spec) + weightBytes,
+    flops: 2 * batch * heads * channels * multiplyFlops,
+    run(binding) {
+      const [v, dOut, dv, dWeights] = [binding("v").floats, binding("dOut").floats, binding("dv").floats, binding("dWeights").floats];
+      const spectra = binding("spectrum").doubles;
+      const sum = float64Array("cpu toeplitz", floats);
+      for (let head = 0; head < heads; head++) {
+        const spectrum = spectra.subarray(head * floats, (head + 1) * floats);
+        sum.fill(0);
+        for (let b = 0; b < batch; b++) {
+          const start = (b * heads + head) * sliceSize;
+          const g = dOut.subarray(start, start + sliceSize);
+          const store = (index: number, value: number) => {
+            dv[start + index] = value;
+          };
+          toeplitz.multiply(g, length, channels, spectrum, store, true);
+          toeplitz.correlate(g, v.subarray(start, start + sliceSize), length, channels, sum);
+        }
+        toeplitz.restore(sum, (index, value) => {
+          dWeights[head * weights + index] = value;
+        });
+      }
+    },
+  };
 }
