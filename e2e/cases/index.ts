@@ -1,6 +1,7 @@
 import { attentionSuite } from "./attention.ts";
 import { bytesSuite } from "./bytes.ts";
 import type { Suite } from "./case.ts";
+import { causalAttentionSuite } from "./causal-attention.ts";
 import { complexMultiplySuite } from "./complex-multiply.ts";
 import { convolveSuite } from "./convolve.ts";
 import { fftSuite } from "./fft.ts";
@@ -9,11 +10,8 @@ import { kernelSuite } from "./kernels.ts";
 import { linearAttentionSuite } from "./linear-attention.ts";
 import { lifecycleSuite } from "./lifecycle.ts";
 import { refusalSuite } from "./refusals.ts";
-<<<<<<< HEAD
 import { toeplitzGradientSuite } from "./toeplitz-gradient.ts";
-=======
 import { softmaxAttentionSuite } from "./softmax-attention.ts";
->>>>>>> softmax
 import { toeplitzSuite } from "./toeplitz.ts";
 import { tuningSuite } from "./tuning.ts";
 
@@ -30,6 +28,7 @@ export const SUITES: readonly Suite[] = [
   kernelSuite,
   attentionSuite,
   linearAttentionSuite,
+  causalAttentionSuite,
   softmaxAttentionSuite,
   bytesSuite,
 ];

@@ -35,7 +35,7 @@ const GRADIENT_ROWS = [16, 8, 4, 2, 1] as const;
 const GRADIENT_ROW_LANES = [16, 32, 64, 8, 4, 2, 1] as const;
 const COMBINE_LANES = 256;
 /** Operations of exp by polynomial, roughly. */
-const EXP_FLOPS = 20;
+export const EXP_FLOPS = 20;
 
 /** A linear attention, or its way back, in a program. */
 export interface LinearWork {
@@ -93,7 +93,7 @@ export function stateWorkspace({ program, mostHeads }: LinearWork, name: string,
 }
 
 /** The part of it that a group uses. */
-function statesUse(work: LinearWork, buffer: string, { state }: Reduction, group: HeadGroup, count: number): BindingUse {
+export function statesUse(work: LinearWork, buffer: string, { state }: Reduction, group: HeadGroup, count: number): BindingUse {
   return { buffer, slice: work.program.part(buffer, group.count * count * state.size * FLOAT_BYTES) };
 }
 
@@ -353,7 +353,7 @@ export const STATISTICS = 4;
 export type ReduceTile = Pick<ReduceKernelSpec, "featureTile" | "valueTile" | "tileRows" | "featureVectors" | "rowGroups">;
 
 /** The largest tile that fits; where it has few lanes, several groups of them share its rows. */
-function chooseReduceTile(featureCount: number, valueDim: number, limits: PlannerLimits, program: ProgramBuilder): ReduceTile {
+export function chooseReduceTile(featureCount: number, valueDim: number, limits: PlannerLimits, program: ProgramBuilder): ReduceTile {
   const mostLanes = Math.min(limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX);
   const candidates: ReduceTile[] = [];
   let features = Math.min(REDUCE_TILE, paddedToVec4(featureCount));
