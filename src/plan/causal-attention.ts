@@ -14,13 +14,13 @@ import {
   chooseReduceTile,
   EXP_FLOPS,
   kernelFeatureMap,
-  lengthsUse,
   type LinearWork,
   type Reduction,
   STATISTICS,
   statesUse,
   stateWorkspace,
 } from "./linear-attention-parts.ts";
+import { lengthsUse } from "./lengths.ts";
 import { limitError, type ProgramBuilder } from "./program.ts";
 import { addProjection, projectedRows } from "./random-features.ts";
 import { FLOAT_BYTES } from "./units.ts";
