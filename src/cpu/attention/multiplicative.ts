@@ -16,6 +16,9 @@ export interface Multiplier {
  *
  * Exponentials are relative to the largest key of all, m_d, and to r_i = max_d (q_id + m_d); their factors cancel. Where no key that a query
  * sees shares a feature with it, transforms leave noise in the place of zero: that is found out without them.
+ *
+ * Causal exponentials are relative to keys that come later, too. Where these are larger by more than about 20, what an early query sees is
+ * lost in the rounding of the transforms.
  */
 export function createMultiplicative(
   features: RowFeatures,
