@@ -19,7 +19,6 @@ export function planAttention(caller: string, spec: AttentionSpec, limits: Plann
   if (spec.kind === "softmax") throw notYet(caller, 'options.kind = "softmax"');
   if (spec.bias === "multiplicative") throw notYet(caller, 'options.bias = "multiplicative"');
   if (spec.variableLengths && spec.bias !== "none") throw notYet(caller, "options.variableLengths = true");
-  if (spec.causal && spec.featureMap === "softmax") throw notYet(caller, "options.causal = true");
   const add = spec.causal ? addCausalAttention : addLinearAttention;
   add(program, spec, { accumulate, before: addBias });
   return program.finish();

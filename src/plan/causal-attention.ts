@@ -2,7 +2,8 @@
  * Causal linear attention: a key state for each chunk of rows, a scan that turns them into those of all earlier chunks, and a product that
  * adds the keys of a row's own chunk. O(N) work and memory, in parallel over chunks.
  */
-import { keyStateLayout } from "../../shaders/feature-map.ts";
+import { efficientQueriesKernel } from "../../shaders/efficient-queries.ts";
+import { keyStateLayout, paddedToVec4 } from "../../shaders/feature-map.ts";
 import { causalApplyBytes, causalApplyKernel, type CausalTile } from "../../shaders/linear-attention-causal-apply.ts";
 import { scanBytes, scanKernel, type ScanKernelSpec } from "../../shaders/linear-attention-scan.ts";
 import { tileLanes } from "../../shaders/query-features.ts";
@@ -24,6 +25,7 @@ import {
 import { limitError, type ProgramBuilder } from "./program.ts";
 import { addProjection, projectedRows } from "./random-features.ts";
 import { FLOAT_BYTES } from "./units.ts";
+import { elementwiseLanes } from "./workgroups.ts";
 
 /** Rows of a chunk, where its states fit: fewer cost more states, more cost more pairs of rows. */
 const CHUNK_ROWS = 64;
@@ -57,15 +59,17 @@ export type CausalResult =
 
 /** Adds causal linear attention of the buffers `q`, `k`, `v`, into `out`. */
 export function addCausalAttention(program: ProgramBuilder, shape: AttentionShape, { accumulate, before }: AttentionPlacement): void {
-  const { headDim, valueDim, length } = shape;
+  const { headDim, valueDim } = shape;
   const random = shape.featureMap === "favor+";
-  const [work, groups] = causalWork(program, shape, random ? 2 * length * shape.features * FLOAT_BYTES : 0);
+  const efficient = shape.featureMap === "softmax";
+  const [work, groups] = causalWork(program, shape, random ? 2 * shape.features : efficient ? headDim : 0);
   const reduction = chooseCausalReduction(work);
   const states = causalStates(work, reduction, "states");
   const q: Rows = { buffer: "q", dim: headDim };
   const k: Rows = { buffer: "k", dim: headDim };
   const values: Rows = { buffer: "v", dim: valueDim };
   const projected = random && { queries: projectedRows(work, "projectedQ"), keys: projectedRows(work, "projectedK") };
+  const relative = efficient && projectedRows(work, "efficientQ");
   before();
   for (const group of groups) {
     if (projected) {
@@ -74,17 +78,18 @@ export function addCausalAttention(program: ProgramBuilder, shape: AttentionShap
     }
     const rows = { ...(projected || { queries: q, keys: k }), values, states };
     if (states !== undefined) addEarlierStates(work, reduction, group, { keys: rows.keys, values, states });
-    addCausalApply(work, reduction, group, rows, { out: { buffer: "out", dim: valueDim }, accumulate });
+    if (relative) addEfficientQueries(work, reduction, group, { ...rows, out: relative });
+    addCausalApply(work, reduction, group, relative ? { ...rows, queries: relative } : rows, { out: { buffer: "out", dim: valueDim }, accumulate });
   }
 }
 
-/** @param workspaceBytes of a head, besides its states */
-export function causalWork(program: ProgramBuilder, shape: AttentionShape, workspaceBytes: number): readonly [LinearWork, readonly HeadGroup[]] {
+/** @param rowFloats of a row of a head, in workspaces besides its states */
+export function causalWork(program: ProgramBuilder, shape: AttentionShape, rowFloats: number): readonly [LinearWork, readonly HeadGroup[]] {
   const { featureMap, headDim, valueDim, features } = shape;
   const kernelMap = kernelFeatureMap(featureMap);
   const one: LinearWork = { program, shape, featureMap: kernelMap, features, mostHeads: 1 };
   const { chunks, state } = chooseCausalReduction(one);
-  const perHead = workspaceBytes + (chunks === 1 ? 0 : chunks * state.size * FLOAT_BYTES);
+  const perHead = shape.length * rowFloats * FLOAT_BYTES + (chunks === 1 ? 0 : chunks * state.size * FLOAT_BYTES);
   const groups = headGroups(program, shape, [headDim, valueDim, features], perHead);
   return [{ ...one, mostHeads: groups[0]!.count }, groups];
 }
@@ -177,6 +182,36 @@ export function addCausalApply(work: LinearWork, reduction: Reduction, group: He
       ...lengthsUse(shape),
     },
     flops: group.count * (length * 2 * features * (valueDim + 1 + EXP_FLOPS / 2) + seen.all * tile.rows * 2 * (features + valueDim)),
+  });
+}
+
+/** Adds the queries with which Efficient Attention is SIKF. */
+export function addEfficientQueries(
+  work: LinearWork,
+  reduction: Reduction,
+  group: HeadGroup,
+  rows: Pick<CausalRows, "queries" | "keys" | "states"> & { readonly out: Rows },
+): void {
+  const { program, shape, features } = work;
+  const { chunks, chunkRows, state } = reduction;
+  const lanes = elementwiseLanes(program.limits);
+  const kernel = efficientQueriesKernel({ length: shape.length, headDim: features, state, chunks, chunkRows, lanes });
+  const bind = (binding: string, what: Rows) => groupRows(program, shape, group, kernel, binding, what);
+  const [queries, keys, out] = [bind("queries", rows.queries), bind("keys", rows.keys), bind("out", rows.out)];
+  const vectors = paddedToVec4(features) / 4;
+  const count = group.count * chunks * vectors;
+  const bytes = groupBytes(shape, group, features);
+  program.dispatch({
+    kernel,
+    groups: Math.ceil(count / lanes),
+    params: { firstHead: group.first, count, queriesBase: queries.base, keysBase: keys.base, outBase: out.base },
+    uses: {
+      queries: { ...queries.use, reads: bytes },
+      keys: { ...keys.use, reads: bytes },
+      out: { ...out.use, writes: bytes },
+      ...(rows.states !== undefined && { states: { ...statesUse(work, rows.states, reduction, group, chunks), reads: 32 * count } }),
+    },
+    flops: group.count * shape.length * features * (3 * EXP_FLOPS + 10),
   });
 }
 
