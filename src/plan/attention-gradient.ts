@@ -2,6 +2,7 @@
 import type { PlannerLimits } from "../spec/limits.ts";
 import type { AttentionGradientSpec } from "../spec/operations.ts";
 import { attentionName, declareInputs, rowBytes } from "./attention.ts";
+import { addCausalAttentionGradient } from "./causal-attention.ts";
 import { addLinearAttentionGradient } from "./linear-attention-gradient.ts";
 import { notYet, type Program, ProgramBuilder } from "./program.ts";
 
@@ -13,8 +14,9 @@ export function planAttentionGradient(caller: string, spec: AttentionGradientSpe
   program.buffer("dk", "output", rowBytes(spec, spec.headDim));
   program.buffer("dv", "output", rowBytes(spec, spec.valueDim));
   if (spec.kind === "softmax") throw notYet(caller, 'the gradient of kind "softmax"');
-  if (spec.causal) throw notYet(caller, "the gradient of causal attention");
+  if (spec.causal && spec.featureMap === "softmax") throw notYet(caller, "the gradient of causal Efficient Attention");
   if (spec.bias !== "none") throw notYet(caller, "the gradient of a bias");
-  addLinearAttentionGradient(program, spec, { accumulate: false, before: () => {} });
+  const add = spec.causal ? addCausalAttentionGradient : addLinearAttentionGradient;
+  add(program, spec, { accumulate: false, before: () => {} });
   return program.finish();
 }

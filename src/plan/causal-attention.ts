@@ -5,12 +5,16 @@
 import { efficientQueriesKernel } from "../../shaders/efficient-queries.ts";
 import { keyStateLayout, paddedToVec4 } from "../../shaders/feature-map.ts";
 import { causalApplyBytes, causalApplyKernel, type CausalTile } from "../../shaders/linear-attention-causal-apply.ts";
+import { causalGradientBytes, causalGradientKernel } from "../../shaders/linear-attention-causal-gradient.ts";
 import { scanBytes, scanKernel, type ScanKernelSpec } from "../../shaders/linear-attention-scan.ts";
 import { tileLanes } from "../../shaders/query-features.ts";
 import type { AttentionShape } from "../spec/operations.ts";
 import { groupBytes, groupRows, type HeadGroup, headGroups, type Rows } from "./head-groups.ts";
 import type { AttentionPlacement } from "./linear-attention.ts";
+import type { GradientPlacement } from "./linear-attention-gradient.ts";
 import {
+  addKeyGradient,
+  addQueryGradient,
   addReduce,
   chooseReduceTile,
   EXP_FLOPS,
@@ -23,7 +27,7 @@ import {
   stateWorkspace,
 } from "./linear-attention-parts.ts";
 import { limitError, type ProgramBuilder } from "./program.ts";
-import { addProjection, projectedRows } from "./random-features.ts";
+import { addProjection, addProjectionGradient, projectedRows } from "./random-features.ts";
 import { FLOAT_BYTES } from "./units.ts";
 import { elementwiseLanes } from "./workgroups.ts";
 
@@ -83,6 +87,51 @@ export function addCausalAttention(program: ProgramBuilder, shape: AttentionShap
   }
 }
 
+/**
+ * Adds the gradient of causal linear attention: `q`, `k`, `v`, `dOut` → `dq`, `dk`, `dv`. Queries get theirs from the states of earlier
+ * chunks, keys and values from the states of the queries of later ones, and all from the rows of their own chunk.
+ */
+export function addCausalAttentionGradient(program: ProgramBuilder, shape: AttentionShape, { accumulate, before }: GradientPlacement): void {
+  const { featureMap, headDim, valueDim, length } = shape;
+  const random = featureMap === "favor+";
+  const [work, groups] = causalWork(program, shape, STATISTICS + (random ? 4 * shape.features : 0));
+  const reduction = chooseCausalReduction(work);
+  const states = causalStates(work, reduction, "states");
+  const statisticsBytes = work.mostHeads * length * STATISTICS * FLOAT_BYTES;
+  const statistics: Rows = { buffer: program.workspace("statistics", statisticsBytes), dim: STATISTICS, local: true };
+  const rows = (buffer: string, dim: number): Rows => ({ buffer, dim });
+  const [q, k, dq, dk] = [rows("q", headDim), rows("k", headDim), rows("dq", headDim), rows("dk", headDim)];
+  const [values, gradients, dv] = [rows("v", valueDim), rows("dOut", valueDim), rows("dv", valueDim)];
+  const projected = random && {
+    queries: projectedRows(work, "projectedQ"),
+    keys: projectedRows(work, "projectedK"),
+    dq: projectedRows(work, "projectedQGradient"),
+    dk: projectedRows(work, "projectedKGradient"),
+  };
+  before();
+  for (const group of groups) {
+    if (projected) {
+      addProjection(work, group, { from: k, to: projected.keys, keys: true });
+      addProjection(work, group, { from: q, to: projected.queries, keys: false });
+    }
+    const tensors = { ...(projected || { queries: q, keys: k, dq, dk }), values, gradients, statistics, dv };
+    if (states !== undefined) addEarlierStates(work, reduction, group, { ...tensors, states });
+    addCausalApply(work, reduction, group, { ...tensors, states }, { gradients, statistics });
+    if (states !== undefined) {
+      addQueryGradient(work, reduction, group, { ...tensors, states, out: tensors.dq, within: reduction });
+      addReduce(work, reduction, group, { keys: tensors.queries, values: gradients, statistics }, states);
+      addScan(work, reduction, group, states, { reverse: true });
+      addKeyGradient(work, reduction, group, { ...tensors, states, accumulate, within: reduction });
+    }
+    const several = states !== undefined;
+    addCausalGradientWithinChunks(work, reduction, group, tensors, { out: several, dv: several || accumulate });
+    if (projected) {
+      addProjectionGradient(work, group, { from: projected.dq, to: dq, keys: undefined });
+      addProjectionGradient(work, group, { from: projected.dk, to: dk, keys: k });
+    }
+  }
+}
+
 /** @param rowFloats of a row of a head, in workspaces besides its states */
 export function causalWork(program: ProgramBuilder, shape: AttentionShape, rowFloats: number): readonly [LinearWork, readonly HeadGroup[]] {
   const { featureMap, headDim, valueDim, features } = shape;
@@ -90,7 +139,7 @@ export function causalWork(program: ProgramBuilder, shape: AttentionShape, rowFl
   const one: LinearWork = { program, shape, featureMap: kernelMap, features, mostHeads: 1 };
   const { chunks, state } = chooseCausalReduction(one);
   const perHead = shape.length * rowFloats * FLOAT_BYTES + (chunks === 1 ? 0 : chunks * state.size * FLOAT_BYTES);
-  const groups = headGroups(program, shape, [headDim, valueDim, features], perHead);
+  const groups = headGroups(program, shape, [headDim, valueDim, features, ...(rowFloats === 0 ? [] : [STATISTICS])], perHead);
   return [{ ...one, mostHeads: groups[0]!.count }, groups];
 }
 
@@ -215,29 +264,141 @@ export function addEfficientQueries(
   });
 }
 
-/** Keys that the tiles of rows see together: all, and those before the tile of keys that a tile of rows is in. */
-export function seenRows(length: number, chunkRows: number, { rows, rowLanes }: CausalTile): { readonly all: number; readonly before: number } {
+/**
+ * Rows of the chunk that tiles of rows have to do with, together: all to the end of each, those before the tile of keys that it is in, and
+ * those from that on.
+ */
+export function seenRows(
+  length: number,
+  chunkRows: number,
+  { rows, rowLanes }: CausalTile,
+): { readonly all: number; readonly before: number; readonly later: number } {
   const inChunk = (count: number) => {
-    let [all, before] = [0, 0];
+    let [all, before, later] = [0, 0, 0];
     for (let row = 0; row < count; row += rows) {
+      const block = row - (row % rowLanes);
       all += Math.min(row + rows, count);
-      before += row - (row % rowLanes);
+      before += block;
+      later += count - block;
     }
-    return { all, before };
+    return { all, before, later };
   };
   const [whole, rest] = [inChunk(chunkRows), inChunk(length % chunkRows)];
   const chunks = Math.floor(length / chunkRows);
-  return { all: chunks * whole.all + rest.all, before: chunks * whole.before + rest.before };
+  return {
+    all: chunks * whole.all + rest.all,
+    before: chunks * whole.before + rest.before,
+    later: chunks * whole.later + rest.later,
+  };
 }
 
-/** The largest tile of rows that fits: its keys go through workgroup memory in tiles as wide as they can be. */
-export function chooseCausalTile({ program, features }: LinearWork, chunkRows: number, bytes: (tile: CausalTile) => number): CausalTile {
+/** Tensors of the way back, of a group's rows. */
+export interface CausalGradientRows {
+  readonly queries: Rows;
+  readonly keys: Rows;
+  readonly values: Rows;
+  readonly gradients: Rows;
+  readonly statistics: Rows;
+  readonly dq: Rows;
+  readonly dk: Rows;
+  readonly dv: Rows;
+}
+
+/** Adds the gradients of pairs of rows in the same chunk, on top of those of other chunks where there are several. */
+export function addCausalGradientWithinChunks(
+  work: LinearWork,
+  reduction: Reduction,
+  group: HeadGroup,
+  rows: CausalGradientRows,
+  accumulate: { readonly out: boolean; readonly dv: boolean },
+): void {
+  const { queries, keys, values, gradients } = rows;
+  addSide(work, reduction, group, rows, { of: "queries", own: [queries, gradients], others: [keys, values], out: rows.dq, accumulate });
+  addSide(work, reduction, group, rows, { of: "keys", own: [keys, values], others: [queries, gradients], out: rows.dk, accumulate });
+}
+
+function addSide(
+  work: LinearWork,
+  { chunkRows }: Reduction,
+  group: HeadGroup,
+  rows: CausalGradientRows,
+  side: {
+    readonly of: "queries" | "keys";
+    readonly own: readonly [Rows, Rows];
+    readonly others: readonly [Rows, Rows];
+    readonly out: Rows;
+    readonly accumulate: { readonly out: boolean; readonly dv: boolean };
+  },
+): void {
+  const { program, shape, featureMap, features } = work;
+  const { length, valueDim, variableLengths } = shape;
+  const { of, own, others, accumulate } = side;
+  const ofKeys = of === "keys";
+  const widest = { width: Math.max(features, valueDim), narrow: true };
+  const tile = chooseCausalTile(
+    work,
+    chunkRows,
+    (candidate) => causalGradientBytes({ ...candidate, headDim: features, valueDim, chunkRows }),
+    widest,
+  );
+  const kernel = causalGradientKernel({ length, headDim: features, valueDim, featureMap, variableLengths, chunkRows, of, accumulate, ...tile });
+  const bind = (binding: string, what: Rows) => groupRows(program, shape, group, kernel, binding, what);
+  const bound = {
+    queries: bind("queries", own[0]),
+    others: bind("others", others[0]),
+    rowValues: bind("rowValues", own[1]),
+    otherValues: bind("otherValues", others[1]),
+    statistics: bind("statistics", rows.statistics),
+    out: bind("out", side.out),
+    ...(ofKeys && { dv: bind("dv", rows.dv) }),
+  };
+  const seen = seenRows(length, chunkRows, tile);
+  // Keys go through their others twice.
+  const otherRows = group.count * (ofKeys ? 2 * seen.later : seen.all);
+  const rowBytes = groupBytes(shape, group, features);
+  const valueBytes = groupBytes(shape, group, valueDim);
+  const moved: Readonly<Record<keyof typeof bound, { readonly reads?: number; readonly writes?: number }>> = {
+    queries: { reads: rowBytes },
+    others: { reads: otherRows * features * FLOAT_BYTES },
+    rowValues: { reads: valueBytes },
+    otherValues: { reads: otherRows * valueDim * FLOAT_BYTES },
+    statistics: { reads: ofKeys ? group.count * seen.later * STATISTICS * FLOAT_BYTES : groupBytes(shape, group, STATISTICS) },
+    out: { reads: accumulate.out ? rowBytes : 0, writes: rowBytes },
+    dv: { reads: accumulate.dv ? valueBytes : 0, writes: valueBytes },
+  };
+  program.dispatch({
+    kernel,
+    groups: group.count * Math.ceil(length / tile.rows),
+    params: {
+      firstHead: group.first,
+      ...Object.fromEntries(Object.entries(bound).map(([name, { base }]) => [`${name}Base`, base])),
+      heads: shape.heads,
+    },
+    uses: {
+      ...Object.fromEntries(Object.entries(bound).map(([name, { use }]) => [name, { ...use, ...moved[name as keyof typeof bound] }])),
+      ...lengthsUse(shape),
+    },
+    flops: otherRows * tile.rows * (EXP_FLOPS * features + 2 * (features + valueDim)),
+  });
+}
+
+/**
+ * The largest tile of rows that fits: what they see goes through workgroup memory in tiles as wide as they can be, at most `width`.
+ *
+ * @param narrow a lane for each vector of such a tile
+ */
+export function chooseCausalTile(
+  { program, features }: LinearWork,
+  chunkRows: number,
+  bytes: (tile: CausalTile) => number,
+  { width, narrow }: { readonly width: number; readonly narrow: boolean } = { width: features, narrow: false },
+): CausalTile {
   const { limits } = program;
   const mostLanes = Math.min(limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX);
-  const vectors = Math.ceil(features / 4);
+  const vectors = Math.ceil(width / 4);
   const candidates = TILE_ROWS.flatMap((rows) =>
     TILE_KEYS.filter((keys) => keys % rows === 0 && chunkRows % keys === 0).flatMap((rowLanes) =>
-      TILE_VECTORS.map((most) => ({
+      TILE_VECTORS.filter((most) => !narrow || most <= rowLanes).map((most) => ({
         rows,
         laneRows: Math.min(LANE_ROWS, rows),
         rowLanes,
