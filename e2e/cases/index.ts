@@ -10,6 +10,8 @@ import { kernelSuite } from "./kernels.ts";
 import { linearAttentionSuite } from "./linear-attention.ts";
 import { lifecycleSuite } from "./lifecycle.ts";
 import { refusalSuite } from "./refusals.ts";
+import { toeplitzGradientSuite } from "./toeplitz-gradient.ts";
+import { softmaxAttentionSuite } from "./softmax-attention.ts";
 import { toeplitzSuite } from "./toeplitz.ts";
 import { tuningSuite } from "./tuning.ts";
 
@@ -22,9 +24,11 @@ export const SUITES: readonly Suite[] = [
   complexMultiplySuite,
   convolveSuite,
   toeplitzSuite,
+  toeplitzGradientSuite,
   kernelSuite,
   attentionSuite,
   linearAttentionSuite,
   causalAttentionSuite,
+  softmaxAttentionSuite,
   bytesSuite,
 ];

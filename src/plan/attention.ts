@@ -4,6 +4,7 @@ import { type AttentionShape, type AttentionSpec, biasSpec } from "../spec/opera
 import { addCausalAttention } from "./causal-attention.ts";
 import { addLinearAttention } from "./linear-attention.ts";
 import { notYet, type Program, ProgramBuilder } from "./program.ts";
+import { addSoftmaxAttention } from "./softmax-attention.ts";
 import { addToeplitz, spectrumBytes } from "./toeplitz.ts";
 import { FLOAT_BYTES } from "./units.ts";
 
@@ -16,10 +17,8 @@ export function planAttention(caller: string, spec: AttentionSpec, limits: Plann
     if (spec.bias === "fastrpb") addToeplitz(program, biasSpec(spec));
   };
   const accumulate = spec.bias === "fastrpb";
-  if (spec.kind === "softmax") throw notYet(caller, 'options.kind = "softmax"');
   if (spec.bias === "multiplicative") throw notYet(caller, 'options.bias = "multiplicative"');
-  if (spec.variableLengths && spec.bias !== "none") throw notYet(caller, "options.variableLengths = true");
-  const add = spec.causal ? addCausalAttention : addLinearAttention;
+  const add = spec.kind === "softmax" ? addSoftmaxAttention : spec.causal ? addCausalAttention : addLinearAttention;
   add(program, spec, { accumulate, before: addBias });
   return program.finish();
 }

@@ -19,13 +19,13 @@ import {
   chooseReduceTile,
   EXP_FLOPS,
   kernelFeatureMap,
-  lengthsUse,
   type LinearWork,
   type Reduction,
   STATISTICS,
   statesUse,
   stateWorkspace,
 } from "./linear-attention-parts.ts";
+import { lengthsUse } from "./lengths.ts";
 import { limitError, type ProgramBuilder } from "./program.ts";
 import { addProjection, addProjectionGradient, projectedRows } from "./random-features.ts";
 import { FLOAT_BYTES } from "./units.ts";

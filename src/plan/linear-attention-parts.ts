@@ -10,6 +10,7 @@ import { type FeatureTile, tileLanes } from "../../shaders/query-features.ts";
 import type { PlannerLimits } from "../spec/limits.ts";
 import type { AttentionShape, FeatureMap } from "../spec/operations.ts";
 import { groupBytes, groupRows, type HeadGroup, type Rows } from "./head-groups.ts";
+import { lengthsUse } from "./lengths.ts";
 import { type BindingUse, limitError, type ProgramBuilder } from "./program.ts";
 import { FLOAT_BYTES } from "./units.ts";
 import { ceilPowerOfTwo, floorPowerOfTwo } from "./workgroups.ts";
@@ -348,11 +349,6 @@ function chooseRowTile({ program }: LinearWork, chunkRows: number | undefined, b
 
 /** Floats of a row's statistics. */
 export const STATISTICS = 4;
-
-/** The binding `lengths`, where there is one. */
-export function lengthsUse({ batch, variableLengths }: AttentionShape): Readonly<Record<string, BindingUse>> {
-  return variableLengths ? { lengths: { buffer: "lengths", reads: batch * FLOAT_BYTES } } : {};
-}
 
 export type ReduceTile = Pick<ReduceKernelSpec, "featureTile" | "valueTile" | "tileRows" | "featureVectors" | "rowGroups">;
 
