@@ -4,7 +4,7 @@ import { type AttentionShape, type AttentionSpec, biasSpec } from "../spec/opera
 import { addCausalAttention } from "./causal-attention.ts";
 import { addLinearAttention } from "./linear-attention.ts";
 import { addMultiplicativeAttention } from "./multiplicative-attention.ts";
-import { notYet, type Program, ProgramBuilder } from "./program.ts";
+import { type Program, ProgramBuilder } from "./program.ts";
 import { addSoftmaxAttention } from "./softmax-attention.ts";
 import { addToeplitz, spectrumBytes } from "./toeplitz.ts";
 import { FLOAT_BYTES } from "./units.ts";
@@ -22,7 +22,6 @@ export function planAttention(caller: string, spec: AttentionSpec, limits: Plann
     addMultiplicativeAttention(program, spec);
     return program.finish();
   }
-  if (spec.causal && spec.featureMap === "softmax") throw notYet(caller, "options.causal = true");
   const add = spec.kind === "softmax" ? addSoftmaxAttention : spec.causal ? addCausalAttention : addLinearAttention;
   add(program, spec, { accumulate, before: addBias });
   return program.finish();
