@@ -31,6 +31,13 @@ export interface ToeplitzBranchesSpec {
   readonly twiddles: readonly number[];
   /** One, or the y and the x of a grid. */
   readonly axes: readonly ToeplitzAxis[];
+  /** Tᵀ instead of T: T is real, so Tᵀ has the conjugate spectra. */
+  readonly transposed: boolean;
+}
+
+/** A factor of the spectrum. */
+export function spectrumFactor(index: string, transposed: boolean): string {
+  return transposed ? `(spectrum[${index}] * vec2f(1.0, -1.0))` : `spectrum[${index}]`;
 }
 
 export function branchCount(axes: readonly unknown[]): number {
@@ -64,7 +71,7 @@ export function toeplitzBranches(spec: ToeplitzBranchesSpec, stride: number): st
   const transforms = stockhamProduct(
     shape,
     spec.twiddles,
-    (i) => `v${i} = complex_multiply(v${i}, spectrum[spectrum_start + branch * ${u32(stride)} + point]).yx;`,
+    (i) => `v${i} = complex_multiply(v${i}, ${spectrumFactor(`spectrum_start + branch * ${u32(stride)} + point`, spec.transposed)}).yx;`,
   );
   if (spec.axes.length === 1) {
     return `${declareRegisters(shape, "held")}

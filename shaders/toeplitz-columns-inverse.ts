@@ -4,10 +4,11 @@
  *   out[n, c] = F_A⁻¹(work[0])[a] + exp(+iπa/A) F_A⁻¹(work[1])[a].
  *
  * Layout: work as in toeplitz-pass.ts, swapped (im, re) as the rows leave it; out [B·H, N, D]. A column is (c, b, h).
- * Bindings: 0 work, 1 tables (twiddles, roots of order 2A), 2 out, 3 params.
+ * Bindings: 0 work, 1 tables (twiddles, roots of order 2A), 2 out, 3 lengths where there are such; then params.
  */
 import { pairElement, storePair } from "./channel-pairs.ts";
 import { type Kernel, makeKernel } from "./kernel.ts";
+import { lengthBinding, lengthFunction, lengthParams } from "./lengths.ts";
 import { rootFunction, type RootTable } from "./roots.ts";
 import {
   declareRegisters,
@@ -32,6 +33,9 @@ export function toeplitzColumnsInverseKernel(spec: ToeplitzColumnsInverseSpec): 
   const body = wgsl`${stockhamRegisters(shape)}
 ${declareRegisters(shape, "held")}
 ${columnOverA(shape)}
+#if ${spec.variableLengths}
+  let tokens = length_of(params.firstHead + h);
+#endif
   for (var branch = 0u; branch < 2u; branch++) {
     if (active_column) {
 ${eachInput(shape, (i) => `v${i} = work[work_start + (branch * A + point) * B * params.pairs];`)}
@@ -42,7 +46,7 @@ ${everyRegister(shape, (i) => `held${i} = v${i};`)}
     }
   }
   if (active_column) {
-${eachOutput(shape, (i) => `let n${i} = point * B + b; if (n${i} < N) { store_pair(row + n${i}, pair, (held${i} + turn_y(v${i}, point)).yx); }`)}
+${eachOutput(shape, (i) => `let n${i} = point * B + b; if (n${i} < N) { store_pair(row + n${i}, pair, ${spec.variableLengths ? `select((held${i} + turn_y(v${i}, point)).yx, vec2f(), n${i} >= tokens)` : `(held${i} + turn_y(v${i}, point)).yx`}); }`)}
   }
 `;
   return makeKernel({
@@ -52,9 +56,10 @@ ${eachOutput(shape, (i) => `let n${i} = point * B + b; if (n${i} < N) { store_pa
       { name: "work", access: "read", element: "vec2f" },
       { name: "tables", access: "read", element: "vec2f" },
       { name: "out", access: "read_write", element: pairElement(spec.channels) },
+      ...lengthBinding(spec),
     ],
-    params: [...PASS_PARAMS, "outBase"],
-    declarations: wgsl`${passDeclarations(spec)}${rootFunction(spec.axisRoots, "turn_y")}${storePair(spec.channels)}`,
+    params: [...PASS_PARAMS, "outBase", ...lengthParams(spec)],
+    declarations: wgsl`${passDeclarations(spec)}${rootFunction(spec.axisRoots, "turn_y")}${lengthFunction(spec)}${storePair(spec.channels)}`,
     body,
   });
 }

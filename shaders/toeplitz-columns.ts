@@ -7,10 +7,11 @@
  * a does not have. See toeplitz-branches.ts for the mathematics, toeplitz-rows.ts and toeplitz-grid-rows.ts for what follows.
  *
  * Layout: values [B·H, N, D], work as in toeplitz-pass.ts. A column is (c, b, h); a workgroup does `shape.columns` of them.
- * Bindings: 0 values, 1 tables (twiddles, roots of order 2A and 2M), 2 work, 3 params.
+ * Bindings: 0 values, 1 tables (twiddles, roots of order 2A and 2M), 2 work, 3 lengths where there are such; then params.
  */
 import { loadPair, pairElement } from "./channel-pairs.ts";
 import { type Kernel, makeKernel } from "./kernel.ts";
+import { lengthBinding, lengthFunction, lengthParams } from "./lengths.ts";
 import { rootFunction, type RootTable } from "./roots.ts";
 import {
   declareRegisters,
@@ -37,8 +38,9 @@ export function toeplitzColumnsKernel(spec: ToeplitzColumnsSpec): Kernel {
   const body = wgsl`${stockhamRegisters(shape)}
 ${declareRegisters(shape, "held")}
 ${columnOverA(shape)}
+  let tokens = ${spec.variableLengths ? "length_of(params.firstHead + h)" : "N"};
   if (active_column) {
-${eachInput(shape, (i) => `let n${i} = point * B + b; if (n${i} < N) { v${i} = load_pair(row + n${i}, pair); }`)}
+${eachInput(shape, (i) => `let n${i} = point * B + b; if (n${i} < tokens) { v${i} = load_pair(row + n${i}, pair); }`)}
   }
 ${everyRegister(shape, (i) => `held${i} = v${i};`)}
   for (var branch = 0u; branch < 2u; branch++) {
@@ -58,9 +60,10 @@ ${eachInput(shape, (i) => `v${i} = turn_y(held${i}, point);`)}
       { name: "values", access: "read", element: pairElement(spec.channels) },
       { name: "tables", access: "read", element: "vec2f" },
       { name: "work", access: "read_write", element: "vec2f" },
+      ...lengthBinding(spec),
     ],
-    params: [...PASS_PARAMS, "valuesBase"],
-    declarations: wgsl`${passDeclarations(spec)}${rootFunction(spec.axisRoots, "turn_y")}${roots ? rootFunction(roots) : ""}${loadPair(spec.channels)}`,
+    params: [...PASS_PARAMS, "valuesBase", ...lengthParams(spec)],
+    declarations: wgsl`${passDeclarations(spec)}${rootFunction(spec.axisRoots, "turn_y")}${roots ? rootFunction(roots) : ""}${lengthFunction(spec)}${loadPair(spec.channels)}`,
     body,
   });
 }

@@ -5,16 +5,19 @@
  *
  * Layout: values, out [B·H, N, D]; spectrum [H, branches, M], on a grid [H, 4, M_x, M_y]. A column is a pair of channels of one head,
  * pairs fastest. A workgroup does `shape.columns` columns; lane → (slot, thread) as in stockham.ts.
- * Bindings: 0 values, 1 spectrum, 2 tables (twiddles, roots of twice each period), 3 out, 4 params.
+ * Bindings: 0 values, 1 spectrum, 2 tables (twiddles, roots of twice each period), 3 out, 4 lengths where there are such; then params.
  */
 import { loadPair, pairElement, storePair } from "./channel-pairs.ts";
 import { type Kernel, makeKernel } from "./kernel.ts";
+import { lengthBinding, lengthFunction } from "./lengths.ts";
 import { eachInput, stockhamDeclarations, stockhamName, stockhamRegisters, workgroupLanes } from "./stockham.ts";
 import { branchCount, branchDeclarations, branchesOutput, toeplitzBranches, type ToeplitzBranchesSpec } from "./toeplitz-branches.ts";
 import { u32, wgsl } from "./wgsl.ts";
 
 export interface ToeplitzFusedKernelSpec extends ToeplitzBranchesSpec {
   readonly channels: number;
+  /** In one dimension only. */
+  readonly variableLengths: boolean;
 }
 
 export function toeplitzFusedKernel(spec: ToeplitzFusedKernelSpec): Kernel {
@@ -27,28 +30,30 @@ export function toeplitzFusedKernel(spec: ToeplitzFusedKernelSpec): Kernel {
   let pair = column % PAIRS;
   let bh = column / PAIRS;
   let row = bh * N;
+  let tokens = ${spec.variableLengths ? "length_of(bh)" : "N"};
   let spectrum_start = (bh % params.heads) * ${u32(branchCount(axes) * shape.length)} - params.spectrumBase;
   if (active_column) {
-${eachInput(shape, (i) => `if (is_token(point)) { v${i} = load_pair(row + token(point), pair); }`)}
+${eachInput(shape, (i) => `if (${spec.variableLengths ? "point < tokens" : "is_token(point)"}) { v${i} = load_pair(row + token(point), pair); }`)}
   }
 ${toeplitzBranches(spec, shape.length)}
   if (active_column) {
-${branchesOutput(spec, (i) => `if (is_token(point)) { store_pair(row + token(point), pair, v${i}.yx); }`)}
+${branchesOutput(spec, (i) => `if (is_token(point)) { store_pair(row + token(point), pair, ${spec.variableLengths ? `select(v${i}.yx, vec2f(), point >= tokens)` : `v${i}.yx`}); }`)}
   }
 `;
   return makeKernel({
-    label: `toeplitz fused ${axes.map((axis) => axis.size).join("×")} (${stockhamName(shape)})`,
+    label: `toeplitz fused ${spec.transposed ? "transposed " : ""}${axes.map((axis) => axis.size).join("×")} (${stockhamName(shape)})`,
     workgroupSize: workgroupLanes(shape),
     bindings: [
       { name: "values", access: "read", element: pairElement(spec.channels) },
       { name: "spectrum", access: "read", element: "vec2f" },
       { name: "tables", access: "read", element: "vec2f" },
       { name: "out", access: "read_write", element: pairElement(spec.channels) },
+      ...lengthBinding(spec),
     ],
     params: ["columns", "firstColumn", "heads", "valuesBase", "spectrumBase", "outBase"],
     declarations: wgsl`const N = ${u32(tokens)};
 const PAIRS = ${u32(Math.ceil(spec.channels / 2))};
-${stockhamDeclarations(shape)}${branchDeclarations(spec)}${tokenFunctions(spec)}${loadPair(spec.channels)}${storePair(spec.channels)}`,
+${stockhamDeclarations(shape)}${branchDeclarations(spec)}${tokenFunctions(spec)}${lengthFunction(spec)}${loadPair(spec.channels)}${storePair(spec.channels)}`,
     body,
   });
 }

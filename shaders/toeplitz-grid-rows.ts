@@ -22,7 +22,12 @@ export interface ToeplitzGridRowsSpec extends ToeplitzPassSpec {
 
 export function toeplitzGridRowsKernel(spec: ToeplitzGridRowsSpec): Kernel {
   const { shape } = spec;
-  const branches = { shape, twiddles: spec.twiddles, axes: [{ size: spec.b, period: shape.length, roots: spec.axisRoots }] };
+  const branches = {
+    shape,
+    twiddles: spec.twiddles,
+    axes: [{ size: spec.b, period: shape.length, roots: spec.axisRoots }],
+    transposed: spec.transposed,
+  };
   const body = wgsl`${stockhamRegisters(shape)}
 ${columnOverB(shape)}
   let branch_y = line / A % 2u;
@@ -36,7 +41,7 @@ ${branchesOutput(branches, (i) => `if (point < B) { work[work_start + point * pa
   }
 `;
   return makeKernel({
-    label: `toeplitz grid rows ${spec.a}×${spec.b} (${stockhamName(shape)})`,
+    label: `toeplitz grid rows ${spec.transposed ? "transposed " : ""}${spec.a}×${spec.b} (${stockhamName(shape)})`,
     workgroupSize: workgroupLanes(shape),
     bindings: [
       { name: "work", access: "read_write", element: "vec2f" },

@@ -21,6 +21,9 @@ export interface ToeplitzPassSpec {
   readonly a: number;
   readonly b: number;
   readonly channels: number;
+  /** Tᵀ instead of T. */
+  readonly transposed: boolean;
+  readonly variableLengths: boolean;
 }
 
 export const PASS_PARAMS = ["columns", "pairs", "firstPair", "firstHead"] as const;

@@ -13,6 +13,7 @@
 import { type Kernel, makeKernel } from "./kernel.ts";
 import { rootFunction, type RootTable } from "./roots.ts";
 import { eachInput, eachOutput, stockhamName, stockhamProduct, stockhamRegisters, workgroupLanes } from "./stockham.ts";
+import { spectrumFactor } from "./toeplitz-branches.ts";
 import { columnOverB, PASS_PARAMS, passDeclarations, type ToeplitzPassSpec } from "./toeplitz-pass.ts";
 import { wgsl } from "./wgsl.ts";
 
@@ -30,13 +31,13 @@ ${columnOverB(shape)}
   if (active_column) {
 ${eachInput(shape, (i) => `v${i} = work[work_start + point * params.pairs];`)}
   }
-${stockhamProduct(shape, spec.twiddles, (i) => `v${i} = complex_multiply(v${i}, spectrum[spectrum_start + point]).yx;`)}
+${stockhamProduct(shape, spec.twiddles, (i) => `v${i} = complex_multiply(v${i}, ${spectrumFactor("spectrum_start + point", spec.transposed)}).yx;`)}
   if (active_column) {
 ${eachOutput(shape, (i) => `work[work_start + point * params.pairs] = turn_root(v${i}, turns * point);`)}
   }
 `;
   return makeKernel({
-    label: `toeplitz rows ${spec.a}×${spec.b} (${stockhamName(shape)})`,
+    label: `toeplitz rows ${spec.transposed ? "transposed " : ""}${spec.a}×${spec.b} (${stockhamName(shape)})`,
     workgroupSize: workgroupLanes(shape),
     bindings: [
       { name: "work", access: "read_write", element: "vec2f" },

@@ -5,7 +5,7 @@ export type { ConvolvePlan } from "./plans/convolve.ts";
 export type { FftPlan } from "./plans/fft.ts";
 export type { Preparation, Profile, RunOptions } from "./plans/plan.ts";
 export type { Bias, Spectrum } from "./plans/spectrum.ts";
-export type { ToeplitzPlan } from "./plans/toeplitz.ts";
+export type { ToeplitzBackwardOptions, ToeplitzGradientInputs, ToeplitzGradients, ToeplitzPlan } from "./plans/toeplitz.ts";
 export type { SelfTestCheck, SelfTestReport } from "./self-test.ts";
 export type { Cost, DispatchInfo, DispatchTiming, MemoryUse } from "./spec/backend.ts";
 export type { Choices } from "./spec/choices.ts";

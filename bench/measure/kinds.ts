@@ -29,13 +29,14 @@ interface Kind<R extends Row> {
 
 const fftOptions = (row: FftRow | CpuFftRow) => ({ shape: row.kind === "fft" ? [row.batch, row.length] : [row.length] });
 const toeplitzOptions = ({ batch, heads, length, channels }: ToeplitzRow) => ({ batch, heads, length, channels });
-const attentionOptions = ({ batch, heads, length, headDim, bias }: AttentionRow) => ({
+const attentionOptions = ({ batch, heads, length, headDim, bias, causal, similarity }: AttentionRow) => ({
   batch,
   heads,
   length,
   headDim,
   bias,
-  featureMap: "sikf" as const,
+  causal,
+  ...(similarity === "softmax" ? { kind: similarity } : { featureMap: similarity }),
 });
 
 /** What is found for few heads holds for many; long sequences fill a device with one. */

@@ -28,6 +28,9 @@ export interface AttentionRow extends AnyRow {
   readonly heads: number;
   readonly length: number;
   readonly headDim: number;
+  /** Linear attention with SIKF, or the original. */
+  readonly similarity: "sikf" | "softmax";
+  readonly causal: boolean;
   readonly bias: "none" | "fastrpb";
 }
 
@@ -53,12 +56,19 @@ export const ROWS: readonly Row[] = [
   ...[256, 1024, 4096, 16384, 65536].map((length) => toeplitz(length)),
   ...[1024, 4096, 16384].map((length) => attention(length, "none")),
   ...[1024, 4096, 16384].map((length) => attention(length, "fastrpb")),
+  ...[1024, 4096, 16384].map((length) => causal(attention(length, "none"))),
+  ...[1024, 4096, 16384].map((length) => causal(attention(length, "fastrpb"))),
+  ...[1024, 4096, 16384].map((length) => softmax(attention(length, "none"))),
+  // Where linear attention with its bias overtakes the original.
+  ...[64, 128, 256, 512].flatMap((length) => [attention(length, "fastrpb"), softmax(attention(length, "none"))]),
   ...[1024, 4096, 65536, 1048576].map(cpuFft),
   // 128 MiB of input each, 384 MiB for attention.
   ...[256, 1000, 1024, 4096, 16384, 65536, 1048576].map((length) => large(fft(length, Math.floor(2 ** 24 / length)))),
   ...[256, 1024, 4096, 16384].map((length) => large(toeplitz(length, 65536 / length))),
   large({ ...toeplitz(1048576), heads: 1, channels: 32 }),
   ...(["none", "fastrpb"] as const).flatMap((bias) => [1024, 4096, 16384].map((length) => large(attention(length, bias, 65536 / length)))),
+  ...[1024, 4096, 16384].map((length) => large(causal(attention(length, "none", 65536 / length)))),
+  ...[1024, 4096].map((length) => large(softmax(attention(length, "none", 65536 / length)))),
 ];
 
 function large<R extends Row>(row: R): R {
@@ -75,7 +85,15 @@ function toeplitz(length: number, batch = 1): ToeplitzRow {
 
 function attention(length: number, bias: "none" | "fastrpb", batch = 1): AttentionRow {
   const name = `sikf${bias === "none" ? "" : "+fastrpb"} ${length}${inBatches(batch)}`;
-  return { kind: "attention", name, batch, heads: HEADS, length, headDim: CHANNELS, bias };
+  return { kind: "attention", name, batch, heads: HEADS, length, headDim: CHANNELS, similarity: "sikf", causal: false, bias };
+}
+
+function causal(row: AttentionRow): AttentionRow {
+  return { ...row, name: `causal ${row.name}`, causal: true };
+}
+
+function softmax(row: AttentionRow): AttentionRow {
+  return { ...row, name: row.name.replace("sikf", "softmax"), similarity: "softmax" };
 }
 
 function cpuFft(length: number): CpuFftRow {

@@ -1,4 +1,4 @@
-/** jax-js: FFT, the Toeplitz product by FFT, and SIKF by matrix products, each as a user who wants speed would write it. */
+/** jax-js: FFT, the Toeplitz product by FFT, SIKF and softmax by matrix products, each as a user who wants speed would write it. */
 import * as jax from "@jax-js/jax";
 import type { ComplexPair, JaxArray } from "@jax-js/jax";
 import type { Competitor, Data, Prepared } from "../measure/competitor.ts";
@@ -22,8 +22,9 @@ let opened: Promise<unknown> | undefined;
 export const jaxJs: Competitor = {
   name: "jax-js",
   package: "@jax-js/jax",
-  supports: (row) => row.kind !== "cpu-fft",
-  formulation: (row) => FORMULATIONS[row.kind],
+  // Causal linear attention would take it a scan over tokens, or the N×N products that linear attention is there to avoid.
+  supports: (row) => row.kind !== "cpu-fft" && !(row.kind === "attention" && row.causal),
+  formulation: (row) => (row.kind === "attention" && row.similarity === "softmax" ? SOFTMAX_FORMULATION : FORMULATIONS[row.kind]),
 
   async prepare(row, data, copies): Promise<Prepared> {
     opened ??= jax.init("webgpu").then(() => jax.defaultDevice("webgpu"));
@@ -57,9 +58,12 @@ const FORMULATIONS: Partial<Record<Row["kind"], string>> = {
     "jitted: exponentials relative to the largest key, two matrix products, the quotient; with FastRPB, the Toeplitz product as above besides, whose sum with the rest is left out",
 };
 
+const SOFTMAX_FORMULATION = "jitted: a matrix product, the largest of each row subtracted, exponentials, another matrix product, the quotient";
+
 function taskOf(row: Row, data: Data, copies: number): Promise<Task> {
   if (row.kind === "fft") return fftTask(row, data, copies);
   if (row.kind === "toeplitz") return toeplitzTask(row, data, copies);
+  if ((row as AttentionRow).similarity === "softmax") return softmaxTask(row as AttentionRow, data, copies);
   return (row as AttentionRow).bias === "none" ? attentionTask(row as AttentionRow, data, copies) : biasedTask(row as AttentionRow, data, copies);
 }
 
@@ -147,6 +151,25 @@ async function attentionTask({ heads, length, headDim }: AttentionRow, data: Dat
       [data["v"]!, shape],
     ]),
     compute: ([q, k, v]) => [sikf(q!.ref, k!.ref, v!.ref)],
+    gather: ([out]) => out!,
+  };
+}
+
+async function softmaxTask({ heads, length, headDim }: AttentionRow, data: Data, copies: number): Promise<Task> {
+  const shape = [heads, length, headDim];
+  const softmax = jax.jit((q: JaxArray, k: JaxArray, v: JaxArray): JaxArray => {
+    const scores = np.matmul(q.mul(1 / Math.sqrt(headDim)), np.matrixTranspose(k));
+    const weights = np.exp(scores.ref.sub(np.max(scores, 2, { keepdims: true })));
+    const norm = np.sum(weights.ref, 2, { keepdims: true });
+    return np.matmul(weights, v).div(norm);
+  });
+  return {
+    inputs: await upload(copies, [
+      [data["q"]!, shape],
+      [data["k"]!, shape],
+      [data["v"]!, shape],
+    ]),
+    compute: ([q, k, v]) => [softmax(q!.ref, k!.ref, v!.ref)],
     gather: ([out]) => out!,
   };
 }

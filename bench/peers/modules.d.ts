@@ -6,7 +6,7 @@ declare module "@jax-js/jax" {
     readonly ref: JaxArray;
     add(other: JaxArray): JaxArray;
     sub(other: JaxArray): JaxArray;
-    mul(other: JaxArray): JaxArray;
+    mul(other: JaxArray | number): JaxArray;
     div(other: JaxArray): JaxArray;
     reshape(shape: readonly number[]): JaxArray;
     slice(...index: ([] | [number, number] | number)[]): JaxArray;

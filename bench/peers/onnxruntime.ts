@@ -13,7 +13,7 @@ interface Task {
 export const onnxruntime: Competitor = {
   name: "onnxruntime-web",
   package: "onnxruntime-web",
-  supports: (row) => row.kind === "fft" || (row.kind === "attention" && row.bias === "none"),
+  supports: (row) => row.kind === "fft" || (row.kind === "attention" && row.bias === "none" && row.similarity === "sikf"),
   work: (row) => (row.kind === "fft" ? row.batch * row.length ** 2 : row.length),
   formulation: (row) =>
     row.kind === "attention"

@@ -1,6 +1,7 @@
 import { attentionSuite } from "./attention.ts";
 import { bytesSuite } from "./bytes.ts";
 import type { Suite } from "./case.ts";
+import { causalAttentionSuite } from "./causal-attention.ts";
 import { complexMultiplySuite } from "./complex-multiply.ts";
 import { convolveSuite } from "./convolve.ts";
 import { fftSuite } from "./fft.ts";
@@ -9,6 +10,7 @@ import { kernelSuite } from "./kernels.ts";
 import { linearAttentionSuite } from "./linear-attention.ts";
 import { lifecycleSuite } from "./lifecycle.ts";
 import { refusalSuite } from "./refusals.ts";
+import { toeplitzGradientSuite } from "./toeplitz-gradient.ts";
 import { softmaxAttentionSuite } from "./softmax-attention.ts";
 import { toeplitzSuite } from "./toeplitz.ts";
 import { tuningSuite } from "./tuning.ts";
@@ -22,9 +24,11 @@ export const SUITES: readonly Suite[] = [
   complexMultiplySuite,
   convolveSuite,
   toeplitzSuite,
+  toeplitzGradientSuite,
   kernelSuite,
   attentionSuite,
   linearAttentionSuite,
+  causalAttentionSuite,
   softmaxAttentionSuite,
   bytesSuite,
 ];

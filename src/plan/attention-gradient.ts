@@ -1,10 +1,13 @@
 /** Plans for the gradient of attention, in O(N) memory: what the forward direction had in between is computed again. */
+import { elementCount } from "../spec/check.ts";
 import type { PlannerLimits } from "../spec/limits.ts";
-import type { AttentionGradientSpec } from "../spec/operations.ts";
+import { type AttentionGradientSpec, biasSpec, weightsShape } from "../spec/operations.ts";
 import { attentionName, declareInputs, rowBytes } from "./attention.ts";
 import { addLinearAttentionGradient } from "./linear-attention-gradient.ts";
 import { notYet, type Program, ProgramBuilder } from "./program.ts";
 import { addSoftmaxAttentionGradient } from "./softmax-attention-gradient.ts";
+import { addToeplitzGradient } from "./toeplitz-gradient.ts";
+import { FLOAT_BYTES } from "./units.ts";
 
 export function planAttentionGradient(caller: string, spec: AttentionGradientSpec, limits: PlannerLimits): Program {
   const program = new ProgramBuilder(caller, `attention gradient ${attentionName(spec)} ${spec.length}`, limits);
@@ -13,12 +16,18 @@ export function planAttentionGradient(caller: string, spec: AttentionGradientSpe
   program.buffer("dq", "output", rowBytes(spec, spec.headDim));
   program.buffer("dk", "output", rowBytes(spec, spec.headDim));
   program.buffer("dv", "output", rowBytes(spec, spec.valueDim));
-  if (spec.bias !== "none") throw notYet(caller, "the gradient of a bias");
+  if (spec.bias === "multiplicative") throw notYet(caller, "the gradient of a multiplicative bias");
+  const biased = spec.bias === "fastrpb";
+  if (biased) program.buffer("dBias", "output", elementCount(weightsShape(spec)) * FLOAT_BYTES);
+  // Other workspaces are declared first: these take what is left.
+  const before = () => {
+    if (biased) addToeplitzGradient(program, biasSpec(spec), "dBias");
+  };
   if (spec.kind === "softmax") {
-    addSoftmaxAttentionGradient(program, spec, { accumulate: false, before: () => {} });
+    addSoftmaxAttentionGradient(program, spec, { accumulate: biased, before });
     return program.finish();
   }
   if (spec.causal) throw notYet(caller, "the gradient of causal attention");
-  addLinearAttentionGradient(program, spec, { accumulate: false, before: () => {} });
+  addLinearAttentionGradient(program, spec, { accumulate: biased, before });
   return program.finish();
 }

@@ -1,6 +1,7 @@
 /** Plans for attention: the bias goes first, into `out`, and what follows adds to it. */
 import type { PlannerLimits } from "../spec/limits.ts";
 import { type AttentionShape, type AttentionSpec, biasSpec } from "../spec/operations.ts";
+import { addCausalAttention } from "./causal-attention.ts";
 import { addLinearAttention } from "./linear-attention.ts";
 import { notYet, type Program, ProgramBuilder } from "./program.ts";
 import { addSoftmaxAttention } from "./softmax-attention.ts";
@@ -17,13 +18,9 @@ export function planAttention(caller: string, spec: AttentionSpec, limits: Plann
   };
   const accumulate = spec.bias === "fastrpb";
   if (spec.bias === "multiplicative") throw notYet(caller, 'options.bias = "multiplicative"');
-  if (spec.variableLengths && spec.bias !== "none") throw notYet(caller, "options.variableLengths = true");
-  if (spec.kind === "softmax") {
-    addSoftmaxAttention(program, spec, { accumulate, before: addBias });
-    return program.finish();
-  }
-  if (spec.causal) throw notYet(caller, "options.causal = true");
-  addLinearAttention(program, spec, { accumulate, before: addBias });
+  if (spec.causal && spec.featureMap === "softmax") throw notYet(caller, "options.causal = true");
+  const add = spec.kind === "softmax" ? addSoftmaxAttention : spec.causal ? addCausalAttention : addLinearAttention;
+  add(program, spec, { accumulate, before: addBias });
   return program.finish();
 }
 

@@ -10,6 +10,7 @@ import { type FeatureTile, tileLanes } from "../../shaders/query-features.ts";
 import type { PlannerLimits } from "../spec/limits.ts";
 import type { AttentionShape, FeatureMap } from "../spec/operations.ts";
 import { groupBytes, groupRows, type HeadGroup, type Rows } from "./head-groups.ts";
+import { lengthsUse } from "./lengths.ts";
 import { type BindingUse, limitError, type ProgramBuilder } from "./program.ts";
 import { FLOAT_BYTES } from "./units.ts";
 import { ceilPowerOfTwo, floorPowerOfTwo } from "./workgroups.ts";
@@ -34,7 +35,7 @@ const GRADIENT_ROWS = [16, 8, 4, 2, 1] as const;
 const GRADIENT_ROW_LANES = [16, 32, 64, 8, 4, 2, 1] as const;
 const COMBINE_LANES = 256;
 /** Operations of exp by polynomial, roughly. */
-const EXP_FLOPS = 20;
+export const EXP_FLOPS = 20;
 
 /** A linear attention, or its way back, in a program. */
 export interface LinearWork {
@@ -92,7 +93,7 @@ export function stateWorkspace({ program, mostHeads }: LinearWork, name: string,
 }
 
 /** The part of it that a group uses. */
-function statesUse(work: LinearWork, buffer: string, { state }: Reduction, group: HeadGroup, count: number): BindingUse {
+export function statesUse(work: LinearWork, buffer: string, { state }: Reduction, group: HeadGroup, count: number): BindingUse {
   return { buffer, slice: work.program.part(buffer, group.count * count * state.size * FLOAT_BYTES) };
 }
 
@@ -349,15 +350,10 @@ function chooseRowTile({ program }: LinearWork, chunkRows: number | undefined, b
 /** Floats of a row's statistics. */
 export const STATISTICS = 4;
 
-/** The binding `lengths`, where there is one. */
-export function lengthsUse({ batch, variableLengths }: AttentionShape): Readonly<Record<string, BindingUse>> {
-  return variableLengths ? { lengths: { buffer: "lengths", reads: batch * FLOAT_BYTES } } : {};
-}
-
 export type ReduceTile = Pick<ReduceKernelSpec, "featureTile" | "valueTile" | "tileRows" | "featureVectors" | "rowGroups">;
 
 /** The largest tile that fits; where it has few lanes, several groups of them share its rows. */
-function chooseReduceTile(featureCount: number, valueDim: number, limits: PlannerLimits, program: ProgramBuilder): ReduceTile {
+export function chooseReduceTile(featureCount: number, valueDim: number, limits: PlannerLimits, program: ProgramBuilder): ReduceTile {
   const mostLanes = Math.min(limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX);
   const candidates: ReduceTile[] = [];
   let features = Math.min(REDUCE_TILE, paddedToVec4(featureCount));

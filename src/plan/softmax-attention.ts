@@ -13,7 +13,7 @@ import {
 import type { AttentionShape } from "../spec/operations.ts";
 import { groupRows, type HeadGroup, headGroups, type Rows } from "./head-groups.ts";
 import type { AttentionPlacement } from "./linear-attention.ts";
-import { lengthsUse } from "./linear-attention-parts.ts";
+import { lengthsUse } from "./lengths.ts";
 import { limitError, type ProgramBuilder } from "./program.ts";
 import { FLOAT_BYTES } from "./units.ts";
 

@@ -1,16 +1,17 @@
 /** Plans for the spectrum of FastRPB weights: both halves of the matrix along each axis, transformed. */
 import { toeplitzEmbedKernel } from "../../shaders/toeplitz-embed.ts";
+import { toeplitzExponentialsKernel } from "../../shaders/toeplitz-exponentials.ts";
 import { toeplitzGridEmbedKernel } from "../../shaders/toeplitz-grid-embed.ts";
 import { elementCount } from "../spec/check.ts";
 import type { PlannerLimits } from "../spec/limits.ts";
 import { type SpectrumSpec, weightsShape } from "../spec/operations.ts";
 import { addPass, type BufferEnd, type PassEnd } from "./fft-pass.ts";
 import { addFft } from "./fft-lines.ts";
-import { bindableUnits, limitError, type Program, ProgramBuilder, sliceBase, sliceBytes } from "./program.ts";
+import { type BindingUse, bindableUnits, limitError, type Program, ProgramBuilder, sliceBase, sliceBytes } from "./program.ts";
 import { TableLayout } from "./tables.ts";
 import { axisWithRoots, branchPoints, headSpectrumBytes, toeplitzAxes, type ToeplitzLayout, toeplitzLayout } from "./toeplitz-layout.ts";
 import { FLOAT_BYTES, MULTIPLY_FLOPS } from "./units.ts";
-import { elementwiseLanes } from "./workgroups.ts";
+import { elementwiseLanes, floorPowerOfTwo } from "./workgroups.ts";
 
 export function planSpectrum(caller: string, spec: SpectrumSpec, limits: PlannerLimits): Program {
   const program = new ProgramBuilder(caller, `toeplitz spectrum ${(spec.grid ?? [spec.length]).join("×")}`, limits);
@@ -27,10 +28,13 @@ export function planSpectrum(caller: string, spec: SpectrumSpec, limits: Planner
   if (bindable < 1) {
     throw limitError(caller, "maxStorageBufferBindingSize", headBytes, limits.maxStorageBufferBindingSize, "the spectrum of one head");
   }
-  const most = Math.min(bindable, Math.floor(limits.workspaceBytes / (headBytes * buffersBetween)));
-  if (most < 1) throw limitError(caller, "workspaceBytes", headBytes * buffersBetween, limits.workspaceBytes, "the transform of one head's weights");
+  const between = headBytes * buffersBetween + (spec.exponential ? headWeights * FLOAT_BYTES : 0);
+  const most = Math.min(bindable, Math.floor(limits.workspaceBytes / between));
+  if (most < 1) throw limitError(caller, "workspaceBytes", between, limits.workspaceBytes, "the transform of one head's weights");
   const heads = Math.min(spec.heads, most);
   const embedded = program.buffer("embedded", "workspace", heads * headBytes);
+
+  const exponentials = spec.exponential ? program.buffer("exponentials", "workspace", heads * headWeights * FLOAT_BYTES) : undefined;
 
   const tables = new TableLayout();
   const kernel = embedKernel(tables, spec, limits);
@@ -40,12 +44,17 @@ export function planSpectrum(caller: string, spec: SpectrumSpec, limits: Planner
     const count = Math.min(heads, spec.heads - first);
     const lanes = count * points;
     const weightSlice = sliceBytes(limits, first * headWeights * FLOAT_BYTES, (first + count) * headWeights * FLOAT_BYTES);
+    const firstWeight = first * headWeights - sliceBase(kernel, "weights", weightSlice);
+    const ofWeights: BindingUse = { buffer: weights, slice: weightSlice };
+    const ofExponentials: BindingUse | undefined =
+      exponentials === undefined ? undefined : { buffer: exponentials, slice: program.part(exponentials, count * headWeights * FLOAT_BYTES) };
+    if (ofExponentials) addExponentials(program, spec, { from: ofWeights, to: ofExponentials, firstWeight, count });
     program.dispatch({
       kernel,
       groups: Math.ceil(lanes / kernel.workgroupSize[0]),
-      params: { count: lanes, firstWeight: first * headWeights - sliceBase(kernel, "weights", weightSlice) },
+      params: { count: lanes, firstWeight: ofExponentials ? 0 : firstWeight },
       uses: {
-        weights: { buffer: weights, slice: weightSlice, reads: count * headReads },
+        weights: { ...(ofExponentials ?? ofWeights), reads: count * headReads },
         embedded: { buffer: embedded, slice: program.part(embedded, count * headBytes), writes: count * headBytes },
         tables: { buffer: program.table(tables.parts) },
       },
@@ -58,6 +67,28 @@ export function planSpectrum(caller: string, spec: SpectrumSpec, limits: Planner
     });
   }
   return program.finish();
+}
+
+/** Exponentials of the weights of some heads, relative to the largest of each. */
+function addExponentials(
+  program: ProgramBuilder,
+  spec: SpectrumSpec,
+  { from, to, firstWeight, count }: { readonly from: BindingUse; readonly to: BindingUse; readonly firstWeight: number; readonly count: number },
+): void {
+  const size = elementCount(weightsShape(spec).slice(1));
+  const counting = spec.causal ? spec.length : size;
+  const kernel = toeplitzExponentialsKernel({ lanes: floorPowerOfTwo(elementwiseLanes(program.limits)), size, count: counting });
+  program.dispatch({
+    kernel,
+    groups: count,
+    params: { firstWeight },
+    uses: {
+      // Once for the maximum, once for the exponentials.
+      weights: { ...from, reads: 2 * count * counting * FLOAT_BYTES },
+      out: { ...to, writes: count * size * FLOAT_BYTES },
+    },
+    flops: count * counting,
+  });
 }
 
 function embedKernel(tables: TableLayout, spec: SpectrumSpec, limits: PlannerLimits) {

@@ -9,6 +9,7 @@ import type { ToeplitzPassSpec } from "../../shaders/toeplitz-pass.ts";
 import { toeplitzRowsKernel } from "../../shaders/toeplitz-rows.ts";
 import type { PlannerLimits } from "../spec/limits.ts";
 import type { SpectrumSpec, ToeplitzSpec } from "../spec/operations.ts";
+import { lengthsUse } from "./lengths.ts";
 import { type BindingUse, limitError, type Program, ProgramBuilder, sliceBase } from "./program.ts";
 import { chooseShape, fftFlops } from "./stockham.ts";
 import { TableLayout } from "./tables.ts";
@@ -38,19 +39,30 @@ export function planToeplitz(caller: string, spec: ToeplitzSpec, limits: Planner
   const bytes = spec.batch * spec.heads * spec.length * spec.channels * FLOAT_BYTES;
   program.buffer("v", "input", bytes);
   program.buffer("spectrum", "input", spectrumBytes(spec, limits));
+  if (spec.variableLengths) program.buffer("lengths", "input", spec.batch * FLOAT_BYTES);
   program.buffer("out", "output", bytes);
   addToeplitz(program, spec);
   return program.finish();
 }
 
-/** Adds a Toeplitz product of the buffers `v` and `spectrum`, into `out`. Other workspaces of the program are best declared before. */
-export function addToeplitz(program: ProgramBuilder, spec: ToeplitzSpec): void {
-  const layout = toeplitzLayout(program, spec);
-  if (layout.kind === "fused") addFused(program, spec, layout.axes);
-  else addPasses(program, spec, layout);
+/** Which buffers a product is of, and whether it is that of the transposed matrices. */
+export interface ToeplitzBuffers {
+  readonly v: string;
+  readonly out: string;
+  readonly transposed: boolean;
 }
 
-function addFused(program: ProgramBuilder, spec: ToeplitzSpec, axes: readonly AxisPeriod[]): void {
+/**
+ * Adds a Toeplitz product with the buffer `spectrum`, and of `lengths` where there are such; of `v`, into `out`, where nothing else is said.
+ * Other workspaces of the program are best declared before.
+ */
+export function addToeplitz(program: ProgramBuilder, spec: ToeplitzSpec, buffers: ToeplitzBuffers = { v: "v", out: "out", transposed: false }): void {
+  const layout = toeplitzLayout(program, spec);
+  if (layout.kind === "fused") addFused(program, spec, layout.axes, buffers);
+  else addPasses(program, spec, layout, buffers);
+}
+
+function addFused(program: ProgramBuilder, spec: ToeplitzSpec, axes: readonly AxisPeriod[], buffers: ToeplitzBuffers): void {
   const pairs = Math.ceil(spec.channels / 2);
   const lengths = axes.map((axis) => axis.period);
   const columns = spec.batch * spec.heads * pairs;
@@ -61,6 +73,8 @@ function addFused(program: ProgramBuilder, spec: ToeplitzSpec, axes: readonly Ax
     twiddles: tables.twiddles(shape.axes),
     axes: axes.map((axis) => axisWithRoots(tables, axis)),
     channels: spec.channels,
+    transposed: buffers.transposed,
+    variableLengths: spec.variableLengths,
   });
   const table = program.table(tables.parts);
   const points = branchPoints(axes);
@@ -79,10 +93,11 @@ function addFused(program: ProgramBuilder, spec: ToeplitzSpec, axes: readonly Ax
         outBase: sliceBase(kernel, "out", group.rows),
       },
       uses: {
-        values: rowsUse(spec, group, "v"),
+        values: rowsUse(spec, group, buffers.v, "reads"),
         spectrum: spectrumUse(spec, group, spectrumHead),
         tables: { buffer: table },
-        out: rowsUse(spec, group, "out"),
+        out: rowsUse(spec, group, buffers.out, "writes"),
+        ...lengthsUse(spec),
       },
       flops: count * 2 ** axes.length * (2 * fftFlops(points) + (1 + 2 * axes.length) * MULTIPLY_FLOPS * points),
     });
@@ -99,7 +114,7 @@ interface Pass {
   readonly flops: number;
 }
 
-function addPasses(program: ProgramBuilder, spec: ToeplitzSpec, layout: Exclude<ToeplitzLayout, { kind: "fused" }>): void {
+function addPasses(program: ProgramBuilder, spec: ToeplitzSpec, layout: Exclude<ToeplitzLayout, { kind: "fused" }>, buffers: ToeplitzBuffers): void {
   // Columns of `a` points, `b` of them; rows of `b`, on a grid padded to the period of x.
   const { a, b, row } =
     layout.kind === "grid" ? { a: layout.y.period, b: layout.x.size, row: layout.x.period } : { a: layout.a, b: layout.b, row: layout.b };
@@ -122,7 +137,9 @@ function addPasses(program: ProgramBuilder, spec: ToeplitzSpec, layout: Exclude<
   ): Pass => {
     const shape = chooseShape({ lengths: [length], columns: largest * columns, lanes }, program.limits)!;
     const tables = new TableLayout();
-    const kernel = make({ shape, twiddles: tables.twiddles(shape.axes), length: spec.length, a, b, channels: spec.channels }, tables);
+    const { length: tokens, channels, variableLengths } = spec;
+    const { transposed } = buffers;
+    const kernel = make({ shape, twiddles: tables.twiddles(shape.axes), length: tokens, a, b, channels, transposed, variableLengths }, tables);
     const flops = columns * transforms * (fftFlops(length) + MULTIPLY_FLOPS * length);
     return { kernel, shape, table: program.table(tables.parts), columns, flops };
   };
@@ -154,24 +171,31 @@ function addPasses(program: ProgramBuilder, spec: ToeplitzSpec, layout: Exclude<
       program.dispatch({
         kernel,
         groups: Math.ceil((count * columns) / shape.columns),
-        params: { columns: count * columns, pairs: group.pairs, firstPair: group.firstPair, firstHead: group.firstHead, ...params },
-        uses: { ...uses, tables: { buffer: table } },
+        params: {
+          columns: count * columns,
+          pairs: group.pairs,
+          firstPair: group.firstPair,
+          firstHead: group.firstHead,
+          heads: spec.heads,
+          ...params,
+        },
+        uses: { ...uses, tables: { buffer: table }, ...lengthsUse(spec) },
         flops: count * flops,
       });
     add(
       forward,
       { valuesBase: sliceBase(forward.kernel, "values", group.rows) },
-      { values: rowsUse(spec, group, "v"), work: { buffer: work, slice, writes: bytes } },
+      { values: rowsUse(spec, group, buffers.v, "reads"), work: { buffer: work, slice, writes: bytes } },
     );
     add(
       middle,
-      { heads: spec.heads, spectrumBase: sliceBase(middle.kernel, "spectrum", group.spectrum) },
+      { spectrumBase: sliceBase(middle.kernel, "spectrum", group.spectrum) },
       { work: { buffer: work, slice, reads: bytes, writes: bytes }, spectrum: spectrumUse(spec, group, spectrumHead) },
     );
     add(
       inverse,
       { outBase: sliceBase(inverse.kernel, "out", group.rows) },
-      { work: { buffer: work, slice, reads: bytes }, out: rowsUse(spec, group, "out") },
+      { work: { buffer: work, slice, reads: bytes }, out: rowsUse(spec, group, buffers.out, "writes") },
     );
   }
 }
@@ -181,10 +205,10 @@ function lanesFor(pairs: number): StockhamShape["lanes"] {
 }
 
 /** What a group reads of v, or writes of the output: a pair is two channels, or the odd last one. */
-function rowsUse(spec: ToeplitzSpec, group: PairGroup, buffer: "v" | "out"): BindingUse {
+export function rowsUse(spec: ToeplitzSpec, group: PairGroup, buffer: string, moves: "reads" | "writes"): BindingUse {
   const channels = Math.min(2 * (group.firstPair + group.pairs), spec.channels) - 2 * group.firstPair;
   const bytes = group.heads * spec.length * channels * FLOAT_BYTES;
-  return { buffer, ...(group.rows && { slice: group.rows }), ...(buffer === "v" ? { reads: bytes } : { writes: bytes }) };
+  return { buffer, ...(group.rows && { slice: group.rows }), [moves]: bytes };
 }
 
 /** One head's spectrum serves all its pairs: from memory it comes once. */

@@ -1,19 +1,45 @@
 import type { Executable } from "../spec/backend.ts";
-import { spectrumSpec, type ToeplitzSpec, weightsShape } from "../spec/operations.ts";
+import { checkOptions } from "../spec/check.ts";
+import { spectrumSpec, toeplitzGradientSpec, type ToeplitzSpec, weightsShape } from "../spec/operations.ts";
 import { checkTensor, type Tensor } from "../spec/tensor.ts";
+import { GradientPart } from "./gradient.ts";
 import { Plan, type PlanContext, type PlanInputs, type Preparation, type Profile, type RunOptions } from "./plan.ts";
 import { type Bias, type Spectrum, SpectrumPart } from "./spectrum.ts";
+
+/** What {@link ToeplitzPlan.backward} takes: the inputs of the run, and the gradient that came for its result. */
+export interface ToeplitzGradientInputs {
+  /** Float32 `[batch, heads, length, channels]`. */
+  readonly v: Tensor;
+  /** As in {@link ToeplitzPlan.prepare}, or their spectrum. */
+  readonly weights: Bias;
+  /** Gradient with respect to the result, float32 of the shape of `v`. */
+  readonly dOut: Tensor;
+}
+
+/** Gradients with respect to the inputs of the same name; they belong to the caller, who disposes of them. */
+export interface ToeplitzGradients {
+  readonly dv: Tensor;
+  /** Float32 `[heads, 2·length − 1]`, or `[heads, 2H − 1, 2W − 1]`. */
+  readonly dWeights: Tensor;
+}
+
+export interface ToeplitzBackwardOptions {
+  /** Where gradients go: tensors of their shapes that share no buffer with an input or with one another. New tensors for those left out. */
+  readonly out?: Partial<ToeplitzGradients>;
+}
 
 /** The FastRPB product alone; see {@link Runtime.toeplitz}. */
 export class ToeplitzPlan extends Plan<[v: Tensor, weights: Bias]> {
   readonly #spec: ToeplitzSpec;
   readonly #weights: SpectrumPart;
+  readonly #gradient: GradientPart;
 
   /** @internal */
   constructor(context: PlanContext, spec: ToeplitzSpec, executable: Executable, prepare: Executable) {
     super(context, "ToeplitzPlan", executable);
     this.#spec = spec;
     this.#weights = new SpectrumPart(context, spectrumSpec(spec), { name: "weights", shape: weightsShape(spec), dtype: "f32" }, prepare);
+    this.#gradient = new GradientPart(context, toeplitzGradientSpec(spec));
   }
 
   /** What `prepare`, or a run with weights instead of a spectrum, costs on top of {@link cost}. */
@@ -53,14 +79,51 @@ export class ToeplitzPlan extends Plan<[v: Tensor, weights: Bias]> {
     return this.measure([v, weights], options);
   }
 
-  protected override inputs(caller: string, [v, weights]: [Tensor, Bias]): PlanInputs {
+  /**
+   * dv = Wᵀ dOut and dWeights_o = Σ_i dOut_i·v_{i+o} for every offset o, summed over batch and channels, both in O(N log N). Of a causal plan,
+   * weights that do not count have gradient zero. The first call compiles the kernels; {@link compileBackward} does so ahead.
+   *
+   * @throws FastRpbError codes `"shape"`, `"value"`, `"limit"`, `"disposed"`, `"lost"`
+   */
+  backward(inputs: ToeplitzGradientInputs, options: ToeplitzBackwardOptions = {}): ToeplitzGradients {
+    const caller = "ToeplitzPlan.backward";
+    this.checkAlive(caller);
+    checkOptions(caller, "inputs", inputs, ["v", "weights", "dOut"]);
+    checkOptions(caller, "options", options, ["out"]);
+    const { owner } = this.context;
+    const shape = this.#shape();
+    const v = checkTensor(caller, "inputs.v", inputs.v, { owner, shape, dtype: "f32" });
+    const dOut = checkTensor(caller, "inputs.dOut", inputs.dOut, { owner, shape, dtype: "f32" });
+    const checked = this.#weights.inputs(caller, "inputs.weights", inputs.weights, { inputs: { v, dOut }, shape, dtype: "f32" });
+    const results = this.#gradient.run(caller, {
+      inputs: checked.inputs,
+      prepare: checked.prepare,
+      outputs: { dv: { shape, dtype: "f32" }, dWeights: { shape: weightsShape(this.#spec), dtype: "f32" } },
+      out: options.out,
+    });
+    return results as unknown as ToeplitzGradients;
+  }
+
+  /** Compiles the kernels of {@link backward} ahead, without blocking, and tells what it costs. */
+  async compileBackward(): Promise<Preparation> {
+    const caller = "ToeplitzPlan.compileBackward";
+    this.checkAlive(caller);
+    return this.#gradient.compile(caller);
+  }
+
+  #shape(): readonly number[] {
     const { batch, heads, length, channels } = this.#spec;
-    const shape = Object.freeze([batch, heads, length, channels]);
+    return Object.freeze([batch, heads, length, channels]);
+  }
+
+  protected override inputs(caller: string, [v, weights]: [Tensor, Bias]): PlanInputs {
+    const shape = this.#shape();
     const values = checkTensor(caller, "v", v, { owner: this.context.owner, shape, dtype: "f32" });
     return this.#weights.inputs(caller, "weights", weights, { inputs: { v: values }, shape, dtype: "f32" });
   }
 
   protected override disposeParts(): void {
     this.#weights.executable.dispose();
+    this.#gradient.dispose();
   }
 }

@@ -3,6 +3,7 @@ import { random } from "../testing/random.ts";
 import { axisLayout } from "./axes.ts";
 import { FastRpbError } from "./errors.ts";
 import {
+  attentionGradientSpec,
   attentionSpec,
   type AttentionOptions,
   biasSpec,
@@ -348,7 +349,7 @@ describe("toeplitz", () => {
   const grid = { heads: 2, grid: [4, 5], channels: 3 } as const;
 
   test("defaults", () => {
-    const expected = { operation: "toeplitz", batch: 1, ...options, grid: undefined, causal: false };
+    const expected = { operation: "toeplitz", batch: 1, variableLengths: false, ...options, grid: undefined, causal: false };
     expect(toeplitzSpec(options)).toEqual(expected);
     expect(toeplitzSpec({ ...options, batch: 4, causal: false })).toEqual({ ...expected, batch: 4 });
     expect(toeplitzSpec({ ...options, causal: true })).toEqual({ ...expected, causal: true });
@@ -356,7 +357,7 @@ describe("toeplitz", () => {
   });
 
   test("a grid has as many tokens as cells", () => {
-    expect(toeplitzSpec(grid)).toEqual({ operation: "toeplitz", batch: 1, heads: 2, channels: 3, length: 20, grid: [4, 5], causal: false });
+    expect(toeplitzSpec(grid)).toEqual({ ...toeplitzSpec(options), length: 20, grid: [4, 5] });
     expect(Object.isFrozen(toeplitzSpec(grid).grid)).toBe(true);
   });
 
@@ -403,56 +404,143 @@ describe("toeplitz", () => {
   });
 
   test("a spectrum depends on heads and positions alone", () => {
-    const expected = { operation: "spectrum", heads: 2, length: 10, grid: undefined, causal: false };
+    const expected = { operation: "spectrum", heads: 2, length: 10, grid: undefined, causal: false, exponential: false };
     expect(spectrumSpec(toeplitzSpec(options))).toEqual(expected);
     expect(spectrumSpec(toeplitzSpec({ ...options, batch: 5, channels: 64 }))).toEqual(expected);
     expect(spectrumSpec(toeplitzSpec({ ...options, causal: true }))).toEqual({ ...expected, causal: true });
     expect(spectrumSpec(toeplitzSpec(grid))).toEqual({ ...expected, length: 20, grid: [4, 5] });
     expect(spectrumSpec(attentionSpec({ heads: 2, length: 10, headDim: 8, featureMap: "sikf", bias: "fastrpb" }))).toEqual(expected);
+    const multiplicative = attentionSpec({ heads: 2, length: 10, headDim: 8, featureMap: "sikf", bias: "multiplicative", causal: true });
+    expect(spectrumSpec(multiplicative)).toEqual({ ...expected, causal: true, exponential: true });
   });
 });
 
 describe("attention", () => {
   const options = { heads: 2, length: 10, headDim: 4, featureMap: "sikf" } as const;
+  const favor = { ...options, featureMap: "favor+" } as const;
+  const softmax = { heads: 2, length: 10, headDim: 4, kind: "softmax" } as const;
+  const grid = { heads: 2, grid: [4, 5], headDim: 4, featureMap: "sikf" } as const;
 
   test("defaults", () => {
-    expect(attentionSpec(options)).toMatchObject({ operation: "attention", batch: 1, ...options, valueDim: 4, bias: "none" });
+    expect(attentionSpec(options)).toEqual({
+      operation: "attention",
+      batch: 1,
+      heads: 2,
+      length: 10,
+      grid: undefined,
+      causal: false,
+      headDim: 4,
+      valueDim: 4,
+      kind: "linear",
+      featureMap: "sikf",
+      features: 4,
+      seed: 0,
+      scale: 1,
+      bias: "none",
+      variableLengths: false,
+    });
     expect(attentionSpec({ ...options, valueDim: 7 }).valueDim).toBe(7);
+    expect(attentionSpec({ ...options, kind: "linear" })).toEqual(attentionSpec(options));
+    expect(attentionSpec(softmax)).toMatchObject({ kind: "softmax", featureMap: undefined, features: 4, scale: 0.5 });
+    expect(attentionSpec(grid)).toMatchObject({ length: 20, grid: [4, 5], causal: false });
+    expect(attentionSpec({ ...options, causal: true, variableLengths: true })).toMatchObject({ causal: true, variableLengths: true });
+  });
+
+  test.each(["sikf", "elu+1", "relu", "softmax", "favor+"] as const)("the feature map %s goes with causal, a bias and lengths", (featureMap) => {
+    const asked = { ...options, featureMap, causal: true, bias: "fastrpb", variableLengths: true } as const;
+    expect(attentionSpec(asked)).toMatchObject(asked);
+  });
+
+  test("random features: ⌈D ln D⌉ of them and seed 0 by default, but not fewer than D", () => {
+    expect(attentionSpec(favor)).toMatchObject({ features: 6, seed: 0, scale: 0.5 });
+    expect(attentionSpec({ ...favor, headDim: 2 }).features).toBe(2);
+    expect(attentionSpec({ ...favor, headDim: 1 }).features).toBe(1);
+    expect(attentionSpec({ ...favor, headDim: 64 }).features).toBe(267);
+    expect(attentionSpec({ ...favor, randomFeatures: { count: 3 } })).toMatchObject({ features: 3, seed: 0 });
+    expect(attentionSpec({ ...favor, randomFeatures: { seed: 2 ** 32 - 1 } })).toMatchObject({ features: 6, seed: 2 ** 32 - 1 });
+  });
+
+  test("a scale is a float32, by default 1/√D", () => {
+    expect(attentionSpec({ ...softmax, headDim: 3 }).scale).toBe(Math.fround(1 / Math.sqrt(3)));
+    expect(attentionSpec({ ...softmax, scale: 0.1 }).scale).toBe(Math.fround(0.1));
+    expect(attentionSpec({ ...favor, scale: 0.1 }).scale).toBe(Math.fround(0.1));
   });
 
   test("the bias is a Toeplitz product of the values", () => {
     const spec = attentionSpec({ ...options, batch: 3, valueDim: 7, bias: "fastrpb" });
     expect(biasSpec(spec)).toEqual(toeplitzSpec({ batch: 3, heads: 2, length: 10, channels: 7 }));
     expect(Object.isFrozen(biasSpec(spec))).toBe(true);
+    const ragged = attentionSpec({ ...options, bias: "fastrpb", causal: true, variableLengths: true });
+    expect(biasSpec(ragged)).toEqual({ ...toeplitzSpec({ heads: 2, length: 10, channels: 4, causal: true }), variableLengths: true });
+    expect(biasSpec(attentionSpec({ ...grid, bias: "fastrpb" }))).toEqual(toeplitzSpec({ heads: 2, grid: [4, 5], channels: 4 }));
+  });
+
+  test("a gradient has the shape of its attention", () => {
+    const spec = attentionSpec({ ...favor, bias: "fastrpb", causal: true });
+    expect(attentionGradientSpec(spec)).toEqual({ ...spec, operation: "attentionGradient" });
+    expect(Object.isFrozen(attentionGradientSpec(spec))).toBe(true);
   });
 
   test.each([
-    ["causal", { ...options, causal: true }],
-    ["a grid", { ...options, length: undefined, grid: [4, 4] }],
-  ])("%s is unavailable in this version", (_what, asked) => {
-    expect(refusal(() => attentionSpec(untyped<AttentionOptions>(asked))).code).toBe("unavailable");
+    ["softmax features", { ...options, featureMap: "softmax" }],
+    ["softmax attention", softmax],
+  ])("a multiplicative bias of %s is unavailable, and the message says what to do", (_what, asked) => {
+    const { code, message } = refusal(() => attentionSpec(untyped<AttentionOptions>({ ...asked, bias: "multiplicative" })));
+    expect(code).toBe("unavailable");
+    expect(message).toMatch(/^runtime\.attention: options\.bias = "multiplicative" does not go with .*"softmax"; use "fastrpb"/);
   });
 
-  test.each<[string, unknown]>([
-    ["no options", undefined],
-    ["no feature map", { ...options, featureMap: undefined }],
-    ["an unknown feature map", { ...options, featureMap: "relu" }],
-    ["an unknown bias", { ...options, bias: "alibi" }],
-    ["bias as a boolean", { ...options, bias: true }],
-    ["causal as a number", { ...options, causal: 0 }],
-    ["an unknown key", { ...options, channels: 4 }],
-    ["too many elements", { ...options, length: 2 ** 20, headDim: 2, valueDim: 2 ** 11 }],
-    ["too many weights", { ...options, heads: 2 ** 16, length: 2 ** 15 + 1, headDim: 1, bias: "fastrpb" }],
+  test.each<[string, unknown, string, unknown?]>([
+    ["no options", undefined, "options"],
+    ["an unknown key", { ...options, channels: 4 }, "options", '"channels"'],
+    ["no feature map", { ...options, featureMap: undefined }, "options.featureMap"],
+    ["an unknown feature map", { ...options, featureMap: "cosine" }, "options.featureMap", '"cosine"'],
+    ["a feature map of softmax attention", { ...softmax, featureMap: "sikf" }, "options.featureMap", '"sikf"'],
+    ["an unknown kind", { ...options, kind: "quadratic" }, "options.kind", '"quadratic"'],
+    ["an unknown bias", { ...options, bias: "alibi" }, "options.bias", '"alibi"'],
+    ["bias as a boolean", { ...options, bias: true }, "options.bias", true],
+    ["causal as a number", { ...options, causal: 0 }, "options.causal", 0],
+    ["variable lengths as an array", { ...options, variableLengths: [3] }, "options.variableLengths", "[3]"],
+    ["variable lengths on a grid", { ...grid, variableLengths: true }, "options.variableLengths", true],
+    ["a causal grid", { ...grid, causal: true }, "options.causal", true],
+    ["a grid and a length", { ...grid, length: 20 }, "options.length", 20],
+    ["a grid of one size", { ...grid, grid: [20] }, "options.grid", "[20]"],
+    ["random features of sikf", { ...options, randomFeatures: {} }, "options.randomFeatures"],
+    ["random features of softmax attention", { ...softmax, randomFeatures: { count: 4 } }, "options.randomFeatures"],
+    ["random features as a number", { ...favor, randomFeatures: 4 }, "options.randomFeatures", 4],
+    ["random features with an unknown key", { ...favor, randomFeatures: { size: 4 } }, "options.randomFeatures", '"size"'],
+    ...BAD_SIZES.filter((size) => size !== null).map((size): [string, unknown, string] => [
+      `${String(size)} random features`,
+      { ...favor, randomFeatures: { count: size } },
+      "options.randomFeatures.count",
+    ]),
+    ...[-1, 0.5, 2 ** 32, Number.NaN, "1", null, 4n].map((seed): [string, unknown, string] => [
+      `seed ${String(seed)}`,
+      { ...favor, randomFeatures: { seed } },
+      "options.randomFeatures.seed",
+    ]),
+    ["a scale of sikf", { ...options, scale: 0.5 }, "options.scale", 0.5],
+    ["a scale of softmax features", { ...options, featureMap: "softmax", scale: 1 }, "options.scale", 1],
+    ...[0, -1, Number.NaN, Infinity, 1e39, 1e-50, "1", true, 4n, [0.5]].flatMap((scale): [string, unknown, string][] => [
+      [`scale ${String(scale)}`, { ...softmax, scale }, "options.scale"],
+      [`scale ${String(scale)} of favor+`, { ...favor, scale }, "options.scale"],
+    ]),
+    ["too many elements", { ...options, length: 2 ** 20, headDim: 2, valueDim: 2 ** 11 }, "batch × heads × length × the larger dimension"],
+    ["too many random features", { ...favor, length: 2 ** 20, randomFeatures: { count: 2 ** 11 } }, "batch × heads × length × the larger dimension"],
+    ["too many weights", { ...options, heads: 2 ** 16, length: 2 ** 15 + 1, headDim: 1, bias: "fastrpb" }, "the weights"],
+    ["too many weights of a product", { ...options, heads: 2 ** 16, length: 2 ** 15 + 1, headDim: 1, bias: "multiplicative" }, "the weights"],
     ...["heads", "length", "headDim"].flatMap((key) =>
-      BAD_SIZES.map((size): [string, unknown] => [`${key} ${String(size)}`, { ...options, [key]: size }]),
+      BAD_SIZES.map((size): [string, unknown, string] => [`${key} ${String(size)}`, { ...options, [key]: size }, `options.${key}`]),
     ),
     ...["batch", "valueDim"].flatMap((key) =>
-      BAD_SIZES.filter((size) => size !== null).map((size): [string, unknown] => [`${key} ${String(size)}`, { ...options, [key]: size }]),
+      BAD_SIZES.filter((size) => size !== null).map((size): [string, unknown, string] => [
+        `${key} ${String(size)}`,
+        { ...options, [key]: size },
+        `options.${key}`,
+      ]),
     ),
-  ])("%s is a bad value", (_what, asked) => {
-    const { code, message } = refusal(() => attentionSpec(untyped<AttentionOptions>(asked)));
-    expect(code).toBe("value");
-    expect(message).toMatch(/^runtime\.attention: /);
+  ])("%s is a bad value", (_what, asked, argument, got) => {
+    expectRefusal(() => attentionSpec(untyped<AttentionOptions>(asked)), "runtime.attention", argument, got);
   });
 
   test("without bias nobody counts weights", () => {

@@ -1,6 +1,6 @@
 import { float64Array } from "../../math/memory.ts";
 import type { Head, HeadAttention, HeadGradients } from "./head.ts";
-import { featureSlope, plainFeature, type RowFeatures, RowState } from "./state.ts";
+import { featureSlope, isNothing, plainFeature, type RowFeatures, RowState } from "./state.ts";
 
 /**
  * out_i = Σ_j φ(q_i)·φ(k_j) v_j / Σ_j φ(q_i)·φ(k_j), over all j or over j ≤ i. A query of which the denominator is zero gets zero, and no
@@ -54,7 +54,7 @@ export function createLinear(features: RowFeatures, dim: number, valueDim: numbe
           denominator += feature * keys.sum[d]!;
           for (let e = 0, at = d * valueDim; e < valueDim; e++) row[e]! += feature * keys.products[at + e]!;
         }
-        for (let e = 0; e < valueDim; e++) row[e] = denominator === 0 ? 0 : row[e]! / denominator;
+        for (let e = 0; e < valueDim; e++) row[e] = isNothing(denominator) ? 0 : row[e]! / denominator;
       });
     },
 
@@ -74,7 +74,7 @@ export function createLinear(features: RowFeatures, dim: number, valueDim: numbe
           denominator += phi[d]! * keys.sum[d]!;
           inner += phi[d]! * product;
         }
-        if (denominator !== 0) {
+        if (!isNothing(denominator)) {
           p[i] = 1 / denominator;
           n[i] = -inner / denominator / denominator;
         }

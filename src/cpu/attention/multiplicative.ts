@@ -1,7 +1,7 @@
 import { float64Array } from "../../math/memory.ts";
 import type { Store, Toeplitz } from "../toeplitz.ts";
 import type { Head, HeadAttention } from "./head.ts";
-import { featureSlope, plainFeature, type RowFeatures } from "./state.ts";
+import { featureSlope, isNothing, plainFeature, type RowFeatures } from "./state.ts";
 
 /** The weights of a multiplicative bias. */
 export interface Multiplier {
@@ -16,6 +16,9 @@ export interface Multiplier {
  *
  * Exponentials are relative to the largest key of all, m_d, and to r_i = max_d (q_id + m_d); their factors cancel. Where no key that a query
  * sees shares a feature with it, transforms leave noise in the place of zero: that is found out without them.
+ *
+ * Causal exponentials are relative to keys that come later, too. Where these are larger by more than about 20, what an early query sees is
+ * lost in the rounding of the transforms.
  */
 export function createMultiplicative(
   features: RowFeatures,
@@ -90,7 +93,7 @@ export function createMultiplicative(
       const total = sums(head, phiQ, phiK);
       for (let i = 0; i < head.tokens; i++) {
         const denominator = total[i * width + valueDim]!;
-        for (let e = 0; e < valueDim; e++) out[i * valueDim + e] = denominator === 0 ? 0 : total[i * width + e]! / denominator;
+        for (let e = 0; e < valueDim; e++) out[i * valueDim + e] = isNothing(denominator) ? 0 : total[i * width + e]! / denominator;
       }
     },
 
@@ -102,7 +105,7 @@ export function createMultiplicative(
       const inner = float64Array("cpu attention", tokens * width);
       for (let i = 0; i < tokens; i++) {
         const denominator = total[i * width + valueDim]!;
-        if (denominator === 0) continue;
+        if (isNothing(denominator)) continue;
         let product = 0;
         for (let e = 0; e < valueDim; e++) {
           inner[i * width + e] = g[i * valueDim + e]! / denominator;

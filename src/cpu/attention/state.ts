@@ -7,6 +7,14 @@ export function plainFeature(features: "elu+1" | "relu", x: number): number {
   return features === "relu" ? 0 : Math.exp(x);
 }
 
+/**
+ * Whether a denominator counts as zero. Below 1e-290 features of `"elu+1"` have underflowed, and the gradients, which are divided by it, would
+ * not be finite.
+ */
+export function isNothing(denominator: number): boolean {
+  return Math.abs(denominator) < 1e-290;
+}
+
 /** φ′ in terms of φ. */
 export function featureSlope(features: RowFeatures, feature: number): number {
   if (features === "exponential") return feature;

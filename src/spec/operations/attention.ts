@@ -179,7 +179,8 @@ function checkScale(caller: string, scaled: boolean, given: number | undefined, 
     if (given === undefined) return 1;
     throw refuse("value", { caller, argument: "options.scale", expected: 'left out, but with kind: "softmax" or featureMap: "favor+"', got: given });
   }
-  const scale = Math.fround(given ?? 1 / Math.sqrt(headDim));
+  const asked: unknown = given ?? 1 / Math.sqrt(headDim);
+  const scale = typeof asked === "number" ? Math.fround(asked) : NaN;
   if (Number.isFinite(scale) && scale > 0) return scale;
   throw refuse("value", { caller, argument: "options.scale", expected: "a positive float32", got: given });
 }

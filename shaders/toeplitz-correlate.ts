@@ -1,0 +1,54 @@
+/**
+ * The spectrum of a sum of correlations: for every head h of a batch entry, over the batch and pairs of channels,
+ *
+ *   sum[h, k] (+)= Σ_b Σ_c conj(G[b, h, k, c]) V[b, h, k, c],
+ *
+ * of which the transform back is Σ_i conj(g_i) v_{i+n}: its real part is the sum over both channels of each pair.
+ *
+ * Layout: gradients, values [heads of the dispatch, points, pairs] complex, sum [H, points] complex. One lane per (h, k); the heads of the
+ * dispatch are `firstHead` … in [B, H], and each lane adds those that are its own, in order.
+ * Bindings: 0 gradients, 1 values, 2 sum, 3 params.
+ */
+import { COMPLEX } from "./complex.ts";
+import { type Kernel, makeKernel } from "./kernel.ts";
+import { u32, wgsl } from "./wgsl.ts";
+
+export interface ToeplitzCorrelateKernelSpec {
+  readonly lanes: number;
+  readonly points: number;
+  /** Add to what `sum` holds instead of overwriting it. */
+  readonly accumulate: boolean;
+}
+
+export function toeplitzCorrelateKernel(spec: ToeplitzCorrelateKernelSpec): Kernel {
+  const body = wgsl`  let index = group * LANES + lane;
+  if (index >= params.heads * POINTS) { return; }
+  let k = index % POINTS;
+  var total = vec2f(${spec.accumulate ? "sum[index]" : ""});
+  // The first head of the dispatch that stands at h in its batch entry.
+  let skipped = (index / POINTS + params.heads - params.firstHead % params.heads) % params.heads;
+  for (var local = skipped; local < params.count; local += params.heads) {
+    let first = (local * POINTS + k) * params.pairs;
+    var part = vec2f();
+    for (var at = first; at < first + params.pairs; at++) {
+      let g = gradients[at];
+      part += complex_multiply(vec2f(g.x, -g.y), values[at]);
+    }
+    total += part;
+  }
+  sum[index] = total;
+`;
+  return makeKernel({
+    label: `toeplitz correlate ${spec.points} points${spec.accumulate ? ", adding" : ""}`,
+    workgroupSize: spec.lanes,
+    bindings: [
+      { name: "gradients", access: "read", element: "vec2f" },
+      { name: "values", access: "read", element: "vec2f" },
+      { name: "sum", access: "read_write", element: "vec2f" },
+    ],
+    params: ["count", "pairs", "firstHead", "heads"],
+    declarations: wgsl`const POINTS = ${u32(spec.points)};
+${COMPLEX}`,
+    body,
+  });
+}
