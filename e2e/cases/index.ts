@@ -10,6 +10,7 @@ import { kernelSuite } from "./kernels.ts";
 import { linearAttentionSuite } from "./linear-attention.ts";
 import { lifecycleSuite } from "./lifecycle.ts";
 import { refusalSuite } from "./refusals.ts";
+import { multiplicativeAttentionSuite } from "./multiplicative-attention.ts";
 import { toeplitzGradientSuite } from "./toeplitz-gradient.ts";
 import { softmaxAttentionSuite } from "./softmax-attention.ts";
 import { toeplitzSuite } from "./toeplitz.ts";
@@ -29,6 +30,7 @@ export const SUITES: readonly Suite[] = [
   attentionSuite,
   linearAttentionSuite,
   causalAttentionSuite,
+  multiplicativeAttentionSuite,
   softmaxAttentionSuite,
   bytesSuite,
 ];

@@ -3,6 +3,7 @@ import { elementCount } from "../spec/check.ts";
 import type { PlannerLimits } from "../spec/limits.ts";
 import { type AttentionGradientSpec, biasSpec, weightsShape } from "../spec/operations.ts";
 import { attentionName, declareInputs, rowBytes } from "./attention.ts";
+import { addCausalAttentionGradient } from "./causal-attention.ts";
 import { addLinearAttentionGradient } from "./linear-attention-gradient.ts";
 import { notYet, type Program, ProgramBuilder } from "./program.ts";
 import { addSoftmaxAttentionGradient } from "./softmax-attention-gradient.ts";
@@ -17,17 +18,14 @@ export function planAttentionGradient(caller: string, spec: AttentionGradientSpe
   program.buffer("dk", "output", rowBytes(spec, spec.headDim));
   program.buffer("dv", "output", rowBytes(spec, spec.valueDim));
   if (spec.bias === "multiplicative") throw notYet(caller, "the gradient of a multiplicative bias");
+  if (spec.causal && spec.featureMap === "softmax") throw notYet(caller, "the gradient of causal Efficient Attention");
   const biased = spec.bias === "fastrpb";
   if (biased) program.buffer("dBias", "output", elementCount(weightsShape(spec)) * FLOAT_BYTES);
   // Other workspaces are declared first: these take what is left.
   const before = () => {
     if (biased) addToeplitzGradient(program, biasSpec(spec), "dBias");
   };
-  if (spec.kind === "softmax") {
-    addSoftmaxAttentionGradient(program, spec, { accumulate: biased, before });
-    return program.finish();
-  }
-  if (spec.causal) throw notYet(caller, "the gradient of causal attention");
-  addLinearAttentionGradient(program, spec, { accumulate: biased, before });
+  const add = spec.kind === "softmax" ? addSoftmaxAttentionGradient : spec.causal ? addCausalAttentionGradient : addLinearAttentionGradient;
+  add(program, spec, { accumulate: biased, before });
   return program.finish();
 }

@@ -3,7 +3,8 @@ import type { PlannerLimits } from "../spec/limits.ts";
 import { type AttentionShape, type AttentionSpec, biasSpec } from "../spec/operations.ts";
 import { addCausalAttention } from "./causal-attention.ts";
 import { addLinearAttention } from "./linear-attention.ts";
-import { notYet, type Program, ProgramBuilder } from "./program.ts";
+import { addMultiplicativeAttention } from "./multiplicative-attention.ts";
+import { type Program, ProgramBuilder } from "./program.ts";
 import { addSoftmaxAttention } from "./softmax-attention.ts";
 import { addToeplitz, spectrumBytes } from "./toeplitz.ts";
 import { FLOAT_BYTES } from "./units.ts";
@@ -17,8 +18,10 @@ export function planAttention(caller: string, spec: AttentionSpec, limits: Plann
     if (spec.bias === "fastrpb") addToeplitz(program, biasSpec(spec));
   };
   const accumulate = spec.bias === "fastrpb";
-  if (spec.bias === "multiplicative") throw notYet(caller, 'options.bias = "multiplicative"');
-  if (spec.causal && spec.featureMap === "softmax") throw notYet(caller, "options.causal = true");
+  if (spec.bias === "multiplicative") {
+    addMultiplicativeAttention(program, spec);
+    return program.finish();
+  }
   const add = spec.kind === "softmax" ? addSoftmaxAttention : spec.causal ? addCausalAttention : addLinearAttention;
   add(program, spec, { accumulate, before: addBias });
   return program.finish();

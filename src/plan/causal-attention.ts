@@ -2,14 +2,19 @@
  * Causal linear attention: a key state for each chunk of rows, a scan that turns them into those of all earlier chunks, and a product that
  * adds the keys of a row's own chunk. O(N) work and memory, in parallel over chunks.
  */
-import { keyStateLayout } from "../../shaders/feature-map.ts";
+import { efficientQueriesKernel } from "../../shaders/efficient-queries.ts";
+import { keyStateLayout, paddedToVec4 } from "../../shaders/feature-map.ts";
 import { causalApplyBytes, causalApplyKernel, type CausalTile } from "../../shaders/linear-attention-causal-apply.ts";
+import { causalGradientBytes, causalGradientKernel } from "../../shaders/linear-attention-causal-gradient.ts";
 import { scanBytes, scanKernel, type ScanKernelSpec } from "../../shaders/linear-attention-scan.ts";
 import { tileLanes } from "../../shaders/query-features.ts";
 import type { AttentionShape } from "../spec/operations.ts";
 import { groupBytes, groupRows, type HeadGroup, headGroups, type Rows } from "./head-groups.ts";
 import type { AttentionPlacement } from "./linear-attention.ts";
+import type { GradientPlacement } from "./linear-attention-gradient.ts";
 import {
+  addKeyGradient,
+  addQueryGradient,
   addReduce,
   chooseReduceTile,
   EXP_FLOPS,
@@ -22,8 +27,9 @@ import {
 } from "./linear-attention-parts.ts";
 import { lengthsUse } from "./lengths.ts";
 import { limitError, type ProgramBuilder } from "./program.ts";
-import { addProjection, projectedRows } from "./random-features.ts";
+import { addProjection, addProjectionGradient, projectedRows } from "./random-features.ts";
 import { FLOAT_BYTES } from "./units.ts";
+import { elementwiseLanes } from "./workgroups.ts";
 
 /** Rows of a chunk, where its states fit: fewer cost more states, more cost more pairs of rows. */
 const CHUNK_ROWS = 64;
@@ -57,15 +63,17 @@ export type CausalResult =
 
 /** Adds causal linear attention of the buffers `q`, `k`, `v`, into `out`. */
 export function addCausalAttention(program: ProgramBuilder, shape: AttentionShape, { accumulate, before }: AttentionPlacement): void {
-  const { headDim, valueDim, length } = shape;
+  const { headDim, valueDim } = shape;
   const random = shape.featureMap === "favor+";
-  const [work, groups] = causalWork(program, shape, random ? 2 * length * shape.features * FLOAT_BYTES : 0);
+  const efficient = shape.featureMap === "softmax";
+  const [work, groups] = causalWork(program, shape, random ? 2 * shape.features : efficient ? headDim : 0);
   const reduction = chooseCausalReduction(work);
   const states = causalStates(work, reduction, "states");
   const q: Rows = { buffer: "q", dim: headDim };
   const k: Rows = { buffer: "k", dim: headDim };
   const values: Rows = { buffer: "v", dim: valueDim };
   const projected = random && { queries: projectedRows(work, "projectedQ"), keys: projectedRows(work, "projectedK") };
+  const relative = efficient && projectedRows(work, "efficientQ");
   before();
   for (const group of groups) {
     if (projected) {
@@ -74,18 +82,64 @@ export function addCausalAttention(program: ProgramBuilder, shape: AttentionShap
     }
     const rows = { ...(projected || { queries: q, keys: k }), values, states };
     if (states !== undefined) addEarlierStates(work, reduction, group, { keys: rows.keys, values, states });
-    addCausalApply(work, reduction, group, rows, { out: { buffer: "out", dim: valueDim }, accumulate });
+    if (relative) addEfficientQueries(work, reduction, group, { ...rows, out: relative });
+    addCausalApply(work, reduction, group, relative ? { ...rows, queries: relative } : rows, { out: { buffer: "out", dim: valueDim }, accumulate });
   }
 }
 
-/** @param workspaceBytes of a head, besides its states */
-export function causalWork(program: ProgramBuilder, shape: AttentionShape, workspaceBytes: number): readonly [LinearWork, readonly HeadGroup[]] {
+/**
+ * Adds the gradient of causal linear attention: `q`, `k`, `v`, `dOut` → `dq`, `dk`, `dv`. Queries get theirs from the states of earlier
+ * chunks, keys and values from the states of the queries of later ones, and all from the rows of their own chunk.
+ */
+export function addCausalAttentionGradient(program: ProgramBuilder, shape: AttentionShape, { accumulate, before }: GradientPlacement): void {
+  const { featureMap, headDim, valueDim, length } = shape;
+  const random = featureMap === "favor+";
+  const [work, groups] = causalWork(program, shape, STATISTICS + (random ? 4 * shape.features : 0));
+  const reduction = chooseCausalReduction(work);
+  const states = causalStates(work, reduction, "states");
+  const statisticsBytes = work.mostHeads * length * STATISTICS * FLOAT_BYTES;
+  const statistics: Rows = { buffer: program.workspace("statistics", statisticsBytes), dim: STATISTICS, local: true };
+  const rows = (buffer: string, dim: number): Rows => ({ buffer, dim });
+  const [q, k, dq, dk] = [rows("q", headDim), rows("k", headDim), rows("dq", headDim), rows("dk", headDim)];
+  const [values, gradients, dv] = [rows("v", valueDim), rows("dOut", valueDim), rows("dv", valueDim)];
+  const projected = random && {
+    queries: projectedRows(work, "projectedQ"),
+    keys: projectedRows(work, "projectedK"),
+    dq: projectedRows(work, "projectedQGradient"),
+    dk: projectedRows(work, "projectedKGradient"),
+  };
+  before();
+  for (const group of groups) {
+    if (projected) {
+      addProjection(work, group, { from: k, to: projected.keys, keys: true });
+      addProjection(work, group, { from: q, to: projected.queries, keys: false });
+    }
+    const tensors = { ...(projected || { queries: q, keys: k, dq, dk }), values, gradients, statistics, dv };
+    if (states !== undefined) addEarlierStates(work, reduction, group, { ...tensors, states });
+    addCausalApply(work, reduction, group, { ...tensors, states }, { gradients, statistics });
+    if (states !== undefined) {
+      addQueryGradient(work, reduction, group, { ...tensors, states, out: tensors.dq, within: reduction });
+      addReduce(work, reduction, group, { keys: tensors.queries, values: gradients, statistics }, states);
+      addScan(work, reduction, group, states, { reverse: true });
+      addKeyGradient(work, reduction, group, { ...tensors, states, accumulate, within: reduction });
+    }
+    const several = states !== undefined;
+    addCausalGradientWithinChunks(work, reduction, group, tensors, { out: several, dv: several || accumulate });
+    if (projected) {
+      addProjectionGradient(work, group, { from: projected.dq, to: dq, keys: undefined });
+      addProjectionGradient(work, group, { from: projected.dk, to: dk, keys: k });
+    }
+  }
+}
+
+/** @param rowFloats of a row of a head, in workspaces besides its states */
+export function causalWork(program: ProgramBuilder, shape: AttentionShape, rowFloats: number): readonly [LinearWork, readonly HeadGroup[]] {
   const { featureMap, headDim, valueDim, features } = shape;
   const kernelMap = kernelFeatureMap(featureMap);
   const one: LinearWork = { program, shape, featureMap: kernelMap, features, mostHeads: 1 };
   const { chunks, state } = chooseCausalReduction(one);
-  const perHead = workspaceBytes + (chunks === 1 ? 0 : chunks * state.size * FLOAT_BYTES);
-  const groups = headGroups(program, shape, [headDim, valueDim, features], perHead);
+  const perHead = shape.length * rowFloats * FLOAT_BYTES + (chunks === 1 ? 0 : chunks * state.size * FLOAT_BYTES);
+  const groups = headGroups(program, shape, [headDim, valueDim, features, ...(rowFloats === 0 ? [] : [STATISTICS])], perHead);
   return [{ ...one, mostHeads: groups[0]!.count }, groups];
 }
 
@@ -180,29 +234,171 @@ export function addCausalApply(work: LinearWork, reduction: Reduction, group: He
   });
 }
 
-/** Keys that the tiles of rows see together: all, and those before the tile of keys that a tile of rows is in. */
-export function seenRows(length: number, chunkRows: number, { rows, rowLanes }: CausalTile): { readonly all: number; readonly before: number } {
+/** Adds the queries with which Efficient Attention is SIKF. */
+export function addEfficientQueries(
+  work: LinearWork,
+  reduction: Reduction,
+  group: HeadGroup,
+  rows: Pick<CausalRows, "queries" | "keys" | "states"> & { readonly out: Rows },
+): void {
+  const { program, shape, features } = work;
+  const { chunks, chunkRows, state } = reduction;
+  const lanes = elementwiseLanes(program.limits);
+  const kernel = efficientQueriesKernel({ length: shape.length, headDim: features, state, chunks, chunkRows, lanes });
+  const bind = (binding: string, what: Rows) => groupRows(program, shape, group, kernel, binding, what);
+  const [queries, keys, out] = [bind("queries", rows.queries), bind("keys", rows.keys), bind("out", rows.out)];
+  const vectors = paddedToVec4(features) / 4;
+  const count = group.count * chunks * vectors;
+  const bytes = groupBytes(shape, group, features);
+  program.dispatch({
+    kernel,
+    groups: Math.ceil(count / lanes),
+    params: { firstHead: group.first, count, queriesBase: queries.base, keysBase: keys.base, outBase: out.base },
+    uses: {
+      queries: { ...queries.use, reads: bytes },
+      keys: { ...keys.use, reads: bytes },
+      out: { ...out.use, writes: bytes },
+      ...(rows.states !== undefined && { states: { ...statesUse(work, rows.states, reduction, group, chunks), reads: 32 * count } }),
+    },
+    flops: group.count * shape.length * features * (3 * EXP_FLOPS + 10),
+  });
+}
+
+/**
+ * Rows of the chunk that tiles of rows have to do with, together: all to the end of each, those before the tile of keys that it is in, and
+ * those from that on.
+ */
+export function seenRows(
+  length: number,
+  chunkRows: number,
+  { rows, rowLanes }: CausalTile,
+): { readonly all: number; readonly before: number; readonly later: number } {
   const inChunk = (count: number) => {
-    let [all, before] = [0, 0];
+    let [all, before, later] = [0, 0, 0];
     for (let row = 0; row < count; row += rows) {
+      const block = row - (row % rowLanes);
       all += Math.min(row + rows, count);
-      before += row - (row % rowLanes);
+      before += block;
+      later += count - block;
     }
-    return { all, before };
+    return { all, before, later };
   };
   const [whole, rest] = [inChunk(chunkRows), inChunk(length % chunkRows)];
   const chunks = Math.floor(length / chunkRows);
-  return { all: chunks * whole.all + rest.all, before: chunks * whole.before + rest.before };
+  return {
+    all: chunks * whole.all + rest.all,
+    before: chunks * whole.before + rest.before,
+    later: chunks * whole.later + rest.later,
+  };
 }
 
-/** The largest tile of rows that fits: its keys go through workgroup memory in tiles as wide as they can be. */
-export function chooseCausalTile({ program, features }: LinearWork, chunkRows: number, bytes: (tile: CausalTile) => number): CausalTile {
+/** Tensors of the way back, of a group's rows. */
+export interface CausalGradientRows {
+  readonly queries: Rows;
+  readonly keys: Rows;
+  readonly values: Rows;
+  readonly gradients: Rows;
+  readonly statistics: Rows;
+  readonly dq: Rows;
+  readonly dk: Rows;
+  readonly dv: Rows;
+}
+
+/** Adds the gradients of pairs of rows in the same chunk, on top of those of other chunks where there are several. */
+export function addCausalGradientWithinChunks(
+  work: LinearWork,
+  reduction: Reduction,
+  group: HeadGroup,
+  rows: CausalGradientRows,
+  accumulate: { readonly out: boolean; readonly dv: boolean },
+): void {
+  const { queries, keys, values, gradients } = rows;
+  addSide(work, reduction, group, rows, { of: "queries", own: [queries, gradients], others: [keys, values], out: rows.dq, accumulate });
+  addSide(work, reduction, group, rows, { of: "keys", own: [keys, values], others: [queries, gradients], out: rows.dk, accumulate });
+}
+
+function addSide(
+  work: LinearWork,
+  { chunkRows }: Reduction,
+  group: HeadGroup,
+  rows: CausalGradientRows,
+  side: {
+    readonly of: "queries" | "keys";
+    readonly own: readonly [Rows, Rows];
+    readonly others: readonly [Rows, Rows];
+    readonly out: Rows;
+    readonly accumulate: { readonly out: boolean; readonly dv: boolean };
+  },
+): void {
+  const { program, shape, featureMap, features } = work;
+  const { length, valueDim, variableLengths } = shape;
+  const { of, own, others, accumulate } = side;
+  const ofKeys = of === "keys";
+  const widest = { width: Math.max(features, valueDim), narrow: true };
+  const tile = chooseCausalTile(
+    work,
+    chunkRows,
+    (candidate) => causalGradientBytes({ ...candidate, headDim: features, valueDim, chunkRows }),
+    widest,
+  );
+  const kernel = causalGradientKernel({ length, headDim: features, valueDim, featureMap, variableLengths, chunkRows, of, accumulate, ...tile });
+  const bind = (binding: string, what: Rows) => groupRows(program, shape, group, kernel, binding, what);
+  const bound = {
+    queries: bind("queries", own[0]),
+    others: bind("others", others[0]),
+    rowValues: bind("rowValues", own[1]),
+    otherValues: bind("otherValues", others[1]),
+    statistics: bind("statistics", rows.statistics),
+    out: bind("out", side.out),
+    ...(ofKeys && { dv: bind("dv", rows.dv) }),
+  };
+  const seen = seenRows(length, chunkRows, tile);
+  // Keys go through their others twice.
+  const otherRows = group.count * (ofKeys ? 2 * seen.later : seen.all);
+  const rowBytes = groupBytes(shape, group, features);
+  const valueBytes = groupBytes(shape, group, valueDim);
+  const moved: Readonly<Record<keyof typeof bound, { readonly reads?: number; readonly writes?: number }>> = {
+    queries: { reads: rowBytes },
+    others: { reads: otherRows * features * FLOAT_BYTES },
+    rowValues: { reads: valueBytes },
+    otherValues: { reads: otherRows * valueDim * FLOAT_BYTES },
+    statistics: { reads: ofKeys ? group.count * seen.later * STATISTICS * FLOAT_BYTES : groupBytes(shape, group, STATISTICS) },
+    out: { reads: accumulate.out ? rowBytes : 0, writes: rowBytes },
+    dv: { reads: accumulate.dv ? valueBytes : 0, writes: valueBytes },
+  };
+  program.dispatch({
+    kernel,
+    groups: group.count * Math.ceil(length / tile.rows),
+    params: {
+      firstHead: group.first,
+      ...Object.fromEntries(Object.entries(bound).map(([name, { base }]) => [`${name}Base`, base])),
+      heads: shape.heads,
+    },
+    uses: {
+      ...Object.fromEntries(Object.entries(bound).map(([name, { use }]) => [name, { ...use, ...moved[name as keyof typeof bound] }])),
+      ...lengthsUse(shape),
+    },
+    flops: otherRows * tile.rows * (EXP_FLOPS * features + 2 * (features + valueDim)),
+  });
+}
+
+/**
+ * The largest tile of rows that fits: what they see goes through workgroup memory in tiles as wide as they can be, at most `width`.
+ *
+ * @param narrow a lane for each vector of such a tile
+ */
+export function chooseCausalTile(
+  { program, features }: LinearWork,
+  chunkRows: number,
+  bytes: (tile: CausalTile) => number,
+  { width, narrow }: { readonly width: number; readonly narrow: boolean } = { width: features, narrow: false },
+): CausalTile {
   const { limits } = program;
   const mostLanes = Math.min(limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX);
-  const vectors = Math.ceil(features / 4);
+  const vectors = Math.ceil(width / 4);
   const candidates = TILE_ROWS.flatMap((rows) =>
     TILE_KEYS.filter((keys) => keys % rows === 0 && chunkRows % keys === 0).flatMap((rowLanes) =>
-      TILE_VECTORS.map((most) => ({
+      TILE_VECTORS.filter((most) => !narrow || most <= rowLanes).map((most) => ({
         rows,
         laneRows: Math.min(LANE_ROWS, rows),
         rowLanes,

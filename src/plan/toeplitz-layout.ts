@@ -87,8 +87,12 @@ export interface ToeplitzSize extends RelativePositions {
   readonly channels: number;
 }
 
-/** Splits the work so that every binding stays within its limit, and a group has at most `mostPairs` in all its heads. */
-export function pairGroups(program: ProgramBuilder, spec: ToeplitzSize, mostPairs: number): readonly PairGroup[] {
+/**
+ * Splits the work so that every binding stays within its limit, and a group has at most `mostPairs` in all its heads.
+ *
+ * @param firstSpectrum where among the spectra that of head 0 is, if the heads are some of those that have one
+ */
+export function pairGroups(program: ProgramBuilder, spec: ToeplitzSize, mostPairs: number, firstSpectrum?: number): readonly PairGroup[] {
   const { limits } = program;
   const pairs = Math.ceil(spec.channels / 2);
   const allHeads = spec.batch * spec.heads;
@@ -105,7 +109,10 @@ export function pairGroups(program: ProgramBuilder, spec: ToeplitzSize, mostPair
     const untilWrap = spectrumHeads === spec.heads ? allHeads : Math.min(spectrumHeads, spec.heads - h);
     const heads = Math.min(mostHeads, untilWrap, allHeads - firstHead);
     const rows = rowHeads === allHeads ? undefined : sliceBytes(limits, firstHead * headBytes, (firstHead + heads) * headBytes);
-    const spectrum = spectrumHeads === spec.heads ? undefined : sliceBytes(limits, h * spectrumBytes, (h + heads) * spectrumBytes);
+    const s = h + (firstSpectrum ?? 0);
+    const served = Math.min(heads, spec.heads);
+    const whole = firstSpectrum === undefined && spectrumHeads === spec.heads;
+    const spectrum = whole ? undefined : sliceBytes(limits, s * spectrumBytes, (s + served) * spectrumBytes);
     for (const part of parts) groups.push({ firstHead, heads, firstPair: part.first, pairs: part.count, rows, spectrum });
     firstHead += heads;
   }

@@ -50,6 +50,8 @@ export interface ToeplitzBuffers {
   readonly v: string;
   readonly out: string;
   readonly transposed: boolean;
+  /** Where among the spectra that of head 0 is, if the heads are some of those that have one. */
+  readonly firstSpectrum?: number;
 }
 
 /**
@@ -79,7 +81,7 @@ function addFused(program: ProgramBuilder, spec: ToeplitzSpec, axes: readonly Ax
   const table = program.table(tables.parts);
   const points = branchPoints(axes);
   const spectrumHead = headSpectrumBytes(spec, program.limits);
-  for (const group of pairGroups(program, spec, Infinity)) {
+  for (const group of pairGroups(program, spec, Infinity, buffers.firstSpectrum)) {
     const count = group.heads * group.pairs;
     program.dispatch({
       kernel,
@@ -89,7 +91,7 @@ function addFused(program: ProgramBuilder, spec: ToeplitzSpec, axes: readonly Ax
         firstColumn: group.firstHead * pairs,
         heads: spec.heads,
         valuesBase: sliceBase(kernel, "values", group.rows),
-        spectrumBase: sliceBase(kernel, "spectrum", group.spectrum),
+        spectrumBase: spectrumBase(kernel, group, buffers, spectrumHead),
         outBase: sliceBase(kernel, "out", group.rows),
       },
       uses: {
@@ -125,7 +127,7 @@ function addPasses(program: ProgramBuilder, spec: ToeplitzSpec, layout: Exclude<
     const limit = program.limits.maxStorageBufferBindingSize < pairBytes ? "maxStorageBufferBindingSize" : "workspaceBytes";
     throw limitError(program.caller, limit, pairBytes, program.limits[limit], "the transform of one pair of channels");
   }
-  const groups = pairGroups(program, spec, most);
+  const groups = pairGroups(program, spec, most, buffers.firstSpectrum);
   const largest = Math.max(...groups.map((group) => group.heads * group.pairs));
   program.workspace(work, largest * pairBytes);
   const pass = (
@@ -189,7 +191,7 @@ function addPasses(program: ProgramBuilder, spec: ToeplitzSpec, layout: Exclude<
     );
     add(
       middle,
-      { spectrumBase: sliceBase(middle.kernel, "spectrum", group.spectrum) },
+      { spectrumBase: spectrumBase(middle.kernel, group, buffers, spectrumHead) },
       { work: { buffer: work, slice, reads: bytes, writes: bytes }, spectrum: spectrumUse(spec, group, spectrumHead) },
     );
     add(
@@ -198,6 +200,11 @@ function addPasses(program: ProgramBuilder, spec: ToeplitzSpec, layout: Exclude<
       { work: { buffer: work, slice, reads: bytes }, out: rowsUse(spec, group, buffers.out, "writes") },
     );
   }
+}
+
+/** What a kernel subtracts from the place of a head's spectrum among those of its own heads. */
+function spectrumBase(kernel: Kernel, group: PairGroup, { firstSpectrum = 0 }: ToeplitzBuffers, headBytes: number): number {
+  return sliceBase(kernel, "spectrum", group.spectrum) - (firstSpectrum * headBytes) / COMPLEX_BYTES;
 }
 
 function lanesFor(pairs: number): StockhamShape["lanes"] {
