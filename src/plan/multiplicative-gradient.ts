@@ -98,7 +98,17 @@ export function addMultiplicativeGradient(program: ProgramBuilder, shape: Attent
     uses: { out: { buffer: "corners", writes: cornerBytes } },
     flops: 0,
   });
-  const all: ToeplitzSpec = { operation: "toeplitz", batch: 1, heads, length, grid, causal, channels: CORNERS, variableLengths: false };
+  const all: ToeplitzSpec = {
+    operation: "toeplitz",
+    batch: 1,
+    heads,
+    length,
+    grid,
+    causal,
+    channels: CORNERS,
+    variableLengths: false,
+    storage: "f32",
+  };
   addToeplitz(program, all, { v: "corners", out: "exponentials", transposed: false });
   addWeightGradient(program, all, correlation, { out: "dBias", factors: "exponentials" });
 }
