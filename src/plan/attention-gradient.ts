@@ -18,7 +18,6 @@ export function planAttentionGradient(caller: string, spec: AttentionGradientSpe
   program.buffer("dk", "output", rowBytes(spec, spec.headDim));
   program.buffer("dv", "output", rowBytes(spec, spec.valueDim));
   if (spec.bias === "multiplicative") throw notYet(caller, "the gradient of a multiplicative bias");
-  if (spec.causal && spec.featureMap === "softmax") throw notYet(caller, "the gradient of causal Efficient Attention");
   const biased = spec.bias === "fastrpb";
   if (biased) program.buffer("dBias", "output", elementCount(weightsShape(spec)) * FLOAT_BYTES);
   // Other workspaces are declared first: these take what is left.
