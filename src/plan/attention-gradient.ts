@@ -6,7 +6,7 @@ import { attentionName, declareInputs, rowBytes } from "./attention.ts";
 import { addCausalAttentionGradient } from "./causal-attention.ts";
 import { addLinearAttentionGradient } from "./linear-attention-gradient.ts";
 import { addMultiplicativeGradient } from "./multiplicative-gradient.ts";
-import { notYet, type Program, ProgramBuilder } from "./program.ts";
+import { type Program, ProgramBuilder } from "./program.ts";
 import { addSoftmaxAttentionGradient } from "./softmax-attention-gradient.ts";
 import { addToeplitzGradient } from "./toeplitz-gradient.ts";
 import { FLOAT_BYTES } from "./units.ts";
@@ -18,7 +18,6 @@ export function planAttentionGradient(caller: string, spec: AttentionGradientSpe
   program.buffer("dq", "output", rowBytes(spec, spec.headDim));
   program.buffer("dk", "output", rowBytes(spec, spec.headDim));
   program.buffer("dv", "output", rowBytes(spec, spec.valueDim));
-  if (spec.causal && spec.featureMap === "softmax") throw notYet(caller, "the gradient of causal Efficient Attention");
   const biased = spec.bias === "fastrpb";
   if (spec.bias !== "none") program.buffer("dBias", "output", elementCount(weightsShape(spec)) * FLOAT_BYTES);
   if (spec.bias === "multiplicative") {
