@@ -1,9 +1,12 @@
 /** Gradients of FFTs, against the definition of the transform itself. */
 import { fftReference } from "../../src/cpu/reference.ts";
 import type { FftOptions, Runtime } from "../../src/index.ts";
+import { planProgram } from "../../src/plan/index.ts";
 import { elementCount } from "../../src/spec/check.ts";
 import { fftGradientSpec, type FftSpec, fftSpec } from "../../src/spec/operations.ts";
+import { limitsWith } from "../../src/testing/planning.ts";
 import { type CaseContext, check, checkClose, checkRefused, normals, scoped, type Suite, together } from "./case.ts";
+import { runProgram } from "./run-program.ts";
 import { BOUNDS, classOf, inputFloats, pointsOf, U, unitOf } from "./transform.ts";
 
 /** Elements up to which the definition takes a moment; the CPU backend, held to it there, stands in for it beyond. */
@@ -31,19 +34,19 @@ function definition(spec: FftSpec, dOut: Float32Array): Float64Array {
   });
 }
 
-async function checkGradient(context: CaseContext, options: FftOptions, seed: number, runtime?: Runtime): Promise<void> {
+async function checkGradient(
+  context: CaseContext,
+  options: FftOptions,
+  seed: number,
+  run: (dOut: Float32Array) => Promise<Float32Array>,
+): Promise<void> {
   const spec = fftSpec(options);
   const dOut = normals(seed, inputFloats(fftGradientSpec(spec)));
   const defined = elementCount(spec.shape) <= MOST_DEFINED;
   const expected = defined ? definition(spec, dOut) : await backward(await context.cpu, options, dOut);
   const points = pointsOf(spec);
   const bound = Math.hypot(BOUNDS[classOf(points)] * unitOf(points), U);
-  checkClose(
-    await backward(runtime ?? (await context.runtime), options, dOut),
-    expected,
-    bound,
-    `gradient of fft ${JSON.stringify(options)}, seed ${seed}`,
-  );
+  checkClose(await run(dOut), expected, bound, `gradient of fft ${JSON.stringify(options)}, seed ${seed}`);
 }
 
 const SHORT: readonly FftOptions[] = [
@@ -61,6 +64,13 @@ const SHORT: readonly FftOptions[] = [
   ]),
 ];
 
+const small = limitsWith({
+  maxStorageBufferBindingSize: 2 ** 16,
+  maxComputeWorkgroupStorageSize: 4096,
+  maxComputeInvocationsPerWorkgroup: 64,
+  workspaceBytes: 2 ** 17,
+});
+
 export const fftGradientSuite: Suite = {
   name: "fft gradient",
   cases: [
@@ -68,32 +78,34 @@ export const fftGradientSuite: Suite = {
       name: "the CPU against the definition",
       run: async (context) => {
         const cpu = await context.cpu;
-        await together(SHORT, (options, i) => checkGradient(context, options, 300 + i, cpu));
+        await together(SHORT, (options, i) => checkGradient(context, options, 300 + i, (dOut) => backward(cpu, options, dOut)));
       },
     },
     {
       name: "against the definition: kinds, axes, norms, odd and even, lengths of 1 and 2",
-      run: (context) => together(SHORT, (options, i) => checkGradient(context, options, 300 + i)),
+      run: async (context) => {
+        const runtime = await context.runtime;
+        await together(SHORT, (options, i) => checkGradient(context, options, 300 + i, (dOut) => backward(runtime, options, dOut)));
+      },
     },
     {
       name: "small workgroups: several passes, primes, in parts of 64 KiB",
       run: async (context) => {
-        const limits = { maxStorageBufferBindingSize: 2 ** 16, maxComputeWorkgroupStorageSize: 4096, maxComputeInvocationsPerWorkgroup: 64 };
-        const small = await context.open({ limits, workspaceBytes: 2 ** 17 });
-        try {
-          await together<FftOptions>(
-            [
-              { shape: [5, 4096], kind: "c2r" },
-              { shape: [3, 3125], kind: "r2c" },
-              { shape: [2, 23], kind: "c2r" },
-              { shape: [1031], kind: "r2c" },
-              { shape: [9, 30, 44], axes: [2, 1], kind: "c2r" },
-            ],
-            (options, i) => checkGradient(context, options, 330 + i, small),
-          );
-        } finally {
-          small.dispose();
-        }
+        const transforms: readonly FftOptions[] = [
+          { shape: [5, 4096], kind: "c2r" },
+          { shape: [3, 3125], kind: "r2c" },
+          { shape: [2, 23], kind: "c2r" },
+          { shape: [1031], kind: "r2c" },
+          { shape: [9, 30, 44], axes: [2, 1], kind: "c2r" },
+        ];
+        const { device } = await context.runtime;
+        await together(transforms, (options, i) =>
+          // Without the plan for the way there, which would have to compile too.
+          checkGradient(context, options, 330 + i, async (dOut) => {
+            const program = planProgram("test", fftGradientSpec(fftSpec(options)), small);
+            return new Float32Array((await runProgram(device!, program, { x: dOut }))["out"]!);
+          }),
+        );
       },
     },
     {

@@ -11,6 +11,7 @@ import {
   convolveSpec,
   type FeatureMap,
   fftSpec,
+  fftGradientSpec,
   inPlaceSpec,
   type KernelSpectrumSpec,
   kernelSpectrumSpec,
@@ -81,7 +82,8 @@ function randomSpec(uniform: () => number, mostElements: number): OperationSpec 
       const direction = pick(kind === "c2c" ? (["forward", "inverse"] as const) : [undefined]);
       const options = { shape, axes: axes.slice(0, 1 + Math.floor(3 * uniform())), kind, norm: pick(["backward", "ortho", "forward"] as const) };
       const spec = fftSpec({ ...options, ...(direction && { direction }) });
-      return kind === "c2c" && flip() ? inPlaceSpec(spec) : spec;
+      if (!flip()) return spec;
+      return kind === "c2c" ? inPlaceSpec(spec) : fftGradientSpec(spec);
     }
     case 5:
     case 6: {
