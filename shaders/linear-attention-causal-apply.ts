@@ -300,7 +300,7 @@ ${rows
 `;
   const into = { out: "", sum: " + bias", statistics: ", statistics" }[spec.into];
   return makeKernel({
-    label: `linear attention causal ${spec.featureMap}${into} ${spec.rows}×${spec.rowLanes} of ${spec.chunkRows}`,
+    label: `linear attention causal apply ${spec.featureMap}${into} ${spec.rows}×${spec.rowLanes} of ${spec.chunkRows}`,
     workgroupSize: tileLanes(spec),
     bindings: [
       { name: "queries", access: "read", element: vectorElement(headDim) },

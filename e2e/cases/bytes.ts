@@ -7,6 +7,8 @@ import { planProgram } from "../../src/plan/index.ts";
 import type { Program, ProgramDispatch } from "../../src/plan/program.ts";
 import type { PlannerLimits } from "../../src/spec/limits.ts";
 import {
+  attentionGradientSpec,
+  type AttentionOptions,
   attentionSpec,
   complexMultiplySpec,
   type ConvolveOptions,
@@ -107,7 +109,7 @@ function probedProgram(program: Program, areas: readonly ProbeArea[]): Program {
 }
 
 /** Shared by many workgroups and small beside the rest: stated once, however often caches serve it. */
-const SHARED = new Set(["tables", "spectrum"]);
+const SHARED = new Set(["tables", "spectrum", "lengths"]);
 /** Those, and the combined key state of a head, which its workgroups share. */
 const TRACKED = new Set([...SHARED, "states"]);
 
@@ -125,6 +127,8 @@ async function checkBytes(context: CaseContext, spec: OperationSpec, limits?: Pl
   for (const { offset, bits } of areas) for (const [b, { start, words }] of bits.entries()) if (words > 0) probes[offset + COUNTERS * b + 2] = start;
   const data: Record<string, Float32Array | Uint32Array> = { probes };
   for (const { name, role, bytes } of program.buffers) if (role === "input" || role === "inout") data[name] = normals(bytes, bytes / 4);
+  // What is stated is what full lengths take.
+  if (data["lengths"] && "length" in spec) data["lengths"] = new Uint32Array(data["lengths"].length).fill(spec.length);
   const counts = new Uint32Array((await runProgram(runtime.device!, probedProgram(program, areas), data))["probes"]!);
   let moved = 0;
   for (const [i, dispatch] of program.dispatches.entries()) {
@@ -135,7 +139,7 @@ async function checkBytes(context: CaseContext, spec: OperationSpec, limits?: Pl
       const what = `${JSON.stringify(spec)}, "${dispatch.label}", ${binding.name}`;
       check(writes * element === binding.bytesWritten, `${what}: ${writes * element} bytes written, ${binding.bytesWritten} stated`);
       // The combined key state counts once, too: a head's workgroups share it.
-      const shared = SHARED.has(binding.name) || (binding.name === "states" && dispatch.label.includes("apply"));
+      const shared = SHARED.has(binding.name) || (binding.name === "states" && /apply|gradient/.test(dispatch.label));
       const { start, words } = bits[b]!;
       const covered = countBits(counts.subarray(offset + start, offset + start + words)) * element;
       if (!shared) {
@@ -283,6 +287,48 @@ export const bytesSuite: Suite = {
         await checkBytes(
           context,
           attentionSpec({ heads: 2, batch: 3, length: 1001, headDim: 17, valueDim: 31, featureMap: "sikf", bias: "fastrpb" }),
+          small,
+        );
+      },
+    },
+    {
+      name: "softmax attention and its gradient",
+      run: async (context) => {
+        const oneHead = limitsWith({ maxStorageBufferBindingSize: 2 ** 15, workspaceBytes: 2 ** 15 });
+        const both = (options: Partial<AttentionOptions>): OperationSpec[] => {
+          const spec = attentionSpec({ kind: "softmax", heads: 1, ...options } as AttentionOptions);
+          return [spec, attentionGradientSpec(spec)];
+        };
+        const specs = [
+          ...both({ heads: 2, batch: 2, length: 77, headDim: 7, valueDim: 5, causal: true, variableLengths: true }),
+          // Columns of the sums in two pieces.
+          ...both({ length: 45, headDim: 200, valueDim: 210 }),
+        ];
+        await together(specs, (spec) => checkBytes(context, spec));
+        const [grouped] = both({ heads: 2, batch: 2, length: 150, headDim: 17, valueDim: 31, bias: "fastrpb" });
+        const [, groupedGradient] = both({ heads: 2, batch: 2, length: 150, headDim: 17, valueDim: 31, causal: true });
+        await together([grouped!, groupedGradient!], (spec) => checkBytes(context, spec, oneHead));
+      },
+    },
+    {
+      name: "causal attention and its gradient",
+      run: async (context) => {
+        const forward: AttentionOptions[] = [
+          { heads: 2, length: 1, headDim: 1, featureMap: "sikf" },
+          { heads: 2, length: 150, headDim: 7, valueDim: 5, featureMap: "sikf", bias: "fastrpb" },
+          { heads: 1, batch: 2, length: 100, headDim: 80, valueDim: 70, featureMap: "sikf" },
+          { heads: 1, length: 130, headDim: 72, valueDim: 3, featureMap: "elu+1" },
+        ];
+        const both: AttentionOptions[] = [
+          { heads: 2, length: 70, headDim: 20, valueDim: 7, featureMap: "sikf" },
+          { heads: 1, length: 131, headDim: 8, featureMap: "softmax" },
+          { heads: 2, length: 21, headDim: 5, valueDim: 3, featureMap: "relu" },
+        ];
+        const specs = [...forward, ...both].map((options) => attentionSpec({ ...options, causal: true }));
+        await together([...specs, ...specs.slice(forward.length).map(attentionGradientSpec)], (spec) => checkBytes(context, spec));
+        await checkBytes(
+          context,
+          attentionSpec({ heads: 4, batch: 2, length: 501, headDim: 17, valueDim: 31, featureMap: "sikf", causal: true }),
           small,
         );
       },
