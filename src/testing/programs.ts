@@ -43,12 +43,13 @@ export class Ranges {
   }
 }
 
-/** WebGPU counts each workgroup variable in steps of 16 bytes. */
+/** WebGPU counts each workgroup variable that a kernel uses, in steps of 16 bytes. */
 export function workgroupBytes(code: string): number {
   const SIZES: Readonly<Record<string, number>> = { f32: 4, u32: 4, vec2f: 8, vec4f: 16 };
-  const arrays = [...code.matchAll(/var<workgroup>\s+\w+\s*:\s*array<(\w+),\s*(\d+)u?>;/g)];
+  const arrays = [...code.matchAll(/var<workgroup>\s+(\w+)\s*:\s*array<(\w+),\s*(\d+)u?>;/g)];
   if (arrays.length !== [...code.matchAll(/var<workgroup/g)].length) return Number.NaN;
-  return total(arrays, ([, element, count]) => 16 * Math.ceil((SIZES[element!]! * Number(count)) / 16));
+  const used = arrays.filter(([, name]) => code.match(new RegExp(`\\b${name}\\b`, "g"))!.length > 1);
+  return total(used, ([, , element, count]) => 16 * Math.ceil((SIZES[element!]! * Number(count)) / 16));
 }
 
 export function thawed(value: unknown, path = "program"): string[] {
@@ -103,7 +104,8 @@ export function programComplaints(program: Program, limits: PlannerLimits): stri
     check(memory <= limits.maxComputeWorkgroupStorageSize, () => `${at}: ${memory} bytes of workgroup memory`);
     check(dispatch.bindings.length <= limits.maxStorageBuffersPerShaderStage, () => `${at}: ${dispatch.bindings.length} bindings`);
     check(dispatch.bindings.length === kernel.bindings.length, () => `${at}: bindings do not match the kernel's`);
-    check(!/NaN|undefined|Infinity|\[object|null/.test(kernel.code), () => `${at}: WGSL holds a value that is none`);
+    const code = kernel.code.replaceAll(/\/\/.*/g, "");
+    check(!/NaN|undefined|Infinity|\[object|null/.test(code), () => `${at}: WGSL holds a value that is none`);
     for (const [i, binding] of dispatch.bindings.entries()) {
       const { name, access, element } = kernel.bindings[i]!;
       const where = `${at}: ${binding.name} = ${binding.buffer} ${binding.offset} + ${binding.size}`;
