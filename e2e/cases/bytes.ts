@@ -139,7 +139,7 @@ async function checkBytes(context: CaseContext, spec: OperationSpec, limits?: Pl
       const what = `${JSON.stringify(spec)}, "${dispatch.label}", ${binding.name}`;
       check(writes * element === binding.bytesWritten, `${what}: ${writes * element} bytes written, ${binding.bytesWritten} stated`);
       // The combined key state counts once, too: a head's workgroups share it.
-      const shared = SHARED.has(binding.name) || (binding.name === "states" && dispatch.label.includes("apply"));
+      const shared = SHARED.has(binding.name) || (binding.name === "states" && /apply|gradient/.test(dispatch.label));
       const { start, words } = bits[b]!;
       const covered = countBits(counts.subarray(offset + start, offset + start + words)) * element;
       if (!shared) {
@@ -308,6 +308,29 @@ export const bytesSuite: Suite = {
         const [grouped] = both({ heads: 2, batch: 2, length: 150, headDim: 17, valueDim: 31, bias: "fastrpb" });
         const [, groupedGradient] = both({ heads: 2, batch: 2, length: 150, headDim: 17, valueDim: 31, causal: true });
         await together([grouped!, groupedGradient!], (spec) => checkBytes(context, spec, oneHead));
+      },
+    },
+    {
+      name: "causal attention and its gradient",
+      run: async (context) => {
+        const forward: AttentionOptions[] = [
+          { heads: 2, length: 1, headDim: 1, featureMap: "sikf" },
+          { heads: 2, length: 150, headDim: 7, valueDim: 5, featureMap: "sikf", bias: "fastrpb" },
+          { heads: 1, batch: 2, length: 100, headDim: 80, valueDim: 70, featureMap: "sikf" },
+          { heads: 1, length: 130, headDim: 72, valueDim: 3, featureMap: "elu+1" },
+        ];
+        const both: AttentionOptions[] = [
+          { heads: 2, length: 70, headDim: 20, valueDim: 7, featureMap: "sikf" },
+          { heads: 1, length: 131, headDim: 8, featureMap: "softmax" },
+          { heads: 2, length: 21, headDim: 5, valueDim: 3, featureMap: "relu" },
+        ];
+        const specs = [...forward, ...both].map((options) => attentionSpec({ ...options, causal: true }));
+        await together([...specs, ...specs.slice(forward.length).map(attentionGradientSpec)], (spec) => checkBytes(context, spec));
+        await checkBytes(
+          context,
+          attentionSpec({ heads: 4, batch: 2, length: 501, headDim: 17, valueDim: 31, featureMap: "sikf", causal: true }),
+          small,
+        );
       },
     },
   ],

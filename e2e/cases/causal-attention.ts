@@ -1,8 +1,22 @@
 /** Causal linear attention against its O(N²) definition in float64, and that nothing later has any influence. */
-import type { AttentionOptions, Runtime } from "../../src/index.ts";
+import type { AttentionOptions, FeatureMap, Runtime } from "../../src/index.ts";
+import { addScan, chooseCausalReduction } from "../../src/plan/causal-attention.ts";
+import type { LinearWork } from "../../src/plan/linear-attention-parts.ts";
+import { ProgramBuilder } from "../../src/plan/program.ts";
 import { type AttentionSpec, attentionSpec } from "../../src/spec/operations.ts";
-import { attend, ATTENTION_BOUND, type AttentionData, drawAttention } from "./attention-harness.ts";
-import { type CaseContext, checkClose, type Suite, together } from "./case.ts";
+import {
+  attend,
+  ATTENTION_BOUND,
+  type AttentionData,
+  attendBackward,
+  checkGradients,
+  compareBackward,
+  compareForward,
+  drawAttention,
+  norm,
+} from "./attention-harness.ts";
+import { type CaseContext, check, checkClose, normals, type Suite, together } from "./case.ts";
+import { runProgram } from "./run-program.ts";
 
 const elu = (x: number) => (x > 0 ? x + 1 : Math.exp(x));
 const relu = (x: number) => Math.max(x, 0);
@@ -63,52 +77,275 @@ async function compareDrawn(runtime: Runtime, options: AttentionOptions, seed: n
   await compare(runtime, options, drawAttention(options, seed), `seed ${seed}`);
 }
 
-const MAPS = ["sikf", "elu+1", "relu"] as const;
+interface Size {
+  readonly heads: number;
+  readonly batch?: number;
+  readonly length: number;
+  readonly headDim: number;
+  readonly valueDim?: number;
+  readonly bias?: "fastrpb";
+  readonly variableLengths?: boolean;
+}
 
 /** Lengths around tiles and chunks; dimensions of 1, odd ones, more than a tile. */
-const SIZES = [
+const SIZES: readonly Size[] = [
   { heads: 2, length: 1, headDim: 3 },
-  { heads: 2, length: 2, headDim: 1 },
   { heads: 1, length: 31, headDim: 7, valueDim: 70 },
   { heads: 2, length: 33, headDim: 64 },
   { heads: 1, length: 64, headDim: 130, valueDim: 5 },
-  { heads: 2, batch: 2, length: 65, headDim: 7, valueDim: 5 },
+  { heads: 2, batch: 2, length: 65, headDim: 1, valueDim: 5 },
   { heads: 1, length: 200, headDim: 64, valueDim: 32 },
   { heads: 1, length: 1000, headDim: 12, valueDim: 36 },
-] as const;
+];
+/** Of the other maps, which share most of it. */
+const FEW: readonly Size[] = [
+  { heads: 1, length: 2, headDim: 1, valueDim: 3 },
+  { heads: 2, batch: 2, length: 65, headDim: 7, valueDim: 5 },
+  { heads: 1, length: 200, headDim: 20, valueDim: 68 },
+];
+const OTHER_MAPS: readonly FeatureMap[] = ["elu+1", "relu", "softmax"];
 
-const steps = (data: AttentionData, dim: number, height: (row: number, d: number) => number): AttentionData => ({
-  ...data,
-  k: data.k.map((x, i) => x + height(Math.floor(i / dim), i % dim)),
-});
+const BACKWARD_SIZES: Readonly<Record<FeatureMap, readonly Size[]>> = {
+  sikf: [
+    { heads: 2, batch: 2, length: 21, headDim: 5, valueDim: 1 },
+    { heads: 1, length: 200, headDim: 68, valueDim: 20, bias: "fastrpb" },
+    { heads: 1, batch: 2, length: 140, headDim: 9, valueDim: 70, variableLengths: true },
+  ],
+  "elu+1": [{ heads: 1, batch: 2, length: 140, headDim: 9, valueDim: 12, variableLengths: true }],
+  relu: [{ heads: 2, length: 70, headDim: 8, valueDim: 7 }],
+  softmax: [
+    { heads: 1, batch: 2, length: 21, headDim: 5, valueDim: 3 },
+    { heads: 2, batch: 2, length: 200, headDim: 8, valueDim: 7, variableLengths: true },
+  ],
+  "favor+": [{ heads: 1, length: 70, headDim: 6, valueDim: 5 }],
+};
+
+/** One of each width, so that all of these share their kernels. */
+const SHAPED: AttentionOptions = { heads: 1, length: 150, headDim: 8, valueDim: 6, featureMap: "sikf", causal: true };
+
+function withKeys(data: AttentionData, height: (row: number, d: number) => number): AttentionData {
+  return { ...data, k: data.k.map((x, i) => x + height(Math.floor(i / 8), i % 8)) };
+}
+
+/** The data with NaN and huge numbers in all rows of every head from `first` on. */
+function poisoned({ length, headDim, valueDim = headDim }: AttentionOptions & { length: number }, data: AttentionData, first: number): AttentionData {
+  const spoil = (array: Float32Array, dim: number) =>
+    array.map((x, i) => (Math.floor(i / dim) % length < first ? x : [NaN, 3e38, Infinity, -Infinity][i % 4]!));
+  return { ...data, q: spoil(data.q, headDim), k: spoil(data.k, headDim), v: spoil(data.v, valueDim), dOut: spoil(data.dOut, valueDim) };
+}
+
+const SMALL_DEVICE = {
+  maxComputeInvocationsPerWorkgroup: 64,
+  maxComputeWorkgroupSizeX: 64,
+  maxComputeWorkgroupStorageSize: 4096,
+  maxComputeWorkgroupsPerDimension: 16,
+};
 
 export const causalAttentionSuite: Suite = {
   name: "causal attention",
   cases: [
-    ...MAPS.map((featureMap, seed) => ({
+    {
+      name: "sikf, sizes",
+      run: async (context) => {
+        const runtime = await context.runtime;
+        await together(SIZES, (size, i) => compareDrawn(runtime, { ...size, featureMap: "sikf", causal: true }, 10 * i));
+      },
+    },
+    ...OTHER_MAPS.map((featureMap, seed) => ({
       name: `${featureMap}, sizes`,
       run: async (context: CaseContext) => {
         const runtime = await context.runtime;
-        await together(SIZES, (size, i) => compareDrawn(runtime, { ...size, featureMap, causal: true }, seed + 10 * i));
+        await together(FEW, (size, i) => compareDrawn(runtime, { ...size, featureMap, causal: true }, 1 + seed + 10 * i));
       },
     })),
+    {
+      name: "favor+, against the CPU",
+      run: (context) => compareForward(context, { heads: 2, length: 130, headDim: 6, valueDim: 5, featureMap: "favor+", causal: true }, 4),
+    },
     {
       name: "keys that rise, fall and jump by 1e4 within a chunk",
       run: async (context) => {
         const runtime = await context.runtime;
-        const options: AttentionOptions = { heads: 1, length: 150, headDim: 8, valueDim: 6, featureMap: "sikf", causal: true };
-        const data = drawAttention(options, 90);
+        const data = drawAttention(SHAPED, 90);
         const shapes: Record<string, AttentionData> = {
-          rising: steps(data, 8, (row) => (row % 70) * 150),
-          falling: steps(data, 8, (row) => -(row % 70) * 150),
-          slowly: steps(data, 8, (row, d) => row * (d + 1) * 0.7),
-          "in steps": steps(data, 8, (row, d) => (row % 9 === d ? 1e4 : 0)),
-          "±1e4": { ...data, q: data.q.map((x) => 1e4 * x), k: data.k.map((x) => 1e4 * x) },
-          vast: { ...data, q: data.q.map((x) => 1e10 * x), k: data.k.map((x) => 1e3 * x) },
+          rising: withKeys(data, (row) => (row % 70) * 150),
+          falling: withKeys(data, (row) => -(row % 70) * 150),
+          "slowly rising": withKeys(data, (row, d) => row * (d + 1) * 0.7),
+          "in steps": withKeys(data, (row, d) => (row % 9 === d ? 1e4 : 0)),
+          "of ±1e4": { ...data, q: data.q.map((x) => 1e4 * x), k: data.k.map((x) => 1e4 * x) },
           equal: { ...data, k: data.k.map(() => 0.5) },
         };
-        for (const [name, inputs] of Object.entries(shapes)) await compare(runtime, options, inputs, `keys ${name}, seed 90`);
+        for (const [name, inputs] of Object.entries(shapes)) await compare(runtime, SHAPED, inputs, `keys ${name}, seed 90`);
+        for (const scale of [1e10, 1e35]) {
+          const vast = { ...data, q: data.q.map((x) => x * scale), k: data.k.map((x) => x * scale) };
+          const out = await attend(runtime, SHAPED, vast);
+          check(out.every(Number.isFinite), `q and k of ${scale}: not finite`);
+        }
+      },
+    },
+    {
+      name: "later tokens have no influence, not even NaN: earlier rows stay the same to the bit",
+      run: async (context) => {
+        const runtime = await context.runtime;
+        const cases = [
+          [SHAPED, [1, 16, 17, 63, 64, 65, 149]],
+          [{ ...SHAPED, featureMap: "relu" }, [5, 70]],
+          [{ ...SHAPED, featureMap: "softmax" }, [5, 70]],
+        ] as const;
+        await together(cases, async ([options, firsts]) => {
+          const data = drawAttention(options, 91);
+          const plain = await attend(runtime, options, data);
+          for (const first of firsts) {
+            const out = await attend(runtime, options, poisoned(options, data, first));
+            const same = out.subarray(0, first * 6).every((x, i) => Object.is(x, plain[i]));
+            check(same, `${options.featureMap}: rows before ${first} changed`);
+          }
+        });
+      },
+    },
+    {
+      name: "variable lengths, with bias, two batch rows; NaN beyond",
+      run: async (context) => {
+        const runtime = await context.runtime;
+        const maps = ["sikf", "elu+1"] as const;
+        await together(maps, async (featureMap, seed) => {
+          const options = {
+            heads: 2,
+            batch: 3,
+            length: 100,
+            headDim: 9,
+            valueDim: 8,
+            featureMap,
+            causal: true,
+            bias: "fastrpb",
+            variableLengths: true,
+          } as const;
+          const data = { ...drawAttention(options, seed), lengths: [77, 0, 100] };
+          await compare(runtime, options, data, `seed ${seed}`);
+          const unbiased = { ...options, bias: "none" } as const;
+          const plain = await attend(runtime, unbiased, data);
+          // In the second batch row every token is beyond the length.
+          const spoilt = poisoned(unbiased, data, 77);
+          for (const name of ["q", "k", "v"] as const) {
+            const rest = data[name].length / 3;
+            spoilt[name].fill(NaN, rest, 2 * rest);
+            spoilt[name].set(data[name].subarray(2 * rest), 2 * rest);
+          }
+          const out = await attend(runtime, unbiased, spoilt);
+          check(
+            out.every((x, i) => x === plain[i]),
+            `${featureMap}: what lies beyond a length has influence`,
+          );
+        });
+      },
+    },
+    {
+      name: "FastRPB at length 4096, heads of 64: four dispatches",
+      run: async (context) => {
+        const runtime = await context.runtime;
+        const options: AttentionOptions = { heads: 1, length: 4096, headDim: 64, featureMap: "sikf", causal: true, bias: "fastrpb" };
+        const plan = await runtime.attention(options);
+        check(plan.cost.dispatches === 4, `${plan.cost.dispatches} dispatches`);
+        plan.dispose();
+        await compareForward(context, options, 6);
+      },
+    },
+    {
+      name: "heads in groups, small devices, longer chunks where the workspace is small",
+      run: async (context) => {
+        const grouped = await context.open({ limits: { maxStorageBufferBindingSize: 2 ** 18 }, workspaceBytes: 2 ** 20 });
+        const small = await context.open({ limits: SMALL_DEVICE, workspaceBytes: 2 ** 18 });
+        try {
+          const options: AttentionOptions = { heads: 4, batch: 2, length: 501, headDim: 17, valueDim: 31, featureMap: "sikf", causal: true };
+          await compareDrawn(grouped, options, 70);
+          await compareDrawn(small, { heads: 1, length: 300, headDim: 70, valueDim: 36, featureMap: "sikf", causal: true }, 71);
+          await compareDrawn(small, { heads: 1, length: 150, headDim: 32, featureMap: "elu+1", causal: true }, 72);
+        } finally {
+          grouped.dispose();
+          small.dispose();
+        }
+      },
+    },
+    ...(["sikf", "elu+1", "relu", "softmax", "favor+"] as const).map((featureMap, seed) => ({
+      name: `${featureMap}, backward`,
+      run: (context: CaseContext) =>
+        together(BACKWARD_SIZES[featureMap], (size, i) => compareBackward(context, { ...size, featureMap, causal: true }, 20 + seed + 10 * i)),
+    })),
+    {
+      name: "backward where keys rise and jump by 100: every gradient finite and right",
+      run: async (context) => {
+        const [runtime, cpu] = [await context.runtime, await context.cpu];
+        const data = drawAttention(SHAPED, 92);
+        for (const [name, inputs] of [
+          ["rising", withKeys(data, (row) => row * 8)],
+          ["in steps", withKeys(data, (row, d) => (row % 9 === d ? 100 : 0))],
+        ] as const) {
+          const [actual, expected] = [await attendBackward(runtime, SHAPED, inputs), await attendBackward(cpu, SHAPED, inputs)];
+          checkGradients(actual, expected, norm(data.dOut), 1e-5, `keys ${name}, seed 92`);
+        }
+      },
+    },
+    {
+      name: "linear-attention-scan: all chunks before each, and after each",
+      run: async (context) => {
+        const scans = [
+          { featureMap: "sikf", chunks: 1, headDim: 2, valueDim: 3, reverse: false },
+          { featureMap: "sikf", chunks: 70, headDim: 5, valueDim: 40, reverse: false },
+          { featureMap: "sikf", chunks: 45, headDim: 3, valueDim: 1, reverse: true },
+          { featureMap: "elu+1", chunks: 33, headDim: 1, valueDim: 64, reverse: true },
+        ] as const;
+        await together(scans, (scan, seed) => checkScan(context, scan, seed));
       },
     },
   ],
 };
+
+/** The scan by itself, as the planner dispatches it. */
+async function checkScan(
+  context: CaseContext,
+  scan: {
+    readonly featureMap: "sikf" | "elu+1";
+    readonly chunks: number;
+    readonly headDim: number;
+    readonly valueDim: number;
+    readonly reverse: boolean;
+  },
+  seed: number,
+): Promise<void> {
+  const runtime = await context.runtime;
+  const { featureMap, chunks, headDim, valueDim, reverse } = scan;
+  const [heads, sikf] = [2, featureMap === "sikf"];
+  const program = new ProgramBuilder("test", "scan", runtime.limits);
+  const shape = attentionSpec({ heads, length: chunks * 64, headDim, valueDim, featureMap, causal: true });
+  const work: LinearWork = { program, shape, featureMap, features: headDim, mostHeads: heads };
+  const reduction = { ...chooseCausalReduction(work, 0), chunks };
+  const { state } = reduction;
+  program.buffer("states", "inout", 4 * heads * chunks * state.size);
+  addScan(work, reduction, { first: 0, count: heads }, "states", { reverse });
+  const states = normals(seed, heads * chunks * state.size);
+  // Maxima that differ by more than exp can span.
+  if (sikf) for (let i = 0; i < states.length; i++) if (i % state.size < headDim) states[i]! *= 30;
+  const actual = new Float32Array((await runProgram(runtime.device!, program.finish(), { states }))["states"]!);
+  const [found, expected]: [number[], number[]] = [[], []];
+  for (let h = 0; h < heads; h++) {
+    for (let d = 0; d < headDim; d++) {
+      for (let c = 0; c < chunks; c++) {
+        const others = Array.from({ length: chunks }, (_, b) => b).filter((b) => (reverse ? b > c : b < c));
+        const at = (b: number, offset: number) => (h * chunks + b) * state.size + offset;
+        const m = Math.max(Math.fround(-3.4028234663852886e38), ...others.map((b) => states[at(b, d)]!));
+        if (sikf) check(actual[at(c, d)] === m, `${JSON.stringify(scan)}, seed ${seed}: maximum of chunk ${c} is ${actual[at(c, d)]}, not ${m}`);
+        const columns = [state.sum + d, ...Array.from({ length: valueDim }, (_, e) => state.products + d * state.stride + e)];
+        for (const column of columns) {
+          found.push(actual[at(c, column)]!);
+          expected.push(others.reduce((sum, b) => sum + (sikf ? Math.exp(states[at(b, d)]! - m) : 1) * states[at(b, column)]!, 0));
+        }
+      }
+    }
+  }
+  if (chunks === 1)
+    check(
+      found.every((x) => x === 0),
+      `${JSON.stringify(scan)}: one chunk has none before it`,
+    );
+  else checkClose(found, expected, 3e-7, `${JSON.stringify(scan)}, seed ${seed}`);
+}

@@ -5,6 +5,7 @@ import { causalAttentionSuite } from "./causal-attention.ts";
 import { complexMultiplySuite } from "./complex-multiply.ts";
 import { convolveSuite } from "./convolve.ts";
 import { fftSuite } from "./fft.ts";
+import { halfAttentionSuite } from "./half-attention.ts";
 import { halfSuite } from "./half.ts";
 import { kernelSuite } from "./kernels.ts";
 import { linearAttentionSuite } from "./linear-attention.ts";
@@ -32,5 +33,6 @@ export const SUITES: readonly Suite[] = [
   causalAttentionSuite,
   multiplicativeAttentionSuite,
   softmaxAttentionSuite,
+  halfAttentionSuite,
   bytesSuite,
 ];

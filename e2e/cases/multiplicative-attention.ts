@@ -1,6 +1,16 @@
 /** Linear attention with a multiplicative bias, against the float64 CPU. */
 import type { AttentionOptions } from "../../src/index.ts";
-import { attend, ATTENTION_BOUND, compareForward, drawAttention } from "./attention-harness.ts";
+import {
+  attend,
+  ATTENTION_BOUND,
+  attendBackward,
+  checkGradients,
+  compareBackward,
+  compareForward,
+  drawAttention,
+  GRADIENT_BOUND,
+  norm,
+} from "./attention-harness.ts";
 import { checkClose, type Suite, together } from "./case.ts";
 
 const bias = "multiplicative" as const;
@@ -14,7 +24,7 @@ export const multiplicativeAttentionSuite: Suite = {
   name: "multiplicative attention",
   cases: [
     {
-      name: "every feature map, sequences and grids, forward",
+      name: "every feature map, sequences and grids, forward and backward",
       run: (context) =>
         together(
           [
@@ -26,7 +36,10 @@ export const multiplicativeAttentionSuite: Suite = {
             { heads: 2, grid: [5, 7], headDim: 3, valueDim: 4, featureMap: "relu", bias },
             { heads: 2, batch: 3, length: 40, headDim: 3, featureMap: "sikf", bias, variableLengths: true },
           ] satisfies AttentionOptions[],
-          (options, seed) => compareForward(context, options, seed, "causal" in options ? CAUSAL_BOUND : ATTENTION_BOUND),
+          async (options, seed) => {
+            await compareForward(context, options, seed, "causal" in options ? CAUSAL_BOUND : ATTENTION_BOUND);
+            await compareBackward(context, options, seed, "causal" in options ? CAUSAL_BOUND : GRADIENT_BOUND);
+          },
         ),
     },
     {
@@ -49,7 +62,10 @@ export const multiplicativeAttentionSuite: Suite = {
         try {
           const options: AttentionOptions = { heads: 3, batch: 2, length: 300, headDim: 9, valueDim: 11, featureMap: "sikf", bias };
           const data = drawAttention(options, 8);
-          checkClose(await attend(small, options, data), await attend(await context.cpu, options, data), ATTENTION_BOUND, JSON.stringify(options));
+          const cpu = await context.cpu;
+          checkClose(await attend(small, options, data), await attend(cpu, options, data), ATTENTION_BOUND, JSON.stringify(options));
+          const [actual, expected] = [await attendBackward(small, options, data), await attendBackward(cpu, options, data)];
+          checkGradients(actual, expected, norm(data.dOut), GRADIENT_BOUND, JSON.stringify(options));
         } finally {
           small.dispose();
         }

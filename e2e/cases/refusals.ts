@@ -70,7 +70,6 @@ const options: Case = {
       await checkRefused(() => runtime.attention({ ...attention, featureMap: any("relu6") }), "value", "options.featureMap", "sikf", "relu6");
       await checkRefused(() => runtime.attention({ ...attention, featureMap: any("sikf; discard") }), "value", "options.featureMap");
       await checkRefused(() => runtime.attention({ ...attention, bias: any("yes") }), "value", "options.bias");
-      await checkRefused(() => runtime.attention({ ...attention, causal: true }), "unavailable", "options.causal");
       await checkRefused(() => runtime.attention(any({ ...attention, grid: [2, 4] })), "unavailable", "options.grid");
       await checkRefused(() => runtime.toeplitz({ heads: 1, length: 8, channels: 2, causal: any("no") }), "value", "options.causal");
       await checkRefused(() => runtime.fft({ shape: [] }), "value", "options.shape");

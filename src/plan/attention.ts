@@ -1,4 +1,5 @@
 /** Plans for attention: the bias goes first, into `out`, and what follows adds to it. */
+import { ELEMENT_BYTES } from "../../shaders/kernel.ts";
 import type { PlannerLimits } from "../spec/limits.ts";
 import { type AttentionShape, type AttentionSpec, biasSpec } from "../spec/operations.ts";
 import { addCausalAttention } from "./causal-attention.ts";
@@ -43,5 +44,5 @@ export function attentionName(spec: AttentionShape): string {
 
 /** Bytes of [batch, heads, N, dim]. */
 export function rowBytes(spec: AttentionShape, dim: number): number {
-  return spec.batch * spec.heads * spec.length * dim * FLOAT_BYTES;
+  return spec.batch * spec.heads * spec.length * dim * ELEMENT_BYTES[spec.storage];
 }

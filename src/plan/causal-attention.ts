@@ -2,14 +2,16 @@
  * Causal linear attention: a key state for each chunk of rows, a scan that turns them into those of all earlier chunks, and a product that
  * adds the keys of a row's own chunk. O(N) work and memory, in parallel over chunks.
  */
+import { efficientKeyGradientKernel, type EfficientKeyGradientKernelSpec } from "../../shaders/efficient-key-gradient.ts";
 import { efficientQueriesKernel } from "../../shaders/efficient-queries.ts";
+import { ELEMENT_BYTES } from "../../shaders/kernel.ts";
 import { keyStateLayout, paddedToVec4 } from "../../shaders/feature-map.ts";
 import { causalApplyBytes, causalApplyKernel, type CausalTile } from "../../shaders/linear-attention-causal-apply.ts";
 import { causalGradientBytes, causalGradientKernel } from "../../shaders/linear-attention-causal-gradient.ts";
 import { scanBytes, scanKernel, type ScanKernelSpec } from "../../shaders/linear-attention-scan.ts";
 import { tileLanes } from "../../shaders/query-features.ts";
 import type { AttentionShape } from "../spec/operations.ts";
-import { groupBytes, groupRows, type HeadGroup, headGroups, type Rows } from "./head-groups.ts";
+import { groupBytes, groupRows, type HeadGroup, headGroups, type Rows, storedRows } from "./head-groups.ts";
 import type { AttentionPlacement } from "./linear-attention.ts";
 import type { GradientPlacement } from "./linear-attention-gradient.ts";
 import {
@@ -66,12 +68,10 @@ export function addCausalAttention(program: ProgramBuilder, shape: AttentionShap
   const { headDim, valueDim } = shape;
   const random = shape.featureMap === "favor+";
   const efficient = shape.featureMap === "softmax";
-  const [work, groups] = causalWork(program, shape, random ? 2 * shape.features : efficient ? headDim : 0);
-  const reduction = chooseCausalReduction(work);
+  const { work, groups, reduction } = causalWork(program, shape, random ? 2 * shape.features : efficient ? headDim : 0);
   const states = causalStates(work, reduction, "states");
-  const q: Rows = { buffer: "q", dim: headDim };
-  const k: Rows = { buffer: "k", dim: headDim };
-  const values: Rows = { buffer: "v", dim: valueDim };
+  const [q, k] = [storedRows(shape, "q", headDim), storedRows(shape, "k", headDim)];
+  const [values, out] = [storedRows(shape, "v", valueDim), storedRows(shape, "out", valueDim)];
   const projected = random && { queries: projectedRows(work, "projectedQ"), keys: projectedRows(work, "projectedK") };
   const relative = efficient && projectedRows(work, "efficientQ");
   before();
@@ -83,7 +83,7 @@ export function addCausalAttention(program: ProgramBuilder, shape: AttentionShap
     const rows = { ...(projected || { queries: q, keys: k }), values, states };
     if (states !== undefined) addEarlierStates(work, reduction, group, { keys: rows.keys, values, states });
     if (relative) addEfficientQueries(work, reduction, group, { ...rows, out: relative });
-    addCausalApply(work, reduction, group, relative ? { ...rows, queries: relative } : rows, { out: { buffer: "out", dim: valueDim }, accumulate });
+    addCausalApply(work, reduction, group, relative ? { ...rows, queries: relative } : rows, { out, accumulate });
   }
 }
 
@@ -94,8 +94,8 @@ export function addCausalAttention(program: ProgramBuilder, shape: AttentionShap
 export function addCausalAttentionGradient(program: ProgramBuilder, shape: AttentionShape, { accumulate, before }: GradientPlacement): void {
   const { featureMap, headDim, valueDim, length } = shape;
   const random = featureMap === "favor+";
-  const [work, groups] = causalWork(program, shape, STATISTICS + (random ? 4 * shape.features : 0));
-  const reduction = chooseCausalReduction(work);
+  const efficient = featureMap === "softmax";
+  const { work, groups, reduction } = causalWork(program, shape, STATISTICS + (random ? 4 * shape.features : efficient ? headDim : 0));
   const states = causalStates(work, reduction, "states");
   const statisticsBytes = work.mostHeads * length * STATISTICS * FLOAT_BYTES;
   const statistics: Rows = { buffer: program.workspace("statistics", statisticsBytes), dim: STATISTICS, local: true };
@@ -108,14 +108,16 @@ export function addCausalAttentionGradient(program: ProgramBuilder, shape: Atten
     dq: projectedRows(work, "projectedQGradient"),
     dk: projectedRows(work, "projectedKGradient"),
   };
+  const relative = efficient && projectedRows(work, "efficientQ");
   before();
   for (const group of groups) {
     if (projected) {
       addProjection(work, group, { from: k, to: projected.keys, keys: true });
       addProjection(work, group, { from: q, to: projected.queries, keys: false });
     }
-    const tensors = { ...(projected || { queries: q, keys: k, dq, dk }), values, gradients, statistics, dv };
+    const tensors = { ...(projected || { queries: relative || q, keys: k, dq, dk }), values, gradients, statistics, dv };
     if (states !== undefined) addEarlierStates(work, reduction, group, { ...tensors, states });
+    if (relative) addEfficientQueries(work, reduction, group, { queries: q, keys: k, states, out: relative });
     addCausalApply(work, reduction, group, { ...tensors, states }, { gradients, statistics });
     if (states !== undefined) {
       addQueryGradient(work, reduction, group, { ...tensors, states, out: tensors.dq, within: reduction });
@@ -125,6 +127,7 @@ export function addCausalAttentionGradient(program: ProgramBuilder, shape: Atten
     }
     const several = states !== undefined;
     addCausalGradientWithinChunks(work, reduction, group, tensors, { out: several, dv: several || accumulate });
+    if (relative) addEfficientKeyGradient(work, reduction, group, { queries: q, efficient: relative, gradients: dq, keys: k, dk, states });
     if (projected) {
       addProjectionGradient(work, group, { from: projected.dq, to: dq, keys: undefined });
       addProjectionGradient(work, group, { from: projected.dk, to: dk, keys: k });
@@ -133,22 +136,33 @@ export function addCausalAttentionGradient(program: ProgramBuilder, shape: Atten
 }
 
 /** @param rowFloats of a row of a head, in workspaces besides its states */
-export function causalWork(program: ProgramBuilder, shape: AttentionShape, rowFloats: number): readonly [LinearWork, readonly HeadGroup[]] {
+export function causalWork(
+  program: ProgramBuilder,
+  shape: AttentionShape,
+  rowFloats: number,
+): { readonly work: LinearWork; readonly groups: readonly HeadGroup[]; readonly reduction: Reduction } {
   const { featureMap, headDim, valueDim, features } = shape;
   const kernelMap = kernelFeatureMap(featureMap);
   const one: LinearWork = { program, shape, featureMap: kernelMap, features, mostHeads: 1 };
-  const { chunks, state } = chooseCausalReduction(one);
+  const reduction = chooseCausalReduction(one, rowFloats);
+  const { chunks, state } = reduction;
   const perHead = shape.length * rowFloats * FLOAT_BYTES + (chunks === 1 ? 0 : chunks * state.size * FLOAT_BYTES);
   const groups = headGroups(program, shape, [headDim, valueDim, features, ...(rowFloats === 0 ? [] : [STATISTICS])], perHead);
-  return [{ ...one, mostHeads: groups[0]!.count }, groups];
+  return { work: { ...one, mostHeads: groups[0]!.count }, groups, reduction };
 }
 
-/** Chunks of rows; longer ones where the states of all of them would be too large. */
-export function chooseCausalReduction({ program, shape, featureMap, features }: LinearWork): Reduction {
+/**
+ * Chunks of rows; longer ones where the states of all of them would be too large.
+ *
+ * @param rowFloats of a row of a head, in workspaces besides its states
+ */
+export function chooseCausalReduction({ program, shape, featureMap, features }: LinearWork, rowFloats: number): Reduction {
   const { limits } = program;
   const { length, valueDim } = shape;
   const state = keyStateLayout(features, valueDim, featureMap === "sikf");
-  const most = Math.floor(Math.min(limits.workspaceBytes / 4, limits.maxStorageBufferBindingSize, limits.maxBufferSize) / (state.size * FLOAT_BYTES));
+  // Heads are done in groups that take half of the workspace (headGroups).
+  const room = Math.max(limits.workspaceBytes / 2 - length * rowFloats * FLOAT_BYTES, limits.workspaceBytes / 8);
+  const most = Math.floor(Math.min(room, limits.maxStorageBufferBindingSize, limits.maxBufferSize) / (state.size * FLOAT_BYTES));
   const chunkRows = Math.max(CHUNK_ROWS, CHUNK_STEP * Math.ceil(length / Math.max(1, most) / CHUNK_STEP));
   const usedBytes = FLOAT_BYTES * features * (valueDim + (featureMap === "sikf" ? 2 : 1));
   return { state, tile: chooseReduceTile(features, valueDim, limits, program), chunks: Math.ceil(length / chunkRows), chunkRows, usedBytes };
@@ -193,14 +207,22 @@ export function addCausalApply(work: LinearWork, reduction: Reduction, group: He
   const { chunks, chunkRows, state } = reduction;
   const tile = chooseCausalTile(work, chunkRows, (candidate) => causalApplyBytes({ ...candidate, headDim: features, valueDim, chunkRows }));
   const into = "out" in result ? (result.accumulate ? "sum" : "out") : "statistics";
-  const kernel = causalApplyKernel({ length, headDim: features, valueDim, featureMap, variableLengths, state, chunks, chunkRows, into, ...tile });
+  const precisionOf = (what: Rows) => what.precision ?? "f32";
+  const precision = {
+    queries: precisionOf(rows.queries),
+    keys: precisionOf(rows.keys),
+    values: precisionOf(rows.values),
+    out: "out" in result ? precisionOf(result.out) : "f32",
+  };
+  const base = { length, headDim: features, valueDim, featureMap, variableLengths, state, chunks, chunkRows };
+  const kernel = causalApplyKernel({ ...base, into, precision, ...tile });
   const bind = (binding: string, what: Rows) => groupRows(program, shape, group, kernel, binding, what);
   const [queries, keys, values] = [bind("queries", rows.queries), bind("keys", rows.keys), bind("values", rows.values)];
   const written =
     "out" in result
       ? { out: bind("out", result.out) }
       : { gradients: bind("gradients", result.gradients), statistics: bind("statistics", result.statistics) };
-  const valueBytes = groupBytes(shape, group, valueDim);
+  const valueBytes = groupBytes(shape, group, valueDim, precision.out);
   const seen = seenRows(length, chunkRows, tile);
   const keyRows = featureMap !== "sikf" ? seen.all : 2 * seen.before + (seen.all - seen.before) * (4 * tile.tileVectors < features ? 2 : 1);
   program.dispatch({
@@ -215,9 +237,9 @@ export function addCausalApply(work: LinearWork, reduction: Reduction, group: He
       heads: shape.heads,
     },
     uses: {
-      queries: { ...queries.use, reads: groupBytes(shape, group, features) },
-      keys: { ...keys.use, reads: group.count * keyRows * features * FLOAT_BYTES },
-      values: { ...values.use, reads: group.count * seen.all * valueDim * FLOAT_BYTES },
+      queries: { ...queries.use, reads: groupBytes(shape, group, features, precision.queries) },
+      keys: { ...keys.use, reads: group.count * keyRows * features * ELEMENT_BYTES[precision.keys] },
+      values: { ...values.use, reads: group.count * seen.all * valueDim * ELEMENT_BYTES[precision.values] },
       // A chunk's state is shared by its workgroups: from memory it comes once.
       ...(rows.states !== undefined && {
         states: { ...statesUse(work, rows.states, reduction, group, chunks), reads: group.count * chunks * reduction.usedBytes },
@@ -244,12 +266,13 @@ export function addEfficientQueries(
   const { program, shape, features } = work;
   const { chunks, chunkRows, state } = reduction;
   const lanes = elementwiseLanes(program.limits);
-  const kernel = efficientQueriesKernel({ length: shape.length, headDim: features, state, chunks, chunkRows, lanes });
+  const precision = rows.keys.precision ?? "f32";
+  const kernel = efficientQueriesKernel({ length: shape.length, headDim: features, state, chunks, chunkRows, lanes, precision });
   const bind = (binding: string, what: Rows) => groupRows(program, shape, group, kernel, binding, what);
   const [queries, keys, out] = [bind("queries", rows.queries), bind("keys", rows.keys), bind("out", rows.out)];
   const vectors = paddedToVec4(features) / 4;
   const count = group.count * chunks * vectors;
-  const bytes = groupBytes(shape, group, features);
+  const bytes = groupBytes(shape, group, features, precision);
   program.dispatch({
     kernel,
     groups: Math.ceil(count / lanes),
@@ -257,7 +280,7 @@ export function addEfficientQueries(
     uses: {
       queries: { ...queries.use, reads: bytes },
       keys: { ...keys.use, reads: bytes },
-      out: { ...out.use, writes: bytes },
+      out: { ...out.use, writes: groupBytes(shape, group, features) },
       ...(rows.states !== undefined && { states: { ...statesUse(work, rows.states, reduction, group, chunks), reads: 32 * count } }),
     },
     flops: group.count * shape.length * features * (3 * EXP_FLOPS + 10),
@@ -290,6 +313,62 @@ export function seenRows(
     before: chunks * whole.before + rest.before,
     later: chunks * whole.later + rest.later,
   };
+}
+
+/** Adds what the keys of Efficient Attention get through its queries: `gradients` are those of the latter. */
+function addEfficientKeyGradient(
+  work: LinearWork,
+  reduction: Reduction,
+  group: HeadGroup,
+  rows: {
+    readonly queries: Rows;
+    readonly efficient: Rows;
+    readonly gradients: Rows;
+    readonly keys: Rows;
+    readonly dk: Rows;
+    readonly states: string | undefined;
+  },
+): void {
+  const { program, shape, features } = work;
+  const { states } = rows;
+  // States without values, in the same workspace.
+  const narrow: LinearWork = { ...work, shape: { ...shape, valueDim: 0 } };
+  const sums: Reduction = { ...reduction, state: keyStateLayout(features, 0, true), usedBytes: 2 * features * FLOAT_BYTES };
+  const lanes = elementwiseLanes(program.limits);
+  const count = (group.count * reduction.chunks * paddedToVec4(features)) / 4;
+  const bytes = groupBytes(shape, group, features);
+  const add = (pass: EfficientKeyGradientKernelSpec["pass"]) => {
+    const { length, variableLengths } = shape;
+    const { chunks, chunkRows } = reduction;
+    const kernel = efficientKeyGradientKernel({ length, headDim: features, variableLengths, state: sums.state, chunks, chunkRows, pass, lanes });
+    const read = ["queries", "efficient", "gradients", ...(pass === "apply" ? (["keys"] as const) : [])] as const;
+    const bound = [...read, ...(pass === "apply" ? (["dk"] as const) : [])].map(
+      (name) => [name, groupRows(program, shape, group, kernel, name, rows[name])] as const,
+    );
+    program.dispatch({
+      kernel,
+      groups: Math.ceil(count / lanes),
+      params: {
+        firstHead: group.first,
+        count,
+        ...Object.fromEntries(bound.map(([name, { base }]) => [`${name}Base`, base])),
+        heads: shape.heads,
+      },
+      uses: {
+        ...Object.fromEntries(bound.map(([name, { use }]) => [name, { ...use, reads: bytes, writes: name === "dk" ? bytes : 0 }])),
+        ...(states !== undefined && {
+          states: { ...statesUse(narrow, states, sums, group, chunks), [pass === "reduce" ? "writes" : "reads"]: 32 * count },
+        }),
+        ...lengthsUse(shape),
+      },
+      flops: group.count * shape.length * features * (EXP_FLOPS + 3),
+    });
+  };
+  if (states !== undefined) {
+    add("reduce");
+    addScan(narrow, sums, group, states, { reverse: true });
+  }
+  add("apply");
 }
 
 /** Tensors of the way back, of a group's rows. */

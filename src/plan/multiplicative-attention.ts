@@ -196,6 +196,7 @@ export function channelProduct(
     causal,
     channels: features.count * (valueDim + 1),
     variableLengths: false,
+    storage: "f32",
   };
 }
 

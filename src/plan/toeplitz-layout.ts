@@ -1,4 +1,5 @@
 /** How a Toeplitz product is laid out: what its spectrum holds, and in which parts it is done. */
+import { ELEMENT_BYTES, type Precision } from "../../shaders/kernel.ts";
 import { elementCount } from "../spec/check.ts";
 import { FastRpbError } from "../spec/errors.ts";
 import type { PlannerLimits } from "../spec/limits.ts";
@@ -7,7 +8,7 @@ import { bindableUnits, limitError, type ProgramBuilder, type Slice, sliceBytes 
 import { splitLength } from "./split.ts";
 import { convolutionLengths, fits } from "./stockham.ts";
 import type { TableLayout } from "./tables.ts";
-import { COMPLEX_BYTES, FLOAT_BYTES } from "./units.ts";
+import { COMPLEX_BYTES } from "./units.ts";
 
 /** An axis along which the matrix is Toeplitz. */
 export interface AxisPeriod {
@@ -85,6 +86,7 @@ export interface ToeplitzSize extends RelativePositions {
   readonly batch: number;
   readonly heads: number;
   readonly channels: number;
+  readonly storage: Precision;
 }
 
 /**
@@ -96,7 +98,7 @@ export function pairGroups(program: ProgramBuilder, spec: ToeplitzSize, mostPair
   const { limits } = program;
   const pairs = Math.ceil(spec.channels / 2);
   const allHeads = spec.batch * spec.heads;
-  const headBytes = spec.length * spec.channels * FLOAT_BYTES;
+  const headBytes = spec.length * spec.channels * ELEMENT_BYTES[spec.storage];
   const spectrumBytes = headSpectrumBytes(spec, limits);
   const rowHeads = bindable(program, headBytes, allHeads, "one head of v");
   const spectrumHeads = bindable(program, spectrumBytes, spec.heads, "one head of the spectrum");

@@ -1,5 +1,5 @@
 /** Plans for FastRPB: weights to spectrum, and the Toeplitz product, fused in one dispatch or in three passes. */
-import type { Kernel } from "../../shaders/kernel.ts";
+import { ELEMENT_BYTES, type Kernel } from "../../shaders/kernel.ts";
 import type { StockhamShape } from "../../shaders/stockham.ts";
 import { toeplitzColumnsInverseKernel } from "../../shaders/toeplitz-columns-inverse.ts";
 import { toeplitzColumnsKernel } from "../../shaders/toeplitz-columns.ts";
@@ -77,6 +77,7 @@ function addFused(program: ProgramBuilder, spec: ToeplitzSpec, axes: readonly Ax
     channels: spec.channels,
     transposed: buffers.transposed,
     variableLengths: spec.variableLengths,
+    storage: spec.storage,
   });
   const table = program.table(tables.parts);
   const points = branchPoints(axes);
@@ -139,9 +140,12 @@ function addPasses(program: ProgramBuilder, spec: ToeplitzSpec, layout: Exclude<
   ): Pass => {
     const shape = chooseShape({ lengths: [length], columns: largest * columns, lanes }, program.limits)!;
     const tables = new TableLayout();
-    const { length: tokens, channels, variableLengths } = spec;
+    const { length: tokens, channels, variableLengths, storage } = spec;
     const { transposed } = buffers;
-    const kernel = make({ shape, twiddles: tables.twiddles(shape.axes), length: tokens, a, b, channels, transposed, variableLengths }, tables);
+    const kernel = make(
+      { shape, twiddles: tables.twiddles(shape.axes), length: tokens, a, b, channels, transposed, variableLengths, storage },
+      tables,
+    );
     const flops = columns * transforms * (fftFlops(length) + MULTIPLY_FLOPS * length);
     return { kernel, shape, table: program.table(tables.parts), columns, flops };
   };
@@ -214,7 +218,7 @@ function lanesFor(pairs: number): StockhamShape["lanes"] {
 /** What a group reads of v, or writes of the output: a pair is two channels, or the odd last one. */
 export function rowsUse(spec: ToeplitzSpec, group: PairGroup, buffer: string, moves: "reads" | "writes"): BindingUse {
   const channels = Math.min(2 * (group.firstPair + group.pairs), spec.channels) - 2 * group.firstPair;
-  const bytes = group.heads * spec.length * channels * FLOAT_BYTES;
+  const bytes = group.heads * spec.length * channels * ELEMENT_BYTES[spec.storage];
   return { buffer, ...(group.rows && { slice: group.rows }), [moves]: bytes };
 }
 
