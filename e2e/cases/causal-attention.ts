@@ -295,7 +295,9 @@ export const causalAttentionSuite: Suite = {
           const options = { heads: 1, length: 100, headDim: 7, valueDim: 5, featureMap: "sikf", causal: true } as const;
           const data = drawAttention(options, 93);
           const plain = await attendBackward(runtime, options, data);
-          await attendBackward(runtime, options, poisoned(options, data, 0));
+          // Its states are as large, without the padding.
+          const full = { ...options, valueDim: 8 };
+          await attendBackward(runtime, full, poisoned(full, drawAttention(full, 94), 0));
           const again = await attendBackward(runtime, options, data);
           for (const gradient of ["dq", "dk", "dv"] as const) {
             check(
