@@ -12,7 +12,7 @@
  * Bindings: 0 queries, 1 keys, 2 out, 3 states where there are such; then params.
  */
 import { EXPONENTIAL4, keyStateConstants, type KeyStateLayout, paddedToVec4 } from "./feature-map.ts";
-import { type Kernel, makeKernel } from "./kernel.ts";
+import { type Kernel, makeKernel, type Precision } from "./kernel.ts";
 import { loadVector, storeVector, vectorElement } from "./row-vectors.ts";
 import { f32, LOWEST, range, u32, wgsl } from "./wgsl.ts";
 
@@ -25,6 +25,8 @@ export interface EfficientQueriesKernelSpec {
   readonly chunkRows: number;
   readonly chunks: number;
   readonly lanes: number;
+  /** Of queries and keys. */
+  readonly precision: Precision;
 }
 
 /** Rows that a lane loads at a time. */
@@ -98,8 +100,8 @@ ${range(AHEAD)
     label: `efficient attention queries, chunks of ${spec.chunkRows}`,
     workgroupSize: spec.lanes,
     bindings: [
-      { name: "queries", access: "read", element: vectorElement(headDim) },
-      { name: "keys", access: "read", element: vectorElement(headDim) },
+      { name: "queries", access: "read", element: vectorElement(headDim, spec.precision) },
+      { name: "keys", access: "read", element: vectorElement(headDim, spec.precision) },
       { name: "out", access: "read_write", element: vectorElement(headDim) },
       ...(carried ? [{ name: "states", access: "read", element: "vec4f" } as const] : []),
     ],
@@ -108,7 +110,7 @@ ${range(AHEAD)
 const VECTORS = ${u32(paddedToVec4(headDim) / 4)}; // of a row
 const CHUNKS = ${u32(chunks)};
 const CHUNK_ROWS = ${u32(spec.chunkRows)};
-${keyStateConstants(spec.state)}${EXPONENTIAL4}${LOGARITHM4}${loadVector("load_queries", "queries", headDim)}${loadVector("load_keys", "keys", headDim)}${storeVector("store_out", "out", headDim, false)}`,
+${keyStateConstants(spec.state)}${EXPONENTIAL4}${LOGARITHM4}${loadVector("load_queries", "queries", headDim, spec.precision)}${loadVector("load_keys", "keys", headDim, spec.precision)}${storeVector("store_out", "out", headDim, false)}`,
     body,
   });
 }

@@ -9,7 +9,7 @@ export interface KernelBinding {
   readonly name: string;
   readonly access: "read" | "read_write";
   /** WGSL type of one element; loads and stores move this many bytes. Those of f16 need the device's `shader-f16`. */
-  readonly element: "f32" | "vec2f" | "vec4f" | "f16" | "vec2h" | "u32";
+  readonly element: "f32" | "vec2f" | "vec4f" | "f16" | "vec2h" | "vec4h" | "u32";
 }
 
 /** A compute kernel as data: everything that is needed to compile it, and nothing of a device. */
@@ -28,6 +28,7 @@ export const ELEMENT_BYTES: Readonly<Record<KernelBinding["element"], number>> =
   vec4f: 16,
   f16: 2,
   vec2h: 4,
+  vec4h: 8,
   u32: 4,
 });
 
@@ -37,15 +38,17 @@ export function storedElement(values: "single" | "pair", precision: Precision = 
   return precision === "f16" ? "vec2h" : "vec2f";
 }
 
-/** WGSL of a stored value, as f32 or vec2f. Exact. */
+/** WGSL of a stored value, as f32, vec2f or vec4f. Exact. */
 export function loaded(element: KernelBinding["element"], value: string): string {
   if (element === "f16") return `f32(${value})`;
+  if (element === "vec4h") return `vec4f(${value})`;
   return element === "vec2h" ? `vec2f(${value})` : value;
 }
 
-/** WGSL of an f32 or vec2f as it is stored. WGSL leaves to the device which of the two neighbours in f16 it takes. */
+/** WGSL of an f32, vec2f or vec4f as it is stored. WGSL leaves to the device which of the two neighbours in f16 it takes. */
 export function stored(element: KernelBinding["element"], value: string): string {
   if (element === "f16") return `f16(${value})`;
+  if (element === "vec4h") return `vec4h(${value})`;
   return element === "vec2h" ? `vec2h(${value})` : value;
 }
 
@@ -68,7 +71,7 @@ export interface KernelSource {
 export function makeKernel(source: KernelSource): Kernel {
   const bindings = source.bindings.map((entry, binding) => Object.freeze({ binding, ...entry }));
   const params = Object.freeze(["groups", ...source.params]);
-  const half = bindings.some(({ element }) => element === "f16" || element === "vec2h");
+  const half = bindings.some(({ element }) => ["f16", "vec2h", "vec4h"].includes(element));
   const code = wgsl`${half ? "enable f16;\n" : ""}// ${source.label}
 struct Params {
 ${params.map((name) => `  ${name}: u32,`).join("\n")}

@@ -10,7 +10,7 @@
  * Bindings: 0 queries, 1 states, 2 out, 3 lengths where there are such; then params.
  */
 import { type KernelFeatureMap, keyStateConstants, type KeyStateLayout } from "./feature-map.ts";
-import { type Kernel, makeKernel, workgroupBytes } from "./kernel.ts";
+import { type Kernel, makeKernel, type Precision, workgroupBytes } from "./kernel.ts";
 import { lengthBinding, lengthParams } from "./lengths.ts";
 import { featureTileDeclarations, type FeatureTile, ofRow, queryFeatures, rowTileBytes, tileLanes, togetherBytes } from "./query-features.ts";
 import { storeVector, vectorElement } from "./row-vectors.ts";
@@ -24,6 +24,7 @@ export interface ApplyKernelSpec {
   readonly valueDim: number;
   readonly featureMap: KernelFeatureMap;
   readonly variableLengths: boolean;
+  readonly precision: { readonly queries: Precision; readonly out: Precision };
   readonly state: KeyStateLayout;
   /** Add to what `out` holds instead of overwriting it. */
   readonly accumulate: boolean;
@@ -48,7 +49,7 @@ export function applyBytes(tile: Tile & { readonly headDim: number }): number {
 export function applyKernel(spec: ApplyKernelSpec): Kernel {
   const { headDim, valueDim, laneRows } = spec;
   const lanes = applyLanes(spec);
-  const tile: FeatureTile = { ...spec, rowLanes: spec.valueTile / 4 };
+  const tile: FeatureTile = { ...spec, rowLanes: spec.valueTile / 4, precision: spec.precision.queries };
   const rows = range(laneRows);
   const valueTiles = Math.ceil(valueDim / spec.valueTile);
   const rowTiles = Math.ceil(spec.length / spec.rows);
@@ -110,9 +111,9 @@ ${rows
     label: `linear attention apply ${spec.featureMap}${spec.accumulate ? " + bias" : ""} ${spec.rows}×${spec.valueTile}`,
     workgroupSize: lanes,
     bindings: [
-      { name: "queries", access: "read", element: vectorElement(headDim) },
+      { name: "queries", access: "read", element: vectorElement(headDim, spec.precision.queries) },
       { name: "states", access: "read", element: "vec4f" },
-      { name: "out", access: "read_write", element: vectorElement(valueDim) },
+      { name: "out", access: "read_write", element: vectorElement(valueDim, spec.precision.out) },
       ...lengthBinding(spec),
     ],
     params: ["firstHead", "queriesBase", "outBase", ...lengthParams(spec)],
@@ -121,7 +122,7 @@ const D = ${u32(headDim)};
 const E = ${u32(valueDim)};
 const VALUE_VECTORS = ${u32(spec.valueTile / 4)};
 ${keyStateConstants(spec.state)}
-${featureTileDeclarations(tile)}${storeVector("store_values", "out", valueDim, spec.accumulate)}`,
+${featureTileDeclarations(tile)}${storeVector("store_values", "out", valueDim, spec.accumulate, spec.precision.out)}`,
     body,
   });
 }

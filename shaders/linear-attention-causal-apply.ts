@@ -20,7 +20,7 @@
  * Bindings: 0 queries, 1 keys, 2 values, then those that there are of: states, out, gradients and statistics, lengths; then params.
  */
 import { keyStateConstants, type KeyStateLayout, paddedToVec4 } from "./feature-map.ts";
-import { type Kernel, makeKernel, workgroupBytes } from "./kernel.ts";
+import { type Kernel, makeKernel, type Precision, workgroupBytes } from "./kernel.ts";
 import { lengthBinding, lengthParams } from "./lengths.ts";
 import { featureTileDeclarations, type FeatureTile, rowTileBytes, tileLanes, together, togetherBytes } from "./query-features.ts";
 import { loadVector, storeVector, vectorElement } from "./row-vectors.ts";
@@ -32,7 +32,7 @@ export interface CausalTile extends Pick<FeatureTile, "rows" | "laneRows" | "row
   readonly tileVectors: number;
 }
 
-export interface CausalApplyKernelSpec extends FeatureTile, CausalTile {
+export interface CausalApplyKernelSpec extends Omit<FeatureTile, "precision">, CausalTile {
   /** N */
   readonly length: number;
   /** E */
@@ -41,6 +41,7 @@ export interface CausalApplyKernelSpec extends FeatureTile, CausalTile {
   /** A multiple of `rowLanes`, which is one of `rows`. */
   readonly chunkRows: number;
   readonly chunks: number;
+  readonly precision: { readonly queries: Precision; readonly keys: Precision; readonly values: Precision; readonly out: Precision };
   /** `"sum"` adds to what `out` holds. */
   readonly into: "out" | "sum" | "statistics";
 }
@@ -71,7 +72,7 @@ export function causalApplyBytes(tile: CausalTile & { readonly headDim: number; 
 }
 
 export function causalApplyKernel(spec: CausalApplyKernelSpec): Kernel {
-  const { headDim, valueDim, laneRows } = spec;
+  const { headDim, valueDim, laneRows, precision } = spec;
   const sikf = spec.featureMap === "sikf";
   const statistics = spec.into === "statistics";
   const carried = spec.chunks > 1;
@@ -304,16 +305,16 @@ ${rows
     label: `linear attention causal apply ${spec.featureMap}${into} ${spec.rows}×${spec.rowLanes} of ${spec.chunkRows}`,
     workgroupSize: tileLanes(spec),
     bindings: [
-      { name: "queries", access: "read", element: vectorElement(headDim) },
-      { name: "keys", access: "read", element: vectorElement(headDim) },
-      { name: "values", access: "read", element: vectorElement(valueDim) },
+      { name: "queries", access: "read", element: vectorElement(headDim, precision.queries) },
+      { name: "keys", access: "read", element: vectorElement(headDim, precision.keys) },
+      { name: "values", access: "read", element: vectorElement(valueDim, precision.values) },
       ...(carried ? [{ name: "states", access: "read", element: "vec4f" } as const] : []),
       ...(statistics
         ? ([
             { name: "gradients", access: "read", element: vectorElement(valueDim) },
             { name: "statistics", access: "read_write", element: "vec4f" },
           ] as const)
-        : [{ name: "out", access: "read_write", element: vectorElement(valueDim) } as const]),
+        : [{ name: "out", access: "read_write", element: vectorElement(valueDim, precision.out) } as const]),
       ...lengthBinding(spec),
     ],
     params: [
@@ -341,8 +342,8 @@ var<workgroup> scores: array<vec4f, ${u32((spec.rows / laneRows) * scorePitch(sp
 #if ${sikf}
 var<workgroup> maxima: array<vec4f, ${u32(paddedToVec4(headDim) / 4)}>;
 #endif
-${featureTileDeclarations(spec)}${loadVector("load_keys", "keys", headDim)}${loadVector("load_values", "values", valueDim)}${
-      statistics ? loadVector("load_gradients", "gradients", valueDim) : storeVector("store_out", "out", valueDim, spec.into === "sum")
+${featureTileDeclarations({ ...spec, precision: precision.queries })}${loadVector("load_keys", "keys", headDim, precision.keys)}${loadVector("load_values", "values", valueDim, precision.values)}${
+      statistics ? loadVector("load_gradients", "gradients", valueDim) : storeVector("store_out", "out", valueDim, spec.into === "sum", precision.out)
     }`,
     body,
   });

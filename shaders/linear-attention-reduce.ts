@@ -19,7 +19,7 @@
  * Bindings: 0 keys, 1 values, 2 states, then those that there are of: statistics, lengths; then params.
  */
 import { featureFunctions, type KernelFeatureMap, keyStateConstants, type KeyStateLayout } from "./feature-map.ts";
-import { type Kernel, makeKernel, workgroupBytes } from "./kernel.ts";
+import { type Kernel, makeKernel, type Precision, workgroupBytes } from "./kernel.ts";
 import { lengthBinding, lengthFunction, lengthParams } from "./lengths.ts";
 import { loadVector, vectorElement } from "./row-vectors.ts";
 import { LOWEST, range, u32, wgsl } from "./wgsl.ts";
@@ -33,6 +33,7 @@ export interface ReduceKernelSpec {
   readonly featureMap: KernelFeatureMap;
   readonly weighted: boolean;
   readonly variableLengths: boolean;
+  readonly precision: { readonly keys: Precision; readonly values: Precision };
   readonly state: KeyStateLayout;
   /** Rows per chunk, and chunks per head. */
   readonly chunkRows: number;
@@ -209,8 +210,8 @@ ${range(4)
     label: `linear attention reduce ${spec.weighted ? "queries " : ""}${spec.featureMap} ${featureTile}×${valueTile}, ${tileRows} rows`,
     workgroupSize: lanes,
     bindings: [
-      { name: "keys", access: "read", element: vectorElement(headDim) },
-      { name: "values", access: "read", element: vectorElement(valueDim) },
+      { name: "keys", access: "read", element: vectorElement(headDim, spec.precision.keys) },
+      { name: "values", access: "read", element: vectorElement(valueDim, spec.precision.values) },
       { name: "states", access: "read_write", element: "f32" },
       ...(spec.weighted ? [{ name: "statistics", access: "read", element: "vec4f" } as const] : []),
       ...lengthBinding(spec),
@@ -238,7 +239,7 @@ var<workgroup> shared_vectors: array<vec4f, ${u32(lanes)}>;
 #if ${sikf}
 var<workgroup> factors: array<vec4f, ${u32(featureTile / 4)}>;
 #endif
-${featureFunctions(spec.featureMap)}${lengthFunction(spec)}${loadVector("load_keys", "keys", headDim)}${loadVector("load_values", "values", valueDim)}`,
+${featureFunctions(spec.featureMap)}${lengthFunction(spec)}${loadVector("load_keys", "keys", headDim, spec.precision.keys)}${loadVector("load_values", "values", valueDim, spec.precision.values)}`,
     body,
   });
 }

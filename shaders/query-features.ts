@@ -4,6 +4,7 @@
  */
 import { featureFunctions, type KernelFeatureMap, paddedToVec4 } from "./feature-map.ts";
 import { lengthFunction } from "./lengths.ts";
+import type { Precision } from "./kernel.ts";
 import { loadVector } from "./row-vectors.ts";
 import { LOWEST, range, u32, wgsl } from "./wgsl.ts";
 
@@ -17,6 +18,8 @@ export interface FeatureTile {
   readonly laneRows: number;
   /** Lanes of a row. */
   readonly rowLanes: number;
+  /** Of the rows; f32 when left out. */
+  readonly precision?: Precision;
 }
 
 export function tileLanes(tile: Pick<FeatureTile, "rows" | "laneRows" | "rowLanes">): number {
@@ -130,7 +133,7 @@ const VECTORS = ${u32(paddedToVec4(headDim) / 4)}; // of a query
 const PITCH = ${u32(rowPitch(headDim))};
 ${rowTile("phi", tile, headDim)}
 var<workgroup> shared_vectors: array<vec4f, ${u32(togetherBytes(tile) / 16)}>;
-${featureFunctions(tile.featureMap)}${lengthFunction(tile)}${loadVector("load_queries", "queries", headDim)}
+${featureFunctions(tile.featureMap)}${lengthFunction(tile)}${loadVector("load_queries", "queries", headDim, tile.precision)}
 fn load_row(first: u32, tokens: u32, row: u32, c: u32) -> vec4f {
   if (row < tokens) { return load_queries(first + row, c); }
   return vec4f();

@@ -14,7 +14,7 @@
  * Bindings: 0 rows, 1 tables (matrix), 2 out, 3 keys for their gradient; then params.
  */
 import { paddedToVec4 } from "./feature-map.ts";
-import { type Kernel, makeKernel, workgroupBytes } from "./kernel.ts";
+import { type Kernel, makeKernel, type Precision, workgroupBytes } from "./kernel.ts";
 import { loadVector, storeVector, vectorElement } from "./row-vectors.ts";
 import { f32, range, u32, wgsl } from "./wgsl.ts";
 
@@ -25,6 +25,8 @@ export interface ProjectionKernelSpec {
   readonly of: "queries" | "keys" | "queryGradients" | "keyGradients";
   /** h */
   readonly scale: number;
+  /** Of the rows that come in. */
+  readonly precision: Precision;
   /** A multiple of laneRows. */
   readonly rows: number;
   readonly laneRows: number;
@@ -125,7 +127,7 @@ ${rows
     label: `random features of ${spec.of} ${inputs} → ${outputs}, ${spec.rows}×${spec.columns}`,
     workgroupSize: lanes,
     bindings: [
-      { name: "rows", access: "read", element: vectorElement(inputs) },
+      { name: "rows", access: "read", element: vectorElement(inputs, spec.precision) },
       { name: "tables", access: "read", element: "vec4f" },
       { name: "out", access: "read_write", element: vectorElement(outputs) },
       ...(keyGradients ? [{ name: "keys", access: "read", element: vectorElement(outputs) } as const] : []),
@@ -138,7 +140,7 @@ const PITCH = ${u32(pitch(inputs))};
 const COLUMN_VECTORS = ${u32(spec.columns / 4)};
 const COLUMNS = ${u32(paddedToVec4(outputs) / 4)}; // vectors of a row of the matrix
 ${rows.map((i) => `var<workgroup> input${i}: array<vec4f, ${u32((spec.rows / laneRows) * pitch(inputs))}>;`).join("\n")}
-${loadVector("load_rows", "rows", inputs)}${storeVector("store_out", "out", outputs, false)}${keyGradients ? loadVector("load_keys", "keys", outputs) : ""}`,
+${loadVector("load_rows", "rows", inputs, spec.precision)}${storeVector("store_out", "out", outputs, false)}${keyGradients ? loadVector("load_keys", "keys", outputs) : ""}`,
     body,
   });
 }

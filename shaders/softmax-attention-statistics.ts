@@ -58,7 +58,7 @@ ${raiseMaximum(tile, causal)}
 ${patch(tile)
   .map(
     ({ v, p, name }) => `    let w${name} = weight(s${name} - maximum${v});
-    // Of keys that are not seen, which have no weight, it may be NaN.
+    // Keys that are not seen may hold anything.
     let e${name} = ${causal ? `select(vec4f(), w${name} * d${name}, ${seesKey(v, p)})` : `w${name} * d${name}`};`,
   )
   .join("\n")}

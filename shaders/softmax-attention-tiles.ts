@@ -245,16 +245,12 @@ ${patch(tile)
         let own_at = row_group * ${u32(pitch(depth))} + c;
         let other_at = other_group * ${u32(pitch(depth))} + c;
 ${others.map((p) => `        let b${p} = other${p}[other_at];`).join("\n")}
-${rows
-  .map((r) =>
-    [
-      `        let a${r} = own${r}[own_at];`,
-      ...others.map((p) => {
-        const score = `piece_${sum}${Math.floor(r / 4)}_${p}[${r % 4}]`;
-        return `        ${score} = ${range(4).reduce((inner, x) => `fma(a${r}[${x}], b${p}[${x}], ${inner})`, score)};`;
-      }),
-    ].join("\n"),
-  )
+${rows.map((r) => `        let a${r} = own${r}[own_at];`).join("\n")}
+${patch(tile)
+  .map(({ v, p, name }) => {
+    const score = (r: number) => range(4).reduce((inner, x) => `fma(a${4 * v + r}[${x}], b${p}[${x}], ${inner})`, `piece_${sum}${name}[${r}]`);
+    return `        piece_${sum}${name} = vec4f(${range(4).map(score).join(", ")});`;
+  })
   .join("\n")}
       }
 ${patch(tile)

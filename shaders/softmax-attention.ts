@@ -12,7 +12,7 @@
  * Bindings: 0 queries, 1 keys, 2 values, 3 out, 4 lengths where there are such; then params.
  */
 import { EXPONENTIAL4 } from "./feature-map.ts";
-import { type Kernel, makeKernel } from "./kernel.ts";
+import { type Kernel, makeKernel, type Precision } from "./kernel.ts";
 import { lengthBinding, lengthFunction, lengthParams } from "./lengths.ts";
 import { loadVector, storeVector, vectorElement } from "./row-vectors.ts";
 import {
@@ -46,6 +46,8 @@ export interface SoftmaxAttentionSpec {
   readonly scale: number;
   readonly causal: boolean;
   readonly variableLengths: boolean;
+  /** Of queries, keys, values and out. */
+  readonly storage: Precision;
   /** Add to what `out` holds instead of overwriting it. */
   readonly accumulate: boolean;
   readonly tile: SoftmaxTile;
@@ -113,17 +115,17 @@ ${storeSums(tile, out, "out", spec.accumulate, (name, v, r) => `${name} / total$
     label: `softmax attention${causal ? " causal" : ""}${spec.accumulate ? " + bias" : ""}`,
     workgroupSize: softmaxLanes(tile),
     bindings: [
-      { name: "queries", access: "read", element: vectorElement(headDim) },
-      { name: "keys", access: "read", element: vectorElement(headDim) },
-      { name: "values", access: "read", element: vectorElement(valueDim) },
-      { name: "out", access: "read_write", element: vectorElement(valueDim) },
+      { name: "queries", access: "read", element: vectorElement(headDim, spec.storage) },
+      { name: "keys", access: "read", element: vectorElement(headDim, spec.storage) },
+      { name: "values", access: "read", element: vectorElement(valueDim, spec.storage) },
+      { name: "out", access: "read_write", element: vectorElement(valueDim, spec.storage) },
       ...lengthBinding(spec),
     ],
     params: ["firstHead", "queriesBase", "keysBase", "valuesBase", "outBase", ...lengthParams(spec)],
     declarations: wgsl`${softmaxDeclarations(layout, spec.length)}
 const COLUMN_TILES = ${u32(columnTiles)};
 const SCALE = ${f32(spec.scale)};
-${EXPONENTIAL4}${SOFTMAX_WEIGHT}${lengthFunction(spec)}${loadVector("load_queries", "queries", headDim)}${loadVector("load_keys", "keys", headDim)}${loadVector("load_values", "values", valueDim)}${storeVector("store_out", "out", valueDim, spec.accumulate)}`,
+${EXPONENTIAL4}${SOFTMAX_WEIGHT}${lengthFunction(spec)}${loadVector("load_queries", "queries", headDim, spec.storage)}${loadVector("load_keys", "keys", headDim, spec.storage)}${loadVector("load_values", "values", valueDim, spec.storage)}${storeVector("store_out", "out", valueDim, spec.accumulate, spec.storage)}`,
     body,
   });
 }

@@ -57,13 +57,13 @@ ${eachInput(shape, (i) => `v${i} = turn_y(held${i}, point);`)}
     label: `toeplitz columns ${spec.a}×${spec.b} (${stockhamName(shape)})`,
     workgroupSize: workgroupLanes(shape),
     bindings: [
-      { name: "values", access: "read", element: pairElement(spec.channels) },
+      { name: "values", access: "read", element: pairElement(spec.channels, spec.storage) },
       { name: "tables", access: "read", element: "vec2f" },
       { name: "work", access: "read_write", element: "vec2f" },
       ...lengthBinding(spec),
     ],
     params: [...PASS_PARAMS, "valuesBase", ...lengthParams(spec)],
-    declarations: wgsl`${passDeclarations(spec)}${rootFunction(spec.axisRoots, "turn_y")}${roots ? rootFunction(roots) : ""}${lengthFunction(spec)}${loadPair(spec.channels)}`,
+    declarations: wgsl`${passDeclarations(spec)}${rootFunction(spec.axisRoots, "turn_y")}${roots ? rootFunction(roots) : ""}${lengthFunction(spec)}${loadPair(spec.channels, spec.storage)}`,
     body,
   });
 }

@@ -5,8 +5,8 @@
  *
  * of which the transform back is Σ_i conj(g_i) v_{i+n}: its real part is the sum over both channels of each pair.
  *
- * Layout: gradients, values [heads of the dispatch, points, pairs] complex, sum [H, points] complex. One lane per (h, k); the heads of the
- * dispatch are `firstHead` … in [B, H], and each lane adds those that are its own, in order.
+ * Layout: gradients, values [heads of the dispatch, points, pairs] complex, sum [·, points] complex, from `firstSum` on. One lane per (h, k); the
+ * heads of the dispatch are `firstHead` … in [B, H], and each lane adds those that are its own, in order.
  * Bindings: 0 gradients, 1 values, 2 sum, 3 params.
  */
 import { COMPLEX } from "./complex.ts";
@@ -24,7 +24,8 @@ export function toeplitzCorrelateKernel(spec: ToeplitzCorrelateKernelSpec): Kern
   const body = wgsl`  let index = group * LANES + lane;
   if (index >= params.heads * POINTS) { return; }
   let k = index % POINTS;
-  var total = vec2f(${spec.accumulate ? "sum[index]" : ""});
+  let at_sum = params.firstSum * POINTS + index;
+  var total = vec2f(${spec.accumulate ? "sum[at_sum]" : ""});
   // The first head of the dispatch that stands at h in its batch entry.
   let skipped = (index / POINTS + params.heads - params.firstHead % params.heads) % params.heads;
   for (var local = skipped; local < params.count; local += params.heads) {
@@ -36,7 +37,7 @@ export function toeplitzCorrelateKernel(spec: ToeplitzCorrelateKernelSpec): Kern
     }
     total += part;
   }
-  sum[index] = total;
+  sum[at_sum] = total;
 `;
   return makeKernel({
     label: `toeplitz correlate ${spec.points} points${spec.accumulate ? ", adding" : ""}`,
@@ -46,7 +47,7 @@ export function toeplitzCorrelateKernel(spec: ToeplitzCorrelateKernelSpec): Kern
       { name: "values", access: "read", element: "vec2f" },
       { name: "sum", access: "read_write", element: "vec2f" },
     ],
-    params: ["count", "pairs", "firstHead", "heads"],
+    params: ["count", "pairs", "firstHead", "heads", "firstSum"],
     declarations: wgsl`const POINTS = ${u32(spec.points)};
 ${COMPLEX}`,
     body,

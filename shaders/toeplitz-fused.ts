@@ -8,7 +8,7 @@
  * Bindings: 0 values, 1 spectrum, 2 tables (twiddles, roots of twice each period), 3 out, 4 lengths where there are such; then params.
  */
 import { loadPair, pairElement, storePair } from "./channel-pairs.ts";
-import { type Kernel, makeKernel } from "./kernel.ts";
+import { type Kernel, makeKernel, type Precision } from "./kernel.ts";
 import { lengthBinding, lengthFunction } from "./lengths.ts";
 import { eachInput, stockhamDeclarations, stockhamName, stockhamRegisters, workgroupLanes } from "./stockham.ts";
 import { branchCount, branchDeclarations, branchesOutput, toeplitzBranches, type ToeplitzBranchesSpec } from "./toeplitz-branches.ts";
@@ -16,6 +16,8 @@ import { u32, wgsl } from "./wgsl.ts";
 
 export interface ToeplitzFusedKernelSpec extends ToeplitzBranchesSpec {
   readonly channels: number;
+  /** Of values and out. */
+  readonly storage: Precision;
   /** In one dimension only. */
   readonly variableLengths: boolean;
 }
@@ -41,19 +43,19 @@ ${branchesOutput(spec, (i) => `if (is_token(point)) { store_pair(row + token(poi
   }
 `;
   return makeKernel({
-    label: `toeplitz fused ${spec.transposed ? "transposed " : ""}${axes.map((axis) => axis.size).join("×")} (${stockhamName(shape)})`,
+    label: `toeplitz fused ${spec.storage === "f16" ? "f16 " : ""}${spec.transposed ? "transposed " : ""}${axes.map((axis) => axis.size).join("×")} (${stockhamName(shape)})`,
     workgroupSize: workgroupLanes(shape),
     bindings: [
-      { name: "values", access: "read", element: pairElement(spec.channels) },
+      { name: "values", access: "read", element: pairElement(spec.channels, spec.storage) },
       { name: "spectrum", access: "read", element: "vec2f" },
       { name: "tables", access: "read", element: "vec2f" },
-      { name: "out", access: "read_write", element: pairElement(spec.channels) },
+      { name: "out", access: "read_write", element: pairElement(spec.channels, spec.storage) },
       ...lengthBinding(spec),
     ],
     params: ["columns", "firstColumn", "heads", "valuesBase", "spectrumBase", "outBase"],
     declarations: wgsl`const N = ${u32(tokens)};
 const PAIRS = ${u32(Math.ceil(spec.channels / 2))};
-${stockhamDeclarations(shape)}${branchDeclarations(spec)}${tokenFunctions(spec)}${lengthFunction(spec)}${loadPair(spec.channels)}${storePair(spec.channels)}`,
+${stockhamDeclarations(shape)}${branchDeclarations(spec)}${tokenFunctions(spec)}${lengthFunction(spec)}${loadPair(spec.channels, spec.storage)}${storePair(spec.channels, spec.storage)}`,
     body,
   });
 }

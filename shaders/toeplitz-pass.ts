@@ -8,6 +8,7 @@
  * `firstHead` on. work [heads of the group, 2, A, B, pairs] complex: pairs and b run fastest over memory, here as in v, and over the
  * lanes, so that neighbouring lanes touch neighbouring memory however few the channels.
  */
+import type { Precision } from "./kernel.ts";
 import { stockhamDeclarations, type StockhamShape } from "./stockham.ts";
 import { u32, wgsl } from "./wgsl.ts";
 
@@ -24,6 +25,8 @@ export interface ToeplitzPassSpec {
   /** Tᵀ instead of T. */
   readonly transposed: boolean;
   readonly variableLengths: boolean;
+  /** Of values and out. */
+  readonly storage: Precision;
 }
 
 export const PASS_PARAMS = ["columns", "pairs", "firstPair", "firstHead"] as const;

@@ -329,6 +329,7 @@ export class Runtime {
     const caller = "runtime.attention";
     this.#checkAlive(caller);
     const spec = attentionSpec(options);
+    if (spec.storage === "f16") this.#checkHalf(caller, "options.storage", '"f32"');
     const [executable, prepare] = await this.#compile(caller, spec, ...(spec.bias === "none" ? [] : [spectrumSpec(spec)]));
     return new AttentionPlan(this.#context, spec, executable!, prepare);
   }
@@ -363,7 +364,8 @@ export class Runtime {
     if (!Array.isArray(requests)) throw refuse("value", { caller, argument: "requests", expected: "an array of requests", got: requests });
     const specs = (requests as readonly TuneRequest[]).map((request, i) => requestedSpec(caller, request, i));
     for (const [i, spec] of specs.entries()) {
-      if (spec.operation === "fft" && spec.storage === "f16") this.#checkHalf(caller, `requests[${i}].options.storage`, '"f32"');
+      if ((spec.operation === "fft" || spec.operation === "attention") && spec.storage === "f16")
+        this.#checkHalf(caller, `requests[${i}].options.storage`, '"f32"');
     }
     for (const [index, spec] of this.backend === "cpu" ? [] : specs.entries()) {
       const choices = await tuneSpec(caller, this.#backend, spec, options.signal, (measured) =>

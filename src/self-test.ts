@@ -23,6 +23,7 @@ const ROUNDING = 2 ** -24;
 const TOEPLITZ_BOUND = 3e-7;
 const CONVOLVE_BOUND = 4e-7;
 const ATTENTION_BOUND = 1e-6;
+const GRADIENT_BOUND = 3e-6;
 /** WGSL lets a device round to either neighbour. */
 const HALF_BOUND = 2 ** -10;
 
@@ -33,6 +34,12 @@ interface Case {
   /** Stored in float16 on the device, if it can; the reference computes with the same numbers. */
   readonly half?: boolean;
   readonly run: (runtime: Runtime, input: (shape: readonly number[], dtype?: DType) => Tensor, storage: FftStorage) => Promise<Tensor>;
+}
+
+const SOFTMAX = { kind: "softmax", heads: 2, length: 150, headDim: 36, valueDim: 20 } as const;
+
+function softmaxInputs(input: (shape: readonly number[]) => Tensor) {
+  return { q: input([1, 2, 150, 36]), k: input([1, 2, 150, 36]), v: input([1, 2, 150, 20]) };
 }
 
 const CASES: readonly Case[] = [
@@ -126,6 +133,27 @@ const CASES: readonly Case[] = [
       },
     })),
   ),
+  ...([false, true] as const).map((causal): Case => ({
+    name: `${causal ? "causal " : ""}softmax attention`,
+    bound: ATTENTION_BOUND,
+    run: (runtime, input) => using(runtime.attention({ ...SOFTMAX, causal }), (plan) => plan.run(softmaxInputs(input))),
+  })),
+  // Several tiles of queries and keys, in which not all see each other.
+  ...(["dq", "dk", "dv"] as const).map((name): Case => ({
+    name: `gradient of causal softmax attention, ${name}`,
+    bound: GRADIENT_BOUND,
+    run: async (runtime, input) => {
+      const plan = await runtime.attention({ ...SOFTMAX, causal: true });
+      try {
+        await plan.compileBackward();
+        const { [name]: wanted, ...others } = plan.backward({ ...softmaxInputs(input), dOut: input([1, 2, 150, 20]) });
+        for (const gradient of Object.values(others)) gradient.dispose();
+        return wanted;
+      } finally {
+        plan.dispose();
+      }
+    },
+  })),
   halfFft("FFT of 1000 points", { shape: [3, 1000] }),
   halfFft("FFT of 600 real points", { shape: [3, 600], kind: "r2c" }),
   halfFft("inverse FFT to 21 × 35 real points", { shape: [3, 21, 35], axes: [1, 2], kind: "c2r" }),

@@ -109,7 +109,7 @@ function probedProgram(program: Program, areas: readonly ProbeArea[]): Program {
 }
 
 /** Shared by many workgroups and small beside the rest: stated once, however often caches serve it. */
-const SHARED = new Set(["tables", "spectrum"]);
+const SHARED = new Set(["tables", "spectrum", "lengths"]);
 /** Those, and the combined key state of a head, which its workgroups share. */
 const TRACKED = new Set([...SHARED, "states"]);
 
@@ -127,6 +127,8 @@ async function checkBytes(context: CaseContext, spec: OperationSpec, limits?: Pl
   for (const { offset, bits } of areas) for (const [b, { start, words }] of bits.entries()) if (words > 0) probes[offset + COUNTERS * b + 2] = start;
   const data: Record<string, Float32Array | Uint32Array> = { probes };
   for (const { name, role, bytes } of program.buffers) if (role === "input" || role === "inout") data[name] = normals(bytes, bytes / 4);
+  // What is stated is what full lengths take.
+  if (data["lengths"] && "length" in spec) data["lengths"] = new Uint32Array(data["lengths"].length).fill(spec.length);
   const counts = new Uint32Array((await runProgram(runtime.device!, probedProgram(program, areas), data))["probes"]!);
   let moved = 0;
   for (const [i, dispatch] of program.dispatches.entries()) {
@@ -287,6 +289,25 @@ export const bytesSuite: Suite = {
           attentionSpec({ heads: 2, batch: 3, length: 1001, headDim: 17, valueDim: 31, featureMap: "sikf", bias: "fastrpb" }),
           small,
         );
+      },
+    },
+    {
+      name: "softmax attention and its gradient",
+      run: async (context) => {
+        const oneHead = limitsWith({ maxStorageBufferBindingSize: 2 ** 15, workspaceBytes: 2 ** 15 });
+        const both = (options: Partial<AttentionOptions>): OperationSpec[] => {
+          const spec = attentionSpec({ kind: "softmax", heads: 1, ...options } as AttentionOptions);
+          return [spec, attentionGradientSpec(spec)];
+        };
+        const specs = [
+          ...both({ heads: 2, batch: 2, length: 77, headDim: 7, valueDim: 5, causal: true, variableLengths: true }),
+          // Columns of the sums in two pieces.
+          ...both({ length: 45, headDim: 200, valueDim: 210 }),
+        ];
+        await together(specs, (spec) => checkBytes(context, spec));
+        const [grouped] = both({ heads: 2, batch: 2, length: 150, headDim: 17, valueDim: 31, bias: "fastrpb" });
+        const [, groupedGradient] = both({ heads: 2, batch: 2, length: 150, headDim: 17, valueDim: 31, causal: true });
+        await together([grouped!, groupedGradient!], (spec) => checkBytes(context, spec, oneHead));
       },
     },
     {

@@ -5,11 +5,13 @@ import { causalAttentionSuite } from "./causal-attention.ts";
 import { complexMultiplySuite } from "./complex-multiply.ts";
 import { convolveSuite } from "./convolve.ts";
 import { fftSuite } from "./fft.ts";
+import { halfAttentionSuite } from "./half-attention.ts";
 import { halfSuite } from "./half.ts";
 import { kernelSuite } from "./kernels.ts";
 import { linearAttentionSuite } from "./linear-attention.ts";
 import { lifecycleSuite } from "./lifecycle.ts";
 import { refusalSuite } from "./refusals.ts";
+import { multiplicativeAttentionSuite } from "./multiplicative-attention.ts";
 import { toeplitzGradientSuite } from "./toeplitz-gradient.ts";
 import { softmaxAttentionSuite } from "./softmax-attention.ts";
 import { toeplitzSuite } from "./toeplitz.ts";
@@ -29,6 +31,8 @@ export const SUITES: readonly Suite[] = [
   attentionSuite,
   linearAttentionSuite,
   causalAttentionSuite,
+  multiplicativeAttentionSuite,
   softmaxAttentionSuite,
+  halfAttentionSuite,
   bytesSuite,
 ];

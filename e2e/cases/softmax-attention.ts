@@ -27,12 +27,13 @@ const SIZES: readonly AttentionOptions[] = [
   softmax({ length: 70, headDim: 130, valueDim: 9 }),
   softmax({ length: 67, headDim: 6, valueDim: 130 }),
 ];
-/** Columns of the output in two pieces. */
+/** Columns of the sums in two pieces; the gradients of keys and values apart. */
 const WIDE = softmax({ length: 45, headDim: 200, valueDim: 210 });
-const LENGTHS_SIZES: readonly AttentionOptions[] = [
-  softmax({ heads: 2, batch: 4, length: 77, headDim: 7, valueDim: 5, variableLengths: true }),
-  softmax({ batch: 2, length: 130, headDim: 8, variableLengths: true }),
-];
+/** Few: each takes three pipelines or four. */
+const BACKWARD_SIZES: readonly AttentionOptions[] = [SIZES[0]!, SIZES[2]!, SIZES[5]!];
+/** Lengths of 0, 1, all, and within a tile. */
+const LENGTHS = [0, 77, 33, 1];
+const WITH_LENGTHS = softmax({ heads: 2, batch: 4, length: 77, headDim: 7, valueDim: 5, variableLengths: true });
 
 const CAUSAL = [false, true] as const;
 
@@ -61,6 +62,11 @@ async function bothWays(runtime: Runtime, options: AttentionOptions, data: Atten
   return { out, ...(await attendBackward(runtime, options, data)) };
 }
 
+function checkSame(actual: Float32Array, expected: Float32Array, counts: (i: number) => boolean, what: string): void {
+  const changed = expected.findIndex((x, i) => counts(i) && !Object.is(actual[i], x));
+  check(changed < 0, `${what} changed at ${changed}: ${actual[changed]} instead of ${expected[changed]}`);
+}
+
 export const softmaxAttentionSuite: Suite = {
   name: "softmax attention",
   cases: [
@@ -73,17 +79,115 @@ export const softmaxAttentionSuite: Suite = {
         },
         {
           name: `${name}, backward`,
-          run: (context: CaseContext) => over(SIZES, causal, (options, seed) => compareBackward(context, options, seed)),
+          run: (context: CaseContext) =>
+            over(causal ? BACKWARD_SIZES : [...BACKWARD_SIZES, WIDE], causal, (options, seed) => compareBackward(context, options, seed)),
         },
         {
-          name: `${name}, variable lengths, forward and backward`,
-          run: (context: CaseContext) =>
-            over(LENGTHS_SIZES, causal, async (options, seed) => {
-              await compareForward(context, options, seed);
-              await compareBackward(context, options, seed);
-            }),
+          name: `${name}, variable lengths: forward, backward, and NaN beyond them`,
+          run: async (context: CaseContext) => {
+            const [runtime, cpu] = [await context.runtime, await context.cpu];
+            const options = { ...WITH_LENGTHS, causal } as AttentionOptions;
+            const data = { ...drawAttention(options, 41), lengths: LENGTHS };
+            const what = `${JSON.stringify(options)}, seed 41`;
+            const [actual, expected] = [await bothWays(runtime, options, data), await bothWays(cpu, options, data)];
+            checkClose(actual.out, expected.out, ATTENTION_BOUND, what);
+            checkGradients(actual, expected, norm(data.dOut), GRADIENT_BOUND, what);
+            const spoiled = await bothWays(
+              runtime,
+              options,
+              poisoned(options, data, (batch, token) => token >= LENGTHS[batch]!),
+            );
+            for (const name of ["out", "dq", "dk", "dv"] as const) checkSame(spoiled[name]!, actual[name]!, () => true, `${what}: ${name}`);
+          },
         },
       ];
     }),
+    {
+      name: "causal: later tokens are not seen, earlier queries have no influence on keys, not even as NaN",
+      run: async (context) => {
+        const runtime = await context.runtime;
+        const options = softmax({ length: 77, headDim: 7, valueDim: 5, causal: true });
+        const data = drawAttention(options, 51);
+        const plain = await bothWays(runtime, options, data);
+        for (const first of [1, 35, 76]) {
+          const later = await bothWays(
+            runtime,
+            options,
+            poisoned(options, data, (_, token) => token >= first),
+          );
+          const what = `NaN from token ${first}`;
+          checkSame(later.out, plain.out, (i) => i < first * 5, `${what}: out`);
+          checkSame(later.dq!, plain.dq!, (i) => i < first * 7, `${what}: dq`);
+          const { q, dOut } = poisoned(options, data, (_, token) => token < first);
+          const earlier = await bothWays(runtime, options, { ...data, q, dOut });
+          checkSame(earlier.dk!, plain.dk!, (i) => i >= first * 7, `queries NaN to token ${first}: dk`);
+          checkSame(earlier.dv!, plain.dv!, (i) => i >= first * 5, `queries NaN to token ${first}: dv`);
+        }
+      },
+    },
+    {
+      name: "with FastRPB, forward and backward",
+      run: (context) =>
+        together(CAUSAL, async (causal, i) => {
+          const options = softmax({ heads: 2, batch: 2, length: 77, headDim: 7, valueDim: 5, bias: "fastrpb", causal, variableLengths: causal });
+          await compareForward(context, options, 61 + i);
+          await compareBackward(context, options, 61 + i);
+        }),
+    },
+    {
+      name: "length 1000, heads of 64, forward and backward",
+      run: async (context) => {
+        const options = softmax({ length: 1000, headDim: 64, causal: true });
+        await compareForward(context, options, 71);
+        await compareBackward(context, options, 71);
+      },
+    },
+    {
+      name: "extremes: ±1e4, logits of 1e10, one huge logit, keys all alike; gradients are finite",
+      run: async (context) => {
+        const [runtime, cpu] = [await context.runtime, await context.cpu];
+        const options = softmax({ length: 77, headDim: 7, valueDim: 5, scale: 1.7 });
+        const data = drawAttention(options, 81);
+        const inputs = {
+          "±1e4": { ...data, q: data.q.map((x) => Math.sign(x) * 1e4), k: data.k.map((x) => Math.sign(x) * 1e4) },
+          "1e10": { ...data, q: data.q.map((x) => 1e5 * x), k: data.k.map((x) => 1e5 * x) },
+          "one huge key": { ...data, k: data.k.map((x, i) => (i === 40 * 7 + 3 ? 1e4 : x)) },
+          "one huge query": { ...data, q: data.q.map((x, i) => (i === 50 * 7 + 2 ? 1e6 : x)) },
+          "all logits far below zero": { ...data, q: data.q.map(() => 1e4), k: data.k.map((x) => x - 1e4) },
+          "equal keys": { ...data, k: data.k.map(() => 0.5) },
+        };
+        for (const [name, given] of Object.entries(inputs)) {
+          const actual = await bothWays(runtime, options, given);
+          checkClose(actual.out, await attend(cpu, options, given), ATTENTION_BOUND, name);
+          for (const gradient of ["dq", "dk", "dv"] as const) {
+            check(actual[gradient]!.every(Number.isFinite), `${name}: ${gradient} is not finite`);
+          }
+        }
+      },
+    },
+    {
+      name: "small devices: groups of heads, 64 invocations, 4 KiB of workgroup memory, 16 workgroups per dimension",
+      run: async (context) => {
+        const small = await context.open({
+          limits: {
+            maxStorageBufferBindingSize: 2 ** 16,
+            maxComputeInvocationsPerWorkgroup: 64,
+            maxComputeWorkgroupSizeX: 64,
+            maxComputeWorkgroupStorageSize: 4096,
+            maxComputeWorkgroupsPerDimension: 16,
+          },
+          workspaceBytes: 2 ** 17,
+        });
+        try {
+          const options = softmax({ heads: 3, batch: 2, length: 301, headDim: 17, valueDim: 31, causal: true });
+          const data = drawAttention(options, 91);
+          const [actual, expected] = [await bothWays(small, options, data), await bothWays(await context.cpu, options, data)];
+          checkClose(actual.out, expected.out, ATTENTION_BOUND, JSON.stringify(options));
+          checkGradients(actual, expected, norm(data.dOut), GRADIENT_BOUND, JSON.stringify(options));
+        } finally {
+          small.dispose();
+        }
+      },
+    },
   ],
 };

@@ -5,7 +5,8 @@ import { type AttentionGradientSpec, biasSpec, weightsShape } from "../spec/oper
 import { attentionName, declareInputs, rowBytes } from "./attention.ts";
 import { addCausalAttentionGradient } from "./causal-attention.ts";
 import { addLinearAttentionGradient } from "./linear-attention-gradient.ts";
-import { notYet, type Program, ProgramBuilder } from "./program.ts";
+import { addMultiplicativeGradient } from "./multiplicative-gradient.ts";
+import { type Program, ProgramBuilder } from "./program.ts";
 import { addSoftmaxAttentionGradient } from "./softmax-attention-gradient.ts";
 import { addToeplitzGradient } from "./toeplitz-gradient.ts";
 import { FLOAT_BYTES } from "./units.ts";
@@ -17,9 +18,12 @@ export function planAttentionGradient(caller: string, spec: AttentionGradientSpe
   program.buffer("dq", "output", rowBytes(spec, spec.headDim));
   program.buffer("dk", "output", rowBytes(spec, spec.headDim));
   program.buffer("dv", "output", rowBytes(spec, spec.valueDim));
-  if (spec.bias === "multiplicative") throw notYet(caller, "the gradient of a multiplicative bias");
   const biased = spec.bias === "fastrpb";
-  if (biased) program.buffer("dBias", "output", elementCount(weightsShape(spec)) * FLOAT_BYTES);
+  if (spec.bias !== "none") program.buffer("dBias", "output", elementCount(weightsShape(spec)) * FLOAT_BYTES);
+  if (spec.bias === "multiplicative") {
+    addMultiplicativeGradient(program, spec);
+    return program.finish();
+  }
   // Other workspaces are declared first: these take what is left.
   const before = () => {
     if (biased) addToeplitzGradient(program, biasSpec(spec), "dBias");

@@ -1,9 +1,11 @@
 /** Plans for attention: the bias goes first, into `out`, and what follows adds to it. */
+import { ELEMENT_BYTES } from "../../shaders/kernel.ts";
 import type { PlannerLimits } from "../spec/limits.ts";
 import { type AttentionShape, type AttentionSpec, biasSpec } from "../spec/operations.ts";
 import { addCausalAttention } from "./causal-attention.ts";
 import { addLinearAttention } from "./linear-attention.ts";
-import { notYet, type Program, ProgramBuilder } from "./program.ts";
+import { addMultiplicativeAttention } from "./multiplicative-attention.ts";
+import { type Program, ProgramBuilder } from "./program.ts";
 import { addSoftmaxAttention } from "./softmax-attention.ts";
 import { addToeplitz, spectrumBytes } from "./toeplitz.ts";
 import { FLOAT_BYTES } from "./units.ts";
@@ -17,7 +19,10 @@ export function planAttention(caller: string, spec: AttentionSpec, limits: Plann
     if (spec.bias === "fastrpb") addToeplitz(program, biasSpec(spec));
   };
   const accumulate = spec.bias === "fastrpb";
-  if (spec.bias === "multiplicative") throw notYet(caller, 'options.bias = "multiplicative"');
+  if (spec.bias === "multiplicative") {
+    addMultiplicativeAttention(program, spec);
+    return program.finish();
+  }
   const add = spec.kind === "softmax" ? addSoftmaxAttention : spec.causal ? addCausalAttention : addLinearAttention;
   add(program, spec, { accumulate, before: addBias });
   return program.finish();
@@ -39,5 +44,5 @@ export function attentionName(spec: AttentionShape): string {
 
 /** Bytes of [batch, heads, N, dim]. */
 export function rowBytes(spec: AttentionShape, dim: number): number {
-  return spec.batch * spec.heads * spec.length * dim * FLOAT_BYTES;
+  return spec.batch * spec.heads * spec.length * dim * ELEMENT_BYTES[spec.storage];
 }

@@ -4,13 +4,14 @@
  */
 import { efficientKeyGradientKernel, type EfficientKeyGradientKernelSpec } from "../../shaders/efficient-key-gradient.ts";
 import { efficientQueriesKernel } from "../../shaders/efficient-queries.ts";
+import { ELEMENT_BYTES } from "../../shaders/kernel.ts";
 import { keyStateLayout, paddedToVec4 } from "../../shaders/feature-map.ts";
 import { causalApplyBytes, causalApplyKernel, type CausalTile } from "../../shaders/linear-attention-causal-apply.ts";
 import { causalGradientBytes, causalGradientKernel } from "../../shaders/linear-attention-causal-gradient.ts";
 import { scanBytes, scanKernel, type ScanKernelSpec } from "../../shaders/linear-attention-scan.ts";
 import { tileLanes } from "../../shaders/query-features.ts";
 import type { AttentionShape } from "../spec/operations.ts";
-import { groupBytes, groupRows, type HeadGroup, headGroups, type Rows } from "./head-groups.ts";
+import { groupBytes, groupRows, type HeadGroup, headGroups, type Rows, storedRows } from "./head-groups.ts";
 import type { AttentionPlacement } from "./linear-attention.ts";
 import type { GradientPlacement } from "./linear-attention-gradient.ts";
 import {
@@ -69,9 +70,8 @@ export function addCausalAttention(program: ProgramBuilder, shape: AttentionShap
   const efficient = shape.featureMap === "softmax";
   const { work, groups, reduction } = causalWork(program, shape, random ? 2 * shape.features : efficient ? headDim : 0);
   const states = causalStates(work, reduction, "states");
-  const q: Rows = { buffer: "q", dim: headDim };
-  const k: Rows = { buffer: "k", dim: headDim };
-  const values: Rows = { buffer: "v", dim: valueDim };
+  const [q, k] = [storedRows(shape, "q", headDim), storedRows(shape, "k", headDim)];
+  const [values, out] = [storedRows(shape, "v", valueDim), storedRows(shape, "out", valueDim)];
   const projected = random && { queries: projectedRows(work, "projectedQ"), keys: projectedRows(work, "projectedK") };
   const relative = efficient && projectedRows(work, "efficientQ");
   before();
@@ -83,7 +83,7 @@ export function addCausalAttention(program: ProgramBuilder, shape: AttentionShap
     const rows = { ...(projected || { queries: q, keys: k }), values, states };
     if (states !== undefined) addEarlierStates(work, reduction, group, { keys: rows.keys, values, states });
     if (relative) addEfficientQueries(work, reduction, group, { ...rows, out: relative });
-    addCausalApply(work, reduction, group, relative ? { ...rows, queries: relative } : rows, { out: { buffer: "out", dim: valueDim }, accumulate });
+    addCausalApply(work, reduction, group, relative ? { ...rows, queries: relative } : rows, { out, accumulate });
   }
 }
 
@@ -207,14 +207,22 @@ export function addCausalApply(work: LinearWork, reduction: Reduction, group: He
   const { chunks, chunkRows, state } = reduction;
   const tile = chooseCausalTile(work, chunkRows, (candidate) => causalApplyBytes({ ...candidate, headDim: features, valueDim, chunkRows }));
   const into = "out" in result ? (result.accumulate ? "sum" : "out") : "statistics";
-  const kernel = causalApplyKernel({ length, headDim: features, valueDim, featureMap, variableLengths, state, chunks, chunkRows, into, ...tile });
+  const precisionOf = (what: Rows) => what.precision ?? "f32";
+  const precision = {
+    queries: precisionOf(rows.queries),
+    keys: precisionOf(rows.keys),
+    values: precisionOf(rows.values),
+    out: "out" in result ? precisionOf(result.out) : "f32",
+  };
+  const base = { length, headDim: features, valueDim, featureMap, variableLengths, state, chunks, chunkRows };
+  const kernel = causalApplyKernel({ ...base, into, precision, ...tile });
   const bind = (binding: string, what: Rows) => groupRows(program, shape, group, kernel, binding, what);
   const [queries, keys, values] = [bind("queries", rows.queries), bind("keys", rows.keys), bind("values", rows.values)];
   const written =
     "out" in result
       ? { out: bind("out", result.out) }
       : { gradients: bind("gradients", result.gradients), statistics: bind("statistics", result.statistics) };
-  const valueBytes = groupBytes(shape, group, valueDim);
+  const valueBytes = groupBytes(shape, group, valueDim, precision.out);
   const seen = seenRows(length, chunkRows, tile);
   const keyRows = featureMap !== "sikf" ? seen.all : 2 * seen.before + (seen.all - seen.before) * (4 * tile.tileVectors < features ? 2 : 1);
   program.dispatch({
@@ -229,9 +237,9 @@ export function addCausalApply(work: LinearWork, reduction: Reduction, group: He
       heads: shape.heads,
     },
     uses: {
-      queries: { ...queries.use, reads: groupBytes(shape, group, features) },
-      keys: { ...keys.use, reads: group.count * keyRows * features * FLOAT_BYTES },
-      values: { ...values.use, reads: group.count * seen.all * valueDim * FLOAT_BYTES },
+      queries: { ...queries.use, reads: groupBytes(shape, group, features, precision.queries) },
+      keys: { ...keys.use, reads: group.count * keyRows * features * ELEMENT_BYTES[precision.keys] },
+      values: { ...values.use, reads: group.count * seen.all * valueDim * ELEMENT_BYTES[precision.values] },
       // A chunk's state is shared by its workgroups: from memory it comes once.
       ...(rows.states !== undefined && {
         states: { ...statesUse(work, rows.states, reduction, group, chunks), reads: group.count * chunks * reduction.usedBytes },
@@ -258,12 +266,13 @@ export function addEfficientQueries(
   const { program, shape, features } = work;
   const { chunks, chunkRows, state } = reduction;
   const lanes = elementwiseLanes(program.limits);
-  const kernel = efficientQueriesKernel({ length: shape.length, headDim: features, state, chunks, chunkRows, lanes });
+  const precision = rows.keys.precision ?? "f32";
+  const kernel = efficientQueriesKernel({ length: shape.length, headDim: features, state, chunks, chunkRows, lanes, precision });
   const bind = (binding: string, what: Rows) => groupRows(program, shape, group, kernel, binding, what);
   const [queries, keys, out] = [bind("queries", rows.queries), bind("keys", rows.keys), bind("out", rows.out)];
   const vectors = paddedToVec4(features) / 4;
   const count = group.count * chunks * vectors;
-  const bytes = groupBytes(shape, group, features);
+  const bytes = groupBytes(shape, group, features, precision);
   program.dispatch({
     kernel,
     groups: Math.ceil(count / lanes),
@@ -271,7 +280,7 @@ export function addEfficientQueries(
     uses: {
       queries: { ...queries.use, reads: bytes },
       keys: { ...keys.use, reads: bytes },
-      out: { ...out.use, writes: bytes },
+      out: { ...out.use, writes: groupBytes(shape, group, features) },
       ...(rows.states !== undefined && { states: { ...statesUse(work, rows.states, reduction, group, chunks), reads: 32 * count } }),
     },
     flops: group.count * shape.length * features * (3 * EXP_FLOPS + 10),

@@ -1,5 +1,5 @@
 /** Heads that a program does at a time, and the rows of tensors and workspaces that belong to them. */
-import type { Kernel } from "../../shaders/kernel.ts";
+import { ELEMENT_BYTES, type Kernel, type Precision } from "../../shaders/kernel.ts";
 import type { AttentionShape } from "../spec/operations.ts";
 import { type BindingUse, bindableUnits, limitError, type ProgramBuilder, type Slice, sliceBase, sliceBytes } from "./program.ts";
 import { FLOAT_BYTES } from "./units.ts";
@@ -15,6 +15,13 @@ export interface Rows {
   readonly dim: number;
   /** The buffer is a workspace, and holds the heads of one group only. */
   readonly local?: boolean;
+  /** f32 when left out. */
+  readonly precision?: Precision;
+}
+
+/** Rows of a tensor that is stored as the shape says: q, k, v or the output. */
+export function storedRows({ storage }: AttentionShape, buffer: string, dim: number): Rows {
+  return { buffer, dim, precision: storage };
 }
 
 /**
@@ -52,7 +59,7 @@ export function groupRows(
   binding: string,
   rows: Rows,
 ): { readonly use: BindingUse; readonly base: number } {
-  const headBytes = length * rows.dim * FLOAT_BYTES;
+  const headBytes = length * rows.dim * ELEMENT_BYTES[rows.precision ?? "f32"];
   const begin = group.first * headBytes;
   if (rows.local) {
     const slice: Slice = { offset: 0, size: group.count * headBytes };
@@ -63,7 +70,7 @@ export function groupRows(
   return { use: { buffer: rows.buffer, slice }, base: sliceBase(kernel, binding, slice) };
 }
 
-/** Bytes of a group's rows. */
-export function groupBytes(shape: AttentionShape, group: HeadGroup, dim: number): number {
-  return group.count * shape.length * dim * FLOAT_BYTES;
+/** Bytes of a group's rows of `dim` numbers. */
+export function groupBytes(shape: AttentionShape, group: HeadGroup, dim: number, precision: Precision = "f32"): number {
+  return group.count * shape.length * dim * ELEMENT_BYTES[precision];
 }

@@ -117,6 +117,7 @@ export function addReduce(work: LinearWork, reduction: Reduction, group: HeadGro
     featureMap,
     weighted,
     variableLengths,
+    precision: { keys: rows.keys.precision ?? "f32", values: rows.values.precision ?? "f32" },
     state,
     chunkRows,
     chunks,
@@ -139,8 +140,8 @@ export function addReduce(work: LinearWork, reduction: Reduction, group: HeadGro
       heads: shape.heads,
     },
     uses: {
-      keys: { ...keys.use, reads: groupBytes(shape, group, features) * valueTiles },
-      values: { ...values.use, reads: groupBytes(shape, group, valueDim) * featureTiles },
+      keys: { ...keys.use, reads: groupBytes(shape, group, features, rows.keys.precision) * valueTiles },
+      values: { ...values.use, reads: groupBytes(shape, group, valueDim, rows.values.precision) * featureTiles },
       states: { ...statesUse(work, states, reduction, group, chunks), writes: group.count * chunks * usedBytes },
       ...(statistics && { statistics: { ...statistics.use, reads: statisticsReads } }),
       ...lengthsUse(shape),
@@ -186,17 +187,19 @@ export function addApply(
   const { length, valueDim, variableLengths } = shape;
   const { accumulate } = buffers;
   const tile = chooseApplyTile(features, valueDim, program.limits, program);
-  const kernel = applyKernel({ length, headDim: features, valueDim, featureMap, variableLengths, state: reduction.state, accumulate, ...tile });
+  const precision = { queries: buffers.queries.precision ?? "f32", out: buffers.out.precision ?? "f32" };
+  const base = { length, headDim: features, valueDim, featureMap, variableLengths, precision };
+  const kernel = applyKernel({ ...base, state: reduction.state, accumulate, ...tile });
   const queries = groupRows(program, shape, group, kernel, "queries", buffers.queries);
   const out = groupRows(program, shape, group, kernel, "out", buffers.out);
   const valueTiles = Math.ceil(valueDim / tile.valueTile);
-  const outBytes = groupBytes(shape, group, valueDim);
+  const outBytes = groupBytes(shape, group, valueDim, precision.out);
   program.dispatch({
     kernel,
     groups: group.count * Math.ceil(length / tile.rows) * valueTiles,
     params: { firstHead: group.first, queriesBase: queries.base, outBase: out.base, heads: shape.heads },
     uses: {
-      queries: { ...queries.use, reads: groupBytes(shape, group, features) * valueTiles },
+      queries: { ...queries.use, reads: groupBytes(shape, group, features, precision.queries) * valueTiles },
       // A head's state is shared by all its workgroups: from memory it comes once.
       states: { ...statesUse(work, buffers.states, reduction, group, 1), reads: group.count * reduction.usedBytes },
       out: { ...out.use, reads: accumulate ? outBytes : 0, writes: outBytes },

@@ -1,6 +1,6 @@
 /** Linear attention: reduction over keys, combination of its chunks, product with the queries. */
 import type { AttentionShape } from "../spec/operations.ts";
-import { headGroups, type Rows } from "./head-groups.ts";
+import { headGroups, storedRows } from "./head-groups.ts";
 import { addApply, addCombine, addReduce, chooseReduction, kernelFeatureMap, type LinearWork, stateWorkspace } from "./linear-attention-parts.ts";
 import type { ProgramBuilder } from "./program.ts";
 import { addProjection, projectedRows } from "./random-features.ts";
@@ -25,16 +25,16 @@ export function addLinearAttention(program: ProgramBuilder, shape: AttentionShap
   const states = stateWorkspace(work, "states", reduction, reduction.chunks);
   const single = reduction.chunks === 1 && !normalised;
   const combined = single ? states : stateWorkspace(work, "combined", reduction, 1);
-  const q: Rows = { buffer: "q", dim: headDim };
-  const k: Rows = { buffer: "k", dim: headDim };
+  const [q, k] = [storedRows(shape, "q", headDim), storedRows(shape, "k", headDim)];
+  const [values, out] = [storedRows(shape, "v", valueDim), storedRows(shape, "out", valueDim)];
   // Keys are done with before the queries come: one workspace serves both.
   const projected = random ? projectedRows(work, "projected") : undefined;
   before();
   for (const group of groups) {
     if (projected) addProjection(work, group, { from: k, to: projected, keys: true });
-    addReduce(work, reduction, group, { keys: projected ?? k, values: { buffer: "v", dim: valueDim } }, states);
+    addReduce(work, reduction, group, { keys: projected ?? k, values }, states);
     if (!single) addCombine(work, reduction, group, { states, combined, normalised });
     if (projected) addProjection(work, group, { from: q, to: projected, keys: false });
-    addApply(work, reduction, group, { queries: projected ?? q, states: combined, out: { buffer: "out", dim: valueDim }, accumulate });
+    addApply(work, reduction, group, { queries: projected ?? q, states: combined, out, accumulate });
   }
 }

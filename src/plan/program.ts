@@ -214,11 +214,6 @@ export class ProgramBuilder {
   }
 }
 
-/** @returns a FastRpbError code `"unavailable"` for what only the CPU backend does */
-export function notYet(caller: string, what: string): FastRpbError {
-  return new FastRpbError("unavailable", `${caller}: ${what} is not supported on WebGPU in this version.`);
-}
-
 /** @returns a FastRpbError code `"limit"` that names the limit, what is needed and what there is */
 export function limitError(caller: string, limit: BoundedLimit, needed: number, available: number, what: string, unit = "bytes"): FastRpbError {
   const remedy =

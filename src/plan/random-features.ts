@@ -37,7 +37,8 @@ function add(work: LinearWork, group: HeadGroup, from: Rows, to: Rows, of: Proje
   const { seed, scale, headDim, features } = shape;
   const [inputs, outputs] = [from.dim, to.dim];
   const tile = chooseTile(work, inputs, outputs);
-  const kernel = projectionKernel({ inputs, outputs, of, scale, ...tile });
+  const precision = from.precision ?? "f32";
+  const kernel = projectionKernel({ inputs, outputs, of, scale, precision, ...tile });
   const source = groupRows(program, shape, group, kernel, "rows", from);
   const out = groupRows(program, shape, group, kernel, "out", to);
   const keys = keyRows && groupRows(program, shape, group, kernel, "keys", keyRows);
@@ -55,7 +56,7 @@ function add(work: LinearWork, group: HeadGroup, from: Rows, to: Rows, of: Proje
       ...(keys && { keysBase: keys.base }),
     },
     uses: {
-      rows: { ...source.use, reads: groupBytes(shape, group, inputs) * columnTiles },
+      rows: { ...source.use, reads: groupBytes(shape, group, inputs, precision) * columnTiles },
       tables: { buffer: program.table([{ kind: "randomFeatures", count: features, dim: headDim, seed, scale, to: direction }]) },
       out: { ...out.use, writes: groupBytes(shape, group, outputs) },
       ...(keys && { keys: { ...keys.use, reads: groupBytes(shape, group, outputs) } }),

@@ -1,6 +1,6 @@
 /** Softmax attention: one dispatch that goes through the keys in tiles. */
 import { queriesStay, softmaxAttentionKernel, softmaxAttentionLayout } from "../../shaders/softmax-attention.ts";
-import type { Kernel } from "../../shaders/kernel.ts";
+import { ELEMENT_BYTES, type Kernel } from "../../shaders/kernel.ts";
 import {
   softmaxBytes,
   type SoftmaxKernelLayout,
@@ -11,11 +11,10 @@ import {
   vectorsOf,
 } from "../../shaders/softmax-attention-tiles.ts";
 import type { AttentionShape } from "../spec/operations.ts";
-import { groupRows, type HeadGroup, headGroups, type Rows } from "./head-groups.ts";
+import { groupRows, type HeadGroup, headGroups, type Rows, storedRows } from "./head-groups.ts";
 import type { AttentionPlacement } from "./linear-attention.ts";
 import { lengthsUse } from "./lengths.ts";
 import { limitError, type ProgramBuilder } from "./program.ts";
-import { FLOAT_BYTES } from "./units.ts";
 
 /** Tiles, from the best to the smallest: groups of rows and of others, fours of rows and others of a lane, fours of numbers. */
 const TILES: readonly SoftmaxTile[] = (
@@ -42,17 +41,17 @@ export function addSoftmaxAttention(program: ProgramBuilder, shape: AttentionSha
   const layoutOf = (tile: SoftmaxTile) => softmaxAttentionLayout({ tile, headDim, valueDim, columnTiles: columnTilesOf(tile, valueDim) });
   const tile = chooseTile(program, (candidate) => [layoutOf(candidate)]);
   const columnTiles = columnTilesOf(tile, valueDim);
-  const kernel = softmaxAttentionKernel({ ...kernelShape(shape), accumulate, tile, columnTiles });
+  const kernel = softmaxAttentionKernel({ ...kernelShape(shape), storage: shape.storage, accumulate, tile, columnTiles });
   const sweep = sweepOf(shape, tile, "queries");
   before();
   for (const group of headGroups(program, shape, [headDim, valueDim])) {
     addSweep(program, shape, group, kernel, {
       tiles: sweep.tiles * columnTiles,
       rows: {
-        queries: { buffer: "q", dim: headDim, reads: (queriesStay({ tile, headDim }) ? length : sweep.own) * columnTiles },
-        keys: { buffer: "k", dim: headDim, reads: sweep.others * columnTiles },
-        values: { buffer: "v", dim: valueDim, reads: sweep.others },
-        out: { buffer: "out", dim: valueDim, reads: accumulate ? length : 0, writes: length },
+        queries: { ...storedRows(shape, "q", headDim), reads: (queriesStay({ tile, headDim }) ? length : sweep.own) * columnTiles },
+        keys: { ...storedRows(shape, "k", headDim), reads: sweep.others * columnTiles },
+        values: { ...storedRows(shape, "v", valueDim), reads: sweep.others },
+        out: { ...storedRows(shape, "out", valueDim), reads: accumulate ? length : 0, writes: length },
       },
       flops: sweep.pairs * (columnTiles * (2 * headDim + WEIGHT_FLOPS) + 2 * valueDim),
     });
@@ -127,7 +126,7 @@ export function addSweep(
 ): void {
   const bound = Object.entries(sweep.rows).map(([name, rows]) => {
     const { use, base } = groupRows(program, shape, group, kernel, name, rows);
-    const bytes = group.count * rows.dim * FLOAT_BYTES;
+    const bytes = group.count * rows.dim * ELEMENT_BYTES[rows.precision ?? "f32"];
     return { name, base, use: { ...use, reads: bytes * (rows.reads ?? 0), writes: bytes * (rows.writes ?? 0) } };
   });
   program.dispatch({

@@ -34,13 +34,9 @@ export function planToeplitzGradient(caller: string, spec: ToeplitzGradientSpec,
 
 /** Adds the gradients of the buffers `v`, into `dv`, and of the weights behind `spectrum`, from `dOut`. */
 export function addToeplitzGradient(program: ProgramBuilder, spec: ToeplitzSpec, dWeights: string): void {
-  const correlation = declareCorrelation(program, spec, 1);
+  const correlation = declareCorrelation(program, spec, spec.heads, 1);
   addToeplitz(program, spec, { v: "dOut", out: "dv", transposed: true });
-  for (const [i, group] of correlation.groups.entries()) {
-    addPacked(program, spec, group, "v", correlation, "values");
-    addPacked(program, spec, group, "dOut", correlation, "gradients");
-    addCorrelate(program, spec, group, correlation, i > 0);
-  }
+  addCorrelations(program, spec, correlation, { gradients: "dOut", values: "v", firstSum: 0, accumulate: false });
   addWeightGradient(program, spec, correlation, { out: dWeights });
 }
 
@@ -48,8 +44,7 @@ export function addToeplitzGradient(program: ProgramBuilder, spec: ToeplitzSpec,
 export interface Correlation {
   readonly axes: readonly [y: AxisPeriod, x: AxisPeriod];
   readonly points: number;
-  readonly groups: readonly PairGroup[];
-  /** Heads × pairs of the largest group. */
+  /** Heads × pairs that fit at a time. */
   readonly most: number;
 }
 
@@ -66,31 +61,47 @@ export function correlationAxes({ length, grid }: RelativePositions, limits: Pla
 }
 
 /**
- * Chooses the groups and declares the workspaces `values`, `gradients` (spectra), `packed`, `rows` and `correlations`.
+ * Declares the workspaces `values`, `gradients` (spectra), `packed`, `rows` and `correlations`.
  *
- * @param share of the workspace that groups may take, of one half
+ * @param spec the largest of those that are correlated
+ * @param heads how many have weights
+ * @param share of one half of the workspace that may be taken
  */
-export function declareCorrelation(program: ProgramBuilder, spec: ToeplitzSpec, share: number): Correlation {
+export function declareCorrelation(program: ProgramBuilder, spec: ToeplitzSpec, heads: number, share: number): Correlation {
   const { limits, caller } = program;
   const axes = correlationAxes(spec, limits);
   const [y, x] = axes;
   const points = y.period * x.period;
   const rows = y.size > 1 ? y.size * x.period : 0;
-  program.workspace("correlations", spec.heads * points * COMPLEX_BYTES);
+  program.workspace("correlations", heads * points * COMPLEX_BYTES);
   const pairBytes = (2 * points + spec.length + rows) * COMPLEX_BYTES;
   const budget = (share * limits.workspaceBytes) / 2;
   const most = Math.min(Math.floor(budget / pairBytes), Math.floor(limits.maxStorageBufferBindingSize / (points * COMPLEX_BYTES)));
   if (most < 1) throw limitError(caller, "workspaceBytes", Math.ceil((2 * pairBytes) / share), limits.workspaceBytes, "one pair of channels");
-  const groups = pairGroups(program, spec, most);
-  const largest = Math.max(...groups.map((group) => group.heads * group.pairs));
+  const largest = Math.max(...pairGroups(program, spec, most).map((group) => group.heads * group.pairs));
   for (const name of ["values", "gradients"]) program.workspace(name, largest * points * COMPLEX_BYTES);
   program.workspace("packed", largest * spec.length * COMPLEX_BYTES);
   if (rows > 0) program.workspace("rows", largest * rows * COMPLEX_BYTES);
-  return { axes, points, groups, most: largest };
+  return { axes, points, most };
+}
+
+/** Adds the correlations of two tensors of the shape of `v`, group by group, to those of the heads from `firstSum` on. */
+export function addCorrelations(
+  program: ProgramBuilder,
+  spec: ToeplitzSpec,
+  correlation: Correlation,
+  tensors: { readonly gradients: string; readonly values: string; readonly firstSum: number; readonly accumulate: boolean },
+): void {
+  const { firstSum, accumulate } = tensors;
+  for (const [i, group] of pairGroups(program, spec, correlation.most).entries()) {
+    addPacked(program, spec, group, tensors.values, correlation, "values");
+    addPacked(program, spec, group, tensors.gradients, correlation, "gradients");
+    addCorrelate(program, spec, group, correlation, { firstSum, accumulate: accumulate || i > 0 });
+  }
 }
 
 /** Adds the spectra of a group's pairs of channels, of `tensor`, to the workspace `spectra`. */
-export function addPacked(
+function addPacked(
   program: ProgramBuilder,
   spec: ToeplitzSpec,
   group: PairGroup,
@@ -151,8 +162,14 @@ export function addPacked(
   addFft(program, { ...common, layout: columns, source: rows, destination: spectrum, ends: window(y) });
 }
 
-/** Adds the correlations of a group to `correlations`. */
-export function addCorrelate(program: ProgramBuilder, spec: ToeplitzSpec, group: PairGroup, { points }: Correlation, accumulate: boolean): void {
+/** Adds the correlations of a group to `correlations`, or over what is there. */
+function addCorrelate(
+  program: ProgramBuilder,
+  spec: ToeplitzSpec,
+  group: PairGroup,
+  { points }: Correlation,
+  { firstSum, accumulate }: { readonly firstSum: number; readonly accumulate: boolean },
+): void {
   const { heads, pairs } = group;
   const kernel = toeplitzCorrelateKernel({ lanes: elementwiseLanes(program.limits), points, accumulate });
   const bytes = heads * pairs * points * COMPLEX_BYTES;
@@ -160,11 +177,11 @@ export function addCorrelate(program: ProgramBuilder, spec: ToeplitzSpec, group:
   program.dispatch({
     kernel,
     groups: Math.ceil((spec.heads * points) / kernel.workgroupSize[0]),
-    params: { count: heads, pairs, firstHead: group.firstHead, heads: spec.heads },
+    params: { count: heads, pairs, firstHead: group.firstHead, heads: spec.heads, firstSum },
     uses: {
       gradients: { buffer: "gradients", slice: program.part("gradients", bytes), reads: bytes },
       values: { buffer: "values", slice: program.part("values", bytes), reads: bytes },
-      sum: { buffer: "correlations", slice: program.part("correlations", sumBytes), reads: accumulate ? sumBytes : 0, writes: sumBytes },
+      sum: { buffer: "correlations", reads: accumulate ? sumBytes : 0, writes: sumBytes },
     },
     flops: heads * pairs * points * (MULTIPLY_FLOPS + 2),
   });
@@ -200,7 +217,7 @@ export function addWeightGradient(
     uses: {
       correlations: { buffer: "correlations", slice: sums.slice!, reads: weights * COMPLEX_BYTES },
       out: { buffer: buffers.out, writes: weights * FLOAT_BYTES },
-      ...(factors !== undefined && { factors: { buffer: factors, reads: weights * COMPLEX_BYTES } }),
+      ...(factors !== undefined && { factors: { buffer: factors, reads: weights * FLOAT_BYTES } }),
     },
     flops: 0,
   });

@@ -1,4 +1,5 @@
 /** How a Toeplitz product is laid out: what its spectrum holds, and in which parts it is done. */
+import { ELEMENT_BYTES, type Precision } from "../../shaders/kernel.ts";
 import { elementCount } from "../spec/check.ts";
 import { FastRpbError } from "../spec/errors.ts";
 import type { PlannerLimits } from "../spec/limits.ts";
@@ -7,7 +8,7 @@ import { bindableUnits, limitError, type ProgramBuilder, type Slice, sliceBytes 
 import { splitLength } from "./split.ts";
 import { convolutionLengths, fits } from "./stockham.ts";
 import type { TableLayout } from "./tables.ts";
-import { COMPLEX_BYTES, FLOAT_BYTES } from "./units.ts";
+import { COMPLEX_BYTES } from "./units.ts";
 
 /** An axis along which the matrix is Toeplitz. */
 export interface AxisPeriod {
@@ -85,14 +86,19 @@ export interface ToeplitzSize extends RelativePositions {
   readonly batch: number;
   readonly heads: number;
   readonly channels: number;
+  readonly storage: Precision;
 }
 
-/** Splits the work so that every binding stays within its limit, and a group has at most `mostPairs` in all its heads. */
-export function pairGroups(program: ProgramBuilder, spec: ToeplitzSize, mostPairs: number): readonly PairGroup[] {
+/**
+ * Splits the work so that every binding stays within its limit, and a group has at most `mostPairs` in all its heads.
+ *
+ * @param firstSpectrum where among the spectra that of head 0 is, if the heads are some of those that have one
+ */
+export function pairGroups(program: ProgramBuilder, spec: ToeplitzSize, mostPairs: number, firstSpectrum?: number): readonly PairGroup[] {
   const { limits } = program;
   const pairs = Math.ceil(spec.channels / 2);
   const allHeads = spec.batch * spec.heads;
-  const headBytes = spec.length * spec.channels * FLOAT_BYTES;
+  const headBytes = spec.length * spec.channels * ELEMENT_BYTES[spec.storage];
   const spectrumBytes = headSpectrumBytes(spec, limits);
   const rowHeads = bindable(program, headBytes, allHeads, "one head of v");
   const spectrumHeads = bindable(program, spectrumBytes, spec.heads, "one head of the spectrum");
@@ -105,7 +111,10 @@ export function pairGroups(program: ProgramBuilder, spec: ToeplitzSize, mostPair
     const untilWrap = spectrumHeads === spec.heads ? allHeads : Math.min(spectrumHeads, spec.heads - h);
     const heads = Math.min(mostHeads, untilWrap, allHeads - firstHead);
     const rows = rowHeads === allHeads ? undefined : sliceBytes(limits, firstHead * headBytes, (firstHead + heads) * headBytes);
-    const spectrum = spectrumHeads === spec.heads ? undefined : sliceBytes(limits, h * spectrumBytes, (h + heads) * spectrumBytes);
+    const s = h + (firstSpectrum ?? 0);
+    const served = Math.min(heads, spec.heads);
+    const whole = firstSpectrum === undefined && spectrumHeads === spec.heads;
+    const spectrum = whole ? undefined : sliceBytes(limits, s * spectrumBytes, (s + served) * spectrumBytes);
     for (const part of parts) groups.push({ firstHead, heads, firstPair: part.first, pairs: part.count, rows, spectrum });
     firstHead += heads;
   }

@@ -1,5 +1,5 @@
 /** Plans for FastRPB: weights to spectrum, and the Toeplitz product, fused in one dispatch or in three passes. */
-import type { Kernel } from "../../shaders/kernel.ts";
+import { ELEMENT_BYTES, type Kernel } from "../../shaders/kernel.ts";
 import type { StockhamShape } from "../../shaders/stockham.ts";
 import { toeplitzColumnsInverseKernel } from "../../shaders/toeplitz-columns-inverse.ts";
 import { toeplitzColumnsKernel } from "../../shaders/toeplitz-columns.ts";
@@ -50,6 +50,8 @@ export interface ToeplitzBuffers {
   readonly v: string;
   readonly out: string;
   readonly transposed: boolean;
+  /** Where among the spectra that of head 0 is, if the heads are some of those that have one. */
+  readonly firstSpectrum?: number;
 }
 
 /**
@@ -75,11 +77,12 @@ function addFused(program: ProgramBuilder, spec: ToeplitzSpec, axes: readonly Ax
     channels: spec.channels,
     transposed: buffers.transposed,
     variableLengths: spec.variableLengths,
+    storage: spec.storage,
   });
   const table = program.table(tables.parts);
   const points = branchPoints(axes);
   const spectrumHead = headSpectrumBytes(spec, program.limits);
-  for (const group of pairGroups(program, spec, Infinity)) {
+  for (const group of pairGroups(program, spec, Infinity, buffers.firstSpectrum)) {
     const count = group.heads * group.pairs;
     program.dispatch({
       kernel,
@@ -89,7 +92,7 @@ function addFused(program: ProgramBuilder, spec: ToeplitzSpec, axes: readonly Ax
         firstColumn: group.firstHead * pairs,
         heads: spec.heads,
         valuesBase: sliceBase(kernel, "values", group.rows),
-        spectrumBase: sliceBase(kernel, "spectrum", group.spectrum),
+        spectrumBase: spectrumBase(kernel, group, buffers, spectrumHead),
         outBase: sliceBase(kernel, "out", group.rows),
       },
       uses: {
@@ -125,7 +128,7 @@ function addPasses(program: ProgramBuilder, spec: ToeplitzSpec, layout: Exclude<
     const limit = program.limits.maxStorageBufferBindingSize < pairBytes ? "maxStorageBufferBindingSize" : "workspaceBytes";
     throw limitError(program.caller, limit, pairBytes, program.limits[limit], "the transform of one pair of channels");
   }
-  const groups = pairGroups(program, spec, most);
+  const groups = pairGroups(program, spec, most, buffers.firstSpectrum);
   const largest = Math.max(...groups.map((group) => group.heads * group.pairs));
   program.workspace(work, largest * pairBytes);
   const pass = (
@@ -137,9 +140,12 @@ function addPasses(program: ProgramBuilder, spec: ToeplitzSpec, layout: Exclude<
   ): Pass => {
     const shape = chooseShape({ lengths: [length], columns: largest * columns, lanes }, program.limits)!;
     const tables = new TableLayout();
-    const { length: tokens, channels, variableLengths } = spec;
+    const { length: tokens, channels, variableLengths, storage } = spec;
     const { transposed } = buffers;
-    const kernel = make({ shape, twiddles: tables.twiddles(shape.axes), length: tokens, a, b, channels, transposed, variableLengths }, tables);
+    const kernel = make(
+      { shape, twiddles: tables.twiddles(shape.axes), length: tokens, a, b, channels, transposed, variableLengths, storage },
+      tables,
+    );
     const flops = columns * transforms * (fftFlops(length) + MULTIPLY_FLOPS * length);
     return { kernel, shape, table: program.table(tables.parts), columns, flops };
   };
@@ -189,7 +195,7 @@ function addPasses(program: ProgramBuilder, spec: ToeplitzSpec, layout: Exclude<
     );
     add(
       middle,
-      { spectrumBase: sliceBase(middle.kernel, "spectrum", group.spectrum) },
+      { spectrumBase: spectrumBase(middle.kernel, group, buffers, spectrumHead) },
       { work: { buffer: work, slice, reads: bytes, writes: bytes }, spectrum: spectrumUse(spec, group, spectrumHead) },
     );
     add(
@@ -200,6 +206,11 @@ function addPasses(program: ProgramBuilder, spec: ToeplitzSpec, layout: Exclude<
   }
 }
 
+/** What a kernel subtracts from the place of a head's spectrum among those of its own heads. */
+function spectrumBase(kernel: Kernel, group: PairGroup, { firstSpectrum = 0 }: ToeplitzBuffers, headBytes: number): number {
+  return sliceBase(kernel, "spectrum", group.spectrum) - (firstSpectrum * headBytes) / COMPLEX_BYTES;
+}
+
 function lanesFor(pairs: number): StockhamShape["lanes"] {
   return pairs <= FEW_PAIRS ? "points" : "columns";
 }
@@ -207,7 +218,7 @@ function lanesFor(pairs: number): StockhamShape["lanes"] {
 /** What a group reads of v, or writes of the output: a pair is two channels, or the odd last one. */
 export function rowsUse(spec: ToeplitzSpec, group: PairGroup, buffer: string, moves: "reads" | "writes"): BindingUse {
   const channels = Math.min(2 * (group.firstPair + group.pairs), spec.channels) - 2 * group.firstPair;
-  const bytes = group.heads * spec.length * channels * FLOAT_BYTES;
+  const bytes = group.heads * spec.length * channels * ELEMENT_BYTES[spec.storage];
   return { buffer, ...(group.rows && { slice: group.rows }), [moves]: bytes };
 }
 

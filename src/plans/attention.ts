@@ -8,11 +8,11 @@ import { Plan, type PlanContext, type PlanInputs, type Preparation, type Profile
 import { type Bias, type Spectrum, SpectrumPart } from "./spectrum.ts";
 
 export interface AttentionInputs {
-  /** Queries, float32 `[batch, heads, length, headDim]`. */
+  /** Queries, `[batch, heads, length, headDim]`; of dtype `"f32"`, or `"f16"` in plans with that storage, as are keys and values. */
   readonly q: Tensor;
-  /** Keys, float32 `[batch, heads, length, headDim]`. */
+  /** Keys, `[batch, heads, length, headDim]`. */
   readonly k: Tensor;
-  /** Values, float32 `[batch, heads, length, valueDim]`. */
+  /** Values, `[batch, heads, length, valueDim]`. */
   readonly v: Tensor;
   /**
    * Weights of relative positions, float32 `[heads, 2·length − 1]` or on a grid `[heads, 2H − 1, 2W − 1]`, or their spectrum. Always in plans
@@ -78,7 +78,7 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
   }
 
   /**
-   * Attention of `q`, `k`, `v`; the result is float32 `[batch, heads, length, valueDim]`. Submits at once and does not wait.
+   * Attention of `q`, `k`, `v`; the result is `[batch, heads, length, valueDim]` of their dtype. Submits at once and does not wait.
    *
    * @throws FastRpbError codes `"shape"`, `"value"`, `"disposed"`, `"lost"`
    */
@@ -107,6 +107,7 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
     this.checkAlive(caller);
     checkOptions(caller, "inputs", inputs, ["q", "k", "v", "bias", "lengths", "dOut"]);
     checkOptions(caller, "options", options, ["out"]);
+    this.#checkPrecision(caller);
     const { dOut, ...rest } = inputs;
     const { headDim, valueDim, heads } = this.#spec;
     const gradient = checkTensor(caller, "inputs.dOut", dOut, { owner: this.context.owner, shape: this.#rows(valueDim), dtype: "f32" });
@@ -131,7 +132,14 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
   async compileBackward(): Promise<Preparation> {
     const caller = "AttentionPlan.compileBackward";
     this.checkAlive(caller);
+    this.#checkPrecision(caller);
     return this.#gradient.compile(caller);
+  }
+
+  /** Gradients are float32: those of half precision are lost too easily. */
+  #checkPrecision(caller: string): void {
+    if (this.#spec.storage === "f32") return;
+    throw refuse("unavailable", { caller, argument: "the plan", expected: 'one with storage: "f32"', got: 'one with storage: "f16"' });
   }
 
   protected override inputs(caller: string, [inputs]: [AttentionInputs]): PlanInputs {
@@ -148,10 +156,11 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
     const { headDim, valueDim } = this.#spec;
     const { owner } = this.context;
     const shape = this.#rows(valueDim);
-    const q = checkTensor(caller, "inputs.q", inputs.q, { owner, shape: this.#rows(headDim), dtype: "f32" });
-    const k = checkTensor(caller, "inputs.k", inputs.k, { owner, shape: this.#rows(headDim), dtype: "f32" });
-    const v = checkTensor(caller, "inputs.v", inputs.v, { owner, shape, dtype: "f32" });
-    const rest = this.#withLengths(caller, inputs.lengths, { inputs: { q, k, v }, shape, dtype: "f32" });
+    const dtype = this.#spec.storage;
+    const q = checkTensor(caller, "inputs.q", inputs.q, { owner, shape: this.#rows(headDim), dtype });
+    const k = checkTensor(caller, "inputs.k", inputs.k, { owner, shape: this.#rows(headDim), dtype });
+    const v = checkTensor(caller, "inputs.v", inputs.v, { owner, shape, dtype });
+    const rest = this.#withLengths(caller, inputs.lengths, { inputs: { q, k, v }, shape, dtype });
     try {
       return this.#withBias(caller, inputs.bias, rest);
     } catch (error) {

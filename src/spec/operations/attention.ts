@@ -55,6 +55,11 @@ export type AttentionOptions = SequenceOptions & {
   bias?: BiasKind;
   /** `run` takes `lengths`, one for each batch row; tokens beyond have no influence, and zeros as output. Default `false`; not on a grid. */
   variableLengths?: boolean;
+  /**
+   * How q, k, v and the output are stored; sums are in f32. `"f16"` halves their bytes, on devices with `shader-f16`; forward only, and not with
+   * a multiplicative bias. Default `"f32"`.
+   */
+  storage?: "f32" | "f16";
 };
 
 /** What attention and its gradient have in common. */
@@ -74,6 +79,8 @@ export interface AttentionShape extends RelativePositions {
   readonly scale: number;
   readonly bias: BiasKind;
   readonly variableLengths: boolean;
+  /** Of q, k, v and the output. */
+  readonly storage: "f32" | "f16";
 }
 
 /** `q`, `k`, `v`, `spectrum` with a bias, `lengths` with variable lengths → `out`. */
@@ -100,6 +107,7 @@ const KEYS = [
   "causal",
   "bias",
   "variableLengths",
+  "storage",
 ] as const;
 
 /** @throws FastRpbError codes `"value"`, `"unavailable"` */
@@ -116,7 +124,8 @@ export function attentionSpec(options: AttentionOptions): AttentionSpec {
     throw refuse("value", { caller, argument: "options.variableLengths", expected: "false on a grid, which is always full", got: true });
   }
   const bias = checkEnum(caller, "options.bias", options.bias ?? "none", ["none", "fastrpb", "multiplicative"]);
-  if (bias === "multiplicative") checkMultiplicative(caller, kind, featureMap);
+  const storage = checkEnum(caller, "options.storage", options.storage ?? "f32", ["f32", "f16"]);
+  if (bias === "multiplicative") checkMultiplicative(caller, kind, featureMap, storage);
   const spec: AttentionSpec = {
     operation: "attention",
     batch: checkSize(caller, "options.batch", options.batch ?? 1),
@@ -131,6 +140,7 @@ export function attentionSpec(options: AttentionOptions): AttentionSpec {
     scale: checkScale(caller, kind === "softmax" || featureMap === "favor+", options.scale, headDim),
     bias,
     variableLengths,
+    storage,
   };
   const widest = Math.max(spec.headDim, spec.valueDim, spec.features);
   checkElements(caller, "batch × heads × length × the larger dimension", [spec.batch, spec.heads, spec.length, widest]);
@@ -144,8 +154,8 @@ export function attentionGradientSpec(spec: AttentionSpec): AttentionGradientSpe
 
 /** The FastRPB part of an attention with bias. */
 export function biasSpec(spec: AttentionShape): ToeplitzSpec {
-  const { batch, heads, length, grid, causal, valueDim, variableLengths } = spec;
-  return Object.freeze({ operation: "toeplitz", batch, heads, length, grid, causal, channels: valueDim, variableLengths });
+  const { batch, heads, length, grid, causal, valueDim, variableLengths, storage } = spec;
+  return Object.freeze({ operation: "toeplitz", batch, heads, length, grid, causal, channels: valueDim, variableLengths, storage });
 }
 
 function checkFeatureMap(caller: string, kind: "linear" | "softmax", given: unknown): FeatureMap | undefined {
@@ -185,8 +195,13 @@ function checkScale(caller: string, scaled: boolean, given: number | undefined, 
   throw refuse("value", { caller, argument: "options.scale", expected: "a positive float32", got: given });
 }
 
-function checkMultiplicative(caller: string, kind: "linear" | "softmax", featureMap: FeatureMap | undefined): void {
-  const why = kind === "softmax" ? 'kind: "softmax"' : featureMap === "softmax" ? 'featureMap: "softmax"' : undefined;
+function checkMultiplicative(caller: string, kind: "linear" | "softmax", featureMap: FeatureMap | undefined, storage: "f32" | "f16"): void {
+  const conflicts = [
+    kind === "softmax" && 'kind: "softmax"',
+    featureMap === "softmax" && 'featureMap: "softmax"',
+    storage === "f16" && 'storage: "f16"',
+  ];
+  const why = conflicts.find((conflict) => conflict !== false);
   if (why === undefined) return;
-  throw new FastRpbError("unavailable", `${caller}: options.bias = "multiplicative" does not go with ${why}; use "fastrpb", or another feature map.`);
+  throw new FastRpbError("unavailable", `${caller}: options.bias = "multiplicative" does not go with ${why}; use "fastrpb", or change that.`);
 }

@@ -33,6 +33,8 @@ export interface ToeplitzSpec extends RelativePositions {
   readonly channels: number;
   /** `lengths`: one for each batch row; values beyond have no influence, and the output there is zero. */
   readonly variableLengths: boolean;
+  /** Of the values and the output. */
+  readonly storage: "f32" | "f16";
 }
 
 /** The gradient of that: `v`, `spectrum`, `dOut` → `dv` and `dWeights`. */
@@ -59,6 +61,7 @@ export function toeplitzSpec(options: ToeplitzOptions): ToeplitzSpec {
     channels: checkSize(caller, "options.channels", options.channels),
     ...checkPositions(caller, options),
     variableLengths: false,
+    storage: "f32",
   };
   checkElements(caller, "batch × heads × tokens × channels", [spec.batch, spec.heads, spec.length, spec.channels]);
   checkElements(caller, "the weights", weightsShape(spec));
