@@ -13,6 +13,7 @@ import {
   complexMultiplySpec,
   type ConvolveOptions,
   convolveSpec,
+  fftGradientSpec,
   type FftOptions,
   fftSpec,
   inPlaceSpec,
@@ -156,6 +157,8 @@ async function checkBytes(context: CaseContext, spec: OperationSpec, limits?: Pl
   check(moved === program.cost.bytesMoved, `${JSON.stringify(spec)}: ${moved} bytes counted, ${program.cost.bytesMoved} stated`);
 }
 
+/** Of which a workgroup holds no line of 2048 points. */
+const tiny = limitsWith({ maxComputeWorkgroupStorageSize: 2048, maxComputeInvocationsPerWorkgroup: 32 });
 const small = limitsWith({ maxStorageBufferBindingSize: 2 ** 18, workspaceBytes: 2 ** 19 });
 
 async function checkFfts(context: CaseContext, transforms: readonly FftOptions[], limits?: PlannerLimits): Promise<void> {
@@ -226,6 +229,18 @@ export const bytesSuite: Suite = {
           ]);
           await checkFfts(context, [{ shape: [9, 9000], kind }], small);
         }
+      },
+    },
+    {
+      name: "gradients of FFTs of real data",
+      run: async (context) => {
+        const shapes = [
+          [3, 12],
+          [2, 21],
+          [2, 2048],
+        ];
+        const specs = (["r2c", "c2r"] as const).flatMap((kind) => shapes.map((shape) => fftGradientSpec(fftSpec({ shape, kind }))));
+        await together(specs, (spec) => checkBytes(context, spec, tiny));
       },
     },
     {

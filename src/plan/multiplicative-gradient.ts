@@ -39,7 +39,8 @@ export function addMultiplicativeGradient(program: ProgramBuilder, shape: Attent
   for (const name of ["channels", "summed", "channelGradients"]) program.workspace(name, largest);
   const totals: Rows = { buffer: program.workspace("totals", mostHeads * length * (valueDim + 1) * FLOAT_BYTES), dim: valueDim + 1, local: true };
   const inner = random ? projectedRows(work, "projectedGradient") : undefined;
-  const correlation = declareCorrelation(program, channelProduct(shape, groups[0]!, featureGroups[0]!), heads, 0.5);
+  const sizes = distinctCounts(groups).flatMap((group) => distinctCounts(featureGroups).map((part) => channelProduct(shape, group, part)));
+  const correlation = declareCorrelation(program, sizes, heads, 0.5);
   const cornerBytes = heads * length * CORNERS * FLOAT_BYTES;
   for (const name of ["corners", "exponentials"]) program.workspace(name, cornerBytes);
   const rows = (buffer: string, dim: number): Rows => ({ buffer, dim });
@@ -111,6 +112,11 @@ export function addMultiplicativeGradient(program: ProgramBuilder, shape: Attent
   };
   addToeplitz(program, all, { v: "corners", out: "exponentials", transposed: false });
   addWeightGradient(program, all, correlation, { out: "dBias", factors: "exponentials" });
+}
+
+/** One of each size, the largest first. */
+function distinctCounts<T extends { readonly count: number }>(groups: readonly T[]): readonly T[] {
+  return [...new Map(groups.map((group) => [group.count, group])).values()];
 }
 
 /** Adds the gradient of some features' rows from that of their channels, `summed`. */

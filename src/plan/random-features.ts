@@ -57,7 +57,9 @@ function add(work: LinearWork, group: HeadGroup, from: Rows, to: Rows, of: Proje
     },
     uses: {
       rows: { ...source.use, reads: groupBytes(shape, group, inputs, precision) * columnTiles },
-      tables: { buffer: program.table([{ kind: "randomFeatures", count: features, dim: headDim, seed, scale, to: direction }]) },
+      tables: {
+        buffer: program.table([Object.freeze({ kind: "randomFeatures" as const, count: features, dim: headDim, seed, scale, to: direction })]),
+      },
       out: { ...out.use, writes: groupBytes(shape, group, outputs) },
       ...(keys && { keys: { ...keys.use, reads: groupBytes(shape, group, outputs) } }),
     },

@@ -34,7 +34,7 @@ export function planToeplitzGradient(caller: string, spec: ToeplitzGradientSpec,
 
 /** Adds the gradients of the buffers `v`, into `dv`, and of the weights behind `spectrum`, from `dOut`. */
 export function addToeplitzGradient(program: ProgramBuilder, spec: ToeplitzSpec, dWeights: string): void {
-  const correlation = declareCorrelation(program, spec, spec.heads, 1);
+  const correlation = declareCorrelation(program, [spec], spec.heads, 1);
   addToeplitz(program, spec, { v: "dOut", out: "dv", transposed: true });
   addCorrelations(program, spec, correlation, { gradients: "dOut", values: "v", firstSum: 0, accumulate: false });
   addWeightGradient(program, spec, correlation, { out: dWeights });
@@ -63,12 +63,13 @@ export function correlationAxes({ length, grid }: RelativePositions, limits: Pla
 /**
  * Declares the workspaces `values`, `gradients` (spectra), `packed`, `rows` and `correlations`.
  *
- * @param spec the largest of those that are correlated
+ * @param specs all that are correlated: of the same positions, the smaller ones in groups that may be larger
  * @param heads how many have weights
  * @param share of one half of the workspace that may be taken
  */
-export function declareCorrelation(program: ProgramBuilder, spec: ToeplitzSpec, heads: number, share: number): Correlation {
+export function declareCorrelation(program: ProgramBuilder, specs: readonly ToeplitzSpec[], heads: number, share: number): Correlation {
   const { limits, caller } = program;
+  const spec = specs[0]!;
   const axes = correlationAxes(spec, limits);
   const [y, x] = axes;
   const points = y.period * x.period;
@@ -78,7 +79,7 @@ export function declareCorrelation(program: ProgramBuilder, spec: ToeplitzSpec, 
   const budget = (share * limits.workspaceBytes) / 2;
   const most = Math.min(Math.floor(budget / pairBytes), Math.floor(limits.maxStorageBufferBindingSize / (points * COMPLEX_BYTES)));
   if (most < 1) throw limitError(caller, "workspaceBytes", Math.ceil((2 * pairBytes) / share), limits.workspaceBytes, "one pair of channels");
-  const largest = Math.max(...pairGroups(program, spec, most).map((group) => group.heads * group.pairs));
+  const largest = Math.max(...specs.flatMap((each) => pairGroups(program, each, most).map((group) => group.heads * group.pairs)));
   for (const name of ["values", "gradients"]) program.workspace(name, largest * points * COMPLEX_BYTES);
   program.workspace("packed", largest * spec.length * COMPLEX_BYTES);
   if (rows > 0) program.workspace("rows", largest * rows * COMPLEX_BYTES);

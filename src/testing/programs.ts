@@ -1,0 +1,180 @@
+/** What holds for every program of the planner, whatever it computes. */
+import { ELEMENT_BYTES } from "../../shaders/kernel.ts";
+import { planProgram } from "../plan/index.ts";
+import type { Program } from "../plan/program.ts";
+import { FastRpbError } from "../spec/errors.ts";
+import type { PlannerLimits } from "../spec/limits.ts";
+import type { OperationSpec } from "../spec/operations.ts";
+
+/** The program, or `undefined` where the device is too small. Any other error is passed on. */
+export function tryPlan(spec: OperationSpec, limits: PlannerLimits): Program | undefined {
+  try {
+    return planProgram("test", spec, limits);
+  } catch (error) {
+    if (error instanceof FastRpbError && error.code === "limit") return undefined;
+    throw new Error(`${JSON.stringify(spec)}: ${String(error)}`, { cause: error });
+  }
+}
+
+export function total<T>(items: readonly T[], value: (item: T) => number): number {
+  let result = 0;
+  for (const item of items) result += value(item);
+  return result;
+}
+
+/** Ranges of one buffer, merged. */
+export class Ranges {
+  #ranges: (readonly [begin: number, end: number])[] = [];
+
+  add(begin: number, end: number): void {
+    this.#ranges.push([begin, end]);
+    this.#ranges.sort((a, b) => a[0] - b[0]);
+    const merged: [number, number][] = [];
+    for (const [from, to] of this.#ranges) {
+      const last = merged.at(-1);
+      if (last && from <= last[1]) last[1] = Math.max(last[1], to);
+      else merged.push([from, to]);
+    }
+    this.#ranges = merged;
+  }
+
+  covers(begin: number, end: number): boolean {
+    return this.#ranges.some(([from, to]) => from <= begin && end <= to);
+  }
+}
+
+/** WebGPU counts each workgroup variable that a kernel uses, in steps of 16 bytes. */
+export function workgroupBytes(code: string): number {
+  const SIZES: Readonly<Record<string, number>> = { f32: 4, u32: 4, vec2f: 8, vec4f: 16 };
+  const arrays = [...code.matchAll(/var<workgroup>\s+(\w+)\s*:\s*array<(\w+),\s*(\d+)u?>;/g)];
+  if (arrays.length !== [...code.matchAll(/var<workgroup/g)].length) return Number.NaN;
+  const used = arrays.filter(([, name]) => code.match(new RegExp(`\\b${name}\\b`, "g"))!.length > 1);
+  return total(used, ([, , element, count]) => 16 * Math.ceil((SIZES[element!]! * Number(count)) / 16));
+}
+
+export function thawed(value: unknown, path = "program"): string[] {
+  if (typeof value !== "object" || value === null) return [];
+  const here = Object.isFrozen(value) ? [] : [path];
+  return [...here, ...Object.entries(value).flatMap(([key, inner]) => thawed(inner, `${path}.${key}`))];
+}
+
+/** Everything that is wrong with a program on a device, but for what depends on its operation. */
+export function programComplaints(program: Program, limits: PlannerLimits): string[] {
+  const found: string[] = [];
+  const check = (holds: boolean, what: () => string) => {
+    if (!holds) found.push(what());
+  };
+  const buffers = new Map(program.buffers.map((buffer) => [buffer.name, buffer]));
+  check(buffers.size === program.buffers.length, () => "two buffers of one name");
+  const place = (name: string) => {
+    const { role, slot } = buffers.get(name)!;
+    return role === "workspace" ? `slot ${slot}` : name;
+  };
+
+  for (const buffer of program.buffers) {
+    check(buffer.bytes > 0 && buffer.bytes % 4 === 0 && buffer.bytes <= limits.maxBufferSize, () => `${buffer.name} has ${buffer.bytes} bytes`);
+    check((buffer.role === "workspace") === (buffer.slot !== undefined), () => `slot of ${buffer.name}`);
+    if (buffer.slot !== undefined) check(program.slots[buffer.slot]! >= buffer.bytes, () => `${buffer.name} is larger than its slot`);
+    check((buffer.role === "table") === (buffer.parts !== undefined), () => `parts of ${buffer.name}`);
+    check(
+      program.dispatches.some((dispatch) => dispatch.bindings.some((binding) => binding.buffer === buffer.name)),
+      () => `${buffer.name} is never used`,
+    );
+  }
+
+  // Dispatches
+  for (const [index, dispatch] of program.dispatches.entries()) {
+    const { kernel, workgroups, workgroupSize, params } = dispatch;
+    const at = `dispatch ${index}, ${dispatch.label}`;
+    const lanes = workgroupSize[0];
+    check(workgroupSize[1] === 1 && workgroupSize[2] === 1, () => `${at}: workgroup size ${workgroupSize}`);
+    check(lanes >= 1 && lanes <= limits.maxComputeInvocationsPerWorkgroup && lanes <= limits.maxComputeWorkgroupSizeX, () => `${at}: ${lanes} lanes`);
+    check(kernel.code.includes(`@workgroup_size(${lanes})`), () => `${at}: WGSL has other lanes`);
+    check(
+      workgroups.every((n) => Number.isInteger(n) && n >= 1 && n <= limits.maxComputeWorkgroupsPerDimension),
+      () => `${at}: grid ${workgroups}`,
+    );
+    check(params.length === kernel.params.length && kernel.params[0] === "groups", () => `${at}: ${params.length} parameters`);
+    check(
+      params.every((value) => Number.isInteger(value) && value >= 0 && value < 2 ** 32),
+      () => `${at}: parameters ${params}`,
+    );
+    check(params[0]! >= 1 && workgroups[0] * workgroups[1] * workgroups[2] >= params[0]!, () => `${at}: grid ${workgroups} for ${params[0]} groups`);
+    const memory = workgroupBytes(kernel.code);
+    check(memory <= limits.maxComputeWorkgroupStorageSize, () => `${at}: ${memory} bytes of workgroup memory`);
+    check(dispatch.bindings.length <= limits.maxStorageBuffersPerShaderStage, () => `${at}: ${dispatch.bindings.length} bindings`);
+    check(dispatch.bindings.length === kernel.bindings.length, () => `${at}: bindings do not match the kernel's`);
+    const code = kernel.code.replaceAll(/\/\/.*/g, "");
+    check(!/NaN|undefined|Infinity|\[object|null/.test(code), () => `${at}: WGSL holds a value that is none`);
+    for (const [i, binding] of dispatch.bindings.entries()) {
+      const { name, access, element } = kernel.bindings[i]!;
+      const where = `${at}: ${binding.name} = ${binding.buffer} ${binding.offset} + ${binding.size}`;
+      const buffer = buffers.get(binding.buffer);
+      check(name === binding.name, () => `${where} where the kernel has ${name}`);
+      check(
+        new RegExp(`@binding\\(${i}\\) var<storage, ${access}> ${name}: array<${element}>;`).test(kernel.code),
+        () => `${where}: not in the WGSL`,
+      );
+      check(buffer !== undefined, () => `${where}: no such buffer`);
+      if (!buffer) continue;
+      check(binding.offset >= 0 && binding.offset % limits.minStorageBufferOffsetAlignment === 0, () => `${where}: misaligned`);
+      check(binding.offset % ELEMENT_BYTES[element] === 0, () => `${where}: not a multiple of its element`);
+      check(binding.size >= ELEMENT_BYTES[element] && binding.size % 4 === 0, () => `${where}: size`);
+      check(binding.offset + binding.size <= buffer.bytes, () => `${where}: beyond ${buffer.bytes}`);
+      check(binding.size <= limits.maxStorageBufferBindingSize, () => `${where}: larger than a binding may be`);
+      check(access === "read_write" || binding.bytesWritten === 0, () => `${where}: written, but bound for reading`);
+      check(access === "read" || binding.bytesWritten > 0, () => `${where}: bound for writing, but not written`);
+      check(access === "read_write" || binding.bytesRead > 0, () => `${where}: bound for reading, but not read`);
+      check(binding.bytesWritten <= binding.size, () => `${where}: ${binding.bytesWritten} bytes written`);
+      check(access === "read" || (buffer.role !== "input" && buffer.role !== "table"), () => `${where}: writes to the ${buffer.role}`);
+      // WebGPU: a buffer that is written has no other binding in the dispatch.
+      for (const [j, other] of dispatch.bindings.entries()) {
+        if (j <= i || place(other.buffer) !== place(binding.buffer)) continue;
+        check(
+          access === "read" && kernel.bindings[j]!.access === "read",
+          () => `${where}: shares memory with ${other.name}, and one of them is written`,
+        );
+      }
+    }
+    check(dispatch.bytesRead === total(dispatch.bindings, (b) => b.bytesRead), () => `${at}: bytes read`);
+    check(dispatch.bytesWritten === total(dispatch.bindings, (b) => b.bytesWritten), () => `${at}: bytes written`);
+    check(Number.isFinite(dispatch.flops) && dispatch.flops >= 0, () => `${at}: ${dispatch.flops} flops`);
+  }
+
+  // Order and lifetimes of the workspace
+  const written = new Map<string, Ranges>();
+  for (const [index, dispatch] of program.dispatches.entries()) {
+    for (const binding of dispatch.bindings) {
+      const role = buffers.get(binding.buffer)?.role;
+      if (binding.bytesRead > 0 && (role === "workspace" || role === "output")) {
+        const ready = written.get(binding.buffer)?.covers(binding.offset, binding.offset + binding.size) === true;
+        check(ready, () => `dispatch ${index} reads ${binding.buffer} before all of it is written`);
+      }
+    }
+    for (const binding of dispatch.bindings) {
+      if (binding.bytesWritten === 0) continue;
+      const ranges = written.get(binding.buffer) ?? new Ranges();
+      ranges.add(binding.offset, binding.offset + binding.size);
+      written.set(binding.buffer, ranges);
+    }
+  }
+  const lives = program.buffers
+    .filter(({ role }) => role === "workspace")
+    .map(({ name, slot }) => {
+      const uses = program.dispatches.flatMap((dispatch, i) => (dispatch.bindings.some((b) => b.buffer === name) ? [i] : []));
+      return { name, slot, first: Math.min(...uses), last: Math.max(...uses) };
+    });
+  for (const [i, a] of lives.entries()) {
+    for (const b of lives.slice(i + 1)) {
+      if (a.slot === b.slot) check(a.last < b.first || b.last < a.first, () => `${a.name} and ${b.name} live at once in slot ${a.slot}`);
+    }
+  }
+
+  const { cost } = program;
+  check(cost.dispatches === program.dispatches.length, () => "number of dispatches");
+  check(cost.bytesMoved === total(program.dispatches, (d) => d.bytesRead + d.bytesWritten), () => "bytes moved");
+  check(cost.flops === total(program.dispatches, (d) => d.flops), () => "flops");
+  check(cost.workspaceBytes === total(program.slots, (bytes) => bytes), () => "workspace");
+  check(cost.workspaceBytes <= limits.workspaceBytes, () => `${cost.workspaceBytes} bytes of workspace`);
+  return found;
+}
