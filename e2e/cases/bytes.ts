@@ -78,7 +78,7 @@ fn probe_write(binding: u32, index: u32) -> u32 {
   return { ...kernel, code, bindings };
 }
 
-/** Wraps the index of every `name[index]`; an assignment to it is a write, `+=` a read too. */
+/** Wraps the index of every `name[index]`; an assignment to it is a write. */
 function probeAccesses(code: string, name: string, binding: number): string {
   const pattern = new RegExp(`\\b${name}\\[`, "g");
   let result = "";
@@ -90,13 +90,8 @@ function probeAccesses(code: string, name: string, binding: number): string {
       if (code[end] === "[") depth++;
       if (code[end] === "]") depth--;
     }
-    const rest = code.slice(end);
-    const reads = !/^\s*=(?!=)/.test(rest);
-    const writes = !reads || /^\s*[-+*\/]=/.test(rest);
-    let index = code.slice(start, end - 1);
-    if (reads) index = `probe_read(${binding}u, ${index})`;
-    if (writes) index = `probe_write(${binding}u, ${index})`;
-    result += `${code.slice(at, start)}${index}]`;
+    const write = /^\s*=(?!=)/.test(code.slice(end));
+    result += `${code.slice(at, start)}probe_${write ? "write" : "read"}(${binding}u, ${code.slice(start, end - 1)})]`;
     at = end;
   }
   return result + code.slice(at);
@@ -146,7 +141,7 @@ async function checkBytes(context: CaseContext, spec: OperationSpec, limits?: Pl
       const what = `${JSON.stringify(spec)}, "${dispatch.label}", ${binding.name}`;
       check(writes * element === binding.bytesWritten, `${what}: ${writes * element} bytes written, ${binding.bytesWritten} stated`);
       // The combined key state counts once, too: a head's workgroups share it.
-      const shared = SHARED.has(binding.name) || (binding.name === "states" && /apply|gradient|row features/.test(dispatch.label));
+      const shared = SHARED.has(binding.name) || (binding.name === "states" && /apply|gradient/.test(dispatch.label));
       const { start, words } = bits[b]!;
       const covered = countBits(counts.subarray(offset + start, offset + start + words)) * element;
       if (!shared) {
@@ -293,6 +288,26 @@ export const bytesSuite: Suite = {
       },
     },
     {
+      name: "gradients of Toeplitz products, products with lengths, spectra of exponentials",
+      run: async (context) => {
+        const passes = limitsWith({ maxComputeWorkgroupStorageSize: 256 });
+        const groups = limitsWith({ maxComputeWorkgroupStorageSize: 256, maxStorageBufferBindingSize: 2 ** 15, workspaceBytes: 2 ** 16 });
+        const ragged = (options: ToeplitzOptions) => ({ ...toeplitzSpec(options), variableLengths: true });
+        const exponentials = (options: ToeplitzOptions) => ({ ...spectrumSpec(toeplitzSpec(options)), exponential: true });
+        const fused: OperationSpec[] = [
+          toeplitzGradientSpec(toeplitzSpec({ heads: 1, length: 1, channels: 1 })),
+          toeplitzGradientSpec(ragged({ heads: 2, batch: 2, length: 23, channels: 3, causal: true })),
+          toeplitzGradientSpec(toeplitzSpec({ heads: 2, grid: [4, 7], channels: 4 })),
+          ragged({ heads: 2, batch: 2, length: 23, channels: 3 }),
+          exponentials({ heads: 3, length: 23, channels: 1, causal: true }),
+        ];
+        await together(fused, (spec) => checkBytes(context, spec));
+        await checkBytes(context, toeplitzGradientSpec(toeplitzSpec({ heads: 3, batch: 2, length: 200, channels: 5 })), groups);
+        await checkBytes(context, ragged({ heads: 2, batch: 2, length: 200, channels: 5 }), passes);
+        await checkBytes(context, exponentials({ heads: 3, grid: [9, 5], channels: 1 }), passes);
+      },
+    },
+    {
       name: "attention",
       run: async (context) => {
         for (const [length, headDim, valueDim] of [
@@ -347,64 +362,6 @@ export const bytesSuite: Suite = {
         const specs = [...forward.map(causal), ...backward.map((options) => attentionGradientSpec(causal(options)))];
         await together(specs, (spec) => checkBytes(context, spec));
         await checkBytes(context, causal({ heads: 4, batch: 2, length: 501, headDim: 17, valueDim: 31, featureMap: "sikf" }), small);
-      },
-    },
-    {
-      name: "linear attention of every feature map, and its gradient",
-      run: async (context) => {
-        const options: AttentionOptions[] = [
-          { heads: 2, batch: 2, length: 1, headDim: 1, valueDim: 1, featureMap: "sikf" },
-          { heads: 2, length: 150, headDim: 7, valueDim: 5, featureMap: "sikf", bias: "fastrpb", variableLengths: true },
-          { heads: 1, batch: 2, length: 37, headDim: 9, valueDim: 40, featureMap: "relu" },
-          { heads: 1, batch: 2, length: 131, headDim: 11, valueDim: 6, featureMap: "softmax" },
-          { heads: 2, length: 70, headDim: 5, valueDim: 3, featureMap: "favor+", randomFeatures: { count: 13 } },
-        ];
-        await together(options.map(attentionSpec), (spec) => checkBytes(context, spec));
-        await together(options.map(attentionSpec), (spec) => checkBytes(context, attentionGradientSpec(spec)));
-      },
-    },
-    {
-      name: "linear attention of every feature map, and its gradient, in groups of heads",
-      run: async (context) => {
-        const oneHead = limitsWith({ maxStorageBufferBindingSize: 2 ** 15, workspaceBytes: 2 ** 17 });
-        const options: AttentionOptions[] = [
-          { heads: 3, length: 250, headDim: 20, valueDim: 7, featureMap: "sikf" },
-          { heads: 2, batch: 2, length: 250, headDim: 6, valueDim: 17, featureMap: "favor+", randomFeatures: { count: 9 } },
-        ];
-        const specs = options.map(attentionSpec);
-        await together([...specs, ...specs.map(attentionGradientSpec)], (spec) => checkBytes(context, spec, oneHead));
-      },
-    },
-    {
-      name: "gradients of a relative bias",
-      run: async (context) => {
-        const options: ToeplitzOptions[] = [
-          { heads: 2, length: 1, channels: 1 },
-          { heads: 2, batch: 2, length: 37, channels: 5 },
-          { heads: 3, length: 40, channels: 4, causal: true },
-          { heads: 2, batch: 2, grid: [3, 7], channels: 3 },
-        ];
-        await together(options, (each) => checkBytes(context, toeplitzGradientSpec(toeplitzSpec(each))));
-        const inGroups = toeplitzSpec({ heads: 2, batch: 2, length: 150, channels: 7 });
-        await checkBytes(context, toeplitzGradientSpec(inGroups), limitsWith({ maxStorageBufferBindingSize: 2 ** 14, workspaceBytes: 2 ** 16 }));
-      },
-    },
-    {
-      name: "a multiplicative bias: its spectrum, attention and gradient",
-      run: async (context) => {
-        const options: AttentionOptions[] = [
-          // Not ReLU: of queries without a positive feature, sums go unread.
-          { heads: 2, length: 40, headDim: 3, valueDim: 2, featureMap: "elu+1", causal: true },
-          { heads: 2, batch: 2, length: 37, headDim: 5, valueDim: 3, featureMap: "sikf", variableLengths: true },
-          { heads: 1, grid: [3, 7], headDim: 2, valueDim: 3, featureMap: "favor+", randomFeatures: { count: 4 } },
-        ];
-        const specs = options.map((each) => attentionSpec({ ...each, bias: "multiplicative" }));
-        await together([...specs, ...specs.map(spectrumSpec)], (spec) => checkBytes(context, spec));
-        await together(specs.slice(1).map(attentionGradientSpec), (spec) => checkBytes(context, spec));
-        // In groups of heads and of features.
-        const several = attentionSpec({ heads: 3, batch: 2, length: 60, headDim: 7, valueDim: 5, featureMap: "elu+1", bias: "multiplicative" });
-        const cramped = limitsWith({ maxStorageBufferBindingSize: 2 ** 14, workspaceBytes: 2 ** 16 });
-        await checkBytes(context, attentionGradientSpec(several), cramped);
       },
     },
   ],
