@@ -91,7 +91,7 @@ function probeAccesses(code: string, name: string, binding: number): string {
     }
     const rest = code.slice(end);
     const reads = !/^\s*=(?!=)/.test(rest);
-    const writes = !reads || /^\s*[-+*\/]=/.test(rest);
+    const writes = !reads || /^\s*[-+*/]=/.test(rest);
     let index = code.slice(start, end - 1);
     if (reads) index = `probe_read(${binding}u, ${index})`;
     if (writes) index = `probe_write(${binding}u, ${index})`;
