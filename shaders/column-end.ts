@@ -10,7 +10,7 @@
  * zero or of no interest. `fold` is for tensors that keep half of a Hermitian sequence of that order, x[order − n] = conj(x[n]).
  */
 import { loaded, type Precision, stored, storedElement } from "./kernel.ts";
-import { u32, wgsl } from "./wgsl.ts";
+import { f32, u32, wgsl } from "./wgsl.ts";
 
 /** `inner`: the axes after the transformed one. `row`: which column of a transform of several passes. */
 export interface ColumnDigit {
@@ -54,6 +54,8 @@ export interface ColumnEnd extends Window {
    * has in the second half of the sequence is then stored for the row that is left out.
    */
   readonly mirroredRows?: number;
+  /** Of half a Hermitian sequence of that order: a factor on the values that stand for two. */
+  readonly pairs?: { readonly order: number; readonly factor: number };
 }
 
 export function endElement(end: ColumnEnd): ReturnType<typeof storedElement> {
@@ -109,14 +111,21 @@ function hasWindow(end: ColumnEnd): boolean {
   return [end, ...end.points].some((window) => window.limit !== undefined);
 }
 
+/** `fn <name>_pairs(at) -> f32`: the factor on the value at that position. */
+function pairsFunction(name: string, { pairs }: ColumnEnd): string {
+  if (!pairs) return "";
+  const single = `at == 0u || 2u * at == ${u32(pairs.order)}`;
+  return `\nfn ${name}_pairs(at: u32) -> f32 { return select(${f32(pairs.factor)}, 1.0, ${single}); }`;
+}
+
 /** `fn source_at(line, point)` and `fn load_at(start, at) -> vec2f` from the binding `binding`. */
 export function loadFunction(end: ColumnEnd, binding: string): string {
   const value = (index: string) => {
-    const element = loaded(endElement(end), `${binding}[${index}]`);
+    const element = `${loaded(endElement(end), `${binding}[${index}]`)}${end.pairs ? " * source_pairs(at)" : ""}`;
     return end.element === "complex" ? element : `vec2f(${element}, 0.0)`;
   };
   const index = (at: string) => `start + ${at} * ${u32(end.inner)}`;
-  return wgsl`${positionFunction("source", end)}
+  return wgsl`${positionFunction("source", end)}${pairsFunction("source", end)}
 fn load_at(start: u32, at: u32) -> vec2f {
 #if ${hasWindow(end)}
   if (at == ${NOWHERE}) { return vec2f(); }
@@ -133,9 +142,9 @@ fn load_at(start: u32, at: u32) -> vec2f {
 /** `fn destination_at(line, point)` and `fn store_at(start, at, row, value)` to the binding `binding`. */
 export function storeFunction(end: ColumnEnd, binding: string): string {
   const element = endElement(end);
-  const part = end.element === "complex" ? "value" : "value.x";
+  const part = end.element === "complex" ? `value${end.pairs ? " * destination_pairs(at)" : ""}` : "value.x";
   const rows = u32(end.mirroredRows ?? 0);
-  return wgsl`${positionFunction("destination", end)}
+  return wgsl`${positionFunction("destination", end)}${pairsFunction("destination", end)}
 fn store_at(start: u32, at: u32, row: u32, value: vec2f) {
 #if ${hasWindow(end)}
   if (at == ${NOWHERE}) { return; }
@@ -144,7 +153,7 @@ fn store_at(start: u32, at: u32, row: u32, value: vec2f) {
   let mirrored = ${u32(end.fold ?? 0)} - at;
   if (at > mirrored) {
     // Rows that are their own mirror image have the value among their first half.
-    if (row != 0u && 2u * row != ${rows}) { ${binding}[start + mirrored * ${u32(end.inner)}] = ${stored(element, "value * vec2f(1.0, -1.0)")}; }
+    if (row != 0u && 2u * row != ${rows}) { ${binding}[start + mirrored * ${u32(end.inner)}] = ${stored(element, `${part} * vec2f(1.0, -1.0)`)}; }
     return;
   }
 #endif

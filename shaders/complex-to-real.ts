@@ -3,7 +3,7 @@
  *
  *   Z_k = (X_k + X*_{L−k}) + i·exp(+2πik/N)·(X_k − X*_{L−k}),   z = L·IFFT_L(Z),   x_{2n} + i·x_{2n+1} = scale·z_n.
  *
- * X_0 and X_L are taken as real.
+ * X_0 and X_L are taken as real. The other X_k may have a factor.
  *
  * Layout: source [outer, L + 1, inner] complex, destination [outer, N, inner] real; a column is (inner, outer), inner fastest.
  * A workgroup does `shape.columns` columns; lane → (slot, thread) as in stockham.ts.
@@ -11,7 +11,7 @@
  */
 import { scaleFunction } from "./complex.ts";
 import { type Kernel, loaded, makeKernel, stored, storedElement } from "./kernel.ts";
-import { type RealFftKernelSpec, realElement } from "./real-fft.ts";
+import { pairFactor, type RealFftKernelSpec, realElement } from "./real-fft.ts";
 import { rootFunction } from "./roots.ts";
 import {
   eachInput,
@@ -35,7 +35,7 @@ export function complexToRealKernel(spec: RealFftKernelSpec): Kernel {
       let odd = turn_root((v${i} - mirrored).yx, point).yx;
       let z = select(v${i} + mirrored - rotate(odd), vec2f(v${i}.x + v${i}.y, v${i}.x - v${i}.y), point == 0u);
       v${i} = z.yx;`;
-  const load = (i: number) => `v${i} = ${loaded(complex, `source[source_start + point * ${u32(inner)}]`)};
+  const load = (i: number) => `v${i} = ${loaded(complex, `source[source_start + point * ${u32(inner)}]`)}${pairFactor(spec)};
       if (point == 0u) { v${i}.y = ${loaded(complex, `source[source_start + ${u32(half * inner)}]`)}.x; }`;
   const store = (i: number) =>
     inner === 1

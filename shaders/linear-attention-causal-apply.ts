@@ -277,7 +277,8 @@ ${rows
       let row = ${row(i)};
       let result = select(sum${i} / denominator0[${i}], vec4f(), denominator0[${i}] == 0.0 || row >= tokens);
 #if ${statistics}
-      if (mine && row < tokens) { product0[${i}] += dot(load_gradients(bh * N + row, e), result); }
+      // Beyond E stands what padding of the state held.
+      if (mine && row < tokens) { product0[${i}] += dot(load_gradients(bh * N + row, e), ${valueDim % 4 === 0 ? "result" : `select(vec4f(), result, vec4u(4u * e) + vec4u(0u, 1u, 2u, 3u) < vec4u(${u32(valueDim)}))`}); }
 #else
       if (mine && row < N) { store_out(bh * N + row, e, result); }
 #endif

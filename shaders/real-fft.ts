@@ -2,6 +2,7 @@
 import { type Precision, storedElement } from "./kernel.ts";
 import type { RootTable } from "./roots.ts";
 import type { StockhamShape } from "./stockham.ts";
+import { f32 } from "./wgsl.ts";
 
 export interface RealFftKernelSpec {
   /** Transform of length L = N/2. */
@@ -16,6 +17,13 @@ export interface RealFftKernelSpec {
   readonly roots: RootTable;
   /** Offset of the scale in the table. */
   readonly scaleOffset: number;
+  /** On X_k of 0 < k < L, of which each stands for two; 1 when left out. */
+  readonly pairFactor?: number;
+}
+
+/** What follows the value of X_k, k = `point` < L. */
+export function pairFactor({ pairFactor = 1 }: RealFftKernelSpec): string {
+  return pairFactor === 1 ? "" : ` * select(${f32(pairFactor)}, 1.0, point == 0u)`;
 }
 
 /** Neighbouring points are one complex value where they are neighbours in memory. */

@@ -3,13 +3,15 @@
  *
  *   z_n = x_{2n} + i·x_{2n+1},   Z = FFT_L(z),   X_k = (Z_k + Z*_{L−k})/2 − i·exp(−2πik/N)·(Z_k − Z*_{L−k})/2,   0 ≤ k ≤ L.
  *
+ * X_k stands for X_{N−k} too where 0 < k < L, and may have a factor there.
+ *
  * Layout: source [outer, N, inner] real, destination [outer, L + 1, inner] complex; a column is (inner, outer), inner fastest.
  * A workgroup does `shape.columns` columns; lane → (slot, thread) as in stockham.ts.
  * Bindings: 0 source, 1 destination, 2 tables (twiddles, roots of order N, scale), 3 params.
  */
 import { scaleFunction } from "./complex.ts";
 import { type Kernel, loaded, makeKernel, stored, storedElement } from "./kernel.ts";
-import { type RealFftKernelSpec, realElement } from "./real-fft.ts";
+import { pairFactor, type RealFftKernelSpec, realElement } from "./real-fft.ts";
 import { rootFunction } from "./roots.ts";
 import {
   eachInput,
@@ -33,7 +35,7 @@ export function realToComplexKernel(spec: RealFftKernelSpec): Kernel {
     inner === 1 ? loaded(element, "source[outer * L + point - params.sourceBase]") : `vec2f(${real("2u * point")}, ${real("(2u * point + 1u)")})`;
   const store = (i: number) => `let z = v${i};
       let mirrored = vec2f(m${i}.x, -m${i}.y);
-      destination[destination_start + point * ${u32(inner)}] = ${stored(complex, "scale(z + mirrored + rotate(turn_root(z - mirrored, point)))")};
+      destination[destination_start + point * ${u32(inner)}] = ${stored(complex, `scale(z + mirrored + rotate(turn_root(z - mirrored, point)))${pairFactor(spec)}`)};
       // Z_0 is its own mirror image, and makes both ends.
       if (point == 0u) { destination[destination_start + ${u32(half * inner)}] = ${stored(complex, "scale(vec2f(2.0 * (z.x - z.y), 0.0))")}; }`;
   return makeKernel({

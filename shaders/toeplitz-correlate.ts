@@ -5,8 +5,8 @@
  *
  * of which the transform back is Σ_i conj(g_i) v_{i+n}: its real part is the sum over both channels of each pair.
  *
- * Layout: gradients, values [heads of the dispatch, points, pairs] complex, sum [·, points] complex, from `firstSum` on. One lane per (h, k); the
- * heads of the dispatch are `firstHead` … in [B, H], and each lane adds those that are its own, in order.
+ * Layout: gradients, values [heads of the group, points, pairs] complex, sum [swept heads, points] complex, from −`sumBase` on. One lane
+ * per (h, k), with h from `firstSwept` on; the heads of the group are `firstHead` … in [B, H], and each lane adds those that are its own, in order.
  * Bindings: 0 gradients, 1 values, 2 sum, 3 params.
  */
 import { COMPLEX } from "./complex.ts";
@@ -22,12 +22,13 @@ export interface ToeplitzCorrelateKernelSpec {
 
 export function toeplitzCorrelateKernel(spec: ToeplitzCorrelateKernelSpec): Kernel {
   const body = wgsl`  let index = group * LANES + lane;
-  if (index >= params.heads * POINTS) { return; }
+  if (index >= params.swept * POINTS) { return; }
   let k = index % POINTS;
-  let at_sum = params.firstSum * POINTS + index;
+  let h = params.firstSwept + index / POINTS;
+  let at_sum = index - params.sumBase;
   var total = vec2f(${spec.accumulate ? "sum[at_sum]" : ""});
-  // The first head of the dispatch that stands at h in its batch entry.
-  let skipped = (index / POINTS + params.heads - params.firstHead % params.heads) % params.heads;
+  // The first head of the group that stands at h in its batch entry.
+  let skipped = (h + params.heads - params.firstHead % params.heads) % params.heads;
   for (var local = skipped; local < params.count; local += params.heads) {
     let first = (local * POINTS + k) * params.pairs;
     var part = vec2f();
@@ -47,7 +48,7 @@ export function toeplitzCorrelateKernel(spec: ToeplitzCorrelateKernelSpec): Kern
       { name: "values", access: "read", element: "vec2f" },
       { name: "sum", access: "read_write", element: "vec2f" },
     ],
-    params: ["count", "pairs", "firstHead", "heads", "firstSum"],
+    params: ["count", "pairs", "firstHead", "heads", "swept", "firstSwept", "sumBase"],
     declarations: wgsl`const POINTS = ${u32(spec.points)};
 ${COMPLEX}`,
     body,

@@ -6,7 +6,8 @@
  * or 0 for o_x > 0 of a causal matrix. A sequence is a grid of one row. With `factors` (of a multiplicative bias) it is multiplied by the
  * exponential of the weight, which the products with corners hold (toeplitz-corners.ts): W e_j at token i is the weight of offset j − i.
  *
- * Layout: correlations [heads, M_y, M_x] complex, factors [heads, H·W, 4], out [heads, 2H − 1, 2W − 1]. One lane per weight.
+ * Layout: correlations [heads, M_y, M_x] complex, factors [heads, H·W, 4], out [heads, 2H − 1, 2W − 1], the heads of the
+ * dispatch from minus the `…Base` on. One lane per weight.
  * Bindings: 0 correlations, 1 out, 2 factors where there are such; then params.
  */
 import { type Kernel, makeKernel } from "./kernel.ts";
@@ -37,16 +38,16 @@ export function toeplitzWeightGradientKernel({ lanes, y, x, causal, factors }: T
   let n_x = index % ${wide};
   let n_y = index / ${wide} % ${tall};
   let h = index / (${wide} * ${tall});
-  var result = correlations[(h * ${u32(y.period)} + ${place(y, "n_y")}) * ${u32(x.period)} + ${place(x, "n_x")}].x;
+  var result = correlations[(h * ${u32(y.period)} + ${place(y, "n_y")}) * ${u32(x.period)} + ${place(x, "n_x")} - params.correlationsBase].x;
 #if ${factors}
   let corner = 2u * u32(n_y >= ${u32(y.size)}) + u32(n_x >= ${u32(x.size)});
   let n = (${token(y, "n_y")}) * ${u32(x.size)} + ${token(x, "n_x")};
-  result *= factors[(h * ${u32(y.size * x.size)} + n) * 4u + corner];
+  result *= factors[(h * ${u32(y.size * x.size)} + n) * 4u + corner - params.factorsBase];
 #endif
 #if ${causal}
   if (n_x >= ${u32(x.size)}) { result = 0.0; }
 #endif
-  out[params.firstWeight + index] = result;
+  out[index - params.outBase] = result;
 `;
   return makeKernel({
     label: `toeplitz weight gradient ${causal ? "causal " : ""}${y.size}×${x.size}`,
@@ -56,7 +57,7 @@ export function toeplitzWeightGradientKernel({ lanes, y, x, causal, factors }: T
       { name: "out", access: "read_write", element: "f32" },
       ...(factors ? [{ name: "factors", access: "read", element: "f32" } as const] : []),
     ],
-    params: ["count", "firstWeight"],
+    params: ["count", "correlationsBase", "outBase", ...(factors ? ["factorsBase"] : [])],
     declarations: "",
     body,
   });

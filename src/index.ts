@@ -1,4 +1,5 @@
 export { createRuntime, type Progress, type Runtime, type RuntimeOptions } from "./runtime.ts";
+export { type BiasShape, biasFromFunction, decayBias, manhattanBias, separableBias } from "./bias.ts";
 export type { AttentionBackwardOptions, AttentionGradientInputs, AttentionGradients, AttentionInputs, AttentionPlan } from "./plans/attention.ts";
 export type { ComplexMultiplyPlan } from "./plans/complex-multiply.ts";
 export type { ConvolvePlan } from "./plans/convolve.ts";

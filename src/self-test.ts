@@ -36,9 +36,11 @@ interface Case {
   readonly run: (runtime: Runtime, input: (shape: readonly number[], dtype?: DType) => Tensor, storage: FftStorage) => Promise<Tensor>;
 }
 
-const SOFTMAX = { kind: "softmax", heads: 2, length: 150, headDim: 36, valueDim: 20 } as const;
+const SOFTMAX = { kind: "softmax", heads: 2, length: 150, headDim: 36, valueDim: 20, causal: true } as const;
+const CAUSAL = { heads: 2, length: 150, headDim: 36, valueDim: 20, causal: true } as const;
 
-function softmaxInputs(input: (shape: readonly number[]) => Tensor) {
+/** Of both. */
+function attentionInputs(input: (shape: readonly number[]) => Tensor) {
   return { q: input([1, 2, 150, 36]), k: input([1, 2, 150, 36]), v: input([1, 2, 150, 20]) };
 }
 
@@ -133,27 +135,38 @@ const CASES: readonly Case[] = [
       },
     })),
   ),
-  ...([false, true] as const).map((causal): Case => ({
-    name: `${causal ? "causal " : ""}softmax attention`,
+  // Several tiles of queries and keys, in some of which not all see each other.
+  {
+    name: "causal softmax attention",
     bound: ATTENTION_BOUND,
-    run: (runtime, input) => using(runtime.attention({ ...SOFTMAX, causal }), (plan) => plan.run(softmaxInputs(input))),
+    run: (runtime, input) => using(runtime.attention(SOFTMAX), (plan) => plan.run(attentionInputs(input))),
+  },
+  ...(["sikf", "elu+1"] as const).map((featureMap): Case => ({
+    name: `causal attention, ${featureMap}`,
+    bound: ATTENTION_BOUND,
+    run: (runtime, input) => using(runtime.attention({ ...CAUSAL, featureMap }), (plan) => plan.run(attentionInputs(input))),
   })),
-  // Several tiles of queries and keys, in which not all see each other.
-  ...(["dq", "dk", "dv"] as const).map((name): Case => ({
-    name: `gradient of causal softmax attention, ${name}`,
-    bound: GRADIENT_BOUND,
-    run: async (runtime, input) => {
-      const plan = await runtime.attention({ ...SOFTMAX, causal: true });
-      try {
-        await plan.compileBackward();
-        const { [name]: wanted, ...others } = plan.backward({ ...softmaxInputs(input), dOut: input([1, 2, 150, 20]) });
-        for (const gradient of Object.values(others)) gradient.dispose();
-        return wanted;
-      } finally {
-        plan.dispose();
-      }
-    },
-  })),
+  // Several tiles of queries and keys, in which not all see each other; Efficient Attention has all kernels of causal linear attention.
+  ...[
+    { what: "softmax attention", options: SOFTMAX },
+    { what: "Efficient Attention", options: { ...CAUSAL, featureMap: "softmax" as const } },
+  ].flatMap(({ what, options }) =>
+    (["dq", "dk", "dv"] as const).map((name): Case => ({
+      name: `gradient of causal ${what}, ${name}`,
+      bound: GRADIENT_BOUND,
+      run: async (runtime, input) => {
+        const plan = await runtime.attention(options);
+        try {
+          await plan.compileBackward();
+          const { [name]: wanted, ...others } = plan.backward({ ...attentionInputs(input), dOut: input([1, 2, 150, 20]) });
+          for (const gradient of Object.values(others)) gradient.dispose();
+          return wanted;
+        } finally {
+          plan.dispose();
+        }
+      },
+    })),
+  ),
   halfFft("FFT of 1000 points", { shape: [3, 1000] }),
   halfFft("FFT of 600 real points", { shape: [3, 600], kind: "r2c" }),
   halfFft("inverse FFT to 21 × 35 real points", { shape: [3, 21, 35], axes: [1, 2], kind: "c2r" }),

@@ -121,6 +121,12 @@ const MOST_EXACT = 2 ** 22;
 /** The last of a row's batch, with its data: as much as the CPU computes in a moment, one at least. */
 export function lastOf(row: Row, data: Data): { readonly row: Row; readonly data: Data } {
   if (row.kind === "cpu-fft") return { row, data };
+  if (row.kind === "attention" && row.similarity === "softmax") {
+    // O(N²) on the CPU: one head, the last.
+    const heads = row.batch * row.heads;
+    const last = (array: Float32Array) => array.subarray(array.length - array.length / heads);
+    return { row: { ...row, batch: 1, heads: 1 }, data: Object.fromEntries(Object.entries(data).map(([name, array]) => [name, last(array)])) };
+  }
   const batch = Math.max(1, Math.min(row.batch, Math.floor((row.batch * MOST_EXACT) / kindOf(row).outputLength(row))));
   const part = (name: string, array: Float32Array) =>
     name === "weights" ? array : array.subarray(array.length - (array.length / row.batch) * batch);

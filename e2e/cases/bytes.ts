@@ -13,6 +13,7 @@ import {
   complexMultiplySpec,
   type ConvolveOptions,
   convolveSpec,
+  fftGradientSpec,
   type FftOptions,
   fftSpec,
   inPlaceSpec,
@@ -162,6 +163,8 @@ async function checkBytes(context: CaseContext, spec: OperationSpec, limits?: Pl
   check(moved === program.cost.bytesMoved, `${JSON.stringify(spec)}: ${moved} bytes counted, ${program.cost.bytesMoved} stated`);
 }
 
+/** Of which a workgroup holds no line of 2048 points. */
+const tiny = limitsWith({ maxComputeWorkgroupStorageSize: 2048, maxComputeInvocationsPerWorkgroup: 32 });
 const small = limitsWith({ maxStorageBufferBindingSize: 2 ** 18, workspaceBytes: 2 ** 19 });
 
 async function checkFfts(context: CaseContext, transforms: readonly FftOptions[], limits?: PlannerLimits): Promise<void> {
@@ -235,6 +238,18 @@ export const bytesSuite: Suite = {
       },
     },
     {
+      name: "gradients of FFTs of real data",
+      run: async (context) => {
+        const shapes = [
+          [3, 12],
+          [2, 21],
+          [2, 2048],
+        ];
+        const specs = (["r2c", "c2r"] as const).flatMap((kind) => shapes.map((shape) => fftGradientSpec(fftSpec({ shape, kind }))));
+        await together(specs, (spec) => checkBytes(context, spec, tiny));
+      },
+    },
+    {
       name: "convolutions and the spectra of their kernels",
       run: async (context) => {
         await checkConvolutions(context, [
@@ -275,6 +290,26 @@ export const bytesSuite: Suite = {
           await checkBytes(context, spectrumSpec(spec));
         });
         await checkBytes(context, toeplitzSpec({ heads: 3, batch: 2, length: 5000, channels: 7 }), small);
+      },
+    },
+    {
+      name: "gradients of Toeplitz products, products with lengths, spectra of exponentials",
+      run: async (context) => {
+        const passes = limitsWith({ maxComputeWorkgroupStorageSize: 256 });
+        const groups = limitsWith({ maxComputeWorkgroupStorageSize: 256, maxStorageBufferBindingSize: 2 ** 15, workspaceBytes: 2 ** 16 });
+        const ragged = (options: ToeplitzOptions) => ({ ...toeplitzSpec(options), variableLengths: true });
+        const exponentials = (options: ToeplitzOptions) => ({ ...spectrumSpec(toeplitzSpec(options)), exponential: true });
+        const fused: OperationSpec[] = [
+          toeplitzGradientSpec(toeplitzSpec({ heads: 1, length: 1, channels: 1 })),
+          toeplitzGradientSpec(ragged({ heads: 2, batch: 2, length: 23, channels: 3, causal: true })),
+          toeplitzGradientSpec(toeplitzSpec({ heads: 2, grid: [4, 7], channels: 4 })),
+          ragged({ heads: 2, batch: 2, length: 23, channels: 3 }),
+          exponentials({ heads: 3, length: 23, channels: 1, causal: true }),
+        ];
+        await together(fused, (spec) => checkBytes(context, spec));
+        await checkBytes(context, toeplitzGradientSpec(toeplitzSpec({ heads: 3, batch: 2, length: 200, channels: 5 })), groups);
+        await checkBytes(context, ragged({ heads: 2, batch: 2, length: 200, channels: 5 }), passes);
+        await checkBytes(context, exponentials({ heads: 3, grid: [9, 5], channels: 1 }), passes);
       },
     },
     {
@@ -321,22 +356,17 @@ export const bytesSuite: Suite = {
       run: async (context) => {
         const forward: AttentionOptions[] = [
           { heads: 2, length: 1, headDim: 1, featureMap: "sikf" },
-          { heads: 2, length: 150, headDim: 7, valueDim: 5, featureMap: "sikf", bias: "fastrpb" },
           { heads: 1, batch: 2, length: 100, headDim: 80, valueDim: 70, featureMap: "sikf" },
-          { heads: 1, length: 130, headDim: 72, valueDim: 3, featureMap: "elu+1" },
+          { heads: 1, length: 130, headDim: 20, valueDim: 3, featureMap: "elu+1" },
         ];
-        const both: AttentionOptions[] = [
-          { heads: 2, length: 70, headDim: 20, valueDim: 7, featureMap: "sikf" },
-          { heads: 1, length: 131, headDim: 8, featureMap: "softmax" },
+        const backward: AttentionOptions[] = [
+          { heads: 2, length: 70, headDim: 5, valueDim: 7, featureMap: "softmax" },
           { heads: 2, length: 21, headDim: 5, valueDim: 3, featureMap: "relu" },
         ];
-        const specs = [...forward, ...both].map((options) => attentionSpec({ ...options, causal: true }));
-        await together([...specs, ...specs.slice(forward.length).map(attentionGradientSpec)], (spec) => checkBytes(context, spec));
-        await checkBytes(
-          context,
-          attentionSpec({ heads: 4, batch: 2, length: 501, headDim: 17, valueDim: 31, featureMap: "sikf", causal: true }),
-          small,
-        );
+        const causal = (options: AttentionOptions) => attentionSpec({ ...options, causal: true });
+        const specs = [...forward.map(causal), ...backward.map((options) => attentionGradientSpec(causal(options)))];
+        await together(specs, (spec) => checkBytes(context, spec));
+        await checkBytes(context, causal({ heads: 4, batch: 2, length: 501, headDim: 17, valueDim: 31, featureMap: "sikf" }), small);
       },
     },
     {
@@ -363,20 +393,6 @@ export const bytesSuite: Suite = {
         ];
         const specs = options.map(attentionSpec);
         await together([...specs, ...specs.map(attentionGradientSpec)], (spec) => checkBytes(context, spec, oneHead));
-      },
-    },
-    {
-      name: "gradients of a relative bias",
-      run: async (context) => {
-        const options: ToeplitzOptions[] = [
-          { heads: 2, length: 1, channels: 1 },
-          { heads: 2, batch: 2, length: 37, channels: 5 },
-          { heads: 3, length: 40, channels: 4, causal: true },
-          { heads: 2, batch: 2, grid: [3, 7], channels: 3 },
-        ];
-        await together(options, (each) => checkBytes(context, toeplitzGradientSpec(toeplitzSpec(each))));
-        const inGroups = toeplitzSpec({ heads: 2, batch: 2, length: 150, channels: 7 });
-        await checkBytes(context, toeplitzGradientSpec(inGroups), limitsWith({ maxStorageBufferBindingSize: 2 ** 14, workspaceBytes: 2 ** 16 }));
       },
     },
     {

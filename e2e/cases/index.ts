@@ -4,6 +4,7 @@ import type { Suite } from "./case.ts";
 import { causalAttentionSuite } from "./causal-attention.ts";
 import { complexMultiplySuite } from "./complex-multiply.ts";
 import { convolveSuite } from "./convolve.ts";
+import { fftGradientSuite } from "./fft-gradient.ts";
 import { fftSuite } from "./fft.ts";
 import { halfAttentionSuite } from "./half-attention.ts";
 import { halfSuite } from "./half.ts";
@@ -22,6 +23,7 @@ export const SUITES: readonly Suite[] = [
   lifecycleSuite,
   tuningSuite,
   fftSuite,
+  fftGradientSuite,
   halfSuite,
   complexMultiplySuite,
   convolveSuite,

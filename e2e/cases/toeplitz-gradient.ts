@@ -1,9 +1,22 @@
-/** Gradients of the Toeplitz product, against its definition. */
+/** Gradients of the Toeplitz product, products with variable lengths, and spectra of exponentials: against definitions and against the float64 CPU. */
+import { toeplitzGradientReference, toeplitzReference } from "../../src/cpu/reference.ts";
 import type { Runtime, ToeplitzOptions } from "../../src/index.ts";
-import { toeplitzSpec, type ToeplitzSpec, weightsShape } from "../../src/spec/operations.ts";
-import { type CaseContext, checkClose, normals, scoped, type Suite, together } from "./case.ts";
+import { planProgram } from "../../src/plan/index.ts";
+import type { PlannerLimits } from "../../src/spec/limits.ts";
+import {
+  type OperationSpec,
+  type SpectrumSpec,
+  spectrumSpec,
+  toeplitzGradientSpec,
+  toeplitzSpec,
+  type ToeplitzSpec,
+  weightsShape,
+} from "../../src/spec/operations.ts";
+import { limitsWith } from "../../src/testing/planning.ts";
+import { type CaseContext, check, checkClose, checkRefused, normals, scoped, type Suite, together } from "./case.ts";
+import { runProgram } from "./run-program.ts";
 
-const BOUND = 3e-6;
+const BOUND = 1e-6;
 
 interface Data {
   readonly v: Float32Array;
@@ -30,48 +43,90 @@ async function backward(runtime: Runtime, options: ToeplitzOptions, data: Data):
   });
 }
 
-/** By the double sum over all pairs of tokens. */
-function definition(spec: ToeplitzSpec, { v, weights, dOut }: Data): { dv: Float64Array; dWeights: Float64Array } {
-  const [height, width] = spec.grid ?? [1, spec.length];
-  const wide = 2 * width - 1;
-  const dv = new Float64Array(v.length);
-  const dWeights = new Float64Array(weights.length);
-  for (let slice = 0; slice < spec.batch * spec.heads; slice++) {
-    const middle = (slice % spec.heads) * (2 * height - 1) * wide + (height - 1) * wide + width - 1;
-    for (let i = 0; i < spec.length; i++) {
-      for (let j = 0; j < (spec.causal ? i + 1 : spec.length); j++) {
-        const at = middle + (Math.floor(j / width) - Math.floor(i / width)) * wide + (j % width) - (i % width);
-        for (let c = 0; c < spec.channels; c++) {
-          const g = dOut[(slice * spec.length + i) * spec.channels + c]!;
-          const from = (slice * spec.length + j) * spec.channels + c;
-          dv[from]! += weights[at]! * g;
-          dWeights[at]! += v[from]! * g;
-        }
-      }
-    }
-  }
-  return { dv, dWeights };
-}
-
 async function compare(context: CaseContext, options: ToeplitzOptions, seed: number, runtime?: Runtime): Promise<void> {
   const spec = toeplitzSpec(options);
   const data = draw(spec, seed);
-  const expected = spec.length <= 400 ? definition(spec, data) : await backward(await context.cpu, options, data);
+  const expected = spec.length <= 400 ? toeplitzGradientReference(spec, data) : await backward(await context.cpu, options, data);
   const actual = await backward(runtime ?? (await context.runtime), options, data);
   const what = `${JSON.stringify(options)}, seed ${seed}`;
   checkClose(actual.dv, expected.dv, BOUND, `dv of ${what}`);
   checkClose(actual.dWeights, expected.dWeights, BOUND, `dWeights of ${what}`);
+  if (spec.causal) {
+    const later = actual.dWeights.filter((_, i) => i % (2 * spec.length - 1) >= spec.length);
+    check(
+      later.every((value) => value === 0),
+      `${what}: weights of later tokens have a gradient`,
+    );
+  }
+}
+
+/** An operation below the public API, with the spectrum of `weights` in the place of these. */
+async function onDevice(
+  context: CaseContext,
+  spec: OperationSpec,
+  spectrum: SpectrumSpec,
+  { weights, ...data }: Readonly<Record<string, Float32Array | Uint32Array>>,
+  limits?: PlannerLimits,
+): Promise<Readonly<Record<string, Float32Array>>> {
+  const runtime = await context.runtime;
+  const run = async (operation: OperationSpec, inputs: Readonly<Record<string, Float32Array | Uint32Array>>) => {
+    const results = await runProgram(runtime.device!, planProgram("test", operation, limits ?? runtime.limits), inputs);
+    return Object.fromEntries(Object.entries(results).map(([name, bits]) => [name, new Float32Array(bits)]));
+  };
+  const prepared = await run(spectrum, { weights: weights! });
+  return run(spec, { ...data, spectrum: prepared["spectrum"]! });
+}
+
+/** A product and its gradient with lengths from none to all; what lies beyond is NaN. */
+async function compareLengths(context: CaseContext, options: ToeplitzOptions, seed: number, limits?: PlannerLimits): Promise<void> {
+  const spec: ToeplitzSpec = { ...toeplitzSpec(options), variableLengths: true };
+  const { batch, heads, length, channels } = spec;
+  const lengths = Array.from({ length: batch }, (_, b) => [length, 0, 1, Math.ceil(length / 3)][b % 4]!);
+  const data = draw(spec, seed);
+  const beyond = (i: number) => Math.floor(i / channels) % length >= lengths[Math.floor(i / (heads * length * channels))]!;
+  const holes = (rows: Float32Array) => rows.map((value, i) => (beyond(i) ? NaN : value));
+  const given = { v: holes(data.v), weights: data.weights, lengths: Uint32Array.from(lengths) };
+  const forward = await onDevice(context, spec, spectrumSpec(spec), given, limits);
+  const gradient = await onDevice(context, toeplitzGradientSpec(spec), spectrumSpec(spec), { ...given, dOut: holes(data.dOut) }, limits);
+  const what = `${JSON.stringify(options)}, lengths ${lengths}, seed ${seed}`;
+  const expected = toeplitzGradientReference(spec, data, lengths);
+  checkClose(forward["out"]!, toeplitzReference(spec, data.v, data.weights, lengths), BOUND, `out of ${what}`);
+  checkClose(gradient["dv"]!, expected.dv, BOUND, `dv of ${what}`);
+  checkClose(gradient["dWeights"]!, expected.dWeights, BOUND, `dWeights of ${what}`);
+  for (const rows of [forward["out"]!, gradient["dv"]!]) {
+    check(
+      rows.every((value, i) => !beyond(i) || value === 0),
+      `${what}: something is written beyond`,
+    );
+  }
+}
+
+/** A product with the spectrum of exponentials, of which some weights are −∞, and those that do not count are huge. */
+async function compareExponentials(context: CaseContext, options: ToeplitzOptions, seed: number, limits?: PlannerLimits): Promise<void> {
+  const spec = toeplitzSpec(options);
+  const { v, weights } = draw(spec, seed);
+  const size = weights.length / spec.heads;
+  const counts = (i: number) => !spec.causal || i % size < spec.length;
+  // Heads that are far apart: each has a maximum of its own.
+  const drawn = weights.map((w, i) => (counts(i) ? (i % 7 === 3 ? -Infinity : 3 * w + 200 * Math.floor(i / size) - 300) : 1e30));
+  const tops = Array.from({ length: spec.heads }, (_, h) => Math.max(...drawn.subarray(h * size, (h + 1) * size).filter((_w, i) => counts(i))));
+  const exponentials = Float64Array.from(drawn, (w, i) => Math.exp(w - tops[Math.floor(i / size)]!));
+  const { out } = await onDevice(context, spec, { ...spectrumSpec(spec), exponential: true }, { v, weights: drawn }, limits);
+  const expected = toeplitzReference(spec, v, exponentials);
+  checkClose(out!, expected, BOUND, `product with exponentials, ${JSON.stringify(options)}, seed ${seed}`);
 }
 
 const SMALL: readonly ToeplitzOptions[] = [
   { heads: 2, length: 1, channels: 1 },
-  { heads: 1, length: 2, channels: 3, causal: true },
-  { heads: 2, batch: 3, length: 50, channels: 4 },
-  { heads: 3, batch: 2, length: 97, channels: 7, causal: true },
+  { heads: 2, batch: 3, length: 16, channels: 4 },
+  { heads: 3, batch: 2, length: 31, channels: 7, causal: true },
   { heads: 2, batch: 2, grid: [5, 9], channels: 3 },
   { heads: 2, grid: [1, 12], channels: 2 },
-  { heads: 1, grid: [12, 1], channels: 2 },
 ];
+
+/** Little fits into a workgroup, into a binding, or into the workspace. */
+const passes = limitsWith({ maxComputeWorkgroupStorageSize: 256 });
+const groups = limitsWith({ maxComputeWorkgroupStorageSize: 256, maxStorageBufferBindingSize: 2 ** 15, workspaceBytes: 2 ** 16 });
 
 export const toeplitzGradientSuite: Suite = {
   name: "toeplitz gradient",
@@ -88,15 +143,73 @@ export const toeplitzGradientSuite: Suite = {
       },
     },
     {
-      name: "long ones, and in groups of heads and channels",
+      name: "in passes, and in groups of heads and channels",
       run: async (context) => {
-        await compare(context, { heads: 1, length: 9000, channels: 4 }, 20);
-        const small = await context.open({ limits: { maxStorageBufferBindingSize: 2 ** 18 }, workspaceBytes: 2 ** 20 });
+        const limits = { maxStorageBufferBindingSize: 2 ** 18, maxComputeWorkgroupStorageSize: 256 };
+        const small = await context.open({ limits, workspaceBytes: 2 ** 20 });
         try {
           await compare(context, { heads: 3, batch: 2, length: 1001, channels: 7 }, 21, small);
           await compare(context, { heads: 2, batch: 2, grid: [30, 40], channels: 6 }, 22, small);
         } finally {
           small.dispose();
+        }
+      },
+    },
+    {
+      name: "20000 tokens, heads one by one in 2 MiB of workspace",
+      run: async (context) => {
+        const small = await context.open({ limits: { maxComputeWorkgroupStorageSize: 2048 }, workspaceBytes: 2 ** 21 });
+        try {
+          await compare(context, { heads: 2, batch: 2, length: 20000, channels: 3, causal: true }, 23, small);
+        } finally {
+          small.dispose();
+        }
+      },
+    },
+    {
+      name: "variable lengths, fused, in passes and in groups",
+      run: async (context) => {
+        await compareLengths(context, { heads: 2, batch: 4, length: 30, channels: 3 }, 24);
+        await compareLengths(context, { heads: 1, batch: 4, length: 100, channels: 2, causal: true }, 25, passes);
+        await compareLengths(context, { heads: 3, batch: 4, length: 200, channels: 5 }, 26, groups);
+      },
+    },
+    {
+      name: "spectra of exponentials",
+      run: async (context) => {
+        await compareExponentials(context, { heads: 3, length: 50, channels: 2 }, 27);
+        await compareExponentials(context, { heads: 2, length: 33, channels: 1, causal: true }, 28);
+        await compareExponentials(context, { heads: 2, grid: [4, 6], channels: 2 }, 29);
+        await compareExponentials(context, { heads: 5, length: 200, channels: 1, causal: true }, 30, groups);
+        await compareExponentials(context, { heads: 1, length: 1, channels: 1 }, 31);
+      },
+    },
+    {
+      name: "refusals name the argument, and nothing is left",
+      run: async (context) => {
+        for (const runtime of [await context.runtime, await context.cpu]) {
+          await scoped(runtime, async (scope) => {
+            const plan = scope.keep(await runtime.toeplitz({ heads: 2, length: 8, channels: 3 }));
+            const other = scope.keep(await runtime.toeplitz({ heads: 2, length: 8, channels: 3, causal: true }));
+            const tensor = (...shape: number[]) => scope.tensor(new Float32Array(shape.reduce((a, b) => a * b)), shape);
+            const [v, dOut, weights] = [tensor(1, 2, 8, 3), tensor(1, 2, 8, 3), tensor(2, 15)];
+            const good = { v, dOut, weights };
+            const foreign = scope.keep(other.prepare(weights));
+            const before = runtime.memory();
+            await checkRefused(() => plan.backward({ ...good, dOut: weights }), "shape", "ToeplitzPlan.backward", "inputs.dOut", "[1, 2, 8, 3]");
+            await checkRefused(() => plan.backward({ ...good, v: weights }), "shape", "ToeplitzPlan.backward", "inputs.v");
+            await checkRefused(() => plan.backward({ ...good, weights: v }), "shape", "ToeplitzPlan.backward", "inputs.weights", "[2, 15]");
+            await checkRefused(() => plan.backward({ ...good, weights: foreign }), "shape", "ToeplitzPlan.backward", "inputs.weights", "causal");
+            await checkRefused(() => plan.backward({ ...good, bias: weights } as typeof good), "value", "ToeplitzPlan.backward", "bias");
+            await checkRefused(() => plan.backward(good, { out: { dv: weights } }), "shape", "options.out.dv", "[1, 2, 8, 3]");
+            await checkRefused(() => plan.backward(good, { out: { dv: dOut } }), "value", "options.out", "memory apart from dOut");
+            await checkRefused(() => plan.backward(good, { out: { dWeights: weights } }), "value", "options.out", "memory apart");
+            const twice = tensor(1, 2, 8, 3);
+            await checkRefused(() => plan.backward(good, { out: { dv: twice, dq: twice } as object }), "value", "options.out", "dq");
+            twice.dispose();
+            const after = runtime.memory();
+            check(after.liveBytes === before.liveBytes, `${after.liveBytes - before.liveBytes} bytes left`);
+          });
         }
       },
     },

@@ -103,30 +103,62 @@ export function convolveReference(
   return result;
 }
 
-/**
- * out_i = Σ_j w[j − i + N − 1] v_j, without the terms j > i if `causal`; on a grid Σ_j w[y_j − y_i + H − 1, x_j − x_i + W − 1] v_j.
- * `v`, result: [batch, heads, N, channels]; `weights`: [heads, 2N − 1] or [heads, 2H − 1, 2W − 1].
- */
-export function toeplitzReference(
-  spec: Pick<ToeplitzSpec, "batch" | "heads" | "length" | "channels"> & Partial<RelativePositions>,
-  v: ArrayLike<number>,
-  weights: ArrayLike<number>,
-): Float64Array {
-  const { batch, heads, length, channels, causal = false } = spec;
+type ToeplitzReferenceSpec = Pick<ToeplitzSpec, "batch" | "heads" | "length" | "channels"> & Partial<RelativePositions>;
+
+/** Calls for all pairs of tokens that count in a slice of [batch, heads], with the place of their weight. `lengths`: of each batch row. */
+function eachPair(
+  spec: ToeplitzReferenceSpec,
+  lengths: readonly number[] | undefined,
+  visit: (slice: number, i: number, j: number, weight: number) => void,
+): void {
+  const { batch, heads, length, causal = false } = spec;
   const [height, width] = spec.grid ?? [1, length];
   const [tall, wide] = [2 * height - 1, 2 * width - 1];
-  const result = new Float64Array(batch * heads * length * channels);
   for (let slice = 0; slice < batch * heads; slice++) {
     const middle = (slice % heads) * tall * wide + (height - 1) * wide + width - 1;
-    for (let i = 0; i < length; i++) {
-      for (let j = 0; j < (causal ? i + 1 : length); j++) {
+    const tokens = lengths?.[Math.floor(slice / heads)] ?? length;
+    for (let i = 0; i < tokens; i++) {
+      for (let j = 0; j < (causal ? i + 1 : tokens); j++) {
         const rows = Math.floor(j / width) - Math.floor(i / width);
-        const weight = weights[middle + rows * wide + (j % width) - (i % width)]!;
-        for (let c = 0; c < channels; c++) {
-          result[(slice * length + i) * channels + c]! += weight * v[(slice * length + j) * channels + c]!;
-        }
+        visit(slice, i, j, middle + rows * wide + (j % width) - (i % width));
       }
     }
   }
+}
+
+/**
+ * out_i = Σ_j w[j − i + N − 1] v_j, without the terms j > i if `causal`; on a grid Σ_j w[y_j − y_i + H − 1, x_j − x_i + W − 1] v_j.
+ * `v`, result: [batch, heads, N, channels]; `weights`: [heads, 2N − 1] or [heads, 2H − 1, 2W − 1]. Tokens beyond `lengths` do not count.
+ */
+export function toeplitzReference(
+  spec: ToeplitzReferenceSpec,
+  v: ArrayLike<number>,
+  weights: ArrayLike<number>,
+  lengths?: readonly number[],
+): Float64Array {
+  const { batch, heads, length, channels } = spec;
+  const result = new Float64Array(batch * heads * length * channels);
+  eachPair(spec, lengths, (slice, i, j, at) => {
+    const [out, from] = [(slice * length + i) * channels, (slice * length + j) * channels];
+    for (let c = 0; c < channels; c++) result[out + c]! += weights[at]! * v[from + c]!;
+  });
   return result;
+}
+
+/** The derivatives of Σ dOut·out by each of `v` and of `weights`. */
+export function toeplitzGradientReference(
+  spec: ToeplitzReferenceSpec,
+  { v, weights, dOut }: { readonly v: ArrayLike<number>; readonly weights: ArrayLike<number>; readonly dOut: ArrayLike<number> },
+  lengths?: readonly number[],
+): { readonly dv: Float64Array; readonly dWeights: Float64Array } {
+  const { length, channels } = spec;
+  const [dv, dWeights] = [new Float64Array(v.length), new Float64Array(weights.length)];
+  eachPair(spec, lengths, (slice, i, j, at) => {
+    const [out, from] = [(slice * length + i) * channels, (slice * length + j) * channels];
+    for (let c = 0; c < channels; c++) {
+      dv[from + c]! += weights[at]! * dOut[out + c]!;
+      dWeights[at]! += v[from + c]! * dOut[out + c]!;
+    }
+  });
+  return { dv, dWeights };
 }

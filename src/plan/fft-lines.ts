@@ -18,7 +18,7 @@ export interface LineRequest {
 }
 
 /** What a line is at its ends besides complex numbers, one for each point. */
-type EndKind = Partial<Pick<PassEnd, "element" | "rows" | "wrap" | "limit" | "fold">>;
+type EndKind = Partial<Pick<PassEnd, "element" | "rows" | "wrap" | "limit" | "fold" | "pairs">>;
 
 export interface FftRequest extends LineRequest {
   /** `"transposed"` leaves a two-pass result as [k_a, k_b], k = k_a + A·k_b, which saves scattered stores. */

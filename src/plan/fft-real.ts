@@ -4,21 +4,32 @@ import { complexToRealKernel } from "../../shaders/complex-to-real.ts";
 import { ELEMENT_BYTES, storedElement } from "../../shaders/kernel.ts";
 import { realToComplexKernel } from "../../shaders/real-to-complex.ts";
 import { addFft, lineChunks, lineEnd, type LineRequest } from "./fft-lines.ts";
-import { addPass, type BufferEnd } from "./fft-pass.ts";
+import { addPass, type BufferEnd, type PassEnd } from "./fft-pass.ts";
 import { type ProgramBuilder, sliceBase } from "./program.ts";
 import { choosePasses } from "./split.ts";
 import { chooseShape, fftFlops, hasRadices } from "./stockham.ts";
 import { TableLayout } from "./tables.ts";
 
+/** Real on one side, and half of a Hermitian line on the other. */
+export interface RealLineRequest extends LineRequest {
+  /** On the bins that stand for two. */
+  readonly pairFactor: number;
+}
+
+/** Of the end that holds half a line. */
+function pairsOf({ layout, pairFactor }: RealLineRequest): Pick<PassEnd, "pairs"> {
+  return pairFactor === 1 ? {} : { pairs: { order: layout.length, factor: pairFactor } };
+}
+
 /** Real lines to the first half of their transforms. */
-export function addRealToComplex(program: ProgramBuilder, request: LineRequest): void {
+export function addRealToComplex(program: ProgramBuilder, request: RealLineRequest): void {
   const { layout } = request;
   const { length, inner } = layout;
   const rows = Math.floor(length / 2) + 1;
   if (addHalfLength(program, request, "r2c")) return;
   const passes = choosePasses(length, program.limits);
   if (passes?.length !== 2) {
-    const ends = { source: { element: "real" }, destination: { rows, limit: rows } } as const;
+    const ends = { source: { element: "real" }, destination: { rows, limit: rows, ...pairsOf(request) } } as const;
     addFft(program, { ...request, order: "natural", ends });
     return;
   }
@@ -50,6 +61,7 @@ export function addRealToComplex(program: ProgramBuilder, request: LineRequest):
         fold: length,
         mirroredRows: a,
         elements: rows * inner,
+        ...pairsOf(request),
       },
       scale: request.scale,
     });
@@ -57,14 +69,14 @@ export function addRealToComplex(program: ProgramBuilder, request: LineRequest):
 }
 
 /** The first half of Hermitian lines to their real transforms. */
-export function addComplexToReal(program: ProgramBuilder, request: LineRequest): void {
+export function addComplexToReal(program: ProgramBuilder, request: RealLineRequest): void {
   const { layout } = request;
   const { length, inner } = layout;
   const rows = Math.floor(length / 2) + 1;
   if (addHalfLength(program, request, "c2r")) return;
   const passes = choosePasses(length, program.limits);
   if (passes?.length !== 2) {
-    const ends = { source: { rows, fold: length }, destination: { element: "real" } } as const;
+    const ends = { source: { rows, fold: length, ...pairsOf(request) }, destination: { element: "real" } } as const;
     addFft(program, { ...request, order: "natural", ends });
     return;
   }
@@ -79,7 +91,7 @@ export function addComplexToReal(program: ProgramBuilder, request: LineRequest):
       ...common,
       digits: [innerDigit, { name: "row", size: kept }],
       lengths: [a],
-      source: { ...lineEnd(source, layout, { point: b, digits: [0, 1] }), rows, fold: length, elements: half.length * inner },
+      source: { ...lineEnd(source, layout, { point: b, digits: [0, 1] }), rows, fold: length, elements: half.length * inner, ...pairsOf(request) },
       destination: lineEnd(work, half, { point: kept, digits: [0, 1] }),
       rootsOrder: length,
       scale: 1,
@@ -101,7 +113,7 @@ export function addComplexToReal(program: ProgramBuilder, request: LineRequest):
 }
 
 /** One pass at half the length, where the length is even and the workgroup large enough. */
-function addHalfLength(program: ProgramBuilder, request: LineRequest, kind: "r2c" | "c2r"): boolean {
+function addHalfLength(program: ProgramBuilder, request: RealLineRequest, kind: "r2c" | "c2r"): boolean {
   const { layout, source, destination } = request;
   const { length, inner, outer } = layout;
   const { limits } = program;
@@ -120,6 +132,7 @@ function addHalfLength(program: ProgramBuilder, request: LineRequest, kind: "r2c
     roots: tables.roots(length, points),
     // The way there splits even and odd parts, each of which is half a sum.
     scaleOffset: tables.scale(kind === "r2c" ? request.scale / 2 : request.scale),
+    pairFactor: request.pairFactor,
   });
   const bytesOf = (count: number, values: "single" | "pair", { precision }: BufferEnd) =>
     columns * count * ELEMENT_BYTES[storedElement(values, precision)];

@@ -76,6 +76,7 @@ interface TransformRequest {
 /** Adds the transform of a slab, axis after axis. */
 function addTransform(program: ProgramBuilder, spec: FftSpec, request: TransformRequest): void {
   const { outer, shape, axes, destination } = request;
+  const { pairFactor } = spec;
   const inverse = spec.direction === "inverse";
   const last = axes.at(-1)!;
   const half = shape.map((size, axis) => (axis === last ? Math.floor(size / 2) + 1 : size));
@@ -108,13 +109,13 @@ function addTransform(program: ProgramBuilder, spec: FftSpec, request: Transform
   const others = axes.slice(0, -1);
   const between = place(half);
   if (spec.kind === "r2c") {
-    addRealToComplex(program, { ...lines(shape, last, request.source, between), scale: others.length > 0 ? 1 : spec.scale });
+    addRealToComplex(program, { ...lines(shape, last, request.source, between), scale: others.length > 0 ? 1 : spec.scale, pairFactor });
     complexSteps(half, others, [between, between, destination], spec.scale);
     return;
   }
   complexSteps(half, others, [request.source, between, between], 1);
   const from = others.length > 0 ? between : request.source;
-  addComplexToReal(program, { ...lines(shape, last, from, destination), scale: spec.scale });
+  addComplexToReal(program, { ...lines(shape, last, from, destination), scale: spec.scale, pairFactor });
 }
 
 /** Axes that one dispatch transforms together: all, two neighbours in the list, or none. */

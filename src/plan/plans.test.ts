@@ -11,6 +11,7 @@ import {
   convolveSpec,
   type FeatureMap,
   fftSpec,
+  fftGradientSpec,
   inPlaceSpec,
   type KernelSpectrumSpec,
   kernelSpectrumSpec,
@@ -72,7 +73,9 @@ function randomSpec(uniform: () => number, mostElements: number): OperationSpec 
       const direction = pick(kind === "c2c" ? (["forward", "inverse"] as const) : [undefined]);
       const options = { shape, axes: axes.slice(0, 1 + Math.floor(3 * uniform())), kind, norm: pick(["backward", "ortho", "forward"] as const) };
       const spec = fftSpec({ ...options, ...(direction && { direction }) });
-      return kind === "c2c" && flip() ? inPlaceSpec(spec) : spec;
+      if (kind === "c2c") return flip() ? inPlaceSpec(spec) : spec;
+      // No number is drawn, so that the specs that follow stay as they are.
+      return shape.length % 2 === 0 ? fftGradientSpec(spec) : spec;
     }
     case 5:
     case 6: {

@@ -11,7 +11,7 @@ import { type RelativePositions, type ToeplitzGradientSpec, type ToeplitzSpec, w
 import type { BufferEnd } from "./fft-pass.ts";
 import { addFft } from "./fft-lines.ts";
 import { lengthsUse } from "./lengths.ts";
-import { limitError, type Program, ProgramBuilder, sliceBase } from "./program.ts";
+import { bindableUnits, forSlices, limitError, type Program, ProgramBuilder, sliceBase, sliceBytes } from "./program.ts";
 import { convolutionLengths } from "./stockham.ts";
 import { type AxisPeriod, type PairGroup, pairGroups } from "./toeplitz-layout.ts";
 import { addToeplitz, rowsUse, spectrumBytes } from "./toeplitz.ts";
@@ -32,12 +32,30 @@ export function planToeplitzGradient(caller: string, spec: ToeplitzGradientSpec,
   return program.finish();
 }
 
+/** Products with corners that hold the factors of a token. */
+const FACTORS = 4;
+/** Of the workspace, what the correlations of several heads may take; otherwise heads go one after the other. */
+const MOST_HELD = 1 / 4;
+
 /** Adds the gradients of the buffers `v`, into `dv`, and of the weights behind `spectrum`, from `dOut`. */
 export function addToeplitzGradient(program: ProgramBuilder, spec: ToeplitzSpec, dWeights: string): void {
-  const correlation = declareCorrelation(program, [spec], spec.heads, 1);
+  const { heads } = spec;
+  const headBytes = correlationPoints(spec, program.limits) * COMPLEX_BYTES;
+  const affordable = Math.min(MOST_HELD * program.limits.workspaceBytes, program.limits.maxBufferSize);
+  const held = heads * headBytes <= affordable ? heads : 1;
+  const correlation = declareCorrelation(program, [spec], held, 1);
   addToeplitz(program, spec, { v: "dOut", out: "dv", transposed: true });
-  addCorrelations(program, spec, correlation, { gradients: "dOut", values: "v", firstSum: 0, accumulate: false });
-  addWeightGradient(program, spec, correlation, { out: dWeights });
+  for (let first = 0; first < heads; first += held) {
+    const range = { first, count: held };
+    addCorrelations(program, spec, correlation, { gradients: "dOut", values: "v", firstSum: 0, accumulate: false, range });
+    addWeightGradient(program, spec, correlation, { out: dWeights, range });
+  }
+}
+
+/** Some of the heads that have weights. */
+interface HeadRange {
+  readonly first: number;
+  readonly count: number;
 }
 
 /** The axes of a correlation, and the workspaces that it goes through. */
@@ -60,11 +78,16 @@ export function correlationAxes({ length, grid }: RelativePositions, limits: Pla
   return [height === 1 ? { size: 1, period: 1 } : { size: height, period: periods[0]! }, x];
 }
 
+function correlationPoints(positions: RelativePositions, limits: PlannerLimits): number {
+  const [y, x] = correlationAxes(positions, limits);
+  return y.period * x.period;
+}
+
 /**
  * Declares the workspaces `values`, `gradients` (spectra), `packed`, `rows` and `correlations`.
  *
  * @param specs all that are correlated: of the same positions, the smaller ones in groups that may be larger
- * @param heads how many have weights
+ * @param heads how many have a place in `correlations`
  * @param share of one half of the workspace that may be taken
  */
 export function declareCorrelation(program: ProgramBuilder, specs: readonly ToeplitzSpec[], heads: number, share: number): Correlation {
@@ -74,11 +97,19 @@ export function declareCorrelation(program: ProgramBuilder, specs: readonly Toep
   const [y, x] = axes;
   const points = y.period * x.period;
   const rows = y.size > 1 ? y.size * x.period : 0;
-  program.workspace("correlations", heads * points * COMPLEX_BYTES);
-  const pairBytes = (2 * points + spec.length + rows) * COMPLEX_BYTES;
-  const budget = (share * limits.workspaceBytes) / 2;
-  const most = Math.min(Math.floor(budget / pairBytes), Math.floor(limits.maxStorageBufferBindingSize / (points * COMPLEX_BYTES)));
-  if (most < 1) throw limitError(caller, "workspaceBytes", Math.ceil((2 * pairBytes) / share), limits.workspaceBytes, "one pair of channels");
+  const pointBytes = points * COMPLEX_BYTES;
+  if (bindableUnits(limits, pointBytes, heads) < 1) {
+    throw limitError(caller, "maxStorageBufferBindingSize", pointBytes, limits.maxStorageBufferBindingSize, "the correlation of one head");
+  }
+  program.workspace("correlations", heads * pointBytes);
+  const pairBytes = 2 * pointBytes + (spec.length + rows) * COMPLEX_BYTES;
+  // The other half is for the passes of transforms.
+  const budget = (share * (limits.workspaceBytes - heads * pointBytes)) / 2;
+  const most = Math.min(Math.floor(budget / pairBytes), Math.floor(limits.maxStorageBufferBindingSize / pointBytes));
+  if (most < 1) {
+    const needed = heads * pointBytes + Math.ceil((2 * pairBytes) / share);
+    throw limitError(caller, "workspaceBytes", needed, limits.workspaceBytes, "one pair of channels");
+  }
   const largest = Math.max(...specs.flatMap((each) => pairGroups(program, each, most).map((group) => group.heads * group.pairs)));
   for (const name of ["values", "gradients"]) program.workspace(name, largest * points * COMPLEX_BYTES);
   program.workspace("packed", largest * spec.length * COMPLEX_BYTES);
@@ -86,19 +117,54 @@ export function declareCorrelation(program: ProgramBuilder, specs: readonly Toep
   return { axes, points, most };
 }
 
-/** Adds the correlations of two tensors of the shape of `v`, group by group, to those of the heads from `firstSum` on. */
-export function addCorrelations(
-  program: ProgramBuilder,
-  spec: ToeplitzSpec,
-  correlation: Correlation,
-  tensors: { readonly gradients: string; readonly values: string; readonly firstSum: number; readonly accumulate: boolean },
-): void {
-  const { firstSum, accumulate } = tensors;
-  for (const [i, group] of pairGroups(program, spec, correlation.most).entries()) {
+/** Which correlations are added up. */
+export interface CorrelatedTensors {
+  /** Of the shape of `v`. */
+  readonly gradients: string;
+  readonly values: string;
+  /** Place of the first head, or of the first of `range`, in `correlations`. */
+  readonly firstSum: number;
+  /** Whether they are added to what is there. */
+  readonly accumulate: boolean;
+  /** The heads that are correlated, all or one; all when left out. */
+  readonly range?: HeadRange;
+}
+
+/** Adds the correlations of two tensors, group by group, to the workspace `correlations`. */
+export function addCorrelations(program: ProgramBuilder, spec: ToeplitzSpec, correlation: Correlation, tensors: CorrelatedTensors): void {
+  const { heads } = spec;
+  const { firstSum, accumulate, range = { first: 0, count: heads } } = tensors;
+  // Groups of one head where they are done one by one.
+  const most = range.count === heads ? correlation.most : Math.min(correlation.most, Math.ceil(spec.channels / 2));
+  const mostSums = bindableUnits(program.limits, correlation.points * COMPLEX_BYTES, heads);
+  const written = new Set(accumulate ? Array.from({ length: heads }, (_, h) => h) : []);
+  for (const group of pairGroups(program, spec, most)) {
+    const own = headsOf(group, heads);
+    if (range.count < heads && !own.includes(range.first)) continue;
     addPacked(program, spec, group, tensors.values, correlation, "values");
     addPacked(program, spec, group, tensors.gradients, correlation, "gradients");
-    addCorrelate(program, spec, group, correlation, { firstSum, accumulate: accumulate || i > 0 });
+    for (const run of runs(own, mostSums, (h) => written.has(h))) {
+      addCorrelate(program, spec, group, correlation, run, { sum: firstSum + run.first - range.first, accumulate: written.has(run.first) });
+    }
+    for (const h of own) written.add(h);
   }
+}
+
+/** Which heads of a batch entry a group has, in order. */
+function headsOf({ firstHead, heads: count }: PairGroup, heads: number): readonly number[] {
+  const own = Array.from({ length: Math.min(count, heads) }, (_, i) => (firstHead + i) % heads);
+  return own.sort((a, b) => a - b);
+}
+
+/** Neighbouring heads that are alike, at most so many. */
+function runs(heads: readonly number[], most: number, kind: (head: number) => boolean): readonly HeadRange[] {
+  const found: { first: number; count: number }[] = [];
+  for (const h of heads) {
+    const last = found.at(-1);
+    if (last && last.count < most && h === last.first + last.count && kind(h) === kind(last.first)) last.count++;
+    else found.push({ first: h, count: 1 });
+  }
+  return found;
 }
 
 /** Adds the spectra of a group's pairs of channels, of `tensor`, to the workspace `spectra`. */
@@ -163,46 +229,61 @@ function addPacked(
   addFft(program, { ...common, layout: columns, source: rows, destination: spectrum, ends: window(y) });
 }
 
-/** Adds the correlations of a group to `correlations`, or over what is there. */
+/** Adds the correlations of some of a group's heads to `correlations`, from the place `sum` on. */
 function addCorrelate(
   program: ProgramBuilder,
   spec: ToeplitzSpec,
   group: PairGroup,
   { points }: Correlation,
-  { firstSum, accumulate }: { readonly firstSum: number; readonly accumulate: boolean },
+  run: HeadRange,
+  { sum, accumulate }: { readonly sum: number; readonly accumulate: boolean },
 ): void {
-  const { heads, pairs } = group;
+  const { pairs } = group;
   const kernel = toeplitzCorrelateKernel({ lanes: elementwiseLanes(program.limits), points, accumulate });
-  const bytes = heads * pairs * points * COMPLEX_BYTES;
-  const sumBytes = spec.heads * points * COMPLEX_BYTES;
+  const pointBytes = points * COMPLEX_BYTES;
+  const groupBytes = group.heads * pairs * pointBytes;
+  // Of the group's heads, those that stand at the run's places in a batch entry.
+  const correlated = Array.from({ length: group.heads }, (_, i) => (group.firstHead + i) % spec.heads);
+  const heads = correlated.filter((h) => h >= run.first && h < run.first + run.count).length;
+  const bytes = heads * pairs * pointBytes;
+  const sumBytes = run.count * pointBytes;
+  const slice = sliceBytes(program.limits, sum * pointBytes, sum * pointBytes + sumBytes);
   program.dispatch({
     kernel,
-    groups: Math.ceil((spec.heads * points) / kernel.workgroupSize[0]),
-    params: { count: heads, pairs, firstHead: group.firstHead, heads: spec.heads, firstSum },
+    groups: Math.ceil((run.count * points) / kernel.workgroupSize[0]),
+    params: {
+      count: group.heads,
+      pairs,
+      firstHead: group.firstHead,
+      heads: spec.heads,
+      swept: run.count,
+      firstSwept: run.first,
+      sumBase: sliceBase(kernel, "sum", slice) - sum * points,
+    },
     uses: {
-      gradients: { buffer: "gradients", slice: program.part("gradients", bytes), reads: bytes },
-      values: { buffer: "values", slice: program.part("values", bytes), reads: bytes },
-      sum: { buffer: "correlations", reads: accumulate ? sumBytes : 0, writes: sumBytes },
+      gradients: { buffer: "gradients", slice: program.part("gradients", groupBytes), reads: bytes },
+      values: { buffer: "values", slice: program.part("values", groupBytes), reads: bytes },
+      sum: { buffer: "correlations", slice, reads: accumulate ? sumBytes : 0, writes: sumBytes },
     },
     flops: heads * pairs * points * (MULTIPLY_FLOPS + 2),
   });
 }
 
-/** Adds the way back from `correlations` to the gradient of the weights. */
+/**
+ * Adds the way back from `correlations` to the gradient of the weights.
+ *
+ * @param buffers `range`: the heads that are there; all when left out
+ */
 export function addWeightGradient(
   program: ProgramBuilder,
   spec: ToeplitzSpec,
   { axes, points }: Correlation,
-  buffers: { readonly out: string; readonly factors?: string },
+  buffers: { readonly out: string; readonly factors?: string; readonly range?: HeadRange },
 ): void {
-  const { heads } = spec;
+  const { factors, range = { first: 0, count: spec.heads } } = buffers;
   const [y, x] = axes;
-  const bytes = heads * points * COMPLEX_BYTES;
-  const sums: BufferEnd = { buffer: "correlations", slice: program.part("correlations", bytes), firstOuter: 0 };
-  const common = { inverse: true, order: "natural", source: sums, destination: sums } as const;
-  if (y.period > 1) addFft(program, { ...common, layout: { outer: heads, length: y.period, inner: x.period }, scale: 1 / y.period });
-  addFft(program, { ...common, layout: { outer: heads * y.period, length: x.period, inner: 1 }, scale: 1 / x.period });
-  const { factors } = buffers;
+  const weights = elementCount(weightsShape(spec).slice(1));
+  const [weightBytes, factorBytes] = [weights * FLOAT_BYTES, spec.length * FACTORS * FLOAT_BYTES];
   const kernel = toeplitzWeightGradientKernel({
     lanes: elementwiseLanes(program.limits),
     y,
@@ -210,16 +291,38 @@ export function addWeightGradient(
     causal: spec.causal,
     factors: factors !== undefined,
   });
-  const weights = elementCount(weightsShape(spec));
-  program.dispatch({
-    kernel,
-    groups: Math.ceil(weights / kernel.workgroupSize[0]),
-    params: { count: weights, firstWeight: 0 },
-    uses: {
-      correlations: { buffer: "correlations", slice: sums.slice!, reads: weights * COMPLEX_BYTES },
-      out: { buffer: buffers.out, writes: weights * FLOAT_BYTES },
-      ...(factors !== undefined && { factors: { buffer: factors, reads: weights * FLOAT_BYTES } }),
-    },
-    flops: 0,
+  const each = [points * COMPLEX_BYTES, weightBytes, ...(factors === undefined ? [] : [factorBytes])];
+  forSlices(program, "the weights of one head", range.count, each, (first, count) => {
+    const part = (bytes: number, from: number) => sliceBytes(program.limits, from * bytes, (from + count) * bytes);
+    const sums: BufferEnd = { buffer: "correlations", slice: part(points * COMPLEX_BYTES, first), firstOuter: first };
+    const common = { inverse: true, order: "natural", source: sums, destination: sums } as const;
+    if (y.period > 1) addFft(program, { ...common, layout: { outer: count, length: y.period, inner: x.period }, scale: 1 / y.period });
+    const rows: BufferEnd = { ...sums, firstOuter: first * y.period };
+    addFft(program, {
+      ...common,
+      source: rows,
+      destination: rows,
+      layout: { outer: count * y.period, length: x.period, inner: 1 },
+      scale: 1 / x.period,
+    });
+    const head = range.first + first;
+    const out = part(weightBytes, head);
+    const factorSlice = part(factorBytes, head);
+    program.dispatch({
+      kernel,
+      groups: Math.ceil((count * weights) / kernel.workgroupSize[0]),
+      params: {
+        count: count * weights,
+        correlationsBase: sliceBase(kernel, "correlations", sums.slice) - first * points,
+        outBase: sliceBase(kernel, "out", out) - head * weights,
+        ...(factors !== undefined && { factorsBase: sliceBase(kernel, "factors", factorSlice) - head * spec.length * FACTORS }),
+      },
+      uses: {
+        correlations: { buffer: sums.buffer, slice: sums.slice!, reads: count * weights * COMPLEX_BYTES },
+        out: { buffer: buffers.out, slice: out, writes: count * weightBytes },
+        ...(factors !== undefined && { factors: { buffer: factors, slice: factorSlice, reads: count * weightBytes } }),
+      },
+      flops: 0,
+    });
   });
 }

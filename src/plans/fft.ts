@@ -1,12 +1,16 @@
 import type { Executable } from "../spec/backend.ts";
-import { type FftSpec, fftTensor } from "../spec/operations.ts";
+import { checkOptions } from "../spec/check.ts";
+import { FastRpbError } from "../spec/errors.ts";
+import { fftGradientSpec, type FftSpec, fftTensor } from "../spec/operations.ts";
 import { checkTensor, type Tensor, type TensorRequirement } from "../spec/tensor.ts";
-import { Plan, type PlanContext, type PlanInputs, type Profile, type RunOptions } from "./plan.ts";
+import { GradientPart } from "./gradient.ts";
+import { Plan, type PlanContext, type PlanInputs, type Preparation, type Profile, type RunOptions } from "./plan.ts";
 
 /** An FFT of a fixed shape; see {@link Runtime.fft}. */
 export class FftPlan extends Plan<[x: Tensor]> {
   readonly #input: TensorRequirement;
   readonly #output: ReturnType<typeof fftTensor>;
+  readonly #gradient: GradientPart | undefined;
   readonly #inPlace: (() => Executable) | undefined;
   #inPlaceExecutable: Executable | undefined;
 
@@ -18,6 +22,8 @@ export class FftPlan extends Plan<[x: Tensor]> {
     super(context, "FftPlan", executable);
     this.#input = { owner: context.owner, ...fftTensor(spec, "input") };
     this.#output = fftTensor(spec, "output");
+    // Gradients are often too small for float16.
+    this.#gradient = spec.storage === "f32" ? new GradientPart(context, fftGradientSpec(spec)) : undefined;
     this.#inPlace = inPlace;
   }
 
@@ -57,6 +63,42 @@ export class FftPlan extends Plan<[x: Tensor]> {
     return this.measure([x], options);
   }
 
+  /**
+   * The gradient of a real loss with respect to `x`, from `dOut`, that with respect to the result. That of a complex number is ∂/∂re + i·∂/∂im.
+   * `dOut` is of `outputShape`, the result a new tensor of `inputShape`, or `options.out`, which shares no buffer with `dOut`.
+   *
+   * With s the factor of `norm`: `"c2c"` gives the transform of opposite direction times s; `"r2c"` dx_n = s·Re Σ_k dOut_k exp(+2πi kn/N) over
+   * the points that are there; `"c2r"` dx_k = s·m_k Σ_n dOut_n exp(−2πi kn/N), with m_k = 2 for points that stand for two, else 1.
+   * It does not depend on `x`. The first call compiles the kernels; {@link compileBackward} does so ahead.
+   *
+   * @throws FastRpbError codes `"shape"`, `"value"`, `"unavailable"` (with `storage: "f16"`), `"limit"`, `"disposed"`, `"lost"`
+   */
+  backward(dOut: Tensor, options: RunOptions = {}): Tensor {
+    const caller = "FftPlan.backward";
+    const gradient = this.#differentiable(caller);
+    checkOptions(caller, "options", options, ["out"]);
+    const x = checkTensor(caller, "dOut", dOut, { owner: this.context.owner, ...this.#output });
+    const { shape, dtype } = this.#input;
+    const results = gradient.run(caller, {
+      inputs: { x },
+      outputs: { out: { shape, dtype, argument: "options.out" } },
+      out: { out: options.out },
+    });
+    return results["out"]!;
+  }
+
+  /** Compiles the kernels of {@link backward} ahead, without blocking, and tells what it costs. */
+  async compileBackward(): Promise<Preparation> {
+    const caller = "FftPlan.compileBackward";
+    return this.#differentiable(caller).compile(caller);
+  }
+
+  #differentiable(caller: string): GradientPart {
+    this.checkAlive(caller);
+    if (this.#gradient) return this.#gradient;
+    throw new FastRpbError("unavailable", `${caller}: there is no gradient with storage: "f16"; use a plan with storage: "f32".`);
+  }
+
   protected override inputs(caller: string, [x]: [Tensor], options: RunOptions | undefined): PlanInputs {
     const storage = checkTensor(caller, "x", x, this.#input);
     const { shape, dtype } = this.#output;
@@ -67,5 +109,6 @@ export class FftPlan extends Plan<[x: Tensor]> {
 
   protected override disposeParts(): void {
     this.#inPlaceExecutable?.dispose();
+    this.#gradient?.dispose();
   }
 }

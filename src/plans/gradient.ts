@@ -14,7 +14,12 @@ export interface GradientRequest {
   /** Weights that have to become a spectrum first. */
   readonly prepare?: Step | undefined;
   /** Of each gradient. */
-  readonly outputs: Named<{ readonly shape: readonly number[]; readonly dtype: DType }>;
+  readonly outputs: Named<{
+    readonly shape: readonly number[];
+    readonly dtype: DType;
+    /** What the caller calls it; `options.out.<name>` when left out. */
+    readonly argument?: string;
+  }>;
   /** Where the caller wants them. */
   readonly out: Named<Tensor | undefined> | undefined;
   /** Storages that live for this run only. */
@@ -56,10 +61,10 @@ export class GradientPart {
       checkOptions(caller, "options.out", given, Object.keys(request.outputs));
       const bindings: Record<string, Storage> = { ...request.inputs };
       const results: Record<string, Tensor> = {};
-      for (const [name, { shape, dtype }] of Object.entries(request.outputs)) {
+      for (const [name, { shape, dtype, argument = `options.out.${name}` }] of Object.entries(request.outputs)) {
         const wanted = given[name];
         if (wanted !== undefined) {
-          const storage = checkTensor(caller, `options.out.${name}`, wanted, { owner, shape, dtype });
+          const storage = checkTensor(caller, argument, wanted, { owner, shape, dtype });
           checkApart(caller, storage, bindings);
           if (request.prepare) checkApart(caller, storage, request.prepare.bindings);
         }

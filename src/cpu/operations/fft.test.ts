@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { createFft } from "../../math/fft.ts";
 import { elementCount } from "../../spec/check.ts";
-import { fftSpec, inPlaceSpec, type FftOptions, type FftSpec } from "../../spec/operations.ts";
+import { fftGradientSpec, fftSpec, inPlaceSpec, type FftOptions, type FftSpec } from "../../spec/operations.ts";
 import { normals, random, relativeL2 } from "../../testing/random.ts";
 import { compute } from "../compute.ts";
 import fixtures from "../fixtures/fftn.json" with { type: "json" };
@@ -136,4 +136,57 @@ test("is linear, keeps the energy, and turns a shift into a phase", async () => 
     return i % 2 === 0 ? re * Math.cos(angle) - im * Math.sin(angle) : re * Math.sin(angle) + im * Math.cos(angle);
   });
   expect(relativeL2(await compute(spec, { x: moved }), turned), "shift, seed 17").toBeLessThan(3 * ROUNDING);
+});
+
+/** Σ_j dOut_j ∂out_j/∂x_i over real numbers, by the definition on every unit vector: the transform is linear. */
+function gradientReference(spec: FftSpec, dOut: Float32Array): Float64Array {
+  const count = inputOf(spec, 0).length;
+  return Float64Array.from({ length: count }, (_, i) => {
+    const unit = new Float64Array(count);
+    unit[i] = 1;
+    return fftReference(spec, unit).reduce((sum, value, j) => sum + value * dOut[j]!, 0);
+  });
+}
+
+test.each(Array.from({ length: 40 }, (_, i) => 200 + i))("gradient: agrees with the definition, seed %i", async (seed) => {
+  const options = drawOptions(seed);
+  const spec = fftSpec({ ...options, shape: options.shape.map((size) => Math.min(size, options.shape.length > 2 ? 3 : 6)) });
+  const gradient = fftGradientSpec(spec);
+  const dOut = inputOf(gradient, seed);
+  expect(relativeL2(await compute(gradient, { x: dOut }), gradientReference(spec, dOut)), JSON.stringify(options)).toBeLessThan(ROUNDING);
+});
+
+test.each(KINDS)("gradient of %s: ⟨dOut, F x⟩ = ⟨dx, x⟩", async (kind) => {
+  for (const [shape, axes] of [
+    [[1], [0]],
+    [[2], [0]],
+    [[3, 97], [1]],
+    [
+      [12, 9, 30],
+      [2, 0],
+    ],
+    [
+      [8, 6, 10],
+      [0, 2, 1],
+    ],
+  ] as const) {
+    for (const norm of ["backward", "ortho", "forward"] as const) {
+      const spec = fftSpec({ shape, axes, kind, norm });
+      const gradient = fftGradientSpec(spec);
+      const [x, dOut] = [inputOf(spec, 21), inputOf(gradient, 22)];
+      const [out, dx] = [await compute(spec, { x }), await compute(gradient, { x: dOut })];
+      const dot = (a: Float32Array, b: Float32Array) => a.reduce((sum, value, i) => sum + value * b[i]!, 0);
+      const norms = Math.sqrt(dot(out, out) * dot(dOut, dOut));
+      expect(Math.abs(dot(dOut, out) - dot(dx, x)) / norms, `${shape.join("×")}, ${norm}, seeds 21, 22`).toBeLessThan(2 * ROUNDING);
+    }
+  }
+});
+
+test("the gradient of the gradient is the transform", () => {
+  for (const kind of KINDS) {
+    const spec = fftSpec({ shape: [3, 8], kind, norm: "forward" });
+    const there = fftGradientSpec(spec);
+    expect(there.scale).toBe(spec.scale);
+    expect(fftGradientSpec(there), kind).toEqual(spec);
+  }
 });

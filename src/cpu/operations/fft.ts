@@ -31,7 +31,7 @@ export function fftOperation(spec: FftSpec, fftOf: FftOf): CpuOperation {
  * `x` and `out` may be the same for `"c2c"`.
  */
 export function createTransform(spec: FftSpec, fftOf: FftOf): (x: Floats, out: Floats) => void {
-  const { kind, shape, inputShape, outputShape, axes, direction, scale } = spec;
+  const { kind, shape, inputShape, outputShape, axes, direction, scale, pairFactor } = spec;
   // What lies before the first axis to transform goes through one slab after the other.
   const first = Math.min(...axes);
   const slabs = elementCount(shape.slice(0, first));
@@ -39,7 +39,7 @@ export function createTransform(spec: FftSpec, fftOf: FftOf): (x: Floats, out: F
   const complexAxes = kind === "c2c" ? axes : axes.slice(0, -1);
   const transforms = complexAxes.map((axis) => createLineTransform(axisLayout(complexShape, axis - first), fftOf(shape[axis]!)));
   const halved = axes.at(-1)!;
-  const real = kind === "c2c" ? undefined : createRealLines(shape[halved]!, axisLayout(complexShape, halved - first), fftOf);
+  const real = kind === "c2c" ? undefined : createRealLines(shape[halved]!, axisLayout(complexShape, halved - first), fftOf, pairFactor);
   // A slab that is one line may have a transform that reads and writes float32.
   const round = kind === "c2c" && complexShape.length === 1 ? fftOf(shape[halved]!).round : undefined;
   let work: Float64Array | undefined;
@@ -82,10 +82,14 @@ interface RealLines {
   inverse(work: Float64Array, target: Floats, scale: number): void;
 }
 
-/** Transforms between real lines of `length` and complex ones of half of it, ⌊length/2⌋ + 1 points, which lie as `half` says. */
-function createRealLines(length: number, { outer, length: points, inner }: AxisLayout, fftOf: FftOf): RealLines {
+/**
+ * Transforms between real lines of `length` and complex ones of half of it, ⌊length/2⌋ + 1 points, which lie as `half` says. Points that
+ * stand for two have a factor there.
+ */
+function createRealLines(length: number, { outer, length: points, inner }: AxisLayout, fftOf: FftOf, pairFactor: number): RealLines {
   const fft = createRealFft(length, fftOf);
   const line = float64Array("cpu fft", 2 * points);
+  const factor = (k: number) => (k > 0 && 2 * k < length ? pairFactor : 1);
   return {
     forward(source, work) {
       for (let block = 0; block < outer; block++) {
@@ -94,8 +98,8 @@ function createRealLines(length: number, { outer, length: points, inner }: AxisL
           for (let n = 0; n < length; n++) line[n] = source[from + n * inner]!;
           fft.forward(line);
           for (let k = 0; k < points; k++) {
-            work[to + 2 * k * inner] = line[2 * k]!;
-            work[to + 2 * k * inner + 1] = line[2 * k + 1]!;
+            work[to + 2 * k * inner] = factor(k) * line[2 * k]!;
+            work[to + 2 * k * inner + 1] = factor(k) * line[2 * k + 1]!;
           }
         }
       }
@@ -105,8 +109,8 @@ function createRealLines(length: number, { outer, length: points, inner }: AxisL
         for (let column = 0; column < inner; column++) {
           const [from, to] = [2 * (block * points * inner + column), block * length * inner + column];
           for (let k = 0; k < points; k++) {
-            line[2 * k] = work[from + 2 * k * inner]!;
-            line[2 * k + 1] = work[from + 2 * k * inner + 1]!;
+            line[2 * k] = factor(k) * work[from + 2 * k * inner]!;
+            line[2 * k + 1] = factor(k) * work[from + 2 * k * inner + 1]!;
           }
           fft.inverse(line);
           for (let n = 0; n < length; n++) target[to + n * inner] = scale * line[n]!;

@@ -4,6 +4,7 @@ import { type ToeplitzGradientSpec, weightsShape } from "../../spec/operations.t
 import { FLOAT_BYTES, type CpuOperation, type FftOf } from "../operation.ts";
 import { createToeplitz } from "../toeplitz.ts";
 import { spectrumCostBytes, spectrumStorageBytes } from "./spectrum.ts";
+import { lengthsBytes, tokenCounts } from "./toeplitz.ts";
 
 /** dv = Wᵀ dOut, and dWeights[h, o] = Σ_i dOut_i·v_{i+o} over the batch and the channels. */
 export function toeplitzGradientOperation(spec: ToeplitzGradientSpec, fftOf: FftOf): CpuOperation {
@@ -16,24 +17,28 @@ export function toeplitzGradientOperation(spec: ToeplitzGradientSpec, fftOf: Fft
   const { floats, multiplyFlops } = toeplitz;
   return {
     label: "toeplitz gradient",
-    bytes: { v: bytes, spectrum: spectrumStorageBytes(spec), dOut: bytes, dv: bytes, dWeights: weightBytes },
+    bytes: { v: bytes, spectrum: spectrumStorageBytes(spec), ...lengthsBytes(spec), dOut: bytes, dv: bytes, dWeights: weightBytes },
     bytesMinimum: 3 * bytes + spectrumCostBytes(spec) + weightBytes,
     flops: 2 * batch * heads * channels * multiplyFlops,
     run(binding) {
       const [v, dOut, dv, dWeights] = [binding("v").floats, binding("dOut").floats, binding("dv").floats, binding("dWeights").floats];
       const spectra = binding("spectrum").doubles;
+      const tokensOf = tokenCounts(spec, binding);
+      if (spec.variableLengths) dv.fill(0);
       const sum = float64Array("cpu toeplitz", floats);
       for (let head = 0; head < heads; head++) {
         const spectrum = spectra.subarray(head * floats, (head + 1) * floats);
         sum.fill(0);
         for (let b = 0; b < batch; b++) {
-          const start = (b * heads + head) * sliceSize;
+          const slice = b * heads + head;
+          const start = slice * sliceSize;
+          const tokens = tokensOf(slice);
           const g = dOut.subarray(start, start + sliceSize);
           const store = (index: number, value: number) => {
             dv[start + index] = value;
           };
-          toeplitz.multiply(g, length, channels, spectrum, store, true);
-          toeplitz.correlate(g, v.subarray(start, start + sliceSize), length, channels, sum);
+          toeplitz.multiply(g, tokens, channels, spectrum, store, true);
+          toeplitz.correlate(g, v.subarray(start, start + sliceSize), tokens, channels, sum);
         }
         toeplitz.restore(sum, (index, value) => {
           dWeights[head * weights + index] = value;

@@ -47,6 +47,8 @@ export interface FftSpec {
   readonly storage: FftStorage;
   /** The result replaces the input. Only for `"c2c"`. */
   readonly inPlace: boolean;
+  /** Factor on the bins that stand for two, as `"c2r"` reads or `"r2c"` stores them: 1, but in a gradient. */
+  readonly pairFactor: number;
 }
 
 /** More axes than a volume has: nobody asked yet. */
@@ -80,6 +82,7 @@ export function fftSpec(options: FftOptions): FftSpec {
     scale: normFactor(norm, direction, elementCount(axes.map((axis) => shape[axis]!))),
     storage,
     inPlace: false,
+    pairFactor: 1,
   });
 }
 
@@ -94,6 +97,25 @@ export function fftTensor(spec: FftSpec, end: "input" | "output"): { readonly sh
 /** The same transform with its result in the place of its input. */
 export function inPlaceSpec(spec: FftSpec): FftSpec {
   return Object.freeze({ ...spec, inPlace: true });
+}
+
+/**
+ * The gradient of a real loss, where a complex number is two real ones: gradients of the results in `x`, of the inputs in `out`. The transposed
+ * transform has the opposite direction and the same scale. From the way there, that of `"c2r"` needs a factor of 2 on the bins that stand
+ * for two; on the way back, bins of `"r2c"` count once, so that such ones take 1/2.
+ */
+export function fftGradientSpec(spec: FftSpec): FftSpec {
+  const [kind, factor] = ({ c2c: ["c2c", 1], r2c: ["c2r", 1 / 2], c2r: ["r2c", 2] } as const)[spec.kind];
+  const direction = spec.direction === "forward" ? "inverse" : "forward";
+  return Object.freeze({
+    ...spec,
+    kind,
+    direction,
+    inputShape: spec.outputShape,
+    outputShape: spec.inputShape,
+    inPlace: false,
+    pairFactor: factor * spec.pairFactor,
+  });
 }
 
 function normFactor(norm: FftNorm, direction: Direction, points: number): number {
