@@ -78,7 +78,7 @@ fn probe_write(binding: u32, index: u32) -> u32 {
   return { ...kernel, code, bindings };
 }
 
-/** Wraps the index of every `name[index]`; an assignment to it is a write. */
+/** Wraps the index of every `name[index]`; an assignment to it is a write, `+=` a read too. */
 function probeAccesses(code: string, name: string, binding: number): string {
   const pattern = new RegExp(`\\b${name}\\[`, "g");
   let result = "";
@@ -90,8 +90,13 @@ function probeAccesses(code: string, name: string, binding: number): string {
       if (code[end] === "[") depth++;
       if (code[end] === "]") depth--;
     }
-    const write = /^\s*=(?!=)/.test(code.slice(end));
-    result += `${code.slice(at, start)}probe_${write ? "write" : "read"}(${binding}u, ${code.slice(start, end - 1)})]`;
+    const rest = code.slice(end);
+    const reads = !/^\s*=(?!=)/.test(rest);
+    const writes = !reads || /^\s*[-+*/]=/.test(rest);
+    let index = code.slice(start, end - 1);
+    if (reads) index = `probe_read(${binding}u, ${index})`;
+    if (writes) index = `probe_write(${binding}u, ${index})`;
+    result += `${code.slice(at, start)}${index}]`;
     at = end;
   }
   return result + code.slice(at);
@@ -141,7 +146,7 @@ async function checkBytes(context: CaseContext, spec: OperationSpec, limits?: Pl
       const what = `${JSON.stringify(spec)}, "${dispatch.label}", ${binding.name}`;
       check(writes * element === binding.bytesWritten, `${what}: ${writes * element} bytes written, ${binding.bytesWritten} stated`);
       // The combined key state counts once, too: a head's workgroups share it.
-      const shared = SHARED.has(binding.name) || (binding.name === "states" && /apply|gradient/.test(dispatch.label));
+      const shared = SHARED.has(binding.name) || (binding.name === "states" && /apply|gradient|row features/.test(dispatch.label));
       const { start, words } = bits[b]!;
       const covered = countBits(counts.subarray(offset + start, offset + start + words)) * element;
       if (!shared) {
@@ -362,6 +367,50 @@ export const bytesSuite: Suite = {
         const specs = [...forward.map(causal), ...backward.map((options) => attentionGradientSpec(causal(options)))];
         await together(specs, (spec) => checkBytes(context, spec));
         await checkBytes(context, causal({ heads: 4, batch: 2, length: 501, headDim: 17, valueDim: 31, featureMap: "sikf" }), small);
+      },
+    },
+    {
+      name: "linear attention of every feature map, and its gradient",
+      run: async (context) => {
+        const options: AttentionOptions[] = [
+          { heads: 2, batch: 2, length: 1, headDim: 1, valueDim: 1, featureMap: "sikf" },
+          { heads: 2, length: 150, headDim: 7, valueDim: 5, featureMap: "sikf", bias: "fastrpb", variableLengths: true },
+          { heads: 1, batch: 2, length: 37, headDim: 9, valueDim: 40, featureMap: "relu" },
+          { heads: 1, batch: 2, length: 131, headDim: 11, valueDim: 6, featureMap: "softmax" },
+          { heads: 2, length: 70, headDim: 5, valueDim: 3, featureMap: "favor+", randomFeatures: { count: 13 } },
+        ];
+        await together(options.map(attentionSpec), (spec) => checkBytes(context, spec));
+        await together(options.map(attentionSpec), (spec) => checkBytes(context, attentionGradientSpec(spec)));
+      },
+    },
+    {
+      name: "linear attention of every feature map, and its gradient, in groups of heads",
+      run: async (context) => {
+        const oneHead = limitsWith({ maxStorageBufferBindingSize: 2 ** 15, workspaceBytes: 2 ** 17 });
+        const options: AttentionOptions[] = [
+          { heads: 3, length: 250, headDim: 20, valueDim: 7, featureMap: "sikf" },
+          { heads: 2, batch: 2, length: 250, headDim: 6, valueDim: 17, featureMap: "favor+", randomFeatures: { count: 9 } },
+        ];
+        const specs = options.map(attentionSpec);
+        await together([...specs, ...specs.map(attentionGradientSpec)], (spec) => checkBytes(context, spec, oneHead));
+      },
+    },
+    {
+      name: "a multiplicative bias: its spectrum, attention and gradient",
+      run: async (context) => {
+        const options: AttentionOptions[] = [
+          // Not ReLU: of queries without a positive feature, sums go unread.
+          { heads: 2, length: 40, headDim: 3, valueDim: 2, featureMap: "elu+1", causal: true },
+          { heads: 2, batch: 2, length: 37, headDim: 5, valueDim: 3, featureMap: "sikf", variableLengths: true },
+          { heads: 1, grid: [3, 7], headDim: 2, valueDim: 3, featureMap: "favor+", randomFeatures: { count: 4 } },
+        ];
+        const specs = options.map((each) => attentionSpec({ ...each, bias: "multiplicative" }));
+        await together([...specs, ...specs.map(spectrumSpec)], (spec) => checkBytes(context, spec));
+        await together(specs.slice(1).map(attentionGradientSpec), (spec) => checkBytes(context, spec));
+        // In groups of heads and of features.
+        const several = attentionSpec({ heads: 3, batch: 2, length: 60, headDim: 7, valueDim: 5, featureMap: "elu+1", bias: "multiplicative" });
+        const cramped = limitsWith({ maxStorageBufferBindingSize: 2 ** 14, workspaceBytes: 2 ** 16 });
+        await checkBytes(context, attentionGradientSpec(several), cramped);
       },
     },
   ],

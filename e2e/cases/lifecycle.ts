@@ -1,7 +1,7 @@
 /** Buffers, plans, encoders and devices over time. */
 import { makeKernel } from "../../shaders/kernel.ts";
 import { PipelineCache } from "../../src/gpu/pipelines.ts";
-import { createRuntime } from "../../src/index.ts";
+import { createRuntime, type Tensor } from "../../src/index.ts";
 import { COPY_SOURCE, STORAGE_USAGE } from "../../src/gpu/usage.ts";
 import { check, checkClose, checkRefused, normals, scoped, type Suite } from "./case.ts";
 
@@ -104,6 +104,52 @@ export const lifecycleSuite: Suite = {
         } finally {
           runtime.dispose();
         }
+      },
+    },
+    {
+      name: "backward leaves its gradients alone: lengths and spectra are released, and tensors in out are used",
+      run: async (context) => {
+        const runtime = await context.open();
+        const alive = countBuffers(runtime.device!);
+        try {
+          await scoped(runtime, async (scope) => {
+            const shape = [2, 2, 20, 4];
+            const [q, dOut] = [1, 2].map((seed) => scope.tensor(normals(seed, 320), shape)) as [Tensor, Tensor];
+            const bias = scope.tensor(normals(3, 2 * 39), [2, 39]);
+            const before = runtime.memory();
+            const plan = await runtime.attention({ ...attention, batch: 2, length: 20, headDim: 4, variableLengths: true });
+            await plan.compileBackward();
+            const inputs = { q, k: q, v: q, bias, lengths: [20, 7] };
+            const made = runtime.memory();
+            const first = plan.backward({ ...inputs, dOut });
+            check(runtime.memory().buffers === made.buffers + 4, `${runtime.memory().buffers - made.buffers} buffers for four gradients`);
+            const expected = await Promise.all([first.dq, first.dk, first.dv, first.dBias!].map((tensor) => tensor.data()));
+            const held = runtime.memory();
+            let peak = 0;
+            for (let i = 0; i < 20; i++) {
+              const again = plan.backward({ ...inputs, dOut }, { out: first });
+              check(again.dq === first.dq && again.dk === first.dk && again.dv === first.dv && again.dBias === first.dBias, "other tensors");
+              plan.run(inputs).dispose();
+              peak = Math.max(peak, alive());
+            }
+            const now = runtime.memory();
+            check(now.buffers === held.buffers && now.liveBytes === held.liveBytes, `${now.buffers} buffers after 20 runs, ${held.buffers} before`);
+            check(peak < 100, `${peak} GPU buffers at a time`);
+            // Only one of them given: the others are new, and the caller's.
+            const mixed = plan.backward({ ...inputs, dOut }, { out: { dk: first.dk } });
+            check(mixed.dk === first.dk && mixed.dq !== first.dq, "dk is the one given");
+            const results = [mixed.dq, mixed.dk, mixed.dv, mixed.dBias!];
+            for (const [i, tensor] of results.entries()) checkClose(await tensor.data(), expected[i]!, 0, `gradient ${i}`);
+            for (const tensor of [...results, first.dq, first.dv, first.dBias!]) tensor.dispose();
+            check(runtime.memory().buffers === made.buffers, "gradients left");
+            plan.dispose();
+            const after = runtime.memory();
+            check(after.buffers === before.buffers && after.liveBytes === before.liveBytes, `${after.buffers} buffers, ${before.buffers} before`);
+          });
+        } finally {
+          runtime.dispose();
+        }
+        check(alive() === 0, `${alive()} buffers alive after dispose`);
       },
     },
     {

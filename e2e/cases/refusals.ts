@@ -70,7 +70,6 @@ const options: Case = {
       await checkRefused(() => runtime.attention({ ...attention, featureMap: any("relu6") }), "value", "options.featureMap", "sikf", "relu6");
       await checkRefused(() => runtime.attention({ ...attention, featureMap: any("sikf; discard") }), "value", "options.featureMap");
       await checkRefused(() => runtime.attention({ ...attention, bias: any("yes") }), "value", "options.bias");
-      await checkRefused(() => runtime.attention(any({ ...attention, grid: [2, 4] })), "unavailable", "options.grid");
       await checkRefused(() => runtime.toeplitz({ heads: 1, length: 8, channels: 2, causal: any("no") }), "value", "options.causal");
       await checkRefused(() => runtime.fft({ shape: [] }), "value", "options.shape");
       await checkRefused(() => runtime.fft({ shape: [8], axes: [1] }), "value", "options.axes");
@@ -92,6 +91,107 @@ const options: Case = {
       await checkRefused(() => runtime.toeplitz(any({ heads: 1, grid: [2], channels: 2 })), "value", "options.grid", "[H, W]");
       await checkRefused(() => runtime.complexMultiply({ shape: [8], scale: NaN }), "value", "options.scale");
       await checkRefused(() => runtime.complexMultiply({ shape: [8], conjugate: any(1) }), "value", "options.conjugate");
+    }),
+};
+
+const attentionOptions: Case = {
+  name: "options of attention: kinds, features, scales, lengths and biases that do not go together",
+  run: (context) =>
+    onBoth(context, async (runtime) => {
+      const before = runtime.memory();
+      const refused = (changes: object, code: "value" | "unavailable", ...mentions: string[]) =>
+        checkRefused(
+          () => runtime.attention(any({ heads: 1, length: 8, headDim: 2, featureMap: "sikf", ...changes })),
+          code,
+          "runtime.attention",
+          ...mentions,
+        );
+      await refused({ kind: "flash" }, "value", "options.kind", "softmax", "flash");
+      await refused({ kind: "softmax" }, "value", "options.featureMap", "left out");
+      await refused({ featureMap: undefined }, "value", "options.featureMap", "favor+");
+      await refused({ randomFeatures: { count: 4 } }, "value", "options.randomFeatures", "favor+");
+      await refused({ featureMap: "favor+", randomFeatures: { counts: 4 } }, "value", "options.randomFeatures", "counts");
+      await refused({ featureMap: "favor+", randomFeatures: 4 }, "value", "options.randomFeatures");
+      for (const count of [0, 1.5, NaN, "3", 2 ** 32]) {
+        await refused({ featureMap: "favor+", randomFeatures: { count } }, "value", "options.randomFeatures.count");
+      }
+      for (const seed of [-1, 0.5, 2 ** 32, NaN, "0"]) {
+        await refused({ featureMap: "favor+", randomFeatures: { seed } }, "value", "options.randomFeatures.seed");
+      }
+      await refused({ scale: 2 }, "value", "options.scale", "left out");
+      for (const scale of [0, -1, NaN, Infinity, 1e39, 1e-50, "1"]) {
+        await refused({ kind: "softmax", featureMap: undefined, scale }, "value", "options.scale", "positive");
+        await refused({ featureMap: "favor+", scale }, "value", "options.scale", "positive");
+      }
+      await refused({ causal: 1 }, "value", "options.causal", "a boolean");
+      await refused({ variableLengths: "yes" }, "value", "options.variableLengths", "a boolean");
+      await refused({ grid: [2, 4] }, "value", "options.length", "left out");
+      const grid = { length: undefined, grid: [2, 4] };
+      await refused({ ...grid, causal: true }, "value", "options.causal", "grid");
+      await refused({ ...grid, variableLengths: true }, "value", "options.variableLengths", "grid");
+      await refused({ bias: "multiplicative", featureMap: "softmax" }, "unavailable", "options.bias", "featureMap");
+      await refused({ bias: "multiplicative", kind: "softmax", featureMap: undefined }, "unavailable", "options.bias", "kind");
+      check(runtime.memory().buffers === before.buffers, "a refused plan kept a buffer");
+    }),
+};
+
+const attentionArguments: Case = {
+  name: "arguments of attention: lengths, shapes, out that is shared; nothing of the caller's changes",
+  run: (context) =>
+    onBoth(context, async (runtime) => {
+      await scoped(runtime, async (scope) => {
+        const shapes = { heads: 2, batch: 2, length: 8, headDim: 4, valueDim: 3, featureMap: "sikf" } as const;
+        const plan = scope.keep(await runtime.attention({ ...shapes, bias: "fastrpb", variableLengths: true }));
+        const plain = scope.keep(await runtime.attention(shapes));
+        const tensor = (...shape: number[]) => scope.tensor(new Float32Array(shape.reduce((a, b) => a * b)).fill(1), shape);
+        const keys = () => tensor(2, 2, 8, 4);
+        const [q, k, v, dOut, bias] = [keys(), keys(), tensor(2, 2, 8, 3), tensor(2, 2, 8, 3), tensor(2, 15)];
+        const good = { q, k, v, bias, lengths: [8, 3] };
+        const owned = [q, k, v, dOut, bias, keys(), tensor(2, 2, 8, 3)];
+        const spare = owned[5]!;
+        const before = runtime.memory();
+        const both = async (changes: object, code: "value" | "shape", ...mentions: string[]) => {
+          await checkRefused(() => plan.run(any({ ...good, ...changes })), code, "AttentionPlan.run", ...mentions);
+          await checkRefused(() => plan.backward(any({ ...good, dOut, ...changes })), code, "AttentionPlan.backward", ...mentions);
+        };
+        await both({ lengths: undefined }, "value", "inputs.lengths", "2 lengths");
+        await both({ lengths: [8] }, "value", "inputs.lengths", "2 lengths");
+        await both({ lengths: 8 }, "value", "inputs.lengths");
+        for (const bad of [9, -1, 1.5, NaN, "4", null]) await both({ lengths: [8, bad] }, "value", "inputs.lengths[1]", "from 0 to 8");
+        await both({ bias: v }, "shape", "inputs.bias", "[2, 15]");
+        await both({ bias: undefined }, "value", "inputs.bias", "fastrpb");
+        await both({ v: q }, "shape", "inputs.v", "[2, 2, 8, 3]");
+        await both({ mask: q }, "value", "mask");
+        const { bias: _, lengths: __, ...three } = good;
+        await checkRefused(() => plain.run({ ...three, lengths: [8, 3] }), "value", "AttentionPlan.run", "inputs.lengths", "left out");
+        await checkRefused(() => plain.backward({ ...three, dOut, lengths: [8, 3] }), "value", "AttentionPlan.backward", "inputs.lengths");
+        await checkRefused(() => plain.backward({ ...three, dOut, bias }), "value", "AttentionPlan.backward", "inputs.bias");
+
+        const back = (out: object, changes: object = {}) => plan.backward(any({ ...good, dOut, ...changes }), any({ out }));
+        await checkRefused(() => back({}, { dOut: q }), "shape", "inputs.dOut", "[2, 2, 8, 3]");
+        await checkRefused(() => back({}, { dOut: undefined }), "value", "inputs.dOut", "a tensor");
+        await checkRefused(() => back({ dq: v }), "shape", "options.out.dq", "[2, 2, 8, 4]");
+        await checkRefused(() => back({ dBias: v }), "shape", "options.out.dBias", "[2, 15]");
+        await checkRefused(() => back({ dw: q }), "value", "options.out", "dw");
+        await checkRefused(() => plain.backward({ ...three, dOut }, { out: { dBias: bias } }), "value", "options.out", "dBias");
+        await checkRefused(() => back({ dq: q }), "value", "options.out", "the same buffer as q");
+        await checkRefused(() => back({ dv: dOut }), "value", "options.out", "the same buffer as dOut");
+        await checkRefused(() => back({ dBias: bias }), "value", "options.out", "the same buffer as weights");
+        await checkRefused(() => back({ dq: spare, dk: spare }), "value", "options.out", "the same buffer as dq");
+        await checkRefused(() => plan.backward({ ...good, dOut }, any({ outs: {} })), "value", "outs");
+        const after = runtime.memory();
+        check(after.buffers === before.buffers && after.liveBytes === before.liveBytes, "a refused call kept a buffer");
+        plain.dispose();
+        await checkRefused(() => plain.run(three), "disposed", "AttentionPlan.run");
+        await checkRefused(() => plain.backward({ ...three, dOut }), "disposed", "AttentionPlan.backward");
+        await checkRefused(() => plain.compileBackward(), "disposed", "AttentionPlan.compileBackward");
+        for (const each of owned) {
+          check(
+            (await each.data()).every((value) => value === 1),
+            "a refused call changed what it was given",
+          );
+        }
+      });
     }),
 };
 
@@ -268,4 +368,4 @@ const devices: Case = {
   },
 };
 
-export const refusalSuite: Suite = { name: "refusals", cases: [sizes, options, tensors, runtimes, devices] };
+export const refusalSuite: Suite = { name: "refusals", cases: [sizes, options, attentionOptions, attentionArguments, tensors, runtimes, devices] };
