@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { brotliCompressSync } from "node:zlib";
 import { minifySync, parseSync } from "vite";
 
-const SIZE_LIMIT = 48 * 1024;
+const SIZE_LIMIT = 80 * 1024;
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const bundle = join(root, "dist/fastrpb.js");
