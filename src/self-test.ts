@@ -118,6 +118,21 @@ const CASES: readonly Case[] = [
     run: (runtime, input) =>
       using(runtime.toeplitz({ heads: 2, grid: [12, 20], channels: 3 }), (plan) => plan.run(input([1, 2, 240, 3]), input([2, 23, 39]))),
   },
+  ...(["dv", "dWeights"] as const).map((name): Case => ({
+    name: `gradient of a Toeplitz product, ${name}`,
+    bound: GRADIENT_BOUND,
+    run: async (runtime, input) => {
+      const plan = await runtime.toeplitz({ heads: 2, length: 100, channels: 3 });
+      try {
+        await plan.compileBackward();
+        const gradients = plan.backward({ v: input([1, 2, 100, 3]), weights: input([2, 199]), dOut: input([1, 2, 100, 3]) });
+        gradients[name === "dv" ? "dWeights" : "dv"].dispose();
+        return gradients[name];
+      } finally {
+        plan.dispose();
+      }
+    },
+  })),
   ...(["sikf", "elu+1"] as const).flatMap((featureMap) =>
     (["none", "fastrpb"] as const).map((bias): Case => ({
       name: `attention, ${featureMap}${bias === "none" ? "" : " + FastRPB"}`,

@@ -349,7 +349,7 @@ describe("toeplitz", () => {
   const grid = { heads: 2, grid: [4, 5], channels: 3 } as const;
 
   test("defaults", () => {
-    const expected = { operation: "toeplitz", batch: 1, variableLengths: false, ...options, grid: undefined, causal: false };
+    const expected = { operation: "toeplitz", batch: 1, variableLengths: false, storage: "f32", ...options, grid: undefined, causal: false };
     expect(toeplitzSpec(options)).toEqual(expected);
     expect(toeplitzSpec({ ...options, batch: 4, causal: false })).toEqual({ ...expected, batch: 4 });
     expect(toeplitzSpec({ ...options, causal: true })).toEqual({ ...expected, causal: true });
@@ -438,6 +438,7 @@ describe("attention", () => {
       scale: 1,
       bias: "none",
       variableLengths: false,
+      storage: "f32",
     });
     expect(attentionSpec({ ...options, valueDim: 7 }).valueDim).toBe(7);
     expect(attentionSpec({ ...options, kind: "linear" })).toEqual(attentionSpec(options));
