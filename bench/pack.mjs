@@ -40,6 +40,9 @@ const dawn = join(root, "node_modules/webgpu");
 for (const file of ["index.js", "package.json", "LICENSE.md", "dist/linux-x64/dawn.node"]) {
   cpSync(join(dawn, file), join(pack, "node_modules/webgpu", file), { recursive: true });
 }
+// The peer that runs in Node, too; there it is asked for by --peers jax-js.
+const jax = join(bench, "node_modules/@jax-js/jax");
+if (existsSync(jax)) cpSync(jax, join(pack, "node_modules/@jax-js/jax"), { recursive: true, dereference: true });
 copyLibraries();
 console.log("compressing Node");
 const compressed = spawnSync("xz", ["-T0", "-6", "--stdout", process.execPath], { maxBuffer: 2 ** 30 });
