@@ -1,3 +1,4 @@
+import { attentionPropertySuite } from "./attention-properties.ts";
 import { attentionSuite } from "./attention.ts";
 import { bytesSuite } from "./bytes.ts";
 import type { Suite } from "./case.ts";
@@ -34,6 +35,7 @@ export const SUITES: readonly Suite[] = [
   linearAttentionSuite,
   causalAttentionSuite,
   multiplicativeAttentionSuite,
+  attentionPropertySuite,
   softmaxAttentionSuite,
   halfAttentionSuite,
   bytesSuite,

@@ -325,10 +325,10 @@ const devices: Case = {
       await checkRefused(() => runtime.toeplitz({ heads: 4, length: 2 ** 20, channels: 32 }), "limit", "maxBufferSize", "536870912", "268435456");
       await checkRefused(() => runtime.tensor(new Float32Array(1), [2 ** 27]), "limit", "maxBufferSize");
       await checkRefused(
-        () => runtime.attention({ heads: 1, length: 4, headDim: 100_000, featureMap: "sikf" }),
+        () => runtime.attention({ heads: 1, length: 4, headDim: 100_000, valueDim: 1, featureMap: "sikf" }),
         "limit",
         "maxComputeWorkgroupStorageSize",
-        "headDim 100000",
+        "100000 features",
       );
       await checkRefused(() => runtime.toeplitz({ heads: 1, grid: [2, 2 ** 14], channels: 2 }), "limit", "runtime.toeplitz", "an axis of 16384");
       const rows = { shape: [2, 2 ** 14], kernel: [1, 3], axes: [0, 1] } as const;

@@ -1,0 +1,123 @@
+/** What holds for every attention: PyTorch's values and gradients, and properties. */
+import type { AttentionOptions } from "../../src/index.ts";
+import { type AttentionFixture, attentionFixtures } from "../../src/testing/attention-fixtures.ts";
+import {
+  attend,
+  ATTENTION_BOUND,
+  attendBackward,
+  type AttentionData,
+  checkGradients,
+  drawAttention,
+  GRADIENT_BOUND,
+  norm,
+} from "./attention-harness.ts";
+import { type CaseContext, check, checkClose, relativeL2, type Suite, together } from "./case.ts";
+
+/**
+ * Of a causal multiplicative bias (multiplicative-attention.ts): features of exponentials are relative to the largest key of all, also for rows that
+ * come before it. 5.9e-5 was measured with FAVOR+.
+ */
+const CAUSAL_MULTIPLICATIVE_BOUND = 1e-4;
+
+function boundOf({ bias, causal }: AttentionOptions, bound: number): number {
+  return bias === "multiplicative" && causal ? CAUSAL_MULTIPLICATIVE_BOUND : bound;
+}
+
+function dataOf({ q, k, v, dOut, weights, lengths }: AttentionFixture): AttentionData {
+  return { q, k, v, dOut, weights: weights ?? new Float32Array(), ...(lengths && { lengths }) };
+}
+
+/** Rows of a tensor [1, heads, N, dim] in another order. */
+function permuted(rows: Float32Array, heads: number, length: number, order: readonly number[]): Float32Array {
+  const dim = rows.length / heads / length;
+  return rows.map((_, at) => {
+    const [row, d] = [Math.floor(at / dim), at % dim];
+    return rows[(Math.floor(row / length) * length + order[row % length]!) * dim + d]!;
+  });
+}
+
+const BASE = { heads: 2, length: 30, headDim: 6, valueDim: 5 } as const;
+const KINDS: readonly AttentionOptions[] = [
+  { ...BASE, featureMap: "sikf" },
+  { ...BASE, featureMap: "favor+" },
+  { ...BASE, kind: "softmax" },
+];
+
+export const attentionPropertySuite: Suite = {
+  name: "attention of every kind",
+  cases: [
+    {
+      name: "values as PyTorch has them",
+      run: (context) =>
+        together(attentionFixtures(), async (fixture) => {
+          const { options, out } = fixture;
+          checkClose(await attend(await context.runtime, options, dataOf(fixture)), out, boundOf(options, ATTENTION_BOUND), JSON.stringify(options));
+        }),
+    },
+    {
+      name: "gradients as PyTorch's autograd has them",
+      run: (context) =>
+        // Some, as kernels take long to compile: the others are held to the CPU, which is held to all of these.
+        together(
+          attentionFixtures().filter(({ options }) => options.bias === "fastrpb" && !options.variableLengths),
+          async (fixture) => {
+            const { options, dq, dk, dv, dBias } = fixture;
+            const actual = await attendBackward(await context.runtime, options, dataOf(fixture));
+            const expected = Object.fromEntries(
+              Object.entries({ dq, dk, dv, ...(dBias && { dBias }) }).map(([name, values]) => [name, Float32Array.from(values)]),
+            );
+            checkGradients(actual, expected, norm(fixture.dOut), GRADIENT_BOUND, JSON.stringify(options));
+          },
+        ),
+    },
+    {
+      name: "tokens in another order: the same results in that order without a bias, others with one",
+      run: (context: CaseContext) =>
+        together(KINDS, async (options, seed) => {
+          const runtime = await context.runtime;
+          const { heads, length } = BASE;
+          const order = Array.from({ length }, (_, i) => (7 * i + 3) % length);
+          const data = drawAttention({ ...options, bias: "fastrpb" } as AttentionOptions, seed);
+          const move = (rows: Float32Array) => permuted(rows, heads, length, order);
+          const moved = { ...data, q: move(data.q), k: move(data.k), v: move(data.v) };
+          const what = `${JSON.stringify(options)}, seed ${seed}`;
+          const [plain, other] = [await attend(runtime, options, data), await attend(runtime, options, moved)];
+          checkClose(other, move(plain), ATTENTION_BOUND, what);
+          const biased = { ...options, bias: "fastrpb" } as AttentionOptions;
+          const change = relativeL2(await attend(runtime, biased, moved), move(await attend(runtime, biased, data)));
+          check(change > 1e-2, `${what}: with a bias the order made a difference of only ${change}`);
+        }),
+    },
+    {
+      name: "a grid of one row is a sequence; lengths are slices",
+      run: (context: CaseContext) =>
+        together(KINDS, async (options, seed) => {
+          const runtime = await context.runtime;
+          const { heads, length, headDim, valueDim } = BASE;
+          const biased = { ...options, bias: "fastrpb" } as AttentionOptions;
+          const data = drawAttention(biased, seed + 10);
+          const what = `${JSON.stringify(options)}, seed ${seed + 10}`;
+          const { length: _, ...rest } = biased;
+          const sequence = await attend(runtime, biased, data);
+          checkClose(await attend(runtime, { ...rest, grid: [1, length] } as AttentionOptions, data), sequence, 2 * ATTENTION_BOUND, `grid, ${what}`);
+          const kept = 13;
+          const slice = (rows: Float32Array, dim: number) => rows.filter((__, at) => Math.floor(at / dim) % length < kept);
+          const whole = await attend(runtime, { ...biased, variableLengths: true }, { ...data, lengths: [kept] });
+          const middle = (at: number) => Math.abs((at % (2 * length - 1)) - (length - 1)) < kept;
+          const part = await attend(runtime, { ...biased, length: kept } as AttentionOptions, {
+            ...data,
+            q: slice(data.q, headDim),
+            k: slice(data.k, headDim),
+            v: slice(data.v, valueDim),
+            weights: data.weights.filter((__, at) => middle(at)),
+          });
+          checkClose(slice(whole, valueDim), part, 2 * ATTENTION_BOUND, `lengths, ${what}`);
+          check(
+            whole.every((x, at) => Math.floor(at / valueDim) % length < kept || x === 0),
+            `${what}: something beyond the length`,
+          );
+          check(part.length === heads * kept * valueDim, what);
+        }),
+    },
+  ],
+};
