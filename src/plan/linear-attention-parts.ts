@@ -70,7 +70,7 @@ export function chooseReduction({ program, shape, featureMap, features, mostHead
   const state = keyStateLayout(features, valueDim, featureMap === "sikf");
   const tile = chooseReduceTile(features, valueDim, limits, program);
   const tiles = reduceTiles(tile, features, valueDim);
-  const wanted = Math.min(Math.ceil(length / FEWEST_CHUNK_ROWS), Math.max(1, Math.floor(ENOUGH_WORKGROUPS / (mostHeads * tiles))));
+  const wanted = Math.min(Math.floor(length / FEWEST_CHUNK_ROWS), Math.max(1, Math.floor(ENOUGH_WORKGROUPS / (mostHeads * tiles))));
   const affordable = Math.floor(Math.min(limits.workspaceBytes / 16, limits.maxStorageBufferBindingSize) / (mostHeads * state.size * FLOAT_BYTES));
   const combinable = mostChunks(limits.maxComputeWorkgroupStorageSize, combineLanes(limits));
   const chunkCount = Math.max(1, Math.min(wanted, affordable, combinable));
