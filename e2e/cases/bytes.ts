@@ -385,6 +385,7 @@ export const bytesSuite: Suite = {
     },
     {
       name: "linear attention of every feature map, and its gradient, in groups of heads",
+      thorough: true,
       run: async (context) => {
         const oneHead = limitsWith({ maxStorageBufferBindingSize: 2 ** 15, workspaceBytes: 2 ** 17 });
         const options: AttentionOptions[] = [
@@ -397,6 +398,7 @@ export const bytesSuite: Suite = {
     },
     {
       name: "a multiplicative bias: its spectrum, attention and gradient",
+      thorough: true,
       run: async (context) => {
         const options: AttentionOptions[] = [
           // Not ReLU: of queries without a positive feature, sums go unread.

@@ -9,6 +9,8 @@ export interface Case {
   readonly name: string;
   /** Takes minutes on a software GPU: runs in the browser, not in Node as well. */
   readonly slow?: boolean;
+  /** Another case has most of its kernels: in Node (`npm run test:dawn`), and in the browser with `FULL=1` only. */
+  readonly thorough?: boolean;
   readonly run: (context: CaseContext) => Promise<void>;
 }
 

@@ -152,6 +152,7 @@ export const causalAttentionSuite: Suite = {
     },
     ...OTHER_MAPS.map((featureMap, seed) => ({
       name: `${featureMap}, sizes`,
+      thorough: featureMap === "relu",
       run: async (context: CaseContext) => {
         const runtime = await context.runtime;
         await together(FEW, (size, i) => compareDrawn(runtime, { ...size, featureMap, causal: true }, 1 + seed + 10 * i));
@@ -267,6 +268,7 @@ export const causalAttentionSuite: Suite = {
     },
     ...(["sikf", "elu+1", "relu", "softmax", "favor+"] as const).map((featureMap, seed) => ({
       name: `${featureMap}, backward`,
+      thorough: featureMap !== "sikf" && featureMap !== "softmax",
       run: (context: CaseContext) =>
         together(BACKWARD_SIZES[featureMap], (size, i) => compareBackward(context, { ...size, featureMap, causal: true }, 20 + seed + 10 * i)),
     })),
