@@ -109,7 +109,7 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
     checkOptions(caller, "options", options, ["out"]);
     this.#checkPrecision(caller);
     const { dOut, ...rest } = inputs;
-    const { headDim, valueDim, heads } = this.#spec;
+    const { headDim, valueDim } = this.#spec;
     const gradient = checkTensor(caller, "inputs.dOut", dOut, { owner: this.context.owner, shape: this.#rows(valueDim), dtype: "f32" });
     const checked = this.#inputs(caller, rest);
     const f32 = (shape: readonly number[]) => ({ shape, dtype: "f32" as const });
@@ -120,7 +120,7 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
         dq: f32(this.#rows(headDim)),
         dk: f32(this.#rows(headDim)),
         dv: f32(this.#rows(valueDim)),
-        ...(this.#weights && { dBias: f32(weightsShape({ ...this.#spec, heads })) }),
+        ...(this.#weights && { dBias: f32(weightsShape(this.#spec)) }),
       },
       out: options.out,
       scratch: checked.scratch ?? [],

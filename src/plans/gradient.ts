@@ -1,5 +1,6 @@
 import type { Executable, Step, Storage } from "../spec/backend.ts";
 import { checkOptions, elementCount } from "../spec/check.ts";
+import { FastRpbError } from "../spec/errors.ts";
 import type { OperationSpec } from "../spec/operations.ts";
 import { BYTES_PER_ELEMENT, checkApart, checkTensor, type DType, Tensor } from "../spec/tensor.ts";
 import type { PlanContext, Preparation } from "./plan.ts";
@@ -31,15 +32,20 @@ export class GradientPart {
   readonly #context: PlanContext;
   readonly #spec: OperationSpec;
   #executable: Executable | undefined;
+  #disposed = false;
 
   constructor(context: PlanContext, spec: OperationSpec) {
     this.#context = context;
     this.#spec = spec;
   }
 
-  /** Compiles ahead, without blocking. @throws FastRpbError codes `"limit"`, `"unavailable"`, `"lost"` */
+  /** Compiles ahead, without blocking. @throws FastRpbError codes `"limit"`, `"unavailable"`, `"lost"`, `"disposed"` */
   async compile(caller: string): Promise<Preparation> {
     const executable = this.#executable ?? (await this.#context.backend.compile(caller, this.#spec));
+    if (this.#disposed) {
+      if (!this.#context.owner.disposed) executable.dispose();
+      throw new FastRpbError("disposed", `${caller}: the plan or its runtime was disposed.`);
+    }
     // Two may have been under way.
     if (this.#executable && this.#executable !== executable) executable.dispose();
     this.#executable ??= executable;
@@ -49,10 +55,6 @@ export class GradientPart {
 
   /** Checks `out`, runs, and gives the gradients in the order of `outputs`. */
   run(caller: string, request: GradientRequest): Record<string, Tensor> {
-    return this.#finish(caller, request, (steps) => this.#context.backend.run(steps));
-  }
-
-  #finish(caller: string, request: GradientRequest, record: (steps: readonly Step[]) => void): Record<string, Tensor> {
     const { owner, backend } = this.#context;
     const given = request.out ?? {};
     const scratch = [...(request.scratch ?? [])];
@@ -81,7 +83,7 @@ export class GradientPart {
         bindings["spectrum"] = spectrum;
         steps.push({ executable: request.prepare.executable, bindings: { ...request.prepare.bindings, spectrum } });
       }
-      record([...steps, { executable, bindings }]);
+      backend.run([...steps, { executable, bindings }]);
       return results;
     } catch (error) {
       for (const tensor of made) tensor.dispose();
@@ -92,6 +94,7 @@ export class GradientPart {
   }
 
   dispose(): void {
+    this.#disposed = true;
     this.#executable?.dispose();
   }
 }
