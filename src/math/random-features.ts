@@ -1,3 +1,5 @@
+import { random } from "./random.ts";
+
 /**
  * Orthogonal random features (Choromanski et al. 2020): [count, dim], in blocks of `dim` rows that are orthogonal to one another, each with
  * the length of a Gaussian vector of its own. The same for the same seed, on every machine.
@@ -19,13 +21,7 @@ export function orthogonalFeatures(count: number, dim: number, seed: number): Fl
 
 /** Standard normal numbers: Box–Muller on mulberry32. */
 function normals(seed: number): () => number {
-  let state = seed >>> 0;
-  const uniform = () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
+  const uniform = random(seed);
   return () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());
 }
 

@@ -1,37 +1,16 @@
 /** Plans of causal attention: what they refuse, how much they take, and how many dispatches. */
 import { expect, test } from "vitest";
-import { FastRpbError } from "../spec/errors.ts";
-import type { PlannerLimits } from "../spec/limits.ts";
 import { attentionGradientSpec, type AttentionOptions, attentionSpec, type OperationSpec } from "../spec/operations.ts";
 import { DESKTOP_LIMITS, LIMIT_SETS, limitsWith } from "../testing/planning.ts";
+import { tryPlan, workgroupBytes } from "../testing/programs.ts";
 import { seenRows } from "./causal-attention.ts";
 import { planProgram } from "./index.ts";
-import type { Program } from "./program.ts";
 
 const FEATURE_MAPS = ["sikf", "elu+1", "relu", "softmax", "favor+"] as const;
 
 function specs(options: AttentionOptions): readonly OperationSpec[] {
   const spec = attentionSpec({ causal: true, ...options });
   return [spec, attentionGradientSpec(spec)];
-}
-
-/** The program, or nothing where it is refused for a limit. */
-function tryPlan(spec: OperationSpec, limits: PlannerLimits): Program | undefined {
-  try {
-    return planProgram("test", spec, limits);
-  } catch (error) {
-    if (error instanceof FastRpbError && error.code === "limit") return undefined;
-    throw error;
-  }
-}
-
-/** Bytes of the workgroup variables of a kernel, as WebGPU counts them: those that it names. */
-function workgroupMemory(code: string): number {
-  let bytes = 0;
-  for (const [, name, element, count] of code.matchAll(/var<workgroup> (\w+): array<(\w+), (\d+)u>;/g)) {
-    if (code.split(new RegExp(`\\b${name}\\b`)).length > 2) bytes += 16 * Math.ceil((Number(count) * (element === "vec4f" ? 16 : 4)) / 16);
-  }
-  return bytes;
 }
 
 test.each(Object.entries(LIMIT_SETS))("obeys the limits, or refuses by them: %s", (name, limits) => {
@@ -47,7 +26,7 @@ test.each(Object.entries(LIMIT_SETS))("obeys the limits, or refuses by them: %s"
           for (const { kernel, workgroupSize, workgroups, bindings, label } of program.dispatches) {
             const what = `${name}, ${featureMap} ${headDim}×${valueDim}, ${label}`;
             expect(workgroupSize[0], what).toBeLessThanOrEqual(Math.min(limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX));
-            expect(workgroupMemory(kernel.code), what).toBeLessThanOrEqual(limits.maxComputeWorkgroupStorageSize);
+            expect(workgroupBytes(kernel.code), what).toBeLessThanOrEqual(limits.maxComputeWorkgroupStorageSize);
             expect(Math.max(...workgroups), what).toBeLessThanOrEqual(limits.maxComputeWorkgroupsPerDimension);
             expect(bindings.length, what).toBeLessThanOrEqual(limits.maxStorageBuffersPerShaderStage);
             for (const { size } of bindings) expect(size, what).toBeLessThanOrEqual(limits.maxStorageBufferBindingSize);
