@@ -18,9 +18,15 @@ export interface Kernel {
   readonly code: string;
   readonly workgroupSize: readonly [number, 1, 1];
   readonly bindings: readonly KernelBinding[];
-  /** Names of the `u32` parameters, in the order of the uniform buffer. The first is always `groups`. */
+  /** Names of the `u32` parameters, in the order of the uniform buffer. The first two are always {@link GROUP_PARAMS}. */
   readonly params: readonly string[];
 }
+
+/**
+ * The workgroups that a dispatch does of a kernel's work: from `firstGroup` to before `endGroup`. Work that takes long is done by several
+ * dispatches.
+ */
+export const GROUP_PARAMS = Object.freeze(["endGroup", "firstGroup"] as const);
 
 export const ELEMENT_BYTES: Readonly<Record<KernelBinding["element"], number>> = Object.freeze({
   f32: 4,
@@ -56,7 +62,7 @@ export interface KernelSource {
   readonly label: string;
   readonly workgroupSize: number;
   readonly bindings: readonly Omit<KernelBinding, "binding">[];
-  /** Parameters besides `groups`. */
+  /** Parameters besides {@link GROUP_PARAMS}. */
   readonly params: readonly string[];
   /** Functions, constants and workgroup variables. */
   readonly declarations: string;
@@ -70,7 +76,7 @@ export interface KernelSource {
  */
 export function makeKernel(source: KernelSource): Kernel {
   const bindings = source.bindings.map((entry, binding) => Object.freeze({ binding, ...entry }));
-  const params = Object.freeze(["groups", ...source.params]);
+  const params = Object.freeze([...GROUP_PARAMS, ...source.params]);
   const half = bindings.some(({ element }) => ["f16", "vec2h", "vec4h"].includes(element));
   const code = wgsl`${half ? "enable f16;\n" : ""}// ${source.label}
 struct Params {
@@ -87,8 +93,8 @@ fn main(
   @builtin(num_workgroups) grid: vec3u,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let group = (workgroup_id.z * grid.y + workgroup_id.y) * grid.x + workgroup_id.x;
-  if (group >= params.groups) { return; }
+  let group = params.firstGroup + (workgroup_id.z * grid.y + workgroup_id.y) * grid.x + workgroup_id.x;
+  if (group >= params.endGroup) { return; }
 ${source.body.trimEnd()}
 }
 `;

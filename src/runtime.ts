@@ -8,12 +8,21 @@ import { FftPlan } from "./plans/fft.ts";
 import type { PlanContext } from "./plans/plan.ts";
 import { ToeplitzPlan } from "./plans/toeplitz.ts";
 import { selfTest, type SelfTestReport } from "./self-test.ts";
-import type { Backend, Executable, MemoryUse, TensorData } from "./spec/backend.ts";
+import type { Backend, Executable, MemoryUse, OpenSession, TensorData } from "./spec/backend.ts";
 import { checkEnum, checkOptions, checkShape, elementCount, MAX_ELEMENTS } from "./spec/check.ts";
 import type { Choices } from "./spec/choices.ts";
-import { FastRpbError, refuse } from "./spec/errors.ts";
+import { checkAborted, FastRpbError, refuse } from "./spec/errors.ts";
 import { type HalfArray, halfBits } from "./spec/half.ts";
-import { capLimits, DEFAULT_LIMITS, DEFAULT_WORKSPACE_BYTES, type LimitName, type PlannerLimits, wholeWords } from "./spec/limits.ts";
+import {
+  capLimits,
+  DEFAULT_LIMITS,
+  DEFAULT_WORKSPACE_BYTES,
+  type LimitName,
+  type PlannerLimits,
+  SLOW_GPU,
+  SOFTWARE_GPU,
+  wholeWords,
+} from "./spec/limits.ts";
 import {
   type AttentionOptions,
   attentionSpec,
@@ -94,30 +103,31 @@ export async function createRuntime(options: RuntimeOptions = {}): Promise<Runti
   capLimits(caller, DEFAULT_LIMITS, caps, workspaceBytes); // bad caps are refused before a device is asked for
   const tuning = options.tuning === undefined ? undefined : readTuning(caller, options.tuning);
   const progress = (report: Progress) => options.onProgress?.(Object.freeze(report));
-  const checkAborted = () => {
-    if (options.signal?.aborted) throw new FastRpbError("aborted", `${caller}: aborted by the caller.`, { cause: options.signal.reason });
-  };
-  checkAborted();
+  checkAborted(caller, options.signal);
 
-  let backend: Backend | undefined;
-  if (wanted !== "cpu") {
-    const opening = options.device
-      ? Promise.resolve(borrowDevice(caller, options.device))
-      : openDevice({
-          caller,
+  const open: Opener = async (by, request) => {
+    const opened = request.device
+      ? borrowDevice(by, request.device)
+      : await openDevice({
+          caller: by,
           gpu: options.gpu ?? globalThis.navigator?.gpu,
           powerPreference: options.powerPreference,
           onStage: (stage) => progress({ stage }),
-          checkAborted,
+          signal: request.signal,
         });
-    const open = await opening.catch((error: unknown) => {
-      // An adapter that refuses its device is as good as none.
+    if (!opened) return undefined;
+    const speed = opened.adapterInfo?.isFallbackAdapter ? SOFTWARE_GPU : SLOW_GPU;
+    return { open: opened, limits: capLimits(by, deviceLimits(opened.device), caps, workspaceBytes, speed) };
+  };
+  let backend: Backend | undefined;
+  if (wanted !== "cpu") {
+    const session = await open(caller, options).catch((error: unknown) => {
+      // An adapter that refuses its device, or does not answer, is as good as none.
       if (wanted === "auto" && error instanceof FastRpbError && error.code === "unavailable") return undefined;
       throw error;
     });
-    if (open) {
-      const limits = capLimits(caller, deviceLimits(open.device), caps, workspaceBytes);
-      backend = new GpuBackend(open, limits, (compile) => progress({ stage: "compile", ...compile }));
+    if (session) {
+      backend = new GpuBackend(session, (compile) => progress({ stage: "compile", ...compile }));
     } else if (wanted === "webgpu") {
       throw new FastRpbError(
         "unavailable",
@@ -127,7 +137,25 @@ export async function createRuntime(options: RuntimeOptions = {}): Promise<Runti
   }
   backend ??= createCpuBackend(capLimits(caller, DEFAULT_LIMITS, caps, workspaceBytes));
   progress({ stage: "ready" });
-  return new Runtime(backend, tuning?.adapter === adapterName(backend.adapterInfo) ? tuning.choices : undefined);
+  const choices = tuning?.adapter === adapterName(backend.adapterInfo) ? tuning.choices : undefined;
+  return new Runtime(backend, { choices, open, borrowed: options.device !== undefined });
+}
+
+/** Asks for a device as the runtime was told to; `undefined` where there is none. */
+type Opener = (caller: string, request: { readonly device?: GPUDevice; readonly signal?: AbortSignal }) => Promise<OpenSession | undefined>;
+
+/** What a runtime knows of its making. */
+interface Origin {
+  readonly choices?: ReadonlyMap<string, Choices> | undefined;
+  readonly open?: Opener;
+  /** The device is the caller's, and another one has to be. */
+  readonly borrowed?: boolean;
+}
+
+export interface RestoreOptions {
+  /** In the place of the one that was lost; a runtime that borrowed its device needs one. */
+  readonly device?: GPUDevice;
+  readonly signal?: AbortSignal;
 }
 
 /** A backend with its tensors and plans. Made by {@link createRuntime}. */
@@ -136,13 +164,16 @@ export class Runtime {
   readonly #context: PlanContext;
   /** What was tuned. */
   readonly #choices: Map<string, Choices>;
+  readonly #origin: Origin;
+  #restoring: Promise<void> | undefined;
   #disposed = false;
 
   /** @internal */
-  constructor(backend: Backend, choices: ReadonlyMap<string, Choices> = new Map()) {
+  constructor(backend: Backend, origin: Origin = {}) {
     this.#backend = backend;
-    this.#choices = new Map(choices);
-    this.#context = { owner: this, backend, plans: new Set() };
+    this.#origin = origin;
+    this.#choices = new Map(origin.choices);
+    this.#context = { owner: this, backend, plans: new Set(), spectra: new Set() };
   }
 
   get backend(): "webgpu" | "cpu" {
@@ -163,7 +194,10 @@ export class Runtime {
     return this.#backend.limits;
   }
 
-  /** Settles when the device is lost, or destroyed by `dispose`. Never settles on the CPU. */
+  /**
+   * Settles when the device is lost, does not answer any more, or is destroyed by `dispose`; after {@link restore}, there is a new promise.
+   * Every call that waits, and every later one, rejects or throws with code `"lost"` then. Never settles on the CPU.
+   */
   get lost(): Promise<GPUDeviceLostInfo> {
     return this.#backend.lost;
   }
@@ -392,6 +426,50 @@ export class Runtime {
     } finally {
       reference.dispose();
     }
+  }
+
+  /**
+   * After a loss, asks for another device, at most three times, and compiles all plans for it: they are usable again, as they are. Spectra that
+   * were prepared from an array are made again. Tensors are gone with the memory that held them: upload them anew. Does nothing where the
+   * device is not lost, and on the CPU.
+   *
+   * ```ts
+   * runtime.lost.then(async () => {
+   *   await runtime.restore();
+   *   out = attention.run({ q: runtime.tensor(q, shape), … });
+   * });
+   * ```
+   *
+   * @throws FastRpbError codes `"lost"` (there is no other device), `"value"` (a borrowed device and no `options.device`), `"limit"` (a plan
+   *   does not fit the new device), `"aborted"`, `"disposed"`
+   */
+  restore(options: RestoreOptions = {}): Promise<void> {
+    return (this.#restoring ??= this.#restore(options).finally(() => {
+      this.#restoring = undefined;
+    }));
+  }
+
+  async #restore(options: RestoreOptions): Promise<void> {
+    const caller = "runtime.restore";
+    this.#checkAlive(caller);
+    checkOptions(caller, "options", options, ["device", "signal"]);
+    if (!this.#backend.isLost) return;
+    const { open, borrowed } = this.#origin;
+    if (borrowed && !options.device) {
+      throw refuse("value", {
+        caller,
+        argument: "options.device",
+        expected: "a GPUDevice, because the one that was lost was borrowed",
+        got: undefined,
+      });
+    }
+    await this.#backend.restore(caller, async () => {
+      checkAborted(caller, options.signal);
+      const session = await open?.(caller, options);
+      if (!session) throw new FastRpbError("unavailable", `${caller}: there is no adapter.`);
+      return session;
+    });
+    await Promise.all([...this.#context.spectra].map((spectrum) => spectrum.restore(caller)));
   }
 
   /** Frees everything that the runtime made: plans, tensors, and the device unless it is borrowed. Safe to call twice. */

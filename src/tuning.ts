@@ -2,7 +2,7 @@
 import type { Backend, Executable, Storage } from "./spec/backend.ts";
 import { checkEnum, checkOptions } from "./spec/check.ts";
 import { checkChoices, type Choices, DEFAULT_CHOICES } from "./spec/choices.ts";
-import { FastRpbError, refuse } from "./spec/errors.ts";
+import { checkAborted, FastRpbError, refuse } from "./spec/errors.ts";
 import {
   type AttentionOptions,
   attentionSpec,
@@ -204,10 +204,6 @@ function warmUp(backend: Backend, executable: Executable, bindings: Readonly<Rec
 /** What differs between plans that are not the same. */
 function fingerprint(executable: Executable): string {
   return JSON.stringify(executable.dispatches);
-}
-
-function checkAborted(caller: string, signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw new FastRpbError("aborted", `${caller}: aborted by the caller.`, { cause: signal.reason });
 }
 
 function median(values: readonly number[]): number {

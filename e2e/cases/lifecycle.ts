@@ -211,7 +211,7 @@ export const lifecycleSuite: Suite = {
             "unavailable",
             "runtime.test",
             "broken kernel",
-            "error at 8:",
+            "error at 9:",
             "   8 const A: u32 = 1.5;",
           );
         } finally {

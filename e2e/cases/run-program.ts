@@ -1,11 +1,11 @@
 /** Runs a Program as it stands, below the public API, so that a test may look into its workspace or change its kernels. */
-import { type DeviceContext, GpuExecutable } from "../../src/gpu/executable.ts";
-import { PipelineCache } from "../../src/gpu/pipelines.ts";
-import { BufferPool } from "../../src/gpu/pool.ts";
+import { borrowDevice, deviceLimits } from "../../src/gpu/device.ts";
+import { InstalledProgram } from "../../src/gpu/installed-program.ts";
+import { Session } from "../../src/gpu/session.ts";
 import { GpuStorage } from "../../src/gpu/storage.ts";
-import { TableCache } from "../../src/gpu/tables.ts";
 import { MAP_MODE_READ, READBACK_USAGE, STORAGE_USAGE } from "../../src/gpu/usage.ts";
 import type { Program } from "../../src/plan/program.ts";
+import { capLimits } from "../../src/spec/limits.ts";
 
 /** Inputs by name, results in the place of inputs among them; outputs start as NaN, or as the data given for them. The result holds the bits of every output. */
 export async function runProgram(
@@ -13,20 +13,16 @@ export async function runProgram(
   program: Program,
   data: Readonly<Record<string, Float32Array | Uint32Array>>,
 ): Promise<Readonly<Record<string, ArrayBuffer>>> {
-  const pool = new BufferPool(device, 0);
-  const context: DeviceContext = { device, pool, pipelines: new PipelineCache(device), tables: new TableCache(device, pool) };
-  const executable = await GpuExecutable.compile(context, "test", program);
+  const session = new Session(borrowDevice("test", device), capLimits("test", deviceLimits(device), {}, 1));
+  const { pool } = session;
+  const executable = await InstalledProgram.compile(session, "test", program);
   try {
     const bindings: Record<string, GpuStorage> = {};
     for (const { name, role, bytes } of program.buffers) {
       if (role === "workspace" || role === "table") continue;
       const buffer = pool.acquire(bytes, STORAGE_USAGE, name);
       device.queue.writeBuffer(buffer, 0, (data[name] ?? new Float32Array(bytes / 4).fill(NaN)) as Float32Array<ArrayBuffer>);
-      bindings[name] = new GpuStorage(
-        { buffer, byteOffset: 0, byteLength: bytes },
-        async () => {},
-        () => {},
-      );
+      bindings[name] = new GpuStorage(session, { buffer, byteOffset: 0, byteLength: bytes }, true);
     }
     const encoder = device.createCommandEncoder();
     const pass = encoder.beginComputePass();
@@ -49,6 +45,6 @@ export async function runProgram(
     return Object.fromEntries(await Promise.all(entries));
   } finally {
     executable.dispose();
-    pool.destroy();
+    session.end();
   }
 }

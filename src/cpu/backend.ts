@@ -1,6 +1,6 @@
 import { createFft, type Fft } from "../math/fft.ts";
 import type { Backend, Bindings, Cost, DispatchInfo, Executable, Step, Storage } from "../spec/backend.ts";
-import { FastRpbError } from "../spec/errors.ts";
+import { checkAborted, FastRpbError } from "../spec/errors.ts";
 import type { PlannerLimits } from "../spec/limits.ts";
 import type { OperationSpec } from "../spec/operations.ts";
 import { CpuStorage } from "./memory.ts";
@@ -28,6 +28,7 @@ export function createCpuBackend(limits: PlannerLimits): Backend {
     device: undefined,
     adapterInfo: undefined,
     lost: new Promise(() => {}),
+    isLost: false,
 
     allocate: (byteLength, label) => new CpuStorage(byteLength, label, live),
 
@@ -50,6 +51,17 @@ export function createCpuBackend(limits: PlannerLimits): Backend {
 
     run(steps) {
       for (const step of steps) runStep(step);
+    },
+
+    async restore() {},
+
+    async runSliced(caller, steps, { signal, onProgress }) {
+      for (const [done, step] of steps.entries()) {
+        checkAborted(caller, signal);
+        runStep(step);
+        onProgress?.(Object.freeze({ done: done + 1, total: steps.length, fraction: (done + 1) / steps.length }));
+        await new Promise((resolve) => setTimeout(resolve));
+      }
     },
 
     encode() {

@@ -7,6 +7,7 @@ export class CpuStorage implements Storage {
   readonly byteLength: number;
   readonly buffer = undefined;
   readonly byteOffset = 0;
+  readonly lost = false;
   readonly #live: Set<CpuStorage>;
   #memory: ArrayBuffer | undefined;
   #floats: Float32Array | undefined;

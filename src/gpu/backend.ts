@@ -1,54 +1,68 @@
 import { planProgram } from "../plan/index.ts";
 import type { Program } from "../plan/program.ts";
-import type { Backend, CompileProgress, DispatchTiming, MemoryUse, Step, TensorData, Timings } from "../spec/backend.ts";
+import type { Backend, CompileProgress, DispatchTiming, MemoryUse, OpenSession, SliceOptions, Step, TensorData, Timings } from "../spec/backend.ts";
 import type { Choices } from "../spec/choices.ts";
 import { FastRpbError, refuse } from "../spec/errors.ts";
 import { type PlannerLimits, wholeWords } from "../spec/limits.ts";
 import type { OperationSpec } from "../spec/operations.ts";
-import type { OpenDevice } from "./device.ts";
-import { type DeviceContext, GpuExecutable } from "./executable.ts";
-import { PipelineCache } from "./pipelines.ts";
-import { BufferPool } from "./pool.ts";
+import { type CompileRequest, GpuExecutable } from "./executable.ts";
+import { compilePipelines, InstalledProgram } from "./installed-program.ts";
+import { mapped } from "./readback.ts";
+import { Session } from "./session.ts";
+import { runSliced } from "./slices.ts";
+import { acquireWorkspace, passFault, record } from "./steps.ts";
 import { GpuStorage } from "./storage.ts";
-import { TableCache } from "./tables.ts";
-import { COPY_SOURCE, MAP_MODE_READ, QUERY_USAGE, READBACK_USAGE, STORAGE, STORAGE_USAGE } from "./usage.ts";
+import { QUERY_USAGE, READBACK_USAGE, STORAGE, STORAGE_USAGE } from "./usage.ts";
+import { type Patience, pause } from "./watch.ts";
 
 /** A timestamp is a 64-bit count of nanoseconds. */
 const TIMESTAMP_BYTES = 8;
 
+/** How often a device is asked for after a loss, and the pauses between, in milliseconds: a browser starts its GPU process anew meanwhile. */
+const RESTORE_PAUSES: readonly number[] = [0, 250, 1000];
+
 /** Runs Programs on a GPUDevice: one encoder and one submit per run, workspace from the pool. */
 export class GpuBackend implements Backend {
   readonly kind = "webgpu";
-  readonly limits: PlannerLimits;
-  readonly device: GPUDevice;
-  readonly adapterInfo: GPUAdapterInfo | undefined;
-  readonly lost: Promise<GPUDeviceLostInfo>;
-  readonly #owned: boolean;
-  readonly #context: DeviceContext;
   readonly #onCompile: (progress: CompileProgress) => void;
-  #lostInfo: GPUDeviceLostInfo | undefined;
+  readonly #patience: Patience | undefined;
+  readonly #executables = new Set<GpuExecutable>();
+  #session: Session;
+  #disposed = false;
 
-  constructor(open: OpenDevice, limits: PlannerLimits, onCompile: (progress: CompileProgress) => void) {
-    this.device = open.device;
-    this.adapterInfo = open.adapterInfo;
-    this.#owned = open.owned;
-    this.limits = limits;
+  constructor({ open, limits }: OpenSession, onCompile: (progress: CompileProgress) => void, patience?: Patience) {
     this.#onCompile = onCompile;
-    const pool = new BufferPool(open.device, limits.workspaceBytes);
-    this.#context = { device: open.device, pool, pipelines: new PipelineCache(open.device), tables: new TableCache(open.device, pool) };
-    this.lost = open.device.lost;
-    void this.lost.then((info) => {
-      this.#lostInfo = info;
-    });
+    this.#patience = patience;
+    this.#session = new Session(open, limits, patience);
+  }
+
+  get limits(): PlannerLimits {
+    return this.#session.limits;
+  }
+
+  get device(): GPUDevice {
+    return this.#session.device;
+  }
+
+  get adapterInfo(): GPUAdapterInfo | undefined {
+    return this.#session.adapterInfo;
+  }
+
+  get lost(): Promise<GPUDeviceLostInfo> {
+    return this.#session.watch.lost;
+  }
+
+  get isLost(): boolean {
+    return this.#session.watch.isLost;
   }
 
   allocate(byteLength: number, label: string): GpuStorage {
-    this.#checkLost(label);
+    this.#session.watch.check(label);
     return this.#watched(label, () => this.#newStorage(byteLength, label));
   }
 
   upload(data: TensorData, label: string): GpuStorage {
-    this.#checkLost(label);
+    this.#session.watch.check(label);
     return this.#watched(label, () => {
       const fresh = this.#newStorage(data.byteLength, label);
       this.device.queue.writeBuffer(fresh.buffer, 0, filledUp(data));
@@ -58,7 +72,7 @@ export class GpuBackend implements Backend {
 
   wrap(buffer: GPUBuffer, byteOffset: number, byteLength: number): GpuStorage {
     const caller = "runtime.wrap";
-    this.#checkLost(caller);
+    this.#session.watch.check(caller);
     if (typeof buffer?.mapAsync !== "function") {
       throw refuse("value", { caller, argument: "buffer", expected: "a GPUBuffer", got: buffer });
     }
@@ -83,90 +97,91 @@ export class GpuBackend implements Backend {
     if ((buffer.usage & STORAGE) === 0) {
       throw refuse("value", { caller, argument: "buffer.usage", expected: "a usage with GPUBufferUsage.STORAGE", got: buffer.usage });
     }
-    return new GpuStorage(
-      { buffer, byteOffset, byteLength },
-      (storage, target) => this.#read(storage, target),
-      () => {},
-    );
+    return new GpuStorage(this.#session, { buffer, byteOffset, byteLength }, true);
   }
 
   async compile(caller: string, spec: OperationSpec, choices?: Choices): Promise<GpuExecutable> {
-    this.#checkLost(caller);
-    const program = this.#plan(caller, spec, choices);
-    const total = program.dispatches.length;
-    this.#onCompile({ label: program.label, done: 0, total });
-    let compiled: GpuExecutable;
-    try {
-      compiled = await GpuExecutable.compile(this.#context, caller, program);
-    } catch (error) {
-      this.#checkLost(caller);
-      throw error;
-    }
-    this.#checkLost(caller);
-    this.#onCompile({ label: program.label, done: total, total });
-    return compiled;
+    const session = this.#session;
+    const request: CompileRequest = { caller, spec, choices };
+    const installed = await this.#install(session, request);
+    // Restored meanwhile: what was compiled is of the device before.
+    if (session !== this.#session)
+      throw new FastRpbError("lost", `${caller}: the GPU device was lost meanwhile, and another one is in its place. Try again.`);
+    return this.#register(request, installed);
   }
 
   compileNow(caller: string, spec: OperationSpec, choices?: Choices): GpuExecutable {
-    this.#checkLost(caller);
-    return GpuExecutable.compileNow(this.#context, this.#plan(caller, spec, choices));
-  }
-
-  #plan(caller: string, spec: OperationSpec, choices: Choices | undefined): Program {
-    return planProgram(caller, spec, choices ? { ...this.limits, choices } : this.limits);
+    this.#session.watch.check(caller);
+    const request: CompileRequest = { caller, spec, choices };
+    return this.#register(request, InstalledProgram.compileNow(this.#session, planRequest(request, this.limits)));
   }
 
   run(steps: readonly Step[]): void {
-    this.#checkLost("run");
+    this.#checkSteps("run", steps);
     this.#submit(steps, (encoder, slots) => {
       const pass = encoder.beginComputePass({ label: "fastrpb" });
-      this.#record(pass, steps, slots);
+      record(pass, steps, slots);
       pass.end();
     });
   }
 
+  async runSliced(caller: string, steps: readonly Step[], options: SliceOptions): Promise<void> {
+    this.#checkSteps(caller, steps);
+    const storages = steps.flatMap((step) => Object.values(step.bindings) as GpuStorage[]);
+    for (const storage of storages) storage.hold();
+    try {
+      await runSliced(this.#session, caller, steps, options);
+    } finally {
+      for (const storage of storages) storage.letGo();
+    }
+  }
+
   encode(encoder: GPUCommandEncoder, steps: readonly Step[]): void {
-    this.#checkLost("encode");
+    this.#checkSteps("encode", steps);
     if (typeof encoder?.beginComputePass !== "function") {
       throw refuse("value", { caller: "plan.encode", argument: "encoder", expected: "a GPUCommandEncoder", got: encoder });
     }
-    const slots = steps.map((step) => (step.executable as GpuExecutable).ownSlots());
+    const slots = steps.map((step) => (step.executable as GpuExecutable).installed.ownSlots());
     const pass = encoder.beginComputePass({ label: "fastrpb" });
-    this.#record(pass, steps, slots);
+    record(pass, steps, slots);
     pass.end();
   }
 
   async profile(steps: readonly Step[]): Promise<Timings> {
-    this.#checkLost("profile");
+    const caller = "profile";
+    this.#checkSteps(caller, steps);
+    const session = this.#session;
     const labels = steps.flatMap((step) => step.executable.dispatches.map((dispatch) => dispatch.label));
     const timestamps = this.device.features.has("timestamp-query") && labels.length > 0;
     const started = performance.now();
     if (!timestamps) {
       this.run(steps);
-      await this.device.queue.onSubmittedWorkDone();
+      await session.watch.answer(caller, this.device.queue.onSubmittedWorkDone());
       return { milliseconds: performance.now() - started, dispatches: labels.map((label) => ({ label, milliseconds: undefined })) };
     }
-    const querySet = this.device.createQuerySet({ label: "fastrpb timestamps", type: "timestamp", count: 2 * labels.length });
     const bytes = 2 * labels.length * TIMESTAMP_BYTES;
-    const resolved = this.#context.pool.acquire(bytes, QUERY_USAGE, "fastrpb timestamps");
-    const staging = this.#context.pool.acquire(bytes, READBACK_USAGE, "fastrpb timestamps");
+    const [{ querySet, resolved, staging }, madeFault] = session.guard(caller, () => ({
+      querySet: this.device.createQuerySet({ label: "fastrpb timestamps", type: "timestamp", count: 2 * labels.length }),
+      resolved: session.pool.acquire(bytes, QUERY_USAGE, "fastrpb timestamps"),
+      staging: session.pool.acquire(bytes, READBACK_USAGE, "fastrpb timestamps"),
+    }));
     try {
-      this.#submit(steps, (encoder, slots) => {
+      const ranFault = this.#submit(steps, (encoder, slots) => {
         let query = 0;
         // A pass of its own for each dispatch: timestamps are taken at the ends of passes.
         for (const [s, step] of steps.entries()) {
-          const executable = step.executable as GpuExecutable;
-          for (const [index, dispatch] of executable.dispatches.entries()) {
+          const { installed } = step.executable as GpuExecutable;
+          for (const [index, dispatch] of installed.program.dispatches.entries()) {
             const timestampWrites = { querySet, beginningOfPassWriteIndex: query++, endOfPassWriteIndex: query++ };
             const pass = encoder.beginComputePass({ label: dispatch.label, timestampWrites });
-            executable.record(pass, index, step.bindings, slots[s]!);
+            installed.record(pass, index, step.bindings, slots[s]!);
             pass.end();
           }
         }
         encoder.resolveQuerySet(querySet, 0, 2 * labels.length, resolved, 0);
         encoder.copyBufferToBuffer(resolved, 0, staging, 0, bytes);
       });
-      await this.#mapped(staging.mapAsync(MAP_MODE_READ, 0, bytes));
+      await mapped(session, caller, staging, bytes, async () => (await madeFault) ?? (await ranFault));
       const milliseconds = performance.now() - started;
       const times = new BigUint64Array(staging.getMappedRange(0, bytes).slice(0));
       staging.unmap();
@@ -176,151 +191,177 @@ export class GpuBackend implements Backend {
         return { label, milliseconds: nanoseconds >= 0 ? nanoseconds / 1e6 : undefined };
       });
       return { milliseconds, dispatches };
+    } catch (error) {
+      for (const buffer of [resolved, staging]) session.pool.discard(buffer);
+      throw error;
     } finally {
       querySet.destroy();
-      this.#context.pool.release(resolved);
-      this.#context.pool.release(staging);
+      session.pool.release(resolved);
+      session.pool.release(staging);
     }
   }
 
+  async restore(caller: string, reopen: () => Promise<OpenSession>): Promise<void> {
+    if (!this.isLost) return;
+    let failure: unknown;
+    for (const milliseconds of RESTORE_PAUSES) {
+      await pause(milliseconds);
+      let session: Session | undefined;
+      try {
+        const { open, limits } = await reopen();
+        session = new Session(open, limits, this.#patience);
+        await this.#moveTo(caller, session);
+        return;
+      } catch (error) {
+        failure = error;
+        session?.end();
+        // What the caller wants, or what no new try would change.
+        if (error instanceof FastRpbError && ["aborted", "value", "limit", "disposed"].includes(error.code)) throw error;
+      }
+    }
+    throw new FastRpbError("lost", `${caller}: no device after ${RESTORE_PAUSES.length} tries: ${String(failure)}`, { cause: failure });
+  }
+
   memory(): MemoryUse {
-    return this.#context.pool.memory();
+    return this.#session.pool.memory();
   }
 
   dispose(): void {
-    this.#context.pool.destroy();
-    if (this.#owned) this.device.destroy();
+    this.#disposed = true;
+    this.#session.end();
+  }
+
+  /** Compiles all that is there for a new device, and only then changes over to it. */
+  async #moveTo(caller: string, session: Session): Promise<void> {
+    const executables = [...this.#executables];
+    const installed = await Promise.all(executables.map(({ request }) => this.#install(session, { ...request, caller })));
+    session.watch.check(caller);
+    if (this.#disposed) throw new FastRpbError("disposed", `${caller}: the runtime was disposed.`);
+    const before = this.#session;
+    for (const [i, executable] of executables.entries()) {
+      if (this.#executables.has(executable)) executable.install(installed[i]!);
+      else installed[i]!.dispose();
+    }
+    this.#session = session;
+    before.end();
+  }
+
+  #register(request: CompileRequest, installed: InstalledProgram): GpuExecutable {
+    const executable = new GpuExecutable(request, installed, (disposed) => this.#executables.delete(disposed));
+    this.#executables.add(executable);
+    return executable;
+  }
+
+  /**
+   * Plans, compiles, and makes the buffers, the workspace among them, which the pool then has ready for the first run. Where the device has
+   * not as much memory, with half of the workspace, and again.
+   *
+   * @throws FastRpbError codes `"limit"`, `"unavailable"`, `"lost"`
+   */
+  async #install(session: Session, request: CompileRequest): Promise<InstalledProgram> {
+    const { caller } = request;
+    session.watch.check(caller);
+    let { workspaceBytes } = session.limits;
+    let program = planRequest(request, session.limits);
+    for (;;) {
+      const total = program.dispatches.length;
+      this.#onCompile({ label: program.label, done: 0, total });
+      const pipelines = await session.watch.compiled(caller, compilePipelines(session, caller, program));
+      const [{ made, slots }, fault] = session.guard(caller, () => {
+        const installed = new InstalledProgram(session, program, pipelines);
+        return { made: installed, slots: installed.acquireSlots() };
+      });
+      const error = await session.watch.answer(caller, fault);
+      for (const slot of slots) {
+        if (error) session.pool.discard(slot);
+        session.pool.release(slot);
+      }
+      if (!error) {
+        this.#onCompile({ label: program.label, done: total, total });
+        return made;
+      }
+      made.discard();
+      made.dispose();
+      if (error.code !== "limit") throw error;
+      // Idle buffers of other plans may be what is in the way.
+      const idle = session.pool.memory().pooledBytes;
+      session.pool.trim();
+      if (idle > 0) continue;
+      workspaceBytes = Math.floor(Math.min(workspaceBytes, program.cost.workspaceBytes) / 2);
+      program = this.#smaller(session, request, workspaceBytes, program, error);
+    }
+  }
+
+  /** @throws FastRpbError code `"limit"` that names what the smallest plan needs */
+  #smaller(session: Session, request: CompileRequest, workspaceBytes: number, tried: Program, error: FastRpbError): Program {
+    try {
+      if (workspaceBytes >= 1) return planRequest(request, { ...session.limits, workspaceBytes });
+    } catch (cause) {
+      if (!(cause instanceof FastRpbError && cause.code === "limit")) throw cause;
+    }
+    const tables = tried.buffers.reduce((sum, { role, bytes }) => sum + (role === "table" ? bytes : 0), 0);
+    throw new FastRpbError(
+      "limit",
+      `${request.caller}: the GPU has no memory for ${tried.cost.workspaceBytes} bytes of scratch and ${tables} bytes of tables, which is the least that "${tried.label}" needs. Dispose of tensors and plans, or use a smaller shape.`,
+      { cause: error },
+    );
   }
 
   /** Makes a storage; where the device could not, reading it tells, and its buffer is not used again. */
   #watched(label: string, make: () => GpuStorage): GpuStorage {
-    const [storage, fault] = this.#guard(label, make);
+    const { pool } = this.#session;
+    const [storage, fault] = this.#session.guard(label, make);
     storage.fault = fault;
     void fault.then((error) => {
-      if (error) this.#context.pool.discard(storage.buffer);
+      if (!error) return;
+      pool.discard(storage.buffer);
+      pool.trim(); // for the next one
     });
     return storage;
   }
 
   #newStorage(byteLength: number, label: string): GpuStorage {
-    const buffer = this.#context.pool.acquire(wholeWords(byteLength), STORAGE_USAGE, label);
-    return new GpuStorage(
-      { buffer, byteOffset: 0, byteLength },
-      (storage, target) => this.#read(storage, target),
-      () => this.#context.pool.release(buffer),
-    );
+    const buffer = this.#session.pool.acquire(wholeWords(byteLength), STORAGE_USAGE, label);
+    return new GpuStorage(this.#session, { buffer, byteOffset: 0, byteLength }, false);
   }
 
   /** One encoder, one submit; the workspace goes back to the pool after it. Faults reach whatever the steps write. */
-  #submit(steps: readonly Step[], record: (encoder: GPUCommandEncoder, slots: readonly (readonly GPUBuffer[])[]) => void): void {
-    const storages = steps.flatMap((step) => Object.values(step.bindings) as GpuStorage[]);
-    const earlier = storages.flatMap((storage) => storage.fault ?? []);
-    const acquired = new Map<GpuExecutable, readonly GPUBuffer[]>();
-    const [, fault] = this.#guard("run", () => {
+  #submit(
+    steps: readonly Step[],
+    recordInto: (encoder: GPUCommandEncoder, slots: readonly (readonly GPUBuffer[])[]) => void,
+  ): Promise<FastRpbError | undefined> {
+    const session = this.#session;
+    const [workspace, fault] = session.guard("run", () => {
+      const acquired = acquireWorkspace(steps);
       try {
-        // An executable that runs several times has one workspace: dispatches follow one another.
-        const slots = steps.map(({ executable }) => {
-          const own = acquired.get(executable as GpuExecutable) ?? (executable as GpuExecutable).acquireSlots();
-          acquired.set(executable as GpuExecutable, own);
-          return own;
-        });
-        const encoder = this.device.createCommandEncoder({ label: "fastrpb" });
-        record(encoder, slots);
-        this.device.queue.submit([encoder.finish()]);
+        const encoder = session.device.createCommandEncoder({ label: "fastrpb" });
+        recordInto(encoder, acquired.slots);
+        session.device.queue.submit([encoder.finish()]);
       } finally {
-        for (const buffer of [...acquired.values()].flat()) this.#context.pool.release(buffer);
+        for (const buffer of acquired.buffers) session.pool.release(buffer);
       }
+      return acquired.buffers;
     });
-    const combined = Promise.all([fault, ...earlier]).then((errors) => errors.find((error) => error !== undefined));
-    for (const { executable, bindings } of steps) {
-      for (const { name, role } of (executable as GpuExecutable).program.buffers) {
-        if (role === "output" || role === "inout") (bindings[name] as GpuStorage).fault = combined;
-      }
-    }
     void fault.then((error) => {
-      if (error) for (const buffer of [...acquired.values()].flat()) this.#context.pool.discard(buffer);
+      if (error) for (const buffer of workspace) session.pool.discard(buffer);
     });
+    return passFault(steps, fault);
   }
 
-  #record(pass: GPUComputePassEncoder, steps: readonly Step[], slots: readonly (readonly GPUBuffer[])[]): void {
-    for (const [s, step] of steps.entries()) {
-      const executable = step.executable as GpuExecutable;
-      for (const index of executable.dispatches.keys()) executable.record(pass, index, step.bindings, slots[s]!);
+  /** @throws FastRpbError code `"lost"`, also for what the device before had */
+  #checkSteps(caller: string, steps: readonly Step[]): void {
+    this.#session.watch.check(caller);
+    for (const { bindings } of steps) {
+      for (const name of Object.keys(bindings)) {
+        if ((bindings[name] as GpuStorage).session === this.#session) continue;
+        throw new FastRpbError("lost", `${caller}: ${name} was on a GPU device that was lost. Make it again.`);
+      }
     }
   }
+}
 
-  /** Runs `work` inside error scopes; the promise tells what the GPU process thought of it. */
-  #guard<T>(caller: string, work: () => T): [T, Promise<FastRpbError | undefined>] {
-    this.device.pushErrorScope("out-of-memory");
-    this.device.pushErrorScope("validation");
-    let scopes: [Promise<GPUError | null>, Promise<GPUError | null>];
-    let result: T;
-    try {
-      result = work();
-    } finally {
-      scopes = [this.device.popErrorScope(), this.device.popErrorScope()];
-    }
-    const fault = Promise.all(scopes).then(
-      ([validation, outOfMemory]) => {
-        if (outOfMemory) return new FastRpbError("limit", `${caller}: the GPU is out of memory: ${outOfMemory.message}`);
-        if (validation) return new FastRpbError("value", `${caller}: WebGPU refused the work: ${validation.message}`);
-        return undefined;
-      },
-      () => undefined, // the device is lost, and every reading says so
-    );
-    return [result, fault];
-  }
-
-  async #read(storage: GpuStorage, target: TensorData): Promise<void> {
-    const caller = "tensor.data";
-    const bytes = wholeWords(storage.byteLength);
-    this.#checkLost(caller);
-    if ((storage.buffer.usage & COPY_SOURCE) === 0) {
-      throw refuse("value", { caller, argument: "buffer.usage", expected: "a usage with GPUBufferUsage.COPY_SRC", got: storage.buffer.usage });
-    }
-    const staging = this.#context.pool.acquire(bytes, READBACK_USAGE, "fastrpb readback");
-    try {
-      const [, fault] = this.#guard(caller, () => {
-        const encoder = this.device.createCommandEncoder({ label: "fastrpb readback" });
-        encoder.copyBufferToBuffer(storage.buffer, storage.byteOffset, staging, 0, bytes);
-        this.device.queue.submit([encoder.finish()]);
-      });
-      const mapped = this.#mapped(staging.mapAsync(MAP_MODE_READ, 0, bytes));
-      mapped.catch(() => {}); // a fault explains more than the map that failed because of it
-      const error = (await storage.fault) ?? (await fault);
-      this.#checkLost(caller);
-      if (error) throw error;
-      await mapped;
-      const view = new Uint8Array(target.buffer, target.byteOffset, target.byteLength);
-      view.set(new Uint8Array(staging.getMappedRange(0, bytes), 0, storage.byteLength));
-    } catch (error) {
-      this.#context.pool.discard(staging);
-      throw error;
-    } finally {
-      staging.unmap();
-      this.#context.pool.release(staging);
-    }
-  }
-
-  async #mapped(map: Promise<void>): Promise<void> {
-    try {
-      await map;
-    } catch (cause) {
-      // The loss is announced by another promise, which may settle a moment later.
-      await Promise.race([this.lost, new Promise((resolve) => setTimeout(resolve, 100))]);
-      this.#checkLost("tensor.data");
-      throw new FastRpbError("limit", `tensor.data: the readback failed: ${String(cause)}`, { cause });
-    }
-  }
-
-  #checkLost(caller: string): void {
-    if (this.#lostInfo) {
-      throw new FastRpbError(
-        "lost",
-        `${caller}: the GPU device was lost (${this.#lostInfo.reason}): ${this.#lostInfo.message}. Create a new runtime.`,
-      );
-    }
-  }
+function planRequest({ caller, spec, choices }: CompileRequest, limits: PlannerLimits): Program {
+  return planProgram(caller, spec, choices ? { ...limits, choices } : limits);
 }
 
 /** Data for writeBuffer, which takes whole words: an odd count of float16 is followed by a zero. */

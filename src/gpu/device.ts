@@ -1,4 +1,6 @@
-import { FastRpbError, refuse } from "../spec/errors.ts";
+import type { OpenSession } from "../spec/backend.ts";
+import { checkAborted, FastRpbError, refuse } from "../spec/errors.ts";
+import { type Patience, PATIENCE, pause } from "./watch.ts";
 import { isAlignment, LIMIT_NAMES, type LimitName } from "../spec/limits.ts";
 
 export interface OpenDeviceOptions {
@@ -6,15 +8,11 @@ export interface OpenDeviceOptions {
   readonly gpu: GPU | undefined;
   readonly powerPreference: GPUPowerPreference | undefined;
   readonly onStage: (stage: "adapter" | "device") => void;
-  readonly checkAborted: () => void;
+  readonly signal: AbortSignal | undefined;
+  readonly patience?: Patience;
 }
 
-export interface OpenDevice {
-  readonly device: GPUDevice;
-  /** Whether the runtime made the device, and so may destroy it. */
-  readonly owned: boolean;
-  readonly adapterInfo: GPUAdapterInfo | undefined;
-}
+export type OpenDevice = OpenSession["open"];
 
 /** Times of dispatches, and tensors of float16. */
 const WANTED_FEATURES: readonly GPUFeatureName[] = ["timestamp-query", "shader-f16"];
@@ -29,26 +27,43 @@ export async function openDevice(options: OpenDeviceOptions): Promise<OpenDevice
   const { gpu, caller } = options;
   if (!gpu) return undefined;
   options.onStage("adapter");
-  const adapter = await gpu.requestAdapter(options.powerPreference ? { powerPreference: options.powerPreference } : {});
-  options.checkAborted();
+  const adapter = await answered(
+    options,
+    "requestAdapter",
+    gpu.requestAdapter(options.powerPreference ? { powerPreference: options.powerPreference } : {}),
+  );
   if (!adapter) return undefined;
   options.onStage("device");
   const requiredLimits: Record<string, number> = {};
   for (const name of LIMIT_NAMES) if (!isAlignment(name)) requiredLimits[name] = adapter.limits[name];
   const requiredFeatures = WANTED_FEATURES.filter((feature) => adapter.features.has(feature));
-  let device: GPUDevice;
+  const request = adapter.requestDevice({ label: "fastrpb", requiredLimits, requiredFeatures });
   try {
-    device = await adapter.requestDevice({ label: "fastrpb", requiredLimits, requiredFeatures });
+    return { device: await answered(options, "requestDevice", request), owned: true, adapterInfo: adapter.info };
   } catch (cause) {
+    // A device that comes too late is nobody's.
+    void request.then(
+      (late) => late.destroy(),
+      () => {},
+    );
+    if (cause instanceof FastRpbError) throw cause;
     throw new FastRpbError("unavailable", `${caller}: the adapter refused a device: ${String(cause)}.`, { cause });
   }
+}
+
+/** @throws FastRpbError codes `"aborted"`, at once, and `"unavailable"`, where no answer comes */
+async function answered<T>({ caller, signal, patience = PATIENCE }: OpenDeviceOptions, what: string, promise: Promise<T>): Promise<T> {
+  const settled = new AbortController();
+  const aborted = new Promise<undefined>((resolve) => signal?.addEventListener("abort", () => resolve(undefined), { signal: settled.signal }));
   try {
-    options.checkAborted();
-  } catch (error) {
-    device.destroy();
-    throw error;
+    checkAborted(caller, signal);
+    const answer = await Promise.race([promise.then((value) => ({ value })), aborted, pause(patience.open, settled.signal)]);
+    checkAborted(caller, signal);
+    if (answer) return answer.value;
+  } finally {
+    settled.abort();
   }
-  return { device, owned: true, adapterInfo: adapter.info };
+  throw new FastRpbError("unavailable", `${caller}: ${what} has not answered for ${patience.open / 1000} s.`);
 }
 
 /** A device that the caller owns: used as it is, never destroyed. */

@@ -1,121 +1,71 @@
-import type { Cost, DispatchInfo, Executable, Storage } from "../spec/backend.ts";
+import type { Cost, DispatchInfo, Executable } from "../spec/backend.ts";
+import type { Choices } from "../spec/choices.ts";
 import { FastRpbError } from "../spec/errors.ts";
-import { wholeWords } from "../spec/limits.ts";
-import type { Program, ProgramBinding } from "../plan/program.ts";
-import type { BufferPool } from "./pool.ts";
-import type { Pipeline, PipelineCache } from "./pipelines.ts";
-import type { TableCache } from "./tables.ts";
-import { STORAGE_USAGE, UNIFORM_USAGE } from "./usage.ts";
+import type { OperationSpec } from "../spec/operations.ts";
+import type { Program } from "../plan/program.ts";
+import type { InstalledProgram } from "./installed-program.ts";
 
-/** What the executables of one device share. */
-export interface DeviceContext {
-  readonly device: GPUDevice;
-  readonly pool: BufferPool;
-  readonly pipelines: PipelineCache;
-  readonly tables: TableCache;
+/** What an executable was compiled from, and is again after its device was lost. */
+export interface CompileRequest {
+  readonly caller: string;
+  readonly spec: OperationSpec;
+  readonly choices: Choices | undefined;
 }
 
-/** A Program with its pipelines, tables and parameters on a device. */
+/** A compiled operation: the same for its plan on every device that the runtime has one after the other. */
 export class GpuExecutable implements Executable {
-  readonly dispatches: readonly DispatchInfo[];
-  readonly cost: Cost;
-  readonly bytes: Readonly<Record<string, number>>;
-  readonly program: Program;
-  readonly #context: DeviceContext;
-  readonly #pipelines: readonly Pipeline[];
-  readonly #tables = new Map<string, GPUBuffer>();
-  readonly #params: GPUBuffer;
-  readonly #paramStride: number;
-  #ownSlots: readonly GPUBuffer[] | undefined;
+  readonly request: CompileRequest;
+  readonly #onDispose: (executable: GpuExecutable) => void;
+  #installed!: InstalledProgram;
+  #dispatches: readonly DispatchInfo[] = [];
+  #bytes: Readonly<Record<string, number>> = {};
   #disposed = false;
 
-  static async compile(context: DeviceContext, caller: string, program: Program): Promise<GpuExecutable> {
-    const pipelines = await Promise.all(program.dispatches.map((dispatch) => context.pipelines.compile(caller, dispatch.kernel)));
-    return new GpuExecutable(context, program, pipelines);
+  constructor(request: CompileRequest, installed: InstalledProgram, onDispose: (executable: GpuExecutable) => void) {
+    this.request = request;
+    this.#onDispose = onDispose;
+    this.install(installed);
   }
 
-  static compileNow(context: DeviceContext, program: Program): GpuExecutable {
-    return new GpuExecutable(
-      context,
-      program,
-      program.dispatches.map((dispatch) => context.pipelines.compileNow(dispatch.kernel)),
-    );
-  }
-
-  private constructor(context: DeviceContext, program: Program, pipelines: readonly Pipeline[]) {
-    this.#context = context;
-    this.program = program;
-    this.#pipelines = pipelines;
-    this.cost = program.cost;
-    this.dispatches = Object.freeze(
-      program.dispatches.map(({ label, workgroups, workgroupSize, bytesRead, bytesWritten, flops }) =>
-        Object.freeze({ label, workgroups, workgroupSize, bytesRead, bytesWritten, flops }),
+  /** Takes what was compiled for another device. What it had is gone with its device. */
+  install(installed: InstalledProgram): void {
+    const { dispatches, buffers } = installed.program;
+    this.#installed = installed;
+    this.#dispatches = Object.freeze(
+      dispatches.map(({ label, workgroups, workgroupSize, bytesRead, bytesWritten, flops, estimatedSeconds }) =>
+        Object.freeze({ label, workgroups, workgroupSize, bytesRead, bytesWritten, flops, estimatedSeconds }),
       ),
     );
-    this.bytes = Object.freeze(
-      Object.fromEntries(program.buffers.filter((b) => b.role !== "workspace" && b.role !== "table").map((b) => [b.name, b.bytes])),
-    );
-    for (const buffer of program.buffers) {
-      if (buffer.role === "table") this.#tables.set(buffer.name, context.tables.acquire(buffer.name, buffer.parts!));
-    }
-    this.#paramStride = context.device.limits.minUniformBufferOffsetAlignment;
-    const words = new Uint32Array((this.#paramStride / 4) * Math.max(1, program.dispatches.length));
-    program.dispatches.forEach((dispatch, i) => words.set(dispatch.params, (i * this.#paramStride) / 4));
-    this.#params = context.pool.acquire(words.byteLength, UNIFORM_USAGE, `${program.label}: params`);
-    context.device.queue.writeBuffer(this.#params, 0, words);
+    const tensors = buffers.filter(({ role }) => role !== "workspace" && role !== "table");
+    this.#bytes = Object.freeze(Object.fromEntries(tensors.map(({ name, bytes }) => [name, bytes])));
   }
 
-  /** Workspace for one run; the caller gives it back after the submit. */
-  acquireSlots(): readonly GPUBuffer[] {
-    return this.program.slots.map((bytes, i) => this.#context.pool.acquire(bytes, STORAGE_USAGE, `${this.program.label}: workspace ${i}`));
+  get dispatches(): readonly DispatchInfo[] {
+    return this.#dispatches;
   }
 
-  /** Workspace that stays with the executable, for recordings whose submit is not ours to see. */
-  ownSlots(): readonly GPUBuffer[] {
-    return (this.#ownSlots ??= this.acquireSlots());
+  get cost(): Cost {
+    return this.#installed.program.cost;
   }
 
-  /** Records dispatch `index` into a pass. */
-  record(pass: GPUComputePassEncoder, index: number, bindings: Readonly<Record<string, Storage>>, slots: readonly GPUBuffer[]): void {
-    this.checkAlive();
-    const dispatch = this.program.dispatches[index]!;
-    const { pipeline, layout } = this.#pipelines[index]!;
-    const bindGroup = this.#context.device.createBindGroup({
-      label: dispatch.label,
-      layout,
-      entries: [
-        ...dispatch.bindings.map((binding, i) => ({ binding: i, resource: this.#resource(binding, bindings, slots) })),
-        {
-          binding: dispatch.bindings.length,
-          resource: { buffer: this.#params, offset: index * this.#paramStride, size: 4 * dispatch.params.length },
-        },
-      ],
-    });
-    pass.setPipeline(pipeline);
-    pass.setBindGroup(0, bindGroup);
-    pass.dispatchWorkgroups(...dispatch.workgroups);
+  get bytes(): Readonly<Record<string, number>> {
+    return this.#bytes;
   }
 
-  #resource(binding: ProgramBinding, bindings: Readonly<Record<string, Storage>>, slots: readonly GPUBuffer[]): GPUBufferBinding {
-    const { offset, size } = binding;
-    const buffer = this.program.buffers.find((entry) => entry.name === binding.buffer)!;
-    if (buffer.role === "table") return { buffer: this.#tables.get(buffer.name)!, offset, size };
-    if (buffer.role === "workspace") return { buffer: slots[buffer.slot!]!, offset, size };
-    const storage = bindings[buffer.name];
-    if (!storage?.buffer) throw new TypeError(`${this.program.label}: nothing bound to ${buffer.name}`);
-    // An operand that repeats is bound with its own, smaller size.
-    return { buffer: storage.buffer, offset: storage.byteOffset + offset, size: Math.min(size, wholeWords(storage.byteLength) - offset) };
+  get program(): Program {
+    return this.#installed.program;
   }
 
-  checkAlive(): void {
+  /** @throws FastRpbError code `"disposed"` */
+  get installed(): InstalledProgram {
     if (this.#disposed) throw new FastRpbError("disposed", `${this.program.label}: the plan was disposed.`);
+    return this.#installed;
   }
 
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    for (const name of this.#tables.keys()) this.#context.tables.release(name);
-    this.#context.pool.release(this.#params);
-    for (const slot of this.#ownSlots ?? []) this.#context.pool.release(slot);
+    this.#onDispose(this);
+    this.#installed.dispose();
   }
 }

@@ -51,7 +51,7 @@ export class BufferPool {
     this.#idle.add(buffer);
     this.#idleBytes += buffer.size;
     if (this.#faulty.has(buffer)) this.#evict(buffer);
-    this.#trim(this.#idleLimit);
+    this.#shrink(this.#idleLimit);
   }
 
   /** Never hands this buffer out again: the device could not make it, or lost track of it. Its holder still releases it. */
@@ -65,15 +65,20 @@ export class BufferPool {
     for (const buffer of this.#live) buffer.destroy();
     this.#live.clear();
     this.#liveBytes = 0;
-    this.#trim(0);
+    this.#shrink(0);
     this.#device.queue.submit([]);
+  }
+
+  /** Destroys the idle buffers. */
+  trim(): void {
+    this.#shrink(0);
   }
 
   memory(): MemoryUse {
     return Object.freeze({ liveBytes: this.#liveBytes, pooledBytes: this.#idleBytes, buffers: this.#live.size });
   }
 
-  #trim(limit: number): void {
+  #shrink(limit: number): void {
     let evicted = false;
     for (const buffer of this.#idle) {
       if (this.#idleBytes <= limit) break;

@@ -1,25 +1,26 @@
 import type { Storage, TensorData } from "../spec/backend.ts";
 import type { FastRpbError } from "../spec/errors.ts";
+import { readback } from "./readback.ts";
+import type { Session } from "./session.ts";
 
 /** A tensor's range of a GPU buffer. */
 export class GpuStorage implements Storage {
+  readonly session: Session;
   readonly buffer: GPUBuffer;
   readonly byteOffset: number;
   readonly byteLength: number;
-  readonly #read: (storage: GpuStorage, target: TensorData) => Promise<void>;
-  readonly #release: (storage: GpuStorage) => void;
+  readonly #borrowed: boolean;
   #fault: Promise<FastRpbError | undefined> | undefined;
+  /** Runs that submit bit by bit and are not done with it. */
+  #users = 0;
+  #released = false;
 
-  constructor(
-    range: { readonly buffer: GPUBuffer; readonly byteOffset: number; readonly byteLength: number },
-    read: (storage: GpuStorage, target: TensorData) => Promise<void>,
-    release: (storage: GpuStorage) => void,
-  ) {
+  constructor(session: Session, range: { readonly buffer: GPUBuffer; readonly byteOffset: number; readonly byteLength: number }, borrowed: boolean) {
+    this.session = session;
     this.buffer = range.buffer;
     this.byteOffset = range.byteOffset;
     this.byteLength = range.byteLength;
-    this.#read = read;
-    this.#release = release;
+    this.#borrowed = borrowed;
   }
 
   /** What went wrong in the work that writes this storage, or in what that work read; `undefined` where it is known to be well. */
@@ -35,11 +36,30 @@ export class GpuStorage implements Storage {
     });
   }
 
+  get lost(): boolean {
+    return this.session.watch.isLost;
+  }
+
   read(target: TensorData): Promise<void> {
-    return this.#read(this, target);
+    return readback(this, target);
+  }
+
+  /** Keeps the buffer from the pool until {@link letGo}. */
+  hold(): void {
+    this.#users++;
+  }
+
+  letGo(): void {
+    this.#users--;
+    this.#giveBack();
   }
 
   release(): void {
-    this.#release(this);
+    this.#released = true;
+    this.#giveBack();
+  }
+
+  #giveBack(): void {
+    if (this.#released && this.#users === 0 && !this.#borrowed) this.session.pool.release(this.buffer);
   }
 }

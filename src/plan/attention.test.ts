@@ -12,7 +12,7 @@ import {
   weightsShape,
 } from "../spec/operations.ts";
 import { DESKTOP_LIMITS, LIMIT_SETS, limitsWith } from "../testing/planning.ts";
-import { programComplaints, Ranges, thawed, total, tryPlan } from "../testing/programs.ts";
+import { programComplaints, Ranges, thawed, total, tryPlan, wholeDispatches } from "../testing/programs.ts";
 import { random } from "../testing/random.ts";
 import { planProgram } from "./index.ts";
 import type { Program } from "./program.ts";
@@ -119,7 +119,7 @@ function headComplaints(spec: Spec, program: Program): string[] {
   const heads = spec.batch * spec.heads;
   /** Heads that dispatches have written, by label and tensor. */
   const written = new Map<string, number>();
-  for (const [index, { label, kernel, params, bindings }] of program.dispatches.entries()) {
+  for (const [index, { label, kernel, params, bindings }] of wholeDispatches(program).entries()) {
     if (/^(toeplitz|fft)/.test(label) || !kernel.params.includes("firstHead")) continue;
     const param = (name: string) => params[kernel.params.indexOf(name)]!;
     const first = param("firstHead");

@@ -23,7 +23,7 @@ import {
   toeplitzSpec,
 } from "../spec/operations.ts";
 import { DESKTOP_LIMITS, LIMIT_SETS, limitsWith, smoothNumbers } from "../testing/planning.ts";
-import { programComplaints, Ranges, thawed, total, tryPlan, workgroupBytes } from "../testing/programs.ts";
+import { programComplaints, Ranges, thawed, total, tryPlan, wholeDispatches, workgroupBytes } from "../testing/programs.ts";
 import { random } from "../testing/random.ts";
 import { planProgram } from "./index.ts";
 import type { Program, ProgramBinding, ProgramDispatch } from "./program.ts";
@@ -254,7 +254,7 @@ function workComplaints(spec: OperationSpec, program: Program, limits: PlannerLi
   const found: string[] = [];
   /** Ranges of the output that were written, in elements. */
   const pieces: [begin: number, end: number][] = [];
-  for (const [index, dispatch] of program.dispatches.entries()) {
+  for (const [index, dispatch] of wholeDispatches(program).entries()) {
     const at = `dispatch ${index}, ${dispatch.label}`;
     const check = (holds: boolean, what: string) => {
       if (!holds) found.push(`${at}: ${what}`);
@@ -273,7 +273,7 @@ function workComplaints(spec: OperationSpec, program: Program, limits: PlannerLi
     /** Columns of one workgroup of an FFT. */
     const columns = () => Number(/group \* (\d+)u \+ slot/.exec(dispatch.kernel.code)![1]);
     const grid = (needed: number, perGroup: number) =>
-      check(param("groups") === Math.ceil(needed / perGroup), `${param("groups")} groups of ${perGroup} for ${needed} units of work`);
+      check(param("endGroup") === Math.ceil(needed / perGroup), `${param("endGroup")} groups of ${perGroup} for ${needed} units of work`);
 
     if (dispatch.label.startsWith("fft")) {
       grid(param("columns"), columns());

@@ -216,8 +216,8 @@ describe("parameters", () => {
     program.buffer("OUT", "output", 4);
     const kernel = kernelOf(["OUT"], 64, ["count", "base"]);
     program.dispatch({ kernel, groups: 3, params: { base: -5, count: 4e9 }, uses: { OUT: { buffer: "OUT" } }, flops: 0 });
-    expect(kernel.params).toEqual(["groups", "count", "base"]);
-    expect(program.finish().dispatches[0]!.params).toEqual([3, 4e9, 2 ** 32 - 5]);
+    expect(kernel.params).toEqual(["endGroup", "firstGroup", "count", "base"]);
+    expect(program.finish().dispatches[0]!.params).toEqual([3, 0, 4e9, 2 ** 32 - 5]);
   });
 
   test("that are missing, and bindings that are, are a defect of the plan", () => {
@@ -239,5 +239,5 @@ test("a kernel says what its WGSL says", () => {
   expect(kernel.code).toMatch(/@group\(0\) @binding\(0\) var<storage, read> in: array<f32>;/);
   expect(kernel.code).toMatch(/@group\(0\) @binding\(1\) var<storage, read_write> OUT: array<f32>;/);
   expect(kernel.code).toMatch(/@group\(0\) @binding\(2\) var<uniform> params: Params;/);
-  expect(kernel.code).toMatch(/groups: u32,\s+count: u32,/);
+  expect(kernel.code).toMatch(/endGroup: u32,\s+firstGroup: u32,\s+count: u32,/);
 });

@@ -6,14 +6,17 @@ import { ELEMENT_BYTES, type Kernel } from "../../shaders/kernel.ts";
 import type { Cost, DispatchInfo } from "../spec/backend.ts";
 import { FastRpbError } from "../spec/errors.ts";
 import { type PlannerLimits, wholeWords } from "../spec/limits.ts";
+import { dispatchesFor, estimatedSeconds } from "./duration.ts";
 import { type TablePart, tableBytes } from "./tables.ts";
 import { foldWorkgroups } from "./workgroups.ts";
 
 /** The limits that are numbers of bytes, lanes or bindings. */
-type BoundedLimit = Exclude<keyof PlannerLimits, "choices">;
+type BoundedLimit = Exclude<keyof PlannerLimits, "choices" | "speed">;
 
 /** `"inout"`: an output that is an input too. */
 export type BufferRole = "input" | "output" | "inout" | "workspace" | "table";
+
+const WORD_BYTES = 4;
 
 /** How often the bytes of a buffer have to move at least. */
 const TENSOR_PASSES: Readonly<Record<BufferRole, number>> = { input: 1, output: 1, inout: 2, workspace: 0, table: 0 };
@@ -87,9 +90,9 @@ export function bindableUnits(limits: PlannerLimits, unitBytes: number, count: n
 
 export interface DispatchRequest {
   readonly kernel: Kernel;
-  /** Workgroups that the work needs; folded over the grid. */
+  /** Workgroups that the work needs: folded over the grid, and by several dispatches where one would take long. */
   readonly groups: number;
-  /** Parameters besides `groups`, by name. */
+  /** Parameters besides those of the workgroups, by name. */
   readonly params: Readonly<Record<string, number>>;
   readonly uses: Readonly<Record<string, BindingUse>>;
   readonly flops: number;
@@ -166,25 +169,49 @@ export class ProgramBuilder {
         bytesWritten: use.writes ?? 0,
       });
     });
-    const values: Readonly<Record<string, number>> = { groups: request.groups, ...request.params };
-    const params = kernel.params.map((name) => {
+    const { groups, flops } = request;
+    const bytes = sum(bindings, (b) => b.bytesRead + b.bytesWritten);
+    const parts = dispatchesFor(this.caller, kernel.label, { flops, bytes, groups }, this.limits.speed);
+    for (let part = 0; part < parts; part++) this.#addPart(request, bindings, part, parts);
+  }
+
+  /** Adds the workgroups of one of several dispatches that share the work. */
+  #addPart({ kernel, groups, flops, params }: DispatchRequest, all: readonly ProgramBinding[], part: number, parts: number): void {
+    const [first, end] = [Math.floor((groups * part) / parts), Math.floor((groups * (part + 1)) / parts)];
+    const bindings = parts === 1 ? all : all.map((binding) => this.#share(binding, first / groups, end / groups));
+    const [bytesRead, bytesWritten] = [sum(bindings, (b) => b.bytesRead), sum(bindings, (b) => b.bytesWritten)];
+    const values: Readonly<Record<string, number>> = { endGroup: end, firstGroup: first, ...params };
+    const words = kernel.params.map((name) => {
       const value = values[name];
       if (value === undefined) throw new TypeError(`${kernel.label}: no value for ${name}`);
       return value >>> 0; // bases are subtracted modulo 2³²
     });
+    const work = { flops: parts === 1 ? flops : Math.round((flops * (end - first)) / groups), bytes: bytesRead + bytesWritten, groups: end - first };
     this.#dispatches.push(
       Object.freeze({
         label: kernel.label,
         kernel,
-        workgroups: foldWorkgroups(this.caller, kernel.label, request.groups, this.limits.maxComputeWorkgroupsPerDimension),
+        workgroups: foldWorkgroups(this.caller, kernel.label, end - first, this.limits.maxComputeWorkgroupsPerDimension),
         workgroupSize: kernel.workgroupSize,
         bindings: Object.freeze(bindings),
-        params: Object.freeze(params),
-        bytesRead: sum(bindings, (b) => b.bytesRead),
-        bytesWritten: sum(bindings, (b) => b.bytesWritten),
-        flops: request.flops,
+        params: Object.freeze(words),
+        bytesRead,
+        bytesWritten,
+        flops: work.flops,
+        estimatedSeconds: estimatedSeconds(work, this.limits.speed),
       }),
     );
+  }
+
+  /** What a dispatch moves that does the work between two shares of all. Each reads the tables anew, and a word of any input at least. */
+  #share(binding: ProgramBinding, from: number, to: number): ProgramBinding {
+    const table = this.#buffers.get(binding.buffer)!.role === "table";
+    const wordsBefore = (share: number) => Math.round((binding.bytesWritten / WORD_BYTES) * share);
+    return Object.freeze({
+      ...binding,
+      bytesRead: table ? binding.bytesRead : WORD_BYTES * Math.ceil((binding.bytesRead / WORD_BYTES) * (to - from)),
+      bytesWritten: WORD_BYTES * (wordsBefore(to) - wordsBefore(from)),
+    });
   }
 
   finish(): Program {

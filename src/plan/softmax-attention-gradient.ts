@@ -25,7 +25,7 @@ export function addSoftmaxAttentionGradient(program: ProgramBuilder, shape: Atte
   const { headDim, valueDim, length } = shape;
   const statisticsBytes = length * STATISTICS * FLOAT_BYTES;
   const groups = headGroups(program, shape, [headDim, valueDim, STATISTICS], statisticsBytes);
-  const tile = chooseTile(program, (candidate) => {
+  const tile = chooseTile(program, shape, 4 * headDim + 4 * valueDim + WEIGHT_FLOPS, (candidate) => {
     const base = { tile: candidate, headDim, valueDim };
     return [
       softmaxStatisticsLayout(base),

@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import type { PlannerLimits } from "../spec/limits.ts";
 import { attentionGradientSpec, type AttentionOptions, attentionSpec } from "../spec/operations.ts";
 import { DESKTOP_LIMITS, LIMIT_SETS, limitsWith } from "../testing/planning.ts";
+import { wholeDispatches } from "../testing/programs.ts";
 import { planProgram } from "./index.ts";
 import { type Program, sum } from "./program.ts";
 
@@ -81,11 +82,16 @@ describe.each(WAYS)("%s", (way) => {
     }
   });
 
-  test("the number of dispatches does not depend on the length", () => {
+  test("the number of passes does not depend on the length, and long ones are cut into dispatches", () => {
+    const passes = (options: Partial<AttentionOptions>) => wholeDispatches(plan(way, options)).length;
     for (const length of [1, 33, 4096, 2 ** 16]) {
-      expect(plan(way, { heads: 8, length }).cost.dispatches, `${length}`).toBe(way === "forward" ? 1 : 3);
-      expect(plan(way, { heads: 8, length: Math.min(length, 4096), headDim: 256 }).cost.dispatches, `${length}`).toBe(way === "forward" ? 1 : 4);
+      expect(passes({ heads: 8, length }), `${length}`).toBe(way === "forward" ? 1 : 3);
+      expect(passes({ heads: 8, length: Math.min(length, 4096), headDim: 256 }), `${length}`).toBe(way === "forward" ? 1 : 4);
     }
+    const { dispatches } = plan(way, { heads: 8, length: 2 ** 16 });
+    expect(dispatches.length).toBeGreaterThan(100);
+    // 8 heads of 2^16 rows take about 10^13 operations.
+    expect(Math.max(...dispatches.map(({ estimatedSeconds }) => estimatedSeconds))).toBeLessThanOrEqual(0.25);
   });
 
   test("pipelines are shared by batches, heads and groups of heads", () => {

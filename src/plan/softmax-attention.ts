@@ -13,6 +13,7 @@ import {
 import type { AttentionShape } from "../spec/operations.ts";
 import { groupRows, type HeadGroup, headGroups, type Rows, storedRows } from "./head-groups.ts";
 import type { AttentionPlacement } from "./linear-attention.ts";
+import { estimatedSeconds, MOST_DISPATCH_SECONDS } from "./duration.ts";
 import { lengthsUse } from "./lengths.ts";
 import { limitError, type ProgramBuilder } from "./program.ts";
 
@@ -39,7 +40,7 @@ export const WEIGHT_FLOPS = 24;
 export function addSoftmaxAttention(program: ProgramBuilder, shape: AttentionShape, { accumulate, before }: AttentionPlacement): void {
   const { headDim, valueDim, length } = shape;
   const layoutOf = (tile: SoftmaxTile) => softmaxAttentionLayout({ tile, headDim, valueDim, columnTiles: columnTilesOf(tile, valueDim) });
-  const tile = chooseTile(program, (candidate) => [layoutOf(candidate)]);
+  const tile = chooseTile(program, shape, 2 * headDim + 2 * valueDim + WEIGHT_FLOPS, (candidate) => [layoutOf(candidate)]);
   const columnTiles = columnTilesOf(tile, valueDim);
   const kernel = softmaxAttentionKernel({ ...kernelShape(shape), storage: shape.storage, accumulate, tile, columnTiles });
   const sweep = sweepOf(shape, tile, "queries");
@@ -68,12 +69,22 @@ export function columnTilesOf({ otherGroups }: SoftmaxTile, width: number): numb
   return Math.ceil(vectorsOf(width) / (otherGroups * MOST_LANE_COLUMNS));
 }
 
-/** The best tile whose kernels fit. */
-export function chooseTile(program: ProgramBuilder, layouts: (tile: SoftmaxTile) => readonly SoftmaxKernelLayout[]): SoftmaxTile {
+/**
+ * The best tile whose kernels fit. A workgroup goes through all of the other rows, so that long sequences take tiles of few rows.
+ * @param pairFlops operations of a workgroup for a pair of a query and a key
+ */
+export function chooseTile(
+  program: ProgramBuilder,
+  { length }: AttentionShape,
+  pairFlops: number,
+  layouts: (tile: SoftmaxTile) => readonly SoftmaxKernelLayout[],
+): SoftmaxTile {
   const { limits, caller } = program;
   const mostLanes = Math.min(limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX);
   const bytes = (tile: SoftmaxTile) => Math.max(...layouts(tile).map(softmaxBytes));
-  const tile = TILES.find((candidate) => softmaxLanes(candidate) <= mostLanes && bytes(candidate) <= limits.maxComputeWorkgroupStorageSize);
+  const fitting = TILES.filter((candidate) => softmaxLanes(candidate) <= mostLanes && bytes(candidate) <= limits.maxComputeWorkgroupStorageSize);
+  const seconds = (tile: SoftmaxTile) => estimatedSeconds({ flops: softmaxRows(tile) * length * pairFlops, bytes: 0, groups: 1 }, limits.speed);
+  const tile = fitting.find((candidate) => seconds(candidate) <= MOST_DISPATCH_SECONDS) ?? fitting.at(-1);
   if (tile) return tile;
   const smallest = bytes(TILES.at(-1)!);
   throw limitError(

@@ -3,7 +3,7 @@ import { sameShape } from "../spec/check.ts";
 import { FastRpbError, refuse } from "../spec/errors.ts";
 import type { ComplexMultiplySpec } from "../spec/operations.ts";
 import { checkTensor, checkUsable, type Tensor } from "../spec/tensor.ts";
-import { Plan, type PlanContext, type PlanInputs, type Profile, type RunOptions } from "./plan.ts";
+import { type AsyncRunOptions, Plan, type PlanContext, type PlanInputs, type Profile, type RunOptions } from "./plan.ts";
 
 /** A complex pointwise product of a fixed shape; see {@link Runtime.complexMultiply}. */
 export class ComplexMultiplyPlan extends Plan<[a: Tensor, b: Tensor]> {
@@ -25,6 +25,16 @@ export class ComplexMultiplyPlan extends Plan<[a: Tensor, b: Tensor]> {
    */
   run(a: Tensor, b: Tensor, options?: RunOptions): Tensor {
     return this.execute([a, b], options);
+  }
+
+  /**
+   * The same for long runs: by submits of a fraction of a second each, so that the page stays responsive, with progress, and with an end by
+   * `options.signal`. The result is there when the promise resolves.
+   *
+   * @throws FastRpbError as {@link run}, and `"aborted"`: `options.out` is then half written
+   */
+  runAsync(a: Tensor, b: Tensor, options?: AsyncRunOptions): Promise<Tensor> {
+    return this.executeSliced([a, b], options);
   }
 
   /** Records the same into the caller's encoder. The inputs, the result and the plan must live until it is submitted. */

@@ -1,7 +1,7 @@
 import type { Executable } from "../spec/backend.ts";
 import { type ConvolveSpec, kernelSpectrumSpec } from "../spec/operations.ts";
 import { checkTensor, type Tensor } from "../spec/tensor.ts";
-import { Plan, type PlanContext, type PlanInputs, type Preparation, type Profile, type RunOptions } from "./plan.ts";
+import { type AsyncRunOptions, Plan, type PlanContext, type PlanInputs, type Preparation, type Profile, type RunOptions } from "./plan.ts";
 import { type Spectrum, SpectrumPart } from "./spectrum.ts";
 
 /** A convolution of a fixed shape; see {@link Runtime.convolve}. */
@@ -30,9 +30,11 @@ export class ConvolvePlan extends Plan<[x: Tensor, kernel: Tensor | Spectrum]> {
   /**
    * The spectrum of `kernel`, a tensor of the plan's kernel shape and dtype.
    *
+   * @param kernel a tensor, or its numbers in an array: then the spectrum keeps a copy of them in memory, and {@link Runtime.restore} makes it
+   *   again after a loss of the device
    * @throws FastRpbError codes `"shape"`, `"value"`, `"disposed"`, `"lost"`
    */
-  prepare(kernel: Tensor): Spectrum {
+  prepare(kernel: Tensor | Float32Array): Spectrum {
     const caller = "ConvolvePlan.prepare";
     this.checkAlive(caller);
     return this.#kernel.prepare(caller, kernel);
@@ -47,6 +49,16 @@ export class ConvolvePlan extends Plan<[x: Tensor, kernel: Tensor | Spectrum]> {
    */
   run(x: Tensor, kernel: Tensor | Spectrum, options?: RunOptions): Tensor {
     return this.execute([x, kernel], options);
+  }
+
+  /**
+   * The same for long runs: by submits of a fraction of a second each, so that the page stays responsive, with progress, and with an end by
+   * `options.signal`. The result is there when the promise resolves.
+   *
+   * @throws FastRpbError as {@link run}, and `"aborted"`: `options.out` is then half written
+   */
+  runAsync(x: Tensor, kernel: Tensor | Spectrum, options?: AsyncRunOptions): Promise<Tensor> {
+    return this.executeSliced([x, kernel], options);
   }
 
   /** Records the same into the caller's encoder. The inputs, the result and the plan must live until it is submitted. */

@@ -4,7 +4,7 @@ import { FastRpbError } from "../spec/errors.ts";
 import { fftGradientSpec, type FftSpec, fftTensor } from "../spec/operations.ts";
 import { checkTensor, type Tensor, type TensorRequirement } from "../spec/tensor.ts";
 import { GradientPart } from "./gradient.ts";
-import { Plan, type PlanContext, type PlanInputs, type Preparation, type Profile, type RunOptions } from "./plan.ts";
+import { type AsyncRunOptions, Plan, type PlanContext, type PlanInputs, type Preparation, type Profile, type RunOptions } from "./plan.ts";
 
 /** An FFT of a fixed shape; see {@link Runtime.fft}. */
 export class FftPlan extends Plan<[x: Tensor]> {
@@ -51,6 +51,16 @@ export class FftPlan extends Plan<[x: Tensor]> {
    */
   run(x: Tensor, options?: RunOptions): Tensor {
     return this.execute([x], options);
+  }
+
+  /**
+   * The same for long runs: by submits of a fraction of a second each, so that the page stays responsive, with progress, and with an end by
+   * `options.signal`. The result is there when the promise resolves.
+   *
+   * @throws FastRpbError as {@link run}, and `"aborted"`: `options.out` is then half written
+   */
+  runAsync(x: Tensor, options?: AsyncRunOptions): Promise<Tensor> {
+    return this.executeSliced([x], options);
   }
 
   /** Records the same into the caller's encoder. The inputs, the result and the plan must live until it is submitted. */

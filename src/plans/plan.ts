@@ -1,12 +1,19 @@
 /** What all plans share: they check what they are given, and pass it on to the backend. */
-import type { Backend, Cost, DispatchInfo, DispatchTiming, Executable, Step, Storage } from "../spec/backend.ts";
+import type { Backend, Cost, DispatchInfo, DispatchTiming, Executable, RunProgress, Step, Storage } from "../spec/backend.ts";
 import { checkOptions, elementCount } from "../spec/check.ts";
-import { FastRpbError } from "../spec/errors.ts";
+import { checkAborted, FastRpbError } from "../spec/errors.ts";
 import { BYTES_PER_ELEMENT, checkApart, checkTensor, type DType, Tensor, type TensorOwner } from "../spec/tensor.ts";
 
 export interface RunOptions {
   /** Where the result goes: a tensor of the output's shape, sharing no buffer with an input unless the plan says so. A new tensor when left out. */
   readonly out?: Tensor;
+}
+
+export interface AsyncRunOptions extends RunOptions {
+  /** Stops the run between two submits, within a fraction of a second. */
+  readonly signal?: AbortSignal;
+  /** Called after each submit that is finished. */
+  readonly onProgress?: (progress: RunProgress) => void;
 }
 
 /** What {@link Plan.profile} measured. */
@@ -31,6 +38,8 @@ export interface PlanContext {
   readonly backend: Backend;
   /** Plans that were not disposed, so that the runtime can dispose of them. */
   readonly plans: Set<{ dispose(): void }>;
+  /** Spectra that can be made again after a loss. */
+  readonly spectra: Set<{ restore(caller: string): Promise<void> }>;
 }
 
 interface Recording {
@@ -88,7 +97,26 @@ export abstract class Plan<Arguments extends unknown[]> {
     return recording.output;
   }
 
+  /** Runs by submits of a fraction of a second, and waits for the last. */
+  protected async executeSliced(args: Arguments, options: AsyncRunOptions = {}): Promise<Tensor> {
+    const caller = `${this.#name}.runAsync`;
+    checkOptions(caller, "options", options, ["out", "signal", "onProgress"]);
+    checkAborted(caller, options.signal);
+    const { signal, onProgress, ...rest } = options;
+    const recording = this.#prepare(caller, args, rest);
+    try {
+      await this.context.backend.runSliced(caller, recording.steps, { signal, onProgress });
+    } catch (error) {
+      if (recording.output !== options.out) recording.output.dispose();
+      throw error;
+    } finally {
+      for (const storage of recording.scratch) storage.release();
+    }
+    return recording.output;
+  }
+
   protected record(encoder: GPUCommandEncoder, args: Arguments, options: RunOptions | undefined): Tensor {
+    if (this.#recordedSpectrum?.lost) this.#recordedSpectrum = undefined;
     const recording = this.#prepare(`${this.#name}.encode`, args, options, this.#recordedSpectrum);
     this.#recordedSpectrum ??= recording.spectrum;
     this.#recorded.push(...recording.scratch.filter((storage) => storage !== recording.spectrum));

@@ -1,7 +1,8 @@
 import type { Executable, Storage } from "../spec/backend.ts";
+import { elementCount } from "../spec/check.ts";
 import { FastRpbError, refuse } from "../spec/errors.ts";
 import type { KernelSpectrumSpec, SpectrumSpec } from "../spec/operations.ts";
-import { checkTensor, type DType, type Tensor, type TensorOwner } from "../spec/tensor.ts";
+import { BYTES_PER_ELEMENT, checkTensor, type DType, type Tensor, type TensorOwner } from "../spec/tensor.ts";
 import type { PlanContext, PlanInputs, Preparation } from "./plan.ts";
 
 /**
@@ -11,15 +12,17 @@ import type { PlanContext, PlanInputs, Preparation } from "./plan.ts";
  */
 export class Spectrum {
   readonly #owner: TensorOwner;
-  readonly #storage: Storage;
   readonly #spec: SpectrumSpec | KernelSpectrumSpec;
+  readonly #onDispose: () => void;
+  #storage: Storage;
   #disposed = false;
 
   /** @internal */
-  constructor(owner: TensorOwner, storage: Storage, spec: SpectrumSpec | KernelSpectrumSpec) {
+  constructor(owner: TensorOwner, storage: Storage, spec: SpectrumSpec | KernelSpectrumSpec, onDispose: () => void = () => {}) {
     this.#owner = owner;
     this.#storage = storage;
     this.#spec = spec;
+    this.#onDispose = onDispose;
   }
 
   get disposed(): boolean {
@@ -33,7 +36,13 @@ export class Spectrum {
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
+    this.#onDispose();
     if (!this.#owner.disposed) this.#storage.release();
+  }
+
+  /** @internal What another device has of the same weights. */
+  static move(spectrum: Spectrum, storage: Storage): void {
+    spectrum.#storage = storage;
   }
 
   [Symbol.dispose](): void {
@@ -86,17 +95,52 @@ export class SpectrumPart {
     this.executable = executable;
   }
 
-  prepare(caller: string, tensor: Tensor): Spectrum {
-    const { owner, backend } = this.#context;
-    const bindings = { [this.#source.name]: this.#check(caller, this.#source.name, tensor) };
-    const spectrum = backend.allocate(this.executable.bytes["spectrum"]!, "spectrum");
+  /** From an array, the spectrum keeps a copy, by which the runtime makes it again after a loss. */
+  prepare(caller: string, source: Tensor | Float32Array): Spectrum {
+    const { owner, backend, spectra } = this.#context;
+    if (!(source instanceof Float32Array)) return new Spectrum(owner, this.#transform(this.#check(caller, this.#source.name, source)), this.#spec);
+    const { name, shape, dtype } = this.#source;
+    const floats = (elementCount(shape) * BYTES_PER_ELEMENT[dtype]) / BYTES_PER_ELEMENT.f32;
+    if (source.length !== floats) {
+      throw refuse("shape", { caller, argument: name, expected: `${floats} floats for shape [${shape.join(", ")}]`, got: source.length });
+    }
+    if (backend.kind === "cpu") return new Spectrum(owner, this.#upload(source), this.#spec);
+    const kept = source.slice();
+    const restorable = { restore: (restorer: string) => this.#restore(restorer, spectrum, kept) };
+    const spectrum: Spectrum = new Spectrum(owner, this.#upload(kept), this.#spec, () => spectra.delete(restorable));
+    spectra.add(restorable);
+    return spectrum;
+  }
+
+  async #restore(caller: string, spectrum: Spectrum, kept: Float32Array): Promise<void> {
+    // The plan that prepared it may be gone.
+    const executable = await this.#context.backend.compile(caller, this.#spec);
     try {
-      backend.run([{ executable: this.executable, bindings: { ...bindings, spectrum } }]);
+      if (!spectrum.disposed) Spectrum.move(spectrum, this.#upload(kept, executable));
+    } finally {
+      executable.dispose();
+    }
+  }
+
+  #upload(data: Float32Array, executable?: Executable): Storage {
+    const source = this.#context.backend.upload(data, this.#source.name);
+    try {
+      return this.#transform(source, executable);
+    } finally {
+      source.release();
+    }
+  }
+
+  #transform(source: Storage, executable = this.executable): Storage {
+    const { backend } = this.#context;
+    const spectrum = backend.allocate(executable.bytes["spectrum"]!, "spectrum");
+    try {
+      backend.run([{ executable, bindings: { [this.#source.name]: source, spectrum } }]);
     } catch (error) {
       spectrum.release();
       throw error;
     }
-    return new Spectrum(owner, spectrum, this.#spec);
+    return spectrum;
   }
 
   /** Adds weights, or their spectrum, to a plan's inputs. */

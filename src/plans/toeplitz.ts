@@ -3,7 +3,7 @@ import { checkOptions } from "../spec/check.ts";
 import { spectrumSpec, toeplitzGradientSpec, type ToeplitzSpec, weightsShape } from "../spec/operations.ts";
 import { checkTensor, type Tensor } from "../spec/tensor.ts";
 import { GradientPart } from "./gradient.ts";
-import { Plan, type PlanContext, type PlanInputs, type Preparation, type Profile, type RunOptions } from "./plan.ts";
+import { type AsyncRunOptions, Plan, type PlanContext, type PlanInputs, type Preparation, type Profile, type RunOptions } from "./plan.ts";
 import { type Bias, type Spectrum, SpectrumPart } from "./spectrum.ts";
 
 /** What {@link ToeplitzPlan.backward} takes: the inputs of the run, and the gradient that came for its result. */
@@ -51,9 +51,11 @@ export class ToeplitzPlan extends Plan<[v: Tensor, weights: Bias]> {
    * The spectrum of `weights`, float32 `[heads, 2·length − 1]`, where `weights[h, j − i + length − 1]` is W_ij. On a grid [H, W] they are
    * `[heads, 2H − 1, 2W − 1]` with W_ij at `[h, y_j − y_i + H − 1, x_j − x_i + W − 1]`.
    *
+   * @param weights a tensor, or its numbers in an array: then the spectrum keeps a copy of them in memory, and {@link Runtime.restore} makes it
+   *   again after a loss of the device
    * @throws FastRpbError codes `"shape"`, `"value"`, `"disposed"`, `"lost"`
    */
-  prepare(weights: Tensor): Spectrum {
+  prepare(weights: Tensor | Float32Array): Spectrum {
     const caller = "ToeplitzPlan.prepare";
     this.checkAlive(caller);
     return this.#weights.prepare(caller, weights);
@@ -67,6 +69,16 @@ export class ToeplitzPlan extends Plan<[v: Tensor, weights: Bias]> {
    */
   run(v: Tensor, weights: Bias, options?: RunOptions): Tensor {
     return this.execute([v, weights], options);
+  }
+
+  /**
+   * The same for long runs: by submits of a fraction of a second each, so that the page stays responsive, with progress, and with an end by
+   * `options.signal`. The result is there when the promise resolves.
+   *
+   * @throws FastRpbError as {@link run}, and `"aborted"`: `options.out` is then half written
+   */
+  runAsync(v: Tensor, weights: Bias, options?: AsyncRunOptions): Promise<Tensor> {
+    return this.executeSliced([v, weights], options);
   }
 
   /** Records the same into the caller's encoder. The inputs, the result and the plan must live until it is submitted. */

@@ -16,6 +16,8 @@ export interface Storage {
   /** The GPU buffer, and where in it the payload starts; `undefined` and 0 on the CPU. */
   readonly buffer: GPUBuffer | undefined;
   readonly byteOffset: number;
+  /** Whether it went with its device. */
+  readonly lost: boolean;
   /** Copies the payload into `target`, which has exactly `byteLength` bytes. Rejects where work that wrote it has failed. */
   read(target: TensorData): Promise<void>;
   /** Gives the memory back; a borrowed buffer is left alone. Called at most once. */
@@ -34,6 +36,8 @@ export interface DispatchInfo {
   readonly bytesRead: number;
   readonly bytesWritten: number;
   readonly flops: number;
+  /** What the planner reckons with: on a slow GPU, or where the adapter is a software one, on that. At most 0.25. */
+  readonly estimatedSeconds: number;
 }
 
 export interface Cost {
@@ -84,10 +88,35 @@ export interface MemoryUse {
   readonly buffers: number;
 }
 
+/** How far a run is that is submitted bit by bit. */
+export interface RunProgress {
+  /** Dispatches that are finished; on the CPU, operations. */
+  readonly done: number;
+  readonly total: number;
+  /** Share of the work that is finished, as the planner estimates it: from 0 to 1. */
+  readonly fraction: number;
+}
+
+export interface SliceOptions {
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: RunProgress) => void) | undefined;
+}
+
 export interface CompileProgress {
   readonly label: string;
   readonly done: number;
   readonly total: number;
+}
+
+/** A device, and what plans may use of it. */
+export interface OpenSession {
+  readonly open: {
+    readonly device: GPUDevice;
+    /** Whether the runtime made the device, and so may destroy it. */
+    readonly owned: boolean;
+    readonly adapterInfo: GPUAdapterInfo | undefined;
+  };
+  readonly limits: PlannerLimits;
 }
 
 export interface Backend {
@@ -97,6 +126,7 @@ export interface Backend {
   readonly adapterInfo: GPUAdapterInfo | undefined;
   /** Settles when the device is lost; never on the CPU. */
   readonly lost: Promise<GPUDeviceLostInfo>;
+  readonly isLost: boolean;
   allocate(byteLength: number, label: string): Storage;
   upload(data: TensorData, label: string): Storage;
   /** A view of memory that the caller owns. The CPU backend has none and throws code `"unavailable"`. */
@@ -107,10 +137,20 @@ export interface Backend {
   compileNow(caller: string, spec: OperationSpec, choices?: Choices): Executable;
   /** Runs the steps in order: on the GPU one encoder, one submit, no wait. */
   run(steps: readonly Step[]): void;
+  /**
+   * Runs the steps bit by bit, waits, and keeps the storages until then, whether their tensors are disposed of or not.
+   * Rejects with code `"aborted"` between two bits; outputs are then half written.
+   */
+  runSliced(caller: string, steps: readonly Step[], options: SliceOptions): Promise<void>;
   /** Records the steps into the caller's encoder. The CPU backend throws code `"unavailable"`. */
   encode(encoder: GPUCommandEncoder, steps: readonly Step[]): void;
   /** Runs the steps, waits, and tells how long they took. */
   profile(steps: readonly Step[]): Promise<Timings>;
+  /**
+   * After a loss, moves to another device all that was compiled. Nothing on a backend that is not lost.
+   * Rejects with code `"lost"` where there is none after several tries, and stays lost.
+   */
+  restore(caller: string, reopen: () => Promise<OpenSession>): Promise<void>;
   memory(): MemoryUse;
   dispose(): void;
 }

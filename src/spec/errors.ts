@@ -53,3 +53,8 @@ export function describe(value: unknown): string {
   }
   return String(value);
 }
+
+/** @throws FastRpbError code `"aborted"` where the caller's signal has fired */
+export function checkAborted(caller: string, signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw new FastRpbError("aborted", `${caller}: aborted by the caller.`, { cause: signal.reason });
+}

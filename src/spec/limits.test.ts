@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { DEFAULT_CHOICES } from "./choices.ts";
 import { FastRpbError } from "./errors.ts";
-import { capLimits, DEFAULT_LIMITS, LIMIT_NAMES, type LimitName } from "./limits.ts";
+import { capLimits, DEFAULT_LIMITS, LIMIT_NAMES, type LimitName, SLOW_GPU } from "./limits.ts";
 
 type Caps = Partial<Record<LimitName, number>>;
 
@@ -10,7 +10,7 @@ const cap = (caps: Caps) => capLimits("createRuntime", DEFAULT_LIMITS, caps, 100
 describe("capLimits", () => {
   test("without caps gives the device's limits and the workspace", () => {
     const limits = cap({});
-    expect(limits).toEqual({ ...DEFAULT_LIMITS, workspaceBytes: 1000, choices: DEFAULT_CHOICES });
+    expect(limits).toEqual({ ...DEFAULT_LIMITS, workspaceBytes: 1000, speed: SLOW_GPU, choices: DEFAULT_CHOICES });
     expect(Object.isFrozen(limits)).toBe(true);
   });
 

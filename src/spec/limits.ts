@@ -17,9 +17,27 @@ export const DEFAULT_LIMITS = Object.freeze({
 /** Names of the limits that {@link createRuntime}'s `limits` may lower. */
 export type LimitName = keyof typeof DEFAULT_LIMITS;
 
+/** How much work a device does at least, in kernels like ours. */
+export interface Speed {
+  readonly flopsPerSecond: number;
+  readonly bytesPerSecond: number;
+  /** The share of it that one workgroup has, when others leave the device idle. */
+  readonly workgroupShare: number;
+}
+
+/**
+ * An old integrated GPU: a tenth of the peak of one with 24 execution units, and half of its memory's. Work is cut by it into dispatches
+ * that no operating system takes for a hang; a fast GPU loses microseconds by that.
+ */
+export const SLOW_GPU: Speed = Object.freeze({ flopsPerSecond: 4e10, bytesPerSecond: 5e9, workgroupShare: 0.5 });
+
+/** SwiftShader on two cores: half of what the Toeplitz product and linear attention reach there. */
+export const SOFTWARE_GPU: Speed = Object.freeze({ flopsPerSecond: 4e8, bytesPerSecond: 1e9, workgroupShare: 0.5 });
+
 export type PlannerLimits = Readonly<Record<LimitName, number>> & {
   /** Scratch memory that one run may use, in bytes. */
   readonly workspaceBytes: number;
+  readonly speed: Speed;
   /** What is left to the planner. */
   readonly choices: Choices;
 };
@@ -48,6 +66,7 @@ export function capLimits(
   device: Readonly<Record<LimitName, number>>,
   caps: Partial<Record<LimitName, number>>,
   workspaceBytes: number,
+  speed: Speed = SLOW_GPU,
 ): PlannerLimits {
   for (const [name, value] of Object.entries(caps)) {
     if (!(LIMIT_NAMES as readonly string[]).includes(name)) {
@@ -63,5 +82,5 @@ export function capLimits(
     // An alignment may grow, to a multiple of the device's.
     limits[name] = isAlignment(name) ? Math.ceil(cap / device[name]) * device[name] : Math.min(cap, device[name]);
   }
-  return Object.freeze({ ...limits, workspaceBytes, choices: DEFAULT_CHOICES });
+  return Object.freeze({ ...limits, workspaceBytes, speed, choices: DEFAULT_CHOICES });
 }

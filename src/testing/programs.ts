@@ -1,7 +1,7 @@
 /** What holds for every program of the planner, whatever it computes. */
 import { ELEMENT_BYTES } from "../../shaders/kernel.ts";
 import { planProgram } from "../plan/index.ts";
-import type { Program } from "../plan/program.ts";
+import type { Program, ProgramDispatch } from "../plan/program.ts";
 import { FastRpbError } from "../spec/errors.ts";
 import type { PlannerLimits } from "../spec/limits.ts";
 import type { OperationSpec } from "../spec/operations.ts";
@@ -58,6 +58,27 @@ export function thawed(value: unknown, path = "program"): string[] {
   return [...here, ...Object.entries(value).flatMap(([key, inner]) => thawed(inner, `${path}.${key}`))];
 }
 
+/** The dispatches as they were before work that takes long was cut: each does all workgroups of its kernel, from the first on. */
+export function wholeDispatches(program: Program): readonly ProgramDispatch[] {
+  const whole: ProgramDispatch[] = [];
+  for (const dispatch of program.dispatches) {
+    const [endGroup, firstGroup, ...params] = dispatch.params as [number, number, ...number[]];
+    const before = whole.at(-1);
+    if (firstGroup === 0) whole.push(dispatch);
+    else if (!before || before.kernel !== dispatch.kernel || before.params[0] !== firstGroup || `${before.params.slice(2)}` !== `${params}`) {
+      throw new Error(`${dispatch.label}: groups from ${firstGroup} on follow others`);
+    } else {
+      const bindings = dispatch.bindings.map((binding, i) => {
+        const { bytesRead, bytesWritten } = before.bindings[i]!;
+        const table = program.buffers.some(({ name, role }) => name === binding.buffer && role === "table");
+        return { ...binding, bytesRead: table ? bytesRead : bytesRead + binding.bytesRead, bytesWritten: bytesWritten + binding.bytesWritten };
+      });
+      whole[whole.length - 1] = { ...dispatch, bindings, params: [endGroup, 0, ...params], flops: before.flops + dispatch.flops };
+    }
+  }
+  return whole;
+}
+
 /** Everything that is wrong with a program on a device, but for what depends on its operation. */
 export function programComplaints(program: Program, limits: PlannerLimits): string[] {
   const found: string[] = [];
@@ -94,12 +115,17 @@ export function programComplaints(program: Program, limits: PlannerLimits): stri
       workgroups.every((n) => Number.isInteger(n) && n >= 1 && n <= limits.maxComputeWorkgroupsPerDimension),
       () => `${at}: grid ${workgroups}`,
     );
-    check(params.length === kernel.params.length && kernel.params[0] === "groups", () => `${at}: ${params.length} parameters`);
+    check(
+      params.length === kernel.params.length && kernel.params[0] === "endGroup" && kernel.params[1] === "firstGroup",
+      () => `${at}: ${params.length} parameters`,
+    );
     check(
       params.every((value) => Number.isInteger(value) && value >= 0 && value < 2 ** 32),
       () => `${at}: parameters ${params}`,
     );
-    check(params[0]! >= 1 && workgroups[0] * workgroups[1] * workgroups[2] >= params[0]!, () => `${at}: grid ${workgroups} for ${params[0]} groups`);
+    const groups = params[0]! - params[1]!;
+    check(groups >= 1 && workgroups[0] * workgroups[1] * workgroups[2] >= groups, () => `${at}: grid ${workgroups} for ${groups} groups`);
+    check(dispatch.estimatedSeconds > 0 && dispatch.estimatedSeconds <= 0.25, () => `${at}: ${dispatch.estimatedSeconds} s`);
     const memory = workgroupBytes(kernel.code);
     check(memory <= limits.maxComputeWorkgroupStorageSize, () => `${at}: ${memory} bytes of workgroup memory`);
     check(dispatch.bindings.length <= limits.maxStorageBuffersPerShaderStage, () => `${at}: ${dispatch.bindings.length} bindings`);

@@ -1,0 +1,65 @@
+import type { TensorData } from "../spec/backend.ts";
+import { FastRpbError, refuse } from "../spec/errors.ts";
+import { wholeWords } from "../spec/limits.ts";
+import type { Session } from "./session.ts";
+import type { GpuStorage } from "./storage.ts";
+import { COPY_SOURCE, MAP_MODE_READ, READBACK_USAGE } from "./usage.ts";
+
+/**
+ * Copies what a storage holds into `target`.
+ * @throws FastRpbError code `"lost"`, or of what went wrong in the work that wrote the storage
+ */
+export async function readback(storage: GpuStorage, target: TensorData): Promise<void> {
+  const caller = "tensor.data";
+  const { session } = storage;
+  const bytes = wholeWords(storage.byteLength);
+  session.watch.check(caller);
+  if ((storage.buffer.usage & COPY_SOURCE) === 0) {
+    throw refuse("value", { caller, argument: "buffer.usage", expected: "a usage with GPUBufferUsage.COPY_SRC", got: storage.buffer.usage });
+  }
+  const [staging, fault] = session.guard(caller, () => {
+    const buffer = session.pool.acquire(bytes, READBACK_USAGE, "fastrpb readback");
+    const encoder = session.device.createCommandEncoder({ label: "fastrpb readback" });
+    encoder.copyBufferToBuffer(storage.buffer, storage.byteOffset, buffer, 0, bytes);
+    session.device.queue.submit([encoder.finish()]);
+    return buffer;
+  });
+  try {
+    const faults = Promise.all([storage.fault, fault]);
+    await mapped(session, caller, staging, bytes, async () => {
+      const [before, here] = await faults;
+      return before ?? here;
+    });
+    const view = new Uint8Array(target.buffer, target.byteOffset, target.byteLength);
+    view.set(new Uint8Array(staging.getMappedRange(0, bytes), 0, storage.byteLength));
+  } catch (error) {
+    session.pool.discard(staging);
+    throw error;
+  } finally {
+    staging.unmap();
+    session.pool.release(staging);
+  }
+}
+
+/**
+ * Maps a staging buffer for reading, after the work that fills it.
+ * @param fault what went wrong in that work: it explains more than the map that fails because of it
+ */
+export async function mapped(
+  session: Session,
+  caller: string,
+  staging: GPUBuffer,
+  bytes: number,
+  fault: () => Promise<FastRpbError | undefined>,
+): Promise<void> {
+  const map = staging.mapAsync(MAP_MODE_READ, 0, bytes);
+  map.catch(() => {}); // told below, after the fault
+  const error = await session.watch.answer(caller, fault());
+  if (error) throw error;
+  try {
+    await session.watch.answer(caller, map);
+  } catch (cause) {
+    if (cause instanceof FastRpbError) throw cause;
+    throw new FastRpbError("limit", `${caller}: the readback failed: ${String(cause)}`, { cause });
+  }
+}

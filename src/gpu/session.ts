@@ -1,0 +1,59 @@
+import { FastRpbError } from "../spec/errors.ts";
+import type { PlannerLimits } from "../spec/limits.ts";
+import type { OpenDevice } from "./device.ts";
+import type { DeviceContext } from "./installed-program.ts";
+import { PipelineCache } from "./pipelines.ts";
+import { BufferPool } from "./pool.ts";
+import { TableCache } from "./tables.ts";
+import { type Patience, Watch } from "./watch.ts";
+
+/** A device, and all that was made on it. When the device is lost, so is the session; a restored runtime has another one. */
+export class Session implements DeviceContext {
+  readonly device: GPUDevice;
+  readonly adapterInfo: GPUAdapterInfo | undefined;
+  readonly limits: PlannerLimits;
+  readonly pool: BufferPool;
+  readonly pipelines: PipelineCache;
+  readonly tables: TableCache;
+  readonly watch: Watch;
+  readonly #owned: boolean;
+
+  constructor(open: OpenDevice, limits: PlannerLimits, patience?: Patience) {
+    this.device = open.device;
+    this.adapterInfo = open.adapterInfo;
+    this.#owned = open.owned;
+    this.limits = limits;
+    this.pool = new BufferPool(open.device, limits.workspaceBytes);
+    this.pipelines = new PipelineCache(open.device);
+    this.tables = new TableCache(open.device, this.pool);
+    this.watch = new Watch(open.device, patience);
+  }
+
+  /** Runs `work` inside error scopes; the promise tells what the GPU process thought of it, and never rejects. */
+  guard<T>(caller: string, work: () => T): [T, Promise<FastRpbError | undefined>] {
+    this.device.pushErrorScope("out-of-memory");
+    this.device.pushErrorScope("validation");
+    let scopes: [Promise<GPUError | null>, Promise<GPUError | null>];
+    let result: T;
+    try {
+      result = work();
+    } finally {
+      scopes = [this.device.popErrorScope(), this.device.popErrorScope()];
+    }
+    const fault = Promise.all(scopes).then(
+      ([validation, outOfMemory]) => {
+        if (outOfMemory) return new FastRpbError("limit", `${caller}: the GPU is out of memory: ${outOfMemory.message}`);
+        if (validation) return new FastRpbError("value", `${caller}: WebGPU refused the work: ${validation.message}`);
+        return undefined;
+      },
+      () => undefined, // the device is lost, and every reading says so
+    );
+    return [result, fault];
+  }
+
+  /** Destroys all buffers, and the device unless it is borrowed. */
+  end(): void {
+    this.pool.destroy();
+    if (this.#owned) this.device.destroy();
+  }
+}

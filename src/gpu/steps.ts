@@ -1,0 +1,40 @@
+/** What runs of steps have in common, whether they submit once or bit by bit. */
+import type { Step } from "../spec/backend.ts";
+import type { FastRpbError } from "../spec/errors.ts";
+import type { GpuExecutable } from "./executable.ts";
+import type { GpuStorage } from "./storage.ts";
+
+/** Workspace for each step. An executable that runs several times has one: dispatches follow one another. */
+export function acquireWorkspace(steps: readonly Step[]): {
+  readonly slots: readonly (readonly GPUBuffer[])[];
+  readonly buffers: readonly GPUBuffer[];
+} {
+  const acquired = new Map<GpuExecutable, readonly GPUBuffer[]>();
+  const slots = steps.map(({ executable }) => {
+    const own = acquired.get(executable as GpuExecutable) ?? (executable as GpuExecutable).installed.acquireSlots();
+    acquired.set(executable as GpuExecutable, own);
+    return own;
+  });
+  return { slots, buffers: [...acquired.values()].flat() };
+}
+
+/** What goes wrong in steps, or went wrong in what they read, is told by whatever they write. */
+export function passFault(steps: readonly Step[], fault: Promise<FastRpbError | undefined>): Promise<FastRpbError | undefined> {
+  const storages = steps.flatMap((step) => Object.values(step.bindings) as GpuStorage[]);
+  const earlier = storages.flatMap((storage) => storage.fault ?? []);
+  const combined = Promise.all([fault, ...earlier]).then((errors) => errors.find((error) => error !== undefined));
+  for (const { executable, bindings } of steps) {
+    for (const { name, role } of (executable as GpuExecutable).program.buffers) {
+      if (role === "output" || role === "inout") (bindings[name] as GpuStorage).fault = combined;
+    }
+  }
+  return combined;
+}
+
+/** Records all dispatches of the steps into a pass. */
+export function record(pass: GPUComputePassEncoder, steps: readonly Step[], slots: readonly (readonly GPUBuffer[])[]): void {
+  for (const [s, step] of steps.entries()) {
+    const { installed } = step.executable as GpuExecutable;
+    for (const index of installed.program.dispatches.keys()) installed.record(pass, index, step.bindings, slots[s]!);
+  }
+}
