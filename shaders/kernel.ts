@@ -9,7 +9,7 @@ export interface KernelBinding {
   readonly name: string;
   readonly access: "read" | "read_write";
   /** WGSL type of one element; loads and stores move this many bytes. Those of f16 need the device's `shader-f16`. */
-  readonly element: "f32" | "vec2f" | "vec4f" | "f16" | "vec2h" | "vec4h" | "u32";
+  readonly element: "f32" | "vec2f" | "vec4f" | "f16" | "vec2h" | "vec4h" | "u32" | "atomic<u32>";
 }
 
 /** A compute kernel as data: everything that is needed to compile it, and nothing of a device. */
@@ -36,6 +36,7 @@ export const ELEMENT_BYTES: Readonly<Record<KernelBinding["element"], number>> =
   vec2h: 4,
   vec4h: 8,
   u32: 4,
+  "atomic<u32>": 4,
 });
 
 /** Element of a binding whose values are single numbers, or pairs: complex numbers, or neighbours. */

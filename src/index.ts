@@ -4,7 +4,7 @@ export type { AttentionBackwardOptions, AttentionGradientInputs, AttentionGradie
 export type { ComplexMultiplyPlan } from "./plans/complex-multiply.ts";
 export type { ConvolvePlan } from "./plans/convolve.ts";
 export type { FftPlan } from "./plans/fft.ts";
-export type { AsyncRunOptions, Preparation, Profile, RunOptions } from "./plans/plan.ts";
+export type { AsyncRunOptions, CheckedRunOptions, Preparation, Profile, RunOptions } from "./plans/plan.ts";
 export type { Bias, Spectrum } from "./plans/spectrum.ts";
 export type { ToeplitzBackwardOptions, ToeplitzGradientInputs, ToeplitzGradients, ToeplitzPlan } from "./plans/toeplitz.ts";
 export type { SelfTestCheck, SelfTestReport } from "./self-test.ts";

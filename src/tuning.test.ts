@@ -17,7 +17,7 @@ function fake(milliseconds: (choices: Choices) => number | undefined, timestamps
   const backend = {
     allocate(): Storage {
       live.storages++;
-      return { lost: false, byteLength: 8, buffer: undefined, byteOffset: 0, read: async () => {}, release: () => void live.storages-- };
+      return { lost: false, taint() {}, byteLength: 8, buffer: undefined, byteOffset: 0, read: async () => {}, release: () => void live.storages-- };
     },
     async compile(caller: string, _spec: unknown, choices: Choices): Promise<Executable> {
       const time = milliseconds(choices);

@@ -123,6 +123,7 @@ export function tuningKey(spec: OperationSpec): string {
     case "attentionGradient":
     case "spectrum":
     case "complexMultiply":
+    case "findNonFinite":
       return JSON.stringify({ ...spec, batch: undefined, heads: undefined });
   }
 }

@@ -4,7 +4,9 @@ import { bytesSuite } from "./bytes.ts";
 import type { Suite } from "./case.ts";
 import { causalAttentionSuite } from "./causal-attention.ts";
 import { complexMultiplySuite } from "./complex-multiply.ts";
+import { concurrencySuite } from "./concurrency.ts";
 import { convolveSuite } from "./convolve.ts";
+import { faultsSuite } from "./faults.ts";
 import { fftGradientSuite } from "./fft-gradient.ts";
 import { fftSuite } from "./fft.ts";
 import { halfAttentionSuite } from "./half-attention.ts";
@@ -12,6 +14,7 @@ import { halfSuite } from "./half.ts";
 import { kernelSuite } from "./kernels.ts";
 import { linearAttentionSuite } from "./linear-attention.ts";
 import { lifecycleSuite } from "./lifecycle.ts";
+import { nonFiniteSuite } from "./non-finite.ts";
 import { refusalSuite } from "./refusals.ts";
 import { multiplicativeAttentionSuite } from "./multiplicative-attention.ts";
 import { toeplitzGradientSuite } from "./toeplitz-gradient.ts";
@@ -22,6 +25,9 @@ import { tuningSuite } from "./tuning.ts";
 export const SUITES: readonly Suite[] = [
   refusalSuite,
   lifecycleSuite,
+  faultsSuite,
+  concurrencySuite,
+  nonFiniteSuite,
   tuningSuite,
   fftSuite,
   fftGradientSuite,

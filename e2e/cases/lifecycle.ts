@@ -212,7 +212,7 @@ export const lifecycleSuite: Suite = {
             "runtime.test",
             "broken kernel",
             "error at 9:",
-            "   8 const A: u32 = 1.5;",
+            "   9 const A: u32 = 1.5;",
           );
         } finally {
           runtime.dispose();

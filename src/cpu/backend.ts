@@ -10,6 +10,7 @@ import { attentionOperation } from "./operations/attention.ts";
 import { complexMultiplyOperation } from "./operations/complex-multiply.ts";
 import { convolveOperation, kernelSpectrumOperation } from "./operations/convolve.ts";
 import { fftOperation } from "./operations/fft.ts";
+import { findNonFiniteOperation } from "./operations/find-non-finite.ts";
 import { spectrumOperation } from "./operations/spectrum.ts";
 import { toeplitzGradientOperation } from "./operations/toeplitz-gradient.ts";
 import { toeplitzOperation } from "./operations/toeplitz.ts";
@@ -132,6 +133,8 @@ function createOperation(spec: OperationSpec, fftOf: FftOf): CpuOperation {
       return toeplitzGradientOperation(spec, fftOf);
     case "attention":
       return attentionOperation(spec, fftOf);
+    case "findNonFinite":
+      return findNonFiniteOperation(spec);
     case "attentionGradient":
       return attentionGradientOperation(spec, fftOf);
   }

@@ -1,5 +1,5 @@
 import { reserve } from "../math/memory.ts";
-import type { Storage } from "../spec/backend.ts";
+import type { Storage, TensorData } from "../spec/backend.ts";
 import { FastRpbError } from "../spec/errors.ts";
 
 /** Memory of one tensor or spectrum: tensors are read as float32, spectra as float64, lengths as integers. */
@@ -9,6 +9,7 @@ export class CpuStorage implements Storage {
   readonly byteOffset = 0;
   readonly lost = false;
   readonly #live: Set<CpuStorage>;
+  #fault: Promise<FastRpbError | undefined> | undefined;
   #memory: ArrayBuffer | undefined;
   #floats: Float32Array | undefined;
 
@@ -34,8 +35,14 @@ export class CpuStorage implements Storage {
     return new Float64Array(this.#held(), 0, this.byteLength / 8);
   }
 
-  async read(target: Float32Array): Promise<void> {
-    target.set(this.floats);
+  taint(fault: Promise<FastRpbError | undefined>): void {
+    this.#fault = fault;
+  }
+
+  async read(target: TensorData): Promise<void> {
+    target.set(target instanceof Uint32Array ? this.words : this.floats);
+    const error = await this.#fault;
+    if (error) throw error;
   }
 
   release(): void {

@@ -12,7 +12,7 @@ import { Session } from "./session.ts";
 import { runSliced } from "./slices.ts";
 import { acquireWorkspace, passFault, record } from "./steps.ts";
 import { GpuStorage } from "./storage.ts";
-import { QUERY_USAGE, READBACK_USAGE, STORAGE, STORAGE_USAGE } from "./usage.ts";
+import { MAP_MODE_READ, QUERY_USAGE, READBACK_USAGE, STORAGE, STORAGE_USAGE } from "./usage.ts";
 import { type Patience, pause } from "./watch.ts";
 
 /** A timestamp is a 64-bit count of nanoseconds. */
@@ -181,7 +181,8 @@ export class GpuBackend implements Backend {
         encoder.resolveQuerySet(querySet, 0, 2 * labels.length, resolved, 0);
         encoder.copyBufferToBuffer(resolved, 0, staging, 0, bytes);
       });
-      await mapped(session, caller, staging, bytes, async () => (await madeFault) ?? (await ranFault));
+      const [map, mapFault] = session.guard(caller, () => staging.mapAsync(MAP_MODE_READ, 0, bytes));
+      await mapped(session, caller, map, async () => (await madeFault) ?? (await ranFault) ?? (await mapFault));
       const milliseconds = performance.now() - started;
       const times = new BigUint64Array(staging.getMappedRange(0, bytes).slice(0));
       staging.unmap();

@@ -62,7 +62,7 @@ export class PipelineCache {
     const layout = this.#layout(kernel);
     device.pushErrorScope("validation"); // the rejection below tells more than an uncaptured error would
     const module = device.createShaderModule({ label, code: kernel.code });
-    const moduleError = device.popErrorScope();
+    const moduleError = device.popErrorScope().catch(() => null);
     try {
       const pipeline = await device.createComputePipelineAsync({
         label,
@@ -71,7 +71,7 @@ export class PipelineCache {
       });
       return { pipeline, layout };
     } catch (cause) {
-      await moduleError.catch(() => undefined);
+      await moduleError;
       throw new FastRpbError(
         "unavailable",
         `${caller}: the kernel "${label}" does not compile on this device: ${String(cause)}.\n${await listing(module, kernel)}`,

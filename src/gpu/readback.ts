@@ -17,16 +17,16 @@ export async function readback(storage: GpuStorage, target: TensorData): Promise
   if ((storage.buffer.usage & COPY_SOURCE) === 0) {
     throw refuse("value", { caller, argument: "buffer.usage", expected: "a usage with GPUBufferUsage.COPY_SRC", got: storage.buffer.usage });
   }
-  const [staging, fault] = session.guard(caller, () => {
+  const [{ staging, map }, fault] = session.guard(caller, () => {
     const buffer = session.pool.acquire(bytes, READBACK_USAGE, "fastrpb readback");
     const encoder = session.device.createCommandEncoder({ label: "fastrpb readback" });
     encoder.copyBufferToBuffer(storage.buffer, storage.byteOffset, buffer, 0, bytes);
     session.device.queue.submit([encoder.finish()]);
-    return buffer;
+    return { staging: buffer, map: buffer.mapAsync(MAP_MODE_READ, 0, bytes) };
   });
   try {
     const faults = Promise.all([storage.fault, fault]);
-    await mapped(session, caller, staging, bytes, async () => {
+    await mapped(session, caller, map, async () => {
       const [before, here] = await faults;
       return before ?? here;
     });
@@ -42,17 +42,10 @@ export async function readback(storage: GpuStorage, target: TensorData): Promise
 }
 
 /**
- * Maps a staging buffer for reading, after the work that fills it.
+ * Waits for a staging buffer that is mapped after the work that fills it.
  * @param fault what went wrong in that work: it explains more than the map that fails because of it
  */
-export async function mapped(
-  session: Session,
-  caller: string,
-  staging: GPUBuffer,
-  bytes: number,
-  fault: () => Promise<FastRpbError | undefined>,
-): Promise<void> {
-  const map = staging.mapAsync(MAP_MODE_READ, 0, bytes);
+export async function mapped(session: Session, caller: string, map: Promise<void>, fault: () => Promise<FastRpbError | undefined>): Promise<void> {
   map.catch(() => {}); // told below, after the fault
   const error = await session.watch.answer(caller, fault());
   if (error) throw error;

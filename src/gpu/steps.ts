@@ -22,7 +22,8 @@ export function acquireWorkspace(steps: readonly Step[]): {
 export function passFault(steps: readonly Step[], fault: Promise<FastRpbError | undefined>): Promise<FastRpbError | undefined> {
   const storages = steps.flatMap((step) => Object.values(step.bindings) as GpuStorage[]);
   const earlier = storages.flatMap((storage) => storage.fault ?? []);
-  const combined = Promise.all([fault, ...earlier]).then((errors) => errors.find((error) => error !== undefined));
+  // What failed first is the reason of what follows.
+  const combined = Promise.all([...earlier, fault]).then((errors) => errors.find((error) => error !== undefined));
   for (const { executable, bindings } of steps) {
     for (const { name, role } of (executable as GpuExecutable).program.buffers) {
       if (role === "output" || role === "inout") (bindings[name] as GpuStorage).fault = combined;

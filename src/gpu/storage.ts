@@ -36,6 +36,11 @@ export class GpuStorage implements Storage {
     });
   }
 
+  taint(fault: Promise<FastRpbError | undefined>): void {
+    const before = this.#fault;
+    this.fault = Promise.all([before, fault]).then(([first, second]) => first ?? second);
+  }
+
   get lost(): boolean {
     return this.session.watch.isLost;
   }

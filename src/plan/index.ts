@@ -5,6 +5,7 @@ import { planAttention } from "./attention.ts";
 import { planComplexMultiply } from "./complex-multiply.ts";
 import { planConvolve, planKernelSpectrum } from "./convolve.ts";
 import { planFft } from "./fft.ts";
+import { planFindNonFinite } from "./find-non-finite.ts";
 import type { Program } from "./program.ts";
 import { planSpectrum } from "./toeplitz-spectrum.ts";
 import { planToeplitzGradient } from "./toeplitz-gradient.ts";
@@ -34,6 +35,8 @@ export function planProgram(caller: string, spec: OperationSpec, limits: Planner
       return planAttention(caller, spec, limits);
     case "attentionGradient":
       return planAttentionGradient(caller, spec, limits);
+    case "findNonFinite":
+      return planFindNonFinite(caller, spec, limits);
     case "toeplitzGradient":
       return planToeplitzGradient(caller, spec, limits);
   }

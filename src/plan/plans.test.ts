@@ -190,6 +190,7 @@ function tensorBytes(spec: OperationSpec, limits: PlannerLimits): Record<string,
       const bytes = { q: rows * spec.headDim, k: rows * spec.headDim, v: rows * spec.valueDim, out: rows * spec.valueDim };
       return spec.bias === "none" ? bytes : { ...bytes, spectrum: spec.heads * headSpectrum(spec, limits) };
     }
+    case "findNonFinite":
     case "toeplitzGradient":
     case "attentionGradient":
       throw new TypeError("not among the random specs");
@@ -441,6 +442,7 @@ function workComplaints(spec: OperationSpec, program: Program, limits: PlannerLi
     toeplitz: () => (spec.operation === "toeplitz" ? spec.batch * spec.heads * Math.ceil(spec.channels / 2) : 0),
     attention: () => (spec.operation === "attention" ? spec.batch * spec.heads : 0),
     toeplitzGradient: () => 0,
+    findNonFinite: () => 0,
     attentionGradient: () => 0,
   }[spec.operation]();
   if (position !== units) found.push(`output: ${position} of ${units} units`);

@@ -4,7 +4,16 @@ import { refuse } from "../spec/errors.ts";
 import { attentionGradientSpec, type AttentionSpec, spectrumSpec, weightsShape } from "../spec/operations.ts";
 import { checkTensor, type Tensor } from "../spec/tensor.ts";
 import { GradientPart } from "./gradient.ts";
-import { type AsyncRunOptions, Plan, type PlanContext, type PlanInputs, type Preparation, type Profile, type RunOptions } from "./plan.ts";
+import {
+  type AsyncRunOptions,
+  type CheckedRunOptions,
+  Plan,
+  type PlanContext,
+  type PlanInputs,
+  type Preparation,
+  type Profile,
+  type RunOptions,
+} from "./plan.ts";
 import { type Bias, type Spectrum, SpectrumPart } from "./spectrum.ts";
 
 export interface AttentionInputs {
@@ -42,6 +51,8 @@ export interface AttentionBackwardOptions {
   /** Where gradients go: tensors of their shapes that share no buffer with an input or with one another. New tensors for those left out. */
   readonly out?: Partial<AttentionGradients>;
 }
+
+const INPUTS = ["q", "k", "v", "bias", "lengths"] as const;
 
 /** Attention with or without FastRPB; see {@link Runtime.attention}. */
 export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
@@ -84,8 +95,10 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
    *
    * @throws FastRpbError codes `"shape"`, `"value"`, `"disposed"`, `"lost"`
    */
-  run(inputs: AttentionInputs, options?: RunOptions): Tensor {
-    return this.execute([inputs], options);
+  run(inputs: AttentionInputs & Pick<CheckedRunOptions, "check">, options: CheckedRunOptions = {}): Tensor {
+    checkOptions("AttentionPlan.run", "inputs", inputs, [...INPUTS, "check"]);
+    const { check = options.check, ...rest } = inputs;
+    return this.execute([rest], check === undefined ? options : { ...options, check });
   }
 
   /**
@@ -117,7 +130,7 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
   backward(inputs: AttentionGradientInputs, options: AttentionBackwardOptions = {}): AttentionGradients {
     const caller = "AttentionPlan.backward";
     this.checkAlive(caller);
-    checkOptions(caller, "inputs", inputs, ["q", "k", "v", "bias", "lengths", "dOut"]);
+    checkOptions(caller, "inputs", inputs, [...INPUTS, "dOut"]);
     checkOptions(caller, "options", options, ["out"]);
     this.#checkPrecision(caller);
     const { dOut, ...rest } = inputs;
@@ -154,8 +167,12 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
     throw refuse("unavailable", { caller, argument: "the plan", expected: 'one with storage: "f32"', got: 'one with storage: "f16"' });
   }
 
+  protected override tensors([{ q, k, v, bias }]: [AttentionInputs]): Readonly<Record<string, unknown>> {
+    return { q, k, v, bias };
+  }
+
   protected override inputs(caller: string, [inputs]: [AttentionInputs]): PlanInputs {
-    checkOptions(caller, "inputs", inputs, ["q", "k", "v", "bias", "lengths"]);
+    checkOptions(caller, "inputs", inputs, INPUTS);
     return this.#inputs(caller, inputs);
   }
 

@@ -3,7 +3,7 @@ import { sameShape } from "../spec/check.ts";
 import { FastRpbError, refuse } from "../spec/errors.ts";
 import type { ComplexMultiplySpec } from "../spec/operations.ts";
 import { checkTensor, checkUsable, type Tensor } from "../spec/tensor.ts";
-import { type AsyncRunOptions, Plan, type PlanContext, type PlanInputs, type Profile, type RunOptions } from "./plan.ts";
+import { type AsyncRunOptions, type CheckedRunOptions, Plan, type PlanContext, type PlanInputs, type Profile, type RunOptions } from "./plan.ts";
 
 /** A complex pointwise product of a fixed shape; see {@link Runtime.complexMultiply}. */
 export class ComplexMultiplyPlan extends Plan<[a: Tensor, b: Tensor]> {
@@ -23,7 +23,7 @@ export class ComplexMultiplyPlan extends Plan<[a: Tensor, b: Tensor]> {
    *
    * @throws FastRpbError codes `"shape"`, `"value"`, `"disposed"`, `"lost"`
    */
-  run(a: Tensor, b: Tensor, options?: RunOptions): Tensor {
+  run(a: Tensor, b: Tensor, options?: CheckedRunOptions): Tensor {
     return this.execute([a, b], options);
   }
 
@@ -45,6 +45,10 @@ export class ComplexMultiplyPlan extends Plan<[a: Tensor, b: Tensor]> {
   /** Runs once, waits, and tells how long each dispatch took. */
   profile(a: Tensor, b: Tensor, options?: RunOptions): Promise<Profile> {
     return this.measure([a, b], options);
+  }
+
+  protected override tensors([a, b]: [Tensor, Tensor]): Readonly<Record<string, unknown>> {
+    return { a, b };
   }
 
   protected override inputs(caller: string, [a, b]: [Tensor, Tensor]): PlanInputs {

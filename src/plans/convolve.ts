@@ -1,7 +1,16 @@
 import type { Executable } from "../spec/backend.ts";
 import { type ConvolveSpec, kernelSpectrumSpec } from "../spec/operations.ts";
 import { checkTensor, type Tensor } from "../spec/tensor.ts";
-import { type AsyncRunOptions, Plan, type PlanContext, type PlanInputs, type Preparation, type Profile, type RunOptions } from "./plan.ts";
+import {
+  type AsyncRunOptions,
+  type CheckedRunOptions,
+  Plan,
+  type PlanContext,
+  type PlanInputs,
+  type Preparation,
+  type Profile,
+  type RunOptions,
+} from "./plan.ts";
 import { type Spectrum, SpectrumPart } from "./spectrum.ts";
 
 /** A convolution of a fixed shape; see {@link Runtime.convolve}. */
@@ -47,7 +56,7 @@ export class ConvolvePlan extends Plan<[x: Tensor, kernel: Tensor | Spectrum]> {
    * @param kernel of the plan's kernel shape and dtype, or its spectrum
    * @throws FastRpbError codes `"shape"`, `"value"`, `"disposed"`, `"lost"`
    */
-  run(x: Tensor, kernel: Tensor | Spectrum, options?: RunOptions): Tensor {
+  run(x: Tensor, kernel: Tensor | Spectrum, options?: CheckedRunOptions): Tensor {
     return this.execute([x, kernel], options);
   }
 
@@ -69,6 +78,10 @@ export class ConvolvePlan extends Plan<[x: Tensor, kernel: Tensor | Spectrum]> {
   /** Runs once, waits, and tells how long each dispatch took. */
   profile(x: Tensor, kernel: Tensor | Spectrum, options?: RunOptions): Promise<Profile> {
     return this.measure([x, kernel], options);
+  }
+
+  protected override tensors([x, kernel]: [Tensor, Tensor | Spectrum]): Readonly<Record<string, unknown>> {
+    return { x, kernel };
   }
 
   protected override inputs(caller: string, [x, kernel]: [Tensor, Tensor | Spectrum]): PlanInputs {

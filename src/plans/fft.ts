@@ -4,7 +4,16 @@ import { FastRpbError } from "../spec/errors.ts";
 import { fftGradientSpec, type FftSpec, fftTensor } from "../spec/operations.ts";
 import { checkTensor, type Tensor, type TensorRequirement } from "../spec/tensor.ts";
 import { GradientPart } from "./gradient.ts";
-import { type AsyncRunOptions, Plan, type PlanContext, type PlanInputs, type Preparation, type Profile, type RunOptions } from "./plan.ts";
+import {
+  type AsyncRunOptions,
+  type CheckedRunOptions,
+  Plan,
+  type PlanContext,
+  type PlanInputs,
+  type Preparation,
+  type Profile,
+  type RunOptions,
+} from "./plan.ts";
 
 /** An FFT of a fixed shape; see {@link Runtime.fft}. */
 export class FftPlan extends Plan<[x: Tensor]> {
@@ -49,7 +58,7 @@ export class FftPlan extends Plan<[x: Tensor]> {
    *
    * @throws FastRpbError codes `"shape"`, `"value"`, `"disposed"`, `"lost"`
    */
-  run(x: Tensor, options?: RunOptions): Tensor {
+  run(x: Tensor, options?: CheckedRunOptions): Tensor {
     return this.execute([x], options);
   }
 
@@ -107,6 +116,10 @@ export class FftPlan extends Plan<[x: Tensor]> {
     this.checkAlive(caller);
     if (this.#gradient) return this.#gradient;
     throw new FastRpbError("unavailable", `${caller}: there is no gradient with storage: "f16"; use a plan with storage: "f32".`);
+  }
+
+  protected override tensors([x]: [Tensor]): Readonly<Record<string, unknown>> {
+    return { x };
   }
 
   protected override inputs(caller: string, [x]: [Tensor], options: RunOptions | undefined): PlanInputs {

@@ -1,7 +1,8 @@
 /** What all plans share: they check what they are given, and pass it on to the backend. */
 import type { Backend, Cost, DispatchInfo, DispatchTiming, Executable, RunProgress, Step, Storage } from "../spec/backend.ts";
-import { checkOptions, elementCount } from "../spec/check.ts";
+import { checkBoolean, checkOptions, elementCount } from "../spec/check.ts";
 import { checkAborted, FastRpbError } from "../spec/errors.ts";
+import { FiniteCheck } from "./finite-check.ts";
 import { BYTES_PER_ELEMENT, checkApart, checkTensor, type DType, Tensor, type TensorOwner } from "../spec/tensor.ts";
 
 export interface RunOptions {
@@ -9,7 +10,15 @@ export interface RunOptions {
   readonly out?: Tensor;
 }
 
-export interface AsyncRunOptions extends RunOptions {
+export interface CheckedRunOptions extends RunOptions {
+  /**
+   * Looks for numbers that are not finite, on the device, in the inputs that are tensors and in the result. Where there is one, reading the result
+   * rejects with code `"value"` and tells where the first one is. Costs a pass over all of them; meant for finding a fault.
+   */
+  readonly check?: boolean;
+}
+
+export interface AsyncRunOptions extends CheckedRunOptions {
   /** Stops the run between two submits, within a fraction of a second. */
   readonly signal?: AbortSignal;
   /** Called after each submit that is finished. */
@@ -60,6 +69,8 @@ export abstract class Plan<Arguments extends unknown[]> {
   #recordedSpectrum: Storage | undefined;
   /** What else they need, each its own. */
   readonly #recorded: Storage[] = [];
+  /** What looks for numbers that are not finite, by the size of the tensor. */
+  readonly #checks = new Map<string, Executable>();
   #disposed = false;
 
   constructor(context: PlanContext, name: string, executable: Executable) {
@@ -83,12 +94,16 @@ export abstract class Plan<Arguments extends unknown[]> {
     return this.#disposed || this.context.owner.disposed;
   }
 
-  protected execute(args: Arguments, options: RunOptions | undefined): Tensor {
+  protected execute(args: Arguments, options: CheckedRunOptions = {}): Tensor {
     const caller = `${this.#name}.run`;
+    checkOptions(caller, "options", options, ["out", "check"]);
     const recording = this.#prepare(caller, args, options);
+    const check = this.#check(caller, options.check);
     try {
-      this.context.backend.run(recording.steps);
+      this.context.backend.run(check?.around(caller, recording.steps, this.tensors(args), recording.output) ?? recording.steps);
+      check?.submitted(caller, recording.output);
     } catch (error) {
+      check?.dropped();
       if (recording.output !== options?.out) recording.output.dispose();
       throw error;
     } finally {
@@ -100,13 +115,16 @@ export abstract class Plan<Arguments extends unknown[]> {
   /** Runs by submits of a fraction of a second, and waits for the last. */
   protected async executeSliced(args: Arguments, options: AsyncRunOptions = {}): Promise<Tensor> {
     const caller = `${this.#name}.runAsync`;
-    checkOptions(caller, "options", options, ["out", "signal", "onProgress"]);
+    checkOptions(caller, "options", options, ["out", "check", "signal", "onProgress"]);
     checkAborted(caller, options.signal);
-    const { signal, onProgress, ...rest } = options;
-    const recording = this.#prepare(caller, args, rest);
+    const recording = this.#prepare(caller, args, options);
+    const check = this.#check(caller, options.check);
     try {
-      await this.context.backend.runSliced(caller, recording.steps, { signal, onProgress });
+      const steps = check?.around(caller, recording.steps, this.tensors(args), recording.output) ?? recording.steps;
+      await this.context.backend.runSliced(caller, steps, options);
+      check?.submitted(caller, recording.output);
     } catch (error) {
+      check?.dropped();
       if (recording.output !== options.out) recording.output.dispose();
       throw error;
     } finally {
@@ -116,6 +134,7 @@ export abstract class Plan<Arguments extends unknown[]> {
   }
 
   protected record(encoder: GPUCommandEncoder, args: Arguments, options: RunOptions | undefined): Tensor {
+    checkOptions(`${this.#name}.encode`, "options", options ?? {}, ["out"]);
     if (this.#recordedSpectrum?.lost) this.#recordedSpectrum = undefined;
     const recording = this.#prepare(`${this.#name}.encode`, args, options, this.#recordedSpectrum);
     this.#recordedSpectrum ??= recording.spectrum;
@@ -125,6 +144,7 @@ export abstract class Plan<Arguments extends unknown[]> {
   }
 
   protected async measure(args: Arguments, options: RunOptions | undefined): Promise<Profile> {
+    checkOptions(`${this.#name}.profile`, "options", options ?? {}, ["out"]);
     const recording = this.#prepare(`${this.#name}.profile`, args, options);
     try {
       const timings = await this.context.backend.profile(recording.steps);
@@ -139,7 +159,6 @@ export abstract class Plan<Arguments extends unknown[]> {
 
   #prepare(caller: string, args: Arguments, options: RunOptions | undefined, recorded?: Storage): Recording {
     this.checkAlive(caller);
-    checkOptions(caller, "options", options ?? {}, ["out"]);
     const checked = this.inputs(caller, args, options);
     const { scratch = [] } = checked;
     try {
@@ -174,9 +193,18 @@ export abstract class Plan<Arguments extends unknown[]> {
     };
   }
 
+  /** One for each run: several may be under way. */
+  #check(caller: string, wanted: boolean | undefined): FiniteCheck | undefined {
+    if (!checkBoolean(caller, "options.check", wanted ?? false)) return undefined;
+    return new FiniteCheck(this.context.backend, this.#checks);
+  }
+
   protected allocate(bytes: number, label: string): Storage {
     return this.context.backend.allocate(bytes, label);
   }
+
+  /** The arguments by their names; what is no tensor is passed over. */
+  protected abstract tensors(args: Arguments): Readonly<Record<string, unknown>>;
 
   /** Checks the arguments and names them as the operation does. */
   protected abstract inputs(caller: string, args: Arguments, options: RunOptions | undefined): PlanInputs;
@@ -194,6 +222,7 @@ export abstract class Plan<Arguments extends unknown[]> {
     this.#recordedSpectrum?.release();
     for (const storage of this.#recorded) storage.release();
     this.executable.dispose();
+    for (const executable of this.#checks.values()) executable.dispose();
     this.disposeParts();
   }
 

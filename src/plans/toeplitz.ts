@@ -3,7 +3,16 @@ import { checkOptions } from "../spec/check.ts";
 import { spectrumSpec, toeplitzGradientSpec, type ToeplitzSpec, weightsShape } from "../spec/operations.ts";
 import { checkTensor, type Tensor } from "../spec/tensor.ts";
 import { GradientPart } from "./gradient.ts";
-import { type AsyncRunOptions, Plan, type PlanContext, type PlanInputs, type Preparation, type Profile, type RunOptions } from "./plan.ts";
+import {
+  type AsyncRunOptions,
+  type CheckedRunOptions,
+  Plan,
+  type PlanContext,
+  type PlanInputs,
+  type Preparation,
+  type Profile,
+  type RunOptions,
+} from "./plan.ts";
 import { type Bias, type Spectrum, SpectrumPart } from "./spectrum.ts";
 
 /** What {@link ToeplitzPlan.backward} takes: the inputs of the run, and the gradient that came for its result. */
@@ -67,7 +76,7 @@ export class ToeplitzPlan extends Plan<[v: Tensor, weights: Bias]> {
    * @param weights as in {@link prepare}, or their spectrum
    * @throws FastRpbError codes `"shape"`, `"value"`, `"disposed"`, `"lost"`
    */
-  run(v: Tensor, weights: Bias, options?: RunOptions): Tensor {
+  run(v: Tensor, weights: Bias, options?: CheckedRunOptions): Tensor {
     return this.execute([v, weights], options);
   }
 
@@ -126,6 +135,10 @@ export class ToeplitzPlan extends Plan<[v: Tensor, weights: Bias]> {
   #shape(): readonly number[] {
     const { batch, heads, length, channels } = this.#spec;
     return Object.freeze([batch, heads, length, channels]);
+  }
+
+  protected override tensors([v, weights]: [Tensor, Bias]): Readonly<Record<string, unknown>> {
+    return { v, weights };
   }
 
   protected override inputs(caller: string, [v, weights]: [Tensor, Bias]): PlanInputs {

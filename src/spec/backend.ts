@@ -3,6 +3,7 @@
  * float64. Everything that a caller sees (validation, tensors, plans) is written once, on top of this.
  */
 import type { Choices } from "./choices.ts";
+import type { FastRpbError } from "./errors.ts";
 import type { PlannerLimits } from "./limits.ts";
 import type { OperationSpec } from "./operations.ts";
 
@@ -20,6 +21,8 @@ export interface Storage {
   readonly lost: boolean;
   /** Copies the payload into `target`, which has exactly `byteLength` bytes. Rejects where work that wrote it has failed. */
   read(target: TensorData): Promise<void>;
+  /** Adds to what its reading tells: what went wrong in the work that wrote it. `fault` never rejects. */
+  taint(fault: Promise<FastRpbError | undefined>): void;
   /** Gives the memory back; a borrowed buffer is left alone. Called at most once. */
   release(): void;
 }

@@ -6,6 +6,7 @@ import type { AttentionGradientSpec, AttentionSpec } from "./operations/attentio
 import type { ComplexMultiplySpec } from "./operations/complex-multiply.ts";
 import type { ConvolveSpec, KernelSpectrumSpec } from "./operations/convolve.ts";
 import type { FftSpec } from "./operations/fft.ts";
+import type { FindNonFiniteSpec } from "./operations/find-non-finite.ts";
 import type { SpectrumSpec, ToeplitzGradientSpec, ToeplitzSpec } from "./operations/toeplitz.ts";
 
 export type OperationSpec =
@@ -17,10 +18,12 @@ export type OperationSpec =
   | ToeplitzGradientSpec
   | SpectrumSpec
   | AttentionSpec
-  | AttentionGradientSpec;
+  | AttentionGradientSpec
+  | FindNonFiniteSpec;
 
 export * from "./operations/attention.ts";
 export * from "./operations/complex-multiply.ts";
 export * from "./operations/convolve.ts";
 export * from "./operations/fft.ts";
+export * from "./operations/find-non-finite.ts";
 export * from "./operations/toeplitz.ts";
