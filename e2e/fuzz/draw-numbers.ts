@@ -3,7 +3,9 @@ import { random } from "../../src/testing/random.ts";
 
 /** Sizes at which tiles, chunks and passes begin and end. */
 const EDGES = [4, 8, 12, 16, 20, 32, 48, 64, 96, 100, 128, 192, 256, 384, 512, 1024, 2048, 4096, 8192, 16384];
-const PRIMES = [2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 61, 67, 79, 97, 101, 113, 127, 131, 257, 263, 521, 1031, 2053, 4099, 8209];
+const PRIMES = [
+  2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 61, 67, 79, 97, 101, 113, 127, 131, 257, 263, 521, 1031, 2053, 4099, 8209,
+];
 
 export class Draw {
   readonly uniform: () => number;

@@ -5,16 +5,28 @@ import { Draw } from "./draw-numbers.ts";
 import { drawLimits } from "./limits.ts";
 import { OPERATION } from "./operations/index.ts";
 
-/** Cases of one plan: compiling takes a software GPU as long as running many of them. */
-export const BLOCK = 64;
+/** Cases of one plan: compiling takes a software GPU as long as running a hundred of them. */
+export const BLOCK = 128;
 
 /** Of the generators of plans and of cases. */
 const [PLANS, CASES] = [1, 2];
 
+/** The operations of a round of plans, each `share` times, spread evenly. */
+const ROUND: readonly OperationName[] = OPERATIONS.flatMap((name, i) => {
+  const { share } = OPERATION[name];
+  return Array.from({ length: share }, (_, k) => ({ name, at: (k + (i + 0.5) / OPERATIONS.length) / share }));
+})
+  .sort((a, b) => a.at - b.at)
+  .map(({ name }) => name);
+
+export function operationOf(block: number): OperationName {
+  return ROUND[block % ROUND.length]!;
+}
+
 /** The plan of a block of cases. */
-export function drawSubject(seed: number, block: number, half: boolean, only: readonly OperationName[] = OPERATIONS): Subject {
+export function drawSubject(seed: number, block: number, half: boolean): Subject {
   const draw = new Draw(seed, PLANS, block);
-  const operation = only[draw.weighted(only.map((name) => OPERATION[name].weight))]!;
+  const operation = operationOf(block);
   return { operation, options: OPERATION[operation].draw(draw, half), limits: drawLimits(draw) };
 }
 

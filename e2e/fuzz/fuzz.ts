@@ -1,7 +1,7 @@
 /** The loop: draws plans and cases, runs them, and makes failures small. */
 import { type FuzzCase, OPERATIONS, type OperationName } from "./case.ts";
 import { checkAlone, checkCase, type Failure, openReference, type Reference, refusalOf } from "./check.ts";
-import { BLOCK, drawCase, drawSubject } from "./draw.ts";
+import { BLOCK, drawCase, drawSubject, operationOf } from "./draw.ts";
 import type { Machine, OpenSubject } from "./machine.ts";
 import { shrink } from "./shrink.ts";
 
@@ -9,6 +9,8 @@ export interface FuzzOptions {
   readonly seed: number;
   readonly cases: number;
   readonly only?: readonly OperationName[] | undefined;
+  /** Cases of each plan, at most and by default {@link BLOCK}. Which they are does not depend on it. */
+  readonly perPlan?: number | undefined;
   /** No new plan after that. */
   readonly seconds?: number | undefined;
   /** Stops after so many. Default 1. */
@@ -50,7 +52,7 @@ interface Block {
 }
 
 export async function fuzz(machine: Machine, options: FuzzOptions): Promise<FuzzReport> {
-  const { seed, cases, only = OPERATIONS, seconds = Infinity, failures = 1, log = () => {} } = options;
+  const { seed, cases, only = OPERATIONS, perPlan = BLOCK, seconds = Infinity, failures = 1, log = () => {} } = options;
   const started = performance.now();
   const elapsed = () => (performance.now() - started) / 1000;
   const operations: Partial<Record<OperationName, { plans: number; cases: number; failed: number }>> = {};
@@ -69,7 +71,7 @@ export async function fuzz(machine: Machine, options: FuzzOptions): Promise<Fuzz
   let next = 0;
   /** A run of one operation has the cases that a run of all has of it. */
   const nextWanted = () => {
-    while (!only.includes(drawSubject(seed, next, machine.half).operation)) next++;
+    while (!only.includes(operationOf(next))) next++;
     return next++;
   };
   const report = async (fuzzCase: FuzzCase, number: number, failure: Failure) => {
@@ -88,7 +90,9 @@ export async function fuzz(machine: Machine, options: FuzzOptions): Promise<Fuzz
     const { number: block, operation, opening } = queue.shift()!;
     const subject = drawSubject(seed, block, machine.half);
     const counts = (operations[operation] ??= { plans: 0, cases: 0, failed: 0 });
+    const t0 = performance.now();
     const ready = await opening;
+    const t1 = performance.now();
     if ("error" in ready) {
       if (refusalOf(ready.error) !== undefined) refusedPlans++;
       else {
@@ -99,7 +103,7 @@ export async function fuzz(machine: Machine, options: FuzzOptions): Promise<Fuzz
     }
     plans++;
     counts.plans++;
-    const count = Math.min(BLOCK, cases - ran);
+    const count = Math.min(BLOCK, perPlan, cases - ran);
     let broken: { fuzzCase: FuzzCase; number: number; failure: Failure } | undefined;
     const numbers = Array.from({ length: count }, (_, i) => block * BLOCK + i).values();
     const worker = async () => {
@@ -111,10 +115,14 @@ export async function fuzz(machine: Machine, options: FuzzOptions): Promise<Fuzz
         counts.cases++;
         if ("refused" in verdict) refusedCases++;
         else if ("failure" in verdict) broken ??= { fuzzCase, number, failure: verdict.failure };
-        else for (const [name, ratio] of Object.entries(verdict.ratios)) worst[`${operation} ${name}`] = Math.max(worst[`${operation} ${name}`] ?? 0, ratio);
+        else
+          for (const [name, ratio] of Object.entries(verdict.ratios))
+            worst[`${operation} ${name}`] = Math.max(worst[`${operation} ${name}`] ?? 0, ratio);
       }
     };
     await Promise.all(Array.from({ length: PARALLEL }, worker));
+    if (process.env["FZ_TIME"])
+      log(`${operation}: wait ${(t1 - t0).toFixed(0)} run ${(performance.now() - t1).toFixed(0)} ${JSON.stringify(subject)}`);
     ready.opened.dispose();
     ready.reference.dispose();
     if (broken) {

@@ -178,4 +178,3 @@ async function readBack(device: GPUDevice, ranges: readonly { readonly buffer: G
     staging.destroy();
   }
 }
-

@@ -107,7 +107,10 @@ export function firstUnwritten(buffers: readonly Uint8Array[], { buffer, offset,
 }
 
 /** What changed outside of the results, in words. */
-export function firstTrespass(memory: Memory, after: readonly Uint8Array[]): { readonly kind: "input" | "outside"; readonly message: string } | undefined {
+export function firstTrespass(
+  memory: Memory,
+  after: readonly Uint8Array[],
+): { readonly kind: "input" | "outside"; readonly message: string } | undefined {
   const written = memory.outputs.map((name) => memory.places[name]!);
   for (const [b, before] of memory.buffers.entries()) {
     const now = after[b]!;
@@ -119,10 +122,16 @@ export function firstTrespass(memory: Memory, after: readonly Uint8Array[]): { r
         i = result.offset + result.bytes - 1;
         continue;
       }
-      const near = Object.entries(memory.places).map(([name, place]) => ({ name, place, inside: place.buffer === b && i >= place.offset && i < place.offset + place.bytes }));
+      const near = Object.entries(memory.places).map(([name, place]) => ({
+        name,
+        place,
+        inside: place.buffer === b && i >= place.offset && i < place.offset + place.bytes,
+      }));
       const changed = near.find(({ inside }) => inside);
       if (changed) return { kind: "input", message: `byte ${i - changed.place.offset} of the input ${changed.name} was changed` };
-      const names = near.filter(({ place }) => place.buffer === b).map(({ name, place }) => `${name} at ${place.offset} to ${place.offset + place.bytes}`);
+      const names = near
+        .filter(({ place }) => place.buffer === b)
+        .map(({ name, place }) => `${name} at ${place.offset} to ${place.offset + place.bytes}`);
       return { kind: "outside", message: `byte ${i} of a buffer was changed, outside of ${names.join(", ")}` };
     }
   }

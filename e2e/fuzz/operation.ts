@@ -30,8 +30,8 @@ export interface BoundContext {
 }
 
 export interface Operation {
-  /** How often it is drawn, beside the others. */
-  readonly weight: number;
+  /** How many plans of a round are its. */
+  readonly share: number;
   draw(draw: Draw, half: boolean): Options;
   tensors(options: Options): { readonly inputs: Readonly<Record<string, TensorPlan>>; readonly outputs: Readonly<Record<string, TensorPlan>> };
   flags(options: Options): readonly Flag[];

@@ -9,7 +9,7 @@ import { fuzz, type FuzzReport, replayLine } from "./fuzz.ts";
 import { gpuMachine, type Machine } from "./machine.ts";
 import { shrink } from "./shrink.ts";
 
-const USAGE = `npm run fuzz -- [--seed N] [--cases N] [--only ${OPERATIONS.join("|").replaceAll(" ", "-")}] [--seconds N] [--failures N]
+const USAGE = `npm run fuzz -- [--seed N] [--cases N] [--only ${OPERATIONS.join("|").replaceAll(" ", "-")}] [--per-plan N] [--seconds N] [--failures N]
             -- --case N --seed N     one case of a run again
             -- --replay JSON         one case, however it came about
             --report FILE            counts, as JSON`;
@@ -24,6 +24,7 @@ export async function main(args: readonly string[]): Promise<number> {
       cases: { type: "string" },
       case: { type: "string" },
       only: { type: "string" },
+      "per-plan": { type: "string" },
       seconds: { type: "string" },
       failures: { type: "string" },
       replay: { type: "string" },
@@ -53,6 +54,7 @@ export async function main(args: readonly string[]): Promise<number> {
     seed,
     cases: integer("cases", values.cases) ?? DEFAULT_CASES,
     only,
+    perPlan: integer("per-plan", values["per-plan"]),
     seconds: integer("seconds", values.seconds),
     failures: integer("failures", values.failures),
     log: (line) => console.log(line),
@@ -90,7 +92,10 @@ async function replay(machine: Machine, fuzzCase: FuzzCase, smaller = false): Pr
 
 function summarise({ seed, plans, cases, refusedPlans, refusedCases, operations, worst, found, seconds }: FuzzReport): void {
   for (const [name, counts] of Object.entries(operations) as [OperationName, { plans: number; cases: number; failed: number }][]) {
-    const results = Object.entries(worst).filter(([result]) => result.startsWith(`${name} `) && OPERATIONS.find((other) => result.startsWith(`${other} `) && other.length > name.length) === undefined);
+    const results = Object.entries(worst).filter(
+      ([result]) =>
+        result.startsWith(`${name} `) && OPERATIONS.find((other) => result.startsWith(`${other} `) && other.length > name.length) === undefined,
+    );
     const errors = results.map(([result, ratio]) => `${result.slice(name.length + 1)} ${ratio.toFixed(2)}`).join(", ");
     console.log(`${name}: ${counts.plans} plans, ${counts.cases} cases, ${counts.failed} failed; worst errors in terms of their bounds: ${errors}`);
   }

@@ -63,7 +63,8 @@ export function* simpler(fuzzCase: FuzzCase): Generator<FuzzCase> {
   for (const options of simplerOptions(fuzzCase.options)) yield fit({ ...fuzzCase, options });
   for (const name of Object.keys(data ?? {})) yield { ...fuzzCase, data: omit(data!, name) };
   for (const [name, kind] of Object.entries(data ?? {})) {
-    if (kind !== "zero" && kind !== "constant" && kind !== "impulse") for (const other of ["constant", "impulse"] as const) yield { ...fuzzCase, data: { ...data, [name]: other } };
+    if (kind !== "zero" && kind !== "constant" && kind !== "impulse")
+      for (const other of ["constant", "impulse"] as const) yield { ...fuzzCase, data: { ...data, [name]: other } };
   }
   for (const name of Object.keys(layout ?? {})) {
     yield { ...fuzzCase, layout: omit(layout!, name) };

@@ -66,7 +66,11 @@ function featuresOf(spec: AttentionSpec, data: Arrays, lengths: readonly number[
  * Of features that are not exponentials, max_d z_d/δ_i and max_d φ(q_id)/δ_i for each row, [batch·heads·N]: what the derivatives of the features of
  * queries and of keys are multiplied by. Of exponentials both are products with a feature again, and at most 1.
  */
-export function slopeGains(spec: AttentionSpec, data: Arrays, lengths: readonly number[] | undefined): { readonly q: Float64Array; readonly k: Float64Array } {
+export function slopeGains(
+  spec: AttentionSpec,
+  data: Arrays,
+  lengths: readonly number[] | undefined,
+): { readonly q: Float64Array; readonly k: Float64Array } {
   const { batch, heads, length, features, causal } = spec;
   const gains = { q: new Float64Array(batch * heads * length).fill(1), k: new Float64Array(batch * heads * length).fill(1) };
   if (spec.featureMap !== "elu+1" && spec.featureMap !== "relu") return gains;
@@ -145,7 +149,13 @@ export function multiplicativeCondition(spec: AttentionSpec, data: Arrays, lengt
 export function exponentSize(spec: AttentionSpec, data: Arrays): number {
   const { kind, featureMap, headDim, features, seed, scale } = spec;
   if (kind !== "softmax" && featureMap !== "favor+") return 0;
-  const [q, k] = [data["q"]!, data["k"]!].map((x) => largestSlice(x.map((value) => (Number.isNaN(value) ? 0 : value)), headDim, norm)) as [number, number];
+  const [q, k] = [data["q"]!, data["k"]!].map((x) =>
+    largestSlice(
+      x.map((value) => (Number.isNaN(value) ? 0 : value)),
+      headDim,
+      norm,
+    ),
+  ) as [number, number];
   if (kind === "softmax") return scale * q * k;
   const longest = largestSlice(Float32Array.from(orthogonalFeatures(features, headDim, seed)), headDim, norm);
   const root = Math.sqrt(scale);

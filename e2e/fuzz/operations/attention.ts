@@ -2,7 +2,7 @@ import type { AttentionOptions } from "../../../src/index.ts";
 import { type AttentionSpec, attentionSpec, weightsShape } from "../../../src/spec/operations.ts";
 import { ATTENTION_BOUND, GRADIENT_BOUND } from "../../cases/attention-harness.ts";
 import type { Arrays, FuzzCase, Options, TensorPlan } from "../case.ts";
-import { type DataKind, isGaussian, largest, norm, sumOf } from "../data.ts";
+import { type DataKind, isGaussian, largest, norm, SMALLEST_NORMAL, sumOf } from "../data.ts";
 import type { Draw } from "../draw-numbers.ts";
 import { type BoundContext, FACTOR_KINDS, HALF_KINDS, type Operation, U } from "../operation.ts";
 import { exponentSize, multiplicativeCondition, slopeGains } from "./attention-condition.ts";
@@ -25,6 +25,11 @@ const ELU_KINDS: Kinds = { normal: 1, tiny: 2 ** -36, denormal: 1, constant: 5, 
 /** The sums of a multiplicative bias go through transforms: see {@link multiplicativeCondition}. */
 const MULTIPLICATIVE_KINDS: Kinds = { normal: 1, tiny: 2 ** -36, constant: 2, impulse: 3, zero: 0 };
 const MULTIPLICATIVE_RELU_KINDS: Kinds = { normal: 1, constant: 2, impulse: 3, zero: 0 };
+/**
+ * Values and the ones of the denominator go through transforms as pairs of channels (see the README), so that sizes apart from 1 by 2^24 leave nothing of
+ * the other.
+ */
+const MULTIPLICATIVE_VALUE_KINDS: Kinds = { normal: 1, tiny: 2 ** -10, denormal: 1, constant: 2, impulse: 3, zero: 0, mixed: 2 ** 4 };
 /** Values and gradients, of which up to three are multiplied. */
 const VALUE_KINDS: Kinds = { ...FACTOR_KINDS, huge: 2 ** 30, tiny: 2 ** -30 };
 
@@ -88,7 +93,7 @@ function inputsOf(spec: AttentionSpec, backward: boolean): Record<string, Tensor
   const rows = [spec.batch, spec.heads, spec.length];
   const dtype = spec.storage;
   const kinds = backward ? gradientRowKinds(spec) : rowKinds(spec);
-  const values = spec.storage === "f16" ? HALF_KINDS : spec.bias === "multiplicative" ? { ...VALUE_KINDS } : VALUE_KINDS;
+  const values = spec.storage === "f16" ? HALF_KINDS : spec.bias === "multiplicative" ? MULTIPLICATIVE_VALUE_KINDS : VALUE_KINDS;
   const biasKinds = spec.bias === "multiplicative" ? MULTIPLICATIVE_KINDS : spec.storage === "f16" ? HALF_KINDS : VALUE_KINDS;
   return {
     q: { shape: [...rows, spec.headDim], dtype, kinds },
@@ -135,6 +140,8 @@ function absolute(values: Float32Array): Float32Array {
   return values.map(Math.abs);
 }
 
+/** Of products by transforms, 4e-7 (convolve.ts). */
+const PRODUCT = 8 * U;
 /** From here on exponents are off by so much that only finite numbers are promised. */
 const MOST_UNCERTAIN = 1e-2;
 
@@ -152,12 +159,13 @@ async function forwardBounds({ options, data, kinds, lengths, expected, referenc
   const gaussian = Object.keys(data).every((name) => isGaussian(kinds[name]));
   const signed = { ...data, v: absolute(data["v"]!) };
   const size = norm((await reference(spec.bias === "fastrpb" ? { ...signed, bias: absolute(data["bias"]!) } : signed))["out"]!);
-  let bound = Math.max(ATTENTION_BOUND * norm(out), (gaussian ? 2 * U : ATTENTION_BOUND) * size) + 2 * Math.max(0, uncertain - ATTENTION_BOUND) * size;
+  let bound =
+    Math.max(ATTENTION_BOUND * norm(out), (gaussian ? 2 * U : ATTENTION_BOUND) * size) + 2 * Math.max(0, uncertain - ATTENTION_BOUND) * size;
   if (spec.bias === "fastrpb") bound += (gaussian ? 4 * U : ATTENTION_BOUND) * norm(clean["v"]!) * headWeights(spec, clean["bias"]!, gaussian);
-  // 8 units: a product by transforms has 4e-7 (convolve.ts), and numerators and denominators both come from one.
+  // Numerators and denominators both come from transforms, of which the larger of the two sets the error of both.
   if (spec.bias === "multiplicative") {
-    const condition = multiplicativeCondition(spec, clean, lengths);
-    bound += 2 * 8 * U * norm(condition) * Math.sqrt(spec.valueDim) * largest(clean["v"]!);
+    const most = largest(clean["v"]!);
+    bound += PRODUCT * norm(multiplicativeCondition(spec, clean, lengths)) * Math.sqrt(spec.valueDim) * Math.max(1, most) * (1 + most);
   }
   if (spec.storage === "f16") bound += 2 ** -10 * norm(out) + 2 ** -24 * Math.sqrt(out.length);
   const gain = spec.bias === "fastrpb" ? 1 + largest(clean["bias"]!) : 1;
@@ -165,7 +173,7 @@ async function forwardBounds({ options, data, kinds, lengths, expected, referenc
 }
 
 export const attentionOperation: Operation = {
-  weight: 20,
+  share: 5,
   draw: (draw, half) => drawAttention(draw, half, false),
   tensors(options) {
     const spec = specOf(options);
@@ -220,7 +228,8 @@ async function backwardBounds({ options, data, kinds, lengths, expected }: Bound
   };
   const [slopeQ, slopeK] = [slope(k), slope(q)];
   let condition = 0;
-  if (spec.bias === "multiplicative") condition = 8 * U * largest(multiplicativeCondition(spec, clean, lengths));
+  if (spec.bias === "multiplicative")
+    condition = PRODUCT * largest(multiplicativeCondition(spec, clean, lengths)) * (1 + 1 / Math.max(SMALLEST_NORMAL, largest(v)));
   /** The norms of ‖g_i‖ and of Σ|g_i| with the gains of the rows, and the sum of all. */
   const incoming = (gain: Float64Array) => {
     let [squares, worst, all] = [0, 0, 0];
@@ -244,21 +253,31 @@ async function backwardBounds({ options, data, kinds, lengths, expected }: Bound
   const floor = (name: string, factors: readonly Float32Array[], gain: number) => flushFloor(expected[name]!.length, terms, gain, factors);
   const most = 2 * largest(v);
   const bounds: Record<string, number> = {
-    dq: bound("dq", slopeQ * spread * ofQueries.usual, slopeQ * most * ofQueries.worst * Math.sqrt(headDim), floor("dq", [g, v, k], largest(gains.q))),
+    dq: bound(
+      "dq",
+      slopeQ * spread * ofQueries.usual,
+      slopeQ * most * ofQueries.worst * Math.sqrt(headDim),
+      floor("dq", [g, v, k], largest(gains.q)),
+    ),
     dk: bound("dk", slopeK * spread * ofKeys.usual, slopeK * most * ofKeys.all, floor("dk", [g, v, q], largest(gains.k))),
     dv: bound("dv", plain.usual, plain.all, floor("dv", [g], 1)),
   };
   if (spec.bias === "fastrpb") {
     bounds["dv"]! += (gaussian ? 4 * U : GRADIENT_BOUND) * norm(g) * headWeights(spec, clean["bias"]!, gaussian);
     bounds["dv"]! += floor("dv", [g, countedWeights(spec, clean["bias"]!)], length);
-    bounds["dBias"] = bound("dBias", norm(g) * norm(v), norm(g) * Math.min(sumOf(v), Math.sqrt(2 * length) * norm(v)), floor("dBias", [g, v], 4 * length));
+    bounds["dBias"] = bound(
+      "dBias",
+      norm(g) * norm(v),
+      norm(g) * Math.min(sumOf(v), Math.sqrt(2 * length) * norm(v)),
+      floor("dBias", [g, v], 4 * length),
+    );
   }
   if (spec.bias === "multiplicative") bounds["dBias"] = bound("dBias", spread * plain.usual, most * plain.all, floor("dBias", [g, v], length));
   return bounds;
 }
 
 export const attentionGradientOperation: Operation = {
-  weight: 8,
+  share: 1,
   draw: (draw) => drawAttention(draw, false, true),
   tensors(options) {
     const spec = specOf(options);

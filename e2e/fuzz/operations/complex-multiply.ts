@@ -12,7 +12,7 @@ function drawn(options: Options): Drawn {
 }
 
 export const complexMultiplyOperation: Operation = {
-  weight: 6,
+  share: 1,
   draw(draw) {
     const rank = draw.int(1, 4);
     const shape: number[] = [];

@@ -14,7 +14,7 @@ function given(options: Options): ConvolveOptions {
 }
 
 export const convolveOperation: Operation = {
-  weight: 14,
+  share: 3,
   draw(draw) {
     const count = draw.chance(0.65) ? 1 : 2;
     const rank = draw.int(count, 4);

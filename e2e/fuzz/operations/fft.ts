@@ -11,7 +11,19 @@ const MOST_ELEMENTS = 16384;
 /** A sum of 16384 of these, and the products within a transform of a prime length, fit into float32. */
 const KINDS = { normal: 1, huge: 2 ** 95, tiny: 2 ** -95, denormal: 1, constant: 2, impulse: 3, zero: 0, mixed: 2 ** 20 } as const;
 
-function drawFft(draw: Draw, half: boolean): FftOptions {
+/** Of a plan that also runs in place, which has to be compiled once more. */
+type Drawn = FftOptions & { readonly inPlace?: boolean };
+
+function given(options: Options): FftOptions {
+  const { inPlace: _, ...rest } = options as unknown as Drawn;
+  return rest;
+}
+
+function specOf(options: Options): FftSpec {
+  return fftSpec(given(options));
+}
+
+function drawFft(draw: Draw, half: boolean): Drawn {
   const kind = draw.pick(["c2c", "c2c", "r2c", "c2r"]);
   const storage = half && draw.chance(0.3) ? "f16" : "f32";
   const rank = draw.int(1, 4);
@@ -34,6 +46,7 @@ function drawFft(draw: Draw, half: boolean): FftOptions {
     norm: draw.pick(norms),
     ...(kind === "c2c" && draw.chance(0.5) && { direction: "inverse" as const }),
     ...(storage === "f16" && { storage }),
+    ...(kind === "c2c" && draw.chance(0.3) && { inPlace: true }),
   };
 }
 
@@ -58,23 +71,23 @@ function allowed(spec: FftSpec, { data, kinds, expected }: BoundContext, input: 
     return bound * size + 1e-6 * gain * norm(x) + 2 ** -24 * Math.sqrt(y.length) + floor;
   }
   const c = BOUNDS[classOf(points)] * unitOf(points);
-  if (gaussian) return (Math.hypot(c, U) * (1 + 4 / Math.sqrt(y.length))) * Math.max(size, y.length < 64 ? gain * norm(x) : 0) + floor;
+  if (gaussian) return Math.hypot(c, U) * (1 + 4 / Math.sqrt(y.length)) * Math.max(size, y.length < 64 ? gain * norm(x) : 0) + floor;
   return (c * Math.sqrt(Math.log2(Math.max(2, points))) + 2 * U) * Math.max(size, gain * norm(x)) + floor;
 }
 
 export const fftOperation: Operation = {
-  weight: 25,
+  share: 5,
   draw: (draw, half) => drawFft(draw, half) as unknown as Options,
   tensors(options) {
-    const spec = fftSpec(options as unknown as FftOptions);
+    const spec = specOf(options);
     return {
       inputs: { x: { ...fftTensor(spec, "input"), kinds: spec.storage === "f16" ? HALF_KINDS : KINDS } },
       outputs: { out: fftTensor(spec, "output") },
     };
   },
-  flags: ({ kind }) => (kind === undefined || kind === "c2c" ? ["encode", "inPlace"] : ["encode"]),
+  flags: ({ inPlace }) => (inPlace === true ? ["encode", "inPlace"] : ["encode"]),
   async open(runtime, options) {
-    const plan = await runtime.fft(options as unknown as FftOptions);
+    const plan = await runtime.fft(given(options));
     return {
       run({ tensors, encoder }) {
         const { x, out } = tensors;
@@ -85,19 +98,19 @@ export const fftOperation: Operation = {
       dispose: () => plan.dispose(),
     };
   },
-  bounds: async (context) => ({ out: allowed(fftSpec(context.options as unknown as FftOptions), context, "x", "out") }),
+  bounds: async (context) => ({ out: allowed(specOf(context.options), context, "x", "out") }),
 };
 
 export const fftGradientOperation: Operation = {
-  weight: 8,
-  draw: (draw) => drawFft(draw, false) as unknown as Options,
+  share: 1,
+  draw: (draw) => given(drawFft(draw, false) as unknown as Options) as unknown as Options,
   tensors(options) {
-    const spec = fftSpec(options as unknown as FftOptions);
+    const spec = specOf(options);
     return { inputs: { dOut: { ...fftTensor(spec, "output"), kinds: KINDS } }, outputs: { dx: fftTensor(spec, "input") } };
   },
   flags: () => [],
   async open(runtime, options) {
-    const plan = await runtime.fft(options as unknown as FftOptions);
+    const plan = await runtime.fft(given(options));
     await plan.compileBackward();
     return {
       run({ tensors }) {
@@ -107,5 +120,5 @@ export const fftGradientOperation: Operation = {
       dispose: () => plan.dispose(),
     };
   },
-  bounds: async (context) => ({ dx: allowed(fftGradientSpec(fftSpec(context.options as unknown as FftOptions)), context, "dOut", "dx") }),
+  bounds: async (context) => ({ dx: allowed(fftGradientSpec(specOf(context.options)), context, "dOut", "dx") }),
 };

@@ -64,7 +64,7 @@ function allowed({ kinds, data, options }: BoundContext, expected: Float32Array,
 }
 
 export const toeplitzOperation: Operation = {
-  weight: 14,
+  share: 3,
   draw: drawToeplitz,
   tensors(options) {
     const spec = toeplitzSpec(given(options));
@@ -93,7 +93,7 @@ export const toeplitzOperation: Operation = {
 };
 
 export const toeplitzGradientOperation: Operation = {
-  weight: 8,
+  share: 1,
   draw: drawToeplitz,
   tensors(options) {
     const { inputs, outputs } = toeplitzOperation.tensors(options);
