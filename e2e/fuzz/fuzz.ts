@@ -15,6 +15,8 @@ export interface FuzzOptions {
   readonly seconds?: number | undefined;
   /** Stops after so many. Default 1. */
   readonly failures?: number | undefined;
+  /** Tells of every plan how long its compilation was waited for, and how long its cases ran. */
+  readonly verbose?: boolean | undefined;
   readonly log?: ((line: string) => void) | undefined;
 }
 
@@ -52,7 +54,7 @@ interface Block {
 }
 
 export async function fuzz(machine: Machine, options: FuzzOptions): Promise<FuzzReport> {
-  const { seed, cases, only = OPERATIONS, perPlan = BLOCK, seconds = Infinity, failures = 1, log = () => {} } = options;
+  const { seed, cases, only = OPERATIONS, perPlan = BLOCK, seconds = Infinity, failures = 1, verbose = false, log = () => {} } = options;
   const started = performance.now();
   const elapsed = () => (performance.now() - started) / 1000;
   const operations: Partial<Record<OperationName, { plans: number; cases: number; failed: number }>> = {};
@@ -90,9 +92,9 @@ export async function fuzz(machine: Machine, options: FuzzOptions): Promise<Fuzz
     const { number: block, operation, opening } = queue.shift()!;
     const subject = drawSubject(seed, block, machine.half);
     const counts = (operations[operation] ??= { plans: 0, cases: 0, failed: 0 });
-    const t0 = performance.now();
+    const asked = performance.now();
     const ready = await opening;
-    const t1 = performance.now();
+    const waited = performance.now() - asked;
     if ("error" in ready) {
       if (refusalOf(ready.error) !== undefined) refusedPlans++;
       else {
@@ -121,8 +123,9 @@ export async function fuzz(machine: Machine, options: FuzzOptions): Promise<Fuzz
       }
     };
     await Promise.all(Array.from({ length: PARALLEL }, worker));
-    if (process.env["FZ_TIME"])
-      log(`${operation}: wait ${(t1 - t0).toFixed(0)} run ${(performance.now() - t1).toFixed(0)} ${JSON.stringify(subject)}`);
+    if (verbose) {
+      log(`waited ${waited.toFixed(0)} ms, ran ${(performance.now() - asked - waited).toFixed(0)} ms: ${JSON.stringify(subject)}`);
+    }
     ready.opened.dispose();
     ready.reference.dispose();
     if (broken) {

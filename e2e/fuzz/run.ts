@@ -12,7 +12,8 @@ import { shrink } from "./shrink.ts";
 const USAGE = `npm run fuzz -- [--seed N] [--cases N] [--only ${OPERATIONS.join("|").replaceAll(" ", "-")}] [--per-plan N] [--seconds N] [--failures N]
             -- --case N --seed N     one case of a run again
             -- --replay JSON         one case, however it came about
-            --report FILE            counts, as JSON`;
+            --report FILE            counts, as JSON
+            --verbose                a line for each plan`;
 
 const DEFAULT_CASES = 10_000;
 
@@ -27,6 +28,7 @@ export async function main(args: readonly string[]): Promise<number> {
       "per-plan": { type: "string" },
       seconds: { type: "string" },
       failures: { type: "string" },
+      verbose: { type: "boolean" },
       replay: { type: "string" },
       report: { type: "string" },
       help: { type: "boolean" },
@@ -57,6 +59,7 @@ export async function main(args: readonly string[]): Promise<number> {
     perPlan: integer("per-plan", values["per-plan"]),
     seconds: integer("seconds", values.seconds),
     failures: integer("failures", values.failures),
+    verbose: values.verbose,
     log: (line) => console.log(line),
   });
   summarise(result);
