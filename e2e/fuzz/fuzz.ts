@@ -88,7 +88,8 @@ export async function fuzz(machine: Machine, options: FuzzOptions): Promise<Fuzz
   const queue: Block[] = [];
   const isOver = () => ran >= cases || found.length >= failures || elapsed() > seconds;
   while (!isOver()) {
-    while (queue.length < AHEAD) queue.push(open(nextWanted()));
+    // No more than there are cases for, unless some are refused.
+    while (queue.length === 0 || (queue.length < AHEAD && ran + queue.length * Math.min(BLOCK, perPlan) < cases)) queue.push(open(nextWanted()));
     const { number: block, operation, opening } = queue.shift()!;
     const subject = drawSubject(seed, block, machine.half);
     const counts = (operations[operation] ??= { plans: 0, cases: 0, failed: 0 });
