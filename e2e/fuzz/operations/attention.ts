@@ -26,8 +26,8 @@ const ELU_KINDS: Kinds = { normal: 1, tiny: 2 ** -36, denormal: 1, constant: 5, 
 const MULTIPLICATIVE_KINDS: Kinds = { normal: 1, tiny: 2 ** -36, constant: 2, impulse: 3, zero: 0 };
 const MULTIPLICATIVE_RELU_KINDS: Kinds = { normal: 1, constant: 2, impulse: 3, zero: 0 };
 /**
- * Values and the ones of the denominator go through transforms as pairs of channels (see the README), so that sizes apart from 1 by 2^24 leave nothing of
- * the other.
+ * Values, and the ones that make the denominator, are channels of one transform, two by two, and rounding mixes the two of a pair: sizes far from 1 would
+ * leave nothing of the other.
  */
 const MULTIPLICATIVE_VALUE_KINDS: Kinds = { normal: 1, tiny: 2 ** -10, denormal: 1, constant: 2, impulse: 3, zero: 0, mixed: 2 ** 4 };
 /** Values and gradients, of which up to three are multiplied. */
@@ -100,7 +100,13 @@ function inputsOf(spec: AttentionSpec, backward: boolean): Record<string, Tensor
     k: { shape: [...rows, spec.headDim], dtype, kinds },
     v: { shape: [...rows, spec.valueDim], dtype, kinds: values },
     ...(spec.bias !== "none" && { bias: { shape: weightsShape(spec), dtype: "f32" as const, kinds: biasKinds } }),
-    ...(backward && { dOut: { shape: [...rows, spec.valueDim], dtype: "f32" as const, kinds: VALUE_KINDS } }),
+    ...(backward && {
+      dOut: {
+        shape: [...rows, spec.valueDim],
+        dtype: "f32" as const,
+        kinds: spec.bias === "multiplicative" ? MULTIPLICATIVE_VALUE_KINDS : VALUE_KINDS,
+      },
+    }),
   };
 }
 
@@ -211,7 +217,9 @@ async function backwardBounds({ options, data, kinds, lengths, expected }: Bound
   const spec = specOf(options);
   const { kind, featureMap, valueDim, headDim, scale, length } = spec;
   const clean = Object.fromEntries(Object.entries(data).map(([name, values]) => [name, cleaned(values)]));
-  const uncertain = U * exponentSize(spec, clean);
+  // Rows on the way back are relative to a reference of their query, and a sum of a query and a key is rounded before that is subtracted.
+  const sums = spec.kind === "linear" && featureMap !== "elu+1" && featureMap !== "relu" ? largest(clean["q"]!) + largest(clean["k"]!) : 0;
+  const uncertain = U * (exponentSize(spec, clean) + sums);
   const names = Object.keys(expected);
   if (uncertain > MOST_UNCERTAIN) return Object.fromEntries(names.map((name) => [name, Infinity]));
   const gaussian = Object.keys(data).every((name) => isGaussian(kinds[name]));
@@ -228,8 +236,10 @@ async function backwardBounds({ options, data, kinds, lengths, expected }: Bound
   };
   const [slopeQ, slopeK] = [slope(k), slope(q)];
   let condition = 0;
-  if (spec.bias === "multiplicative")
-    condition = PRODUCT * largest(multiplicativeCondition(spec, clean, lengths)) * (1 + 1 / Math.max(SMALLEST_NORMAL, largest(v)));
+  if (spec.bias === "multiplicative") {
+    const unlike = 1 + 1 / Math.max(SMALLEST_NORMAL, largest(v));
+    condition = PRODUCT * largest(multiplicativeCondition(spec, clean, lengths)) * unlike;
+  }
   /** The norms of ‖g_i‖ and of Σ|g_i| with the gains of the rows, and the sum of all. */
   const incoming = (gain: Float64Array) => {
     let [squares, worst, all] = [0, 0, 0];
