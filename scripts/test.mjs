@@ -23,6 +23,7 @@ const STEPS = {
   package: { run: () => npm("test:package") },
   // All cases run in Chromium; the same Dawn in Node runs a sample.
   dawn: { ...vitest("dawn", { CASES: "sample" }), needsChromium: true },
+  fuzz: fuzz(),
   e2e: { run: () => npm("test:e2e"), count: countPlaywright, report: join(root, "test-results/report.json"), needsChromium: true },
 };
 
@@ -98,6 +99,21 @@ function vitest(project, env = {}) {
       command("npm", ["run", "--silent", `test:${project}`, "--", "--reporter=default", "--reporter=json", `--outputFile.json=${report}`], env),
     count: ({ numPassedTests, numFailedTests }) => ({ passed: numPassedTests, failed: numFailedTests }),
     report,
+  };
+}
+
+/** Each operation counts as a test. */
+function fuzz() {
+  const report = join(reports, "fuzz.json");
+  return {
+    run: () => command("npm", ["run", "--silent", "fuzz", "--", "--report", report]),
+    count: ({ operations }) => {
+      const all = Object.values(operations);
+      const failed = all.filter((operation) => operation.failed > 0).length;
+      return { passed: all.length - failed, failed };
+    },
+    report,
+    needsChromium: true,
   };
 }
 

@@ -1,0 +1,319 @@
+import type { AttentionOptions } from "../../../src/index.ts";
+import { type AttentionSpec, attentionSpec, weightsShape } from "../../../src/spec/operations.ts";
+import { ATTENTION_BOUND, GRADIENT_BOUND } from "../../cases/attention-harness.ts";
+import type { Arrays, FuzzCase, Options, TensorPlan } from "../case.ts";
+import { type DataKind, isGaussian, largest, norm, SMALLEST_NORMAL, sumOf } from "../data.ts";
+import type { Draw } from "../draw-numbers.ts";
+import { type BoundContext, FACTOR_KINDS, HALF_KINDS, type Operation, U } from "../operation.ts";
+import { exponentSize, multiplicativeCondition, slopeGains } from "./attention-condition.ts";
+import { flushFloor } from "./floor.ts";
+import { countedWeights, drawPositions, headWeights } from "./toeplitz.ts";
+
+type Kinds = Partial<Record<DataKind, number>>;
+
+/** exp is relative to the largest key, so that any size goes: to the ±10⁴ that the README promises, times four deviations. */
+const EXPONENTIAL_KINDS: Kinds = { normal: 1, huge: 1e4, tiny: 2 ** -36, denormal: 1, constant: 5, impulse: 20, zero: 0, mixed: 2 ** 10 };
+/** Exponents grow with the square; "huge" only has to stay finite. */
+const LOGIT_KINDS: Kinds = { normal: 1, huge: 1e4, tiny: 2 ** -36, denormal: 1, constant: 1, impulse: 8, zero: 0, mixed: 4 };
+/**
+ * Two features of the size are multiplied, and with values and sums: 2^±20 keeps all of that in the range of float32, where products of smaller ones would be
+ * taken for zero, and the result for that of a query that has nothing in common with any key.
+ */
+const RELU_KINDS: Kinds = { normal: 1, huge: 2 ** 20, tiny: 2 ** -20, constant: 5, impulse: 20, zero: 0, mixed: 2 ** 8 };
+/** exp(x) of negative ones must stay in that range as well: −20 and −20 make 4e-18. */
+const ELU_KINDS: Kinds = { normal: 1, tiny: 2 ** -36, denormal: 1, constant: 5, impulse: 20, zero: 0 };
+/** The sums of a multiplicative bias go through transforms: see {@link multiplicativeCondition}. */
+const MULTIPLICATIVE_KINDS: Kinds = { normal: 1, tiny: 2 ** -36, constant: 2, impulse: 3, zero: 0 };
+const MULTIPLICATIVE_RELU_KINDS: Kinds = { normal: 1, constant: 2, impulse: 3, zero: 0 };
+/**
+ * Values, and the ones that make the denominator, are channels of one transform, two by two, and rounding mixes the two of a pair: sizes far from 1 would
+ * leave nothing of the other.
+ */
+const MULTIPLICATIVE_VALUE_KINDS: Kinds = { normal: 1, tiny: 2 ** -10, denormal: 1, constant: 2, impulse: 3, zero: 0, mixed: 2 ** 4 };
+/** Values and gradients, of which up to three are multiplied. */
+const VALUE_KINDS: Kinds = { ...FACTOR_KINDS, huge: 2 ** 30, tiny: 2 ** -30 };
+
+function given(options: Options): AttentionOptions {
+  return options as unknown as AttentionOptions;
+}
+
+function specOf(options: Options): AttentionSpec {
+  return attentionSpec(given(options));
+}
+
+function rowKinds({ kind, featureMap, bias, storage }: AttentionSpec): Kinds {
+  if (storage === "f16") return HALF_KINDS;
+  if (bias === "multiplicative") return featureMap === "relu" ? MULTIPLICATIVE_RELU_KINDS : MULTIPLICATIVE_KINDS;
+  if (kind === "softmax" || featureMap === "favor+") return LOGIT_KINDS;
+  if (featureMap === "relu") return RELU_KINDS;
+  return featureMap === "elu+1" ? ELU_KINDS : EXPONENTIAL_KINDS;
+}
+
+/** Of the derivatives of other features than exponentials: 1/φ is a factor, so that sizes apart from 1 make what is left of the range. */
+function gradientRowKinds(spec: AttentionSpec): Kinds {
+  const kinds = rowKinds(spec);
+  if (spec.featureMap !== "relu" && spec.featureMap !== "elu+1") return kinds;
+  const { normal, constant, impulse, zero } = kinds;
+  return { normal: normal!, constant: constant!, impulse: impulse!, zero: zero! };
+}
+
+const MOST_ELEMENTS = 10_000;
+
+function drawAttention(draw: Draw, half: boolean, backward: boolean): Options {
+  const softmax = draw.chance(0.25);
+  const featureMap = softmax ? undefined : draw.pick(["sikf", "sikf", "elu+1", "relu", "softmax", "favor+"]);
+  const bias = draw.pick(["none", "none", "fastrpb", "fastrpb", "multiplicative"]);
+  const multiplicative = bias === "multiplicative" && !softmax && featureMap !== "softmax";
+  const storage = half && !backward && !multiplicative && draw.chance(0.3);
+  const random = featureMap === "favor+";
+  const positions = drawPositions(draw, multiplicative ? draw.pick([12, 70]) : softmax ? draw.pick([40, 200]) : draw.pick([40, 300, 1200]));
+  const room = (per: number) => Math.max(1, Math.floor(MOST_ELEMENTS / per));
+  const headDim = draw.size(Math.min(multiplicative || random ? 8 : 140, room(positions.tokens)));
+  const valueDim = draw.chance(0.3) ? headDim : draw.size(Math.min(multiplicative ? 8 : 140, room(positions.tokens)));
+  const widest = Math.max(headDim, valueDim);
+  const heads = draw.size(Math.min(multiplicative ? 2 : 4, room(positions.tokens * widest)));
+  const batch = draw.size(Math.min(multiplicative ? 2 : 4, room(positions.tokens * widest * heads)));
+  const variableLengths = positions.options["grid"] === undefined && draw.chance(0.3);
+  return {
+    ...positions.options,
+    batch,
+    heads,
+    headDim,
+    ...(valueDim !== headDim && { valueDim }),
+    ...(softmax ? { kind: "softmax" } : { featureMap }),
+    ...(random && draw.chance(0.5) && { randomFeatures: { count: draw.size(16), seed: draw.int(0, 1000) } }),
+    ...((softmax || random) && draw.chance(0.4) && { scale: draw.pick([1, 0.3, 0.125]) }),
+    ...(multiplicative ? { bias } : bias === "fastrpb" && { bias }),
+    ...(variableLengths && { variableLengths }),
+    ...(storage && { storage: "f16" }),
+  };
+}
+
+function inputsOf(spec: AttentionSpec, backward: boolean): Record<string, TensorPlan> {
+  const rows = [spec.batch, spec.heads, spec.length];
+  const dtype = spec.storage;
+  const kinds = backward ? gradientRowKinds(spec) : rowKinds(spec);
+  const values = spec.storage === "f16" ? HALF_KINDS : spec.bias === "multiplicative" ? MULTIPLICATIVE_VALUE_KINDS : VALUE_KINDS;
+  const biasKinds = spec.bias === "multiplicative" ? MULTIPLICATIVE_KINDS : spec.storage === "f16" ? HALF_KINDS : VALUE_KINDS;
+  return {
+    q: { shape: [...rows, spec.headDim], dtype, kinds },
+    k: { shape: [...rows, spec.headDim], dtype, kinds },
+    v: { shape: [...rows, spec.valueDim], dtype, kinds: values },
+    ...(spec.bias !== "none" && { bias: { shape: weightsShape(spec), dtype: "f32" as const, kinds: biasKinds } }),
+    ...(backward && {
+      dOut: {
+        shape: [...rows, spec.valueDim],
+        dtype: "f32" as const,
+        kinds: spec.bias === "multiplicative" ? MULTIPLICATIVE_VALUE_KINDS : VALUE_KINDS,
+      },
+    }),
+  };
+}
+
+function flagsOf({ bias, causal, variableLengths }: AttentionSpec): ("prepared" | "poison")[] {
+  return [...(bias === "none" ? [] : (["prepared"] as const)), ...(variableLengths || (causal && bias !== "none") ? (["poison"] as const) : [])];
+}
+
+function drawLengths(draw: Draw, options: Options): readonly number[] | undefined {
+  const { variableLengths, batch, length } = specOf(options);
+  if (!variableLengths) return undefined;
+  return Array.from({ length: batch }, () => [0, 1, length, draw.int(0, length), draw.size(length)][draw.weighted([1, 1, 2, 3, 3])]!);
+}
+
+function poison(data: Arrays, { options, lengths }: FuzzCase): void {
+  const spec = specOf(options);
+  const rows = spec.heads * spec.length;
+  for (const [name, values] of Object.entries(data)) {
+    if (name === "bias") {
+      const perHead = values.length / spec.heads;
+      if (spec.causal) for (let i = 0; i < values.length; i++) if (i % perHead >= spec.length) values[i] = NaN;
+      continue;
+    }
+    const dim = values.length / (spec.batch * rows);
+    for (let i = 0; lengths && i < values.length; i++) {
+      const row = Math.floor(i / dim);
+      if (row % spec.length >= lengths[Math.floor(row / rows)]!) values[i] = NaN;
+    }
+  }
+}
+
+/** With zeros in the place of what does not count. */
+function cleaned(values: Float32Array): Float32Array {
+  return values.map((x) => (Number.isNaN(x) ? 0 : x));
+}
+
+function absolute(values: Float32Array): Float32Array {
+  return values.map(Math.abs);
+}
+
+/** Of products by transforms, 4e-7 (convolve.ts). */
+const PRODUCT = 8 * U;
+/** From here on exponents are off by so much that only finite numbers are promised. */
+const MOST_UNCERTAIN = 1e-2;
+
+/**
+ * Every term of the sums is rounded: the error is at most a few units of the same attention of |v|, its weights being positive. Of normally distributed
+ * numbers roundings add up at random, which the bound of the README allows for, and where few values happen to cancel, 2 units of each. Exponents that
+ * are sums themselves add u times their size (exponentSize), a bias the error of transforms (see toeplitz.ts, multiplicativeCondition).
+ */
+async function forwardBounds({ options, data, kinds, lengths, expected, reference }: BoundContext): Promise<Record<string, number>> {
+  const spec = specOf(options);
+  const out = expected["out"]!;
+  const clean = Object.fromEntries(Object.entries(data).map(([name, values]) => [name, cleaned(values)]));
+  const uncertain = U * exponentSize(spec, clean);
+  if (uncertain > MOST_UNCERTAIN) return { out: Infinity };
+  const gaussian = Object.keys(data).every((name) => isGaussian(kinds[name]));
+  const signed = { ...data, v: absolute(data["v"]!) };
+  const size = norm((await reference(spec.bias === "fastrpb" ? { ...signed, bias: absolute(data["bias"]!) } : signed))["out"]!);
+  let bound =
+    Math.max(ATTENTION_BOUND * norm(out), (gaussian ? 2 * U : ATTENTION_BOUND) * size) + 2 * Math.max(0, uncertain - ATTENTION_BOUND) * size;
+  if (spec.bias === "fastrpb") bound += (gaussian ? 4 * U : ATTENTION_BOUND) * norm(clean["v"]!) * headWeights(spec, clean["bias"]!, gaussian);
+  // Numerators and denominators both come from transforms, of which the larger of the two sets the error of both.
+  if (spec.bias === "multiplicative") {
+    const most = largest(clean["v"]!);
+    bound += PRODUCT * norm(multiplicativeCondition(spec, clean, lengths)) * Math.sqrt(spec.valueDim) * Math.max(1, most) * (1 + most);
+  }
+  if (spec.storage === "f16") bound += 2 ** -10 * norm(out) + 2 ** -24 * Math.sqrt(out.length);
+  const gain = spec.bias === "fastrpb" ? 1 + largest(clean["bias"]!) : 1;
+  return { out: bound + flushFloor(out.length, 8 * spec.length * (spec.features + 8 * Math.log2(4 * spec.length)), gain, [clean["v"]!]) };
+}
+
+export const attentionOperation: Operation = {
+  share: 5,
+  draw: (draw, half) => drawAttention(draw, half, false),
+  tensors(options) {
+    const spec = specOf(options);
+    const out = { shape: [spec.batch, spec.heads, spec.length, spec.valueDim], dtype: spec.storage };
+    return { inputs: inputsOf(spec, false), outputs: { out } };
+  },
+  flags: (options) => ["encode", ...flagsOf(specOf(options))],
+  drawLengths,
+  poison,
+  async open(runtime, options) {
+    const plan = await runtime.attention(given(options));
+    return {
+      run({ tensors, encoder, prepared, lengths }) {
+        const { q, k, v, bias, out } = tensors;
+        const spectrum = prepared && bias ? plan.prepare(bias) : undefined;
+        const inputs = { q: q!, k: k!, v: v!, ...(bias && { bias: spectrum ?? bias }), ...(lengths && { lengths }) };
+        if (encoder) plan.encode(encoder, inputs, { out: out! });
+        else plan.run(inputs, { out: out! });
+        return spectrum ? [spectrum] : [];
+      },
+      dispose: () => plan.dispose(),
+    };
+  },
+  bounds: forwardBounds,
+};
+
+/**
+ * dq_i = Σ_j p_ij (g_i·(v_j − out_i)) times derivatives of features, and dk_j the same sum over i: terms of at most 2|g_i|·max|v|, times the gains of
+ * slopeGains or, of exponents that are products, the other factor of these. Where they cancel, all that is left may be rounding.
+ *
+ * Of normally distributed numbers the bound of the README holds for what is left, and 4 units of ‖g_i‖·√E·rms(v), the usual size of one term, for what
+ * has cancelled. Of others, the bound times the largest that all terms can be.
+ */
+async function backwardBounds({ options, data, kinds, lengths, expected }: BoundContext): Promise<Record<string, number>> {
+  const spec = specOf(options);
+  const { kind, featureMap, valueDim, headDim, scale, length } = spec;
+  const clean = Object.fromEntries(Object.entries(data).map(([name, values]) => [name, cleaned(values)]));
+  // Rows on the way back are relative to a reference of their query, and a sum of a query and a key is rounded before that is subtracted.
+  const sums = spec.kind === "linear" && featureMap !== "elu+1" && featureMap !== "relu" ? largest(clean["q"]!) + largest(clean["k"]!) : 0;
+  const uncertain = U * (exponentSize(spec, clean) + sums);
+  const names = Object.keys(expected);
+  if (uncertain > MOST_UNCERTAIN) return Object.fromEntries(names.map((name) => [name, Infinity]));
+  const gaussian = Object.keys(data).every((name) => isGaussian(kinds[name]));
+  const [q, k, v, g] = ["q", "k", "v", "dOut"].map((name) => clean[name]!) as [Float32Array, Float32Array, Float32Array, Float32Array];
+  const gains = slopeGains(spec, clean, lengths);
+  const rows = gains.q.length;
+  const rms = norm(v) / Math.sqrt(v.length);
+  const root = Math.sqrt(scale);
+  // The derivatives of exponents by queries and keys.
+  const slope = (other: Float32Array) => {
+    if (kind === "softmax") return scale * largest(other);
+    // A sum over features with weights that are at most 1 in all, of w_r·√scale and, for keys, scale·k; |w_r| is about √D and hardly twice that.
+    return featureMap === "favor+" ? root * 2 * Math.sqrt(headDim) + scale * largest(k) : 1;
+  };
+  const [slopeQ, slopeK] = [slope(k), slope(q)];
+  let condition = 0;
+  if (spec.bias === "multiplicative") {
+    const unlike = 1 + 1 / Math.max(SMALLEST_NORMAL, largest(v));
+    condition = PRODUCT * largest(multiplicativeCondition(spec, clean, lengths)) * unlike;
+  }
+  /** The norms of ‖g_i‖ and of Σ|g_i| with the gains of the rows, and the sum of all. */
+  const incoming = (gain: Float64Array) => {
+    let [squares, worst, all] = [0, 0, 0];
+    for (let row = 0; row < rows; row++) {
+      const part = g.subarray(row * valueDim, (row + 1) * valueDim);
+      const sum = sumOf(part) * gain[row]!;
+      squares += (norm(part) * gain[row]!) ** 2;
+      worst += sum * sum;
+      all += sum;
+    }
+    return { usual: Math.sqrt(squares), worst: Math.sqrt(worst), all };
+  };
+  const [ofQueries, ofKeys, plain] = [incoming(gains.q), incoming(gains.k), incoming(new Float64Array(rows).fill(1))];
+  const spread = Math.sqrt(valueDim) * rms;
+  const relative = GRADIENT_BOUND + Math.max(0, 4 * uncertain - GRADIENT_BOUND);
+  const bound = (name: string, usual: number, worst: number, floor: number) => {
+    const size = norm(expected[name]!);
+    return relative * (gaussian ? size : size + worst) + 4 * U * usual + (condition + Math.max(0, 4 * uncertain - GRADIENT_BOUND)) * worst + floor;
+  };
+  const terms = 16 * length * (spec.features + valueDim + 8 * Math.log2(4 * length));
+  const floor = (name: string, factors: readonly Float32Array[], gain: number) => flushFloor(expected[name]!.length, terms, gain, factors);
+  const most = 2 * largest(v);
+  const bounds: Record<string, number> = {
+    dq: bound(
+      "dq",
+      slopeQ * spread * ofQueries.usual,
+      slopeQ * most * ofQueries.worst * Math.sqrt(headDim),
+      floor("dq", [g, v, k], largest(gains.q)),
+    ),
+    dk: bound("dk", slopeK * spread * ofKeys.usual, slopeK * most * ofKeys.all, floor("dk", [g, v, q], largest(gains.k))),
+    dv: bound("dv", plain.usual, plain.all, floor("dv", [g], 1)),
+  };
+  if (spec.bias === "fastrpb") {
+    bounds["dv"]! += (gaussian ? 4 * U : GRADIENT_BOUND) * norm(g) * headWeights(spec, clean["bias"]!, gaussian);
+    bounds["dv"]! += floor("dv", [g, countedWeights(spec, clean["bias"]!)], length);
+    bounds["dBias"] = bound(
+      "dBias",
+      norm(g) * norm(v),
+      norm(g) * Math.min(sumOf(v), Math.sqrt(2 * length) * norm(v)),
+      floor("dBias", [g, v], 4 * length),
+    );
+  }
+  if (spec.bias === "multiplicative") bounds["dBias"] = bound("dBias", spread * plain.usual, most * plain.all, floor("dBias", [g, v], length));
+  return bounds;
+}
+
+export const attentionGradientOperation: Operation = {
+  share: 1,
+  draw: (draw) => drawAttention(draw, false, true),
+  tensors(options) {
+    const spec = specOf(options);
+    const { q, k, v, bias, dOut } = inputsOf(spec, true);
+    const f32 = (plan: TensorPlan): TensorPlan => ({ shape: plan.shape, dtype: "f32" });
+    return {
+      inputs: { q: q!, k: k!, v: v!, ...(bias && { bias }), dOut: dOut! },
+      outputs: { dq: f32(q!), dk: f32(k!), dv: f32(v!), ...(bias && { dBias: f32(bias) }) },
+    };
+  },
+  flags: (options) => flagsOf(specOf(options)),
+  drawLengths,
+  poison,
+  async open(runtime, options) {
+    const plan = await runtime.attention(given(options));
+    await plan.compileBackward();
+    return {
+      run({ tensors, prepared, lengths }) {
+        const { q, k, v, bias, dOut, dq, dk, dv, dBias } = tensors;
+        const spectrum = prepared && bias ? plan.prepare(bias) : undefined;
+        const inputs = { q: q!, k: k!, v: v!, dOut: dOut!, ...(bias && { bias: spectrum ?? bias }), ...(lengths && { lengths }) };
+        plan.backward(inputs, { out: { dq: dq!, dk: dk!, dv: dv!, ...(dBias && { dBias }) } });
+        return spectrum ? [spectrum] : [];
+      },
+      dispose: () => plan.dispose(),
+    };
+  },
+  bounds: backwardBounds,
+};
