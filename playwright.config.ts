@@ -7,8 +7,7 @@ const chromiumPath = findChromium();
 export default defineConfig({
   testDir: "e2e",
   outputDir: "test-results",
-  // One GPU process: the tests share it, and without a GPU all cores.
-  workers: 1,
+  workers: 2,
   timeout: 300_000,
   retries: 0,
   forbidOnly: Boolean(process.env.CI),
@@ -18,6 +17,8 @@ export default defineConfig({
       name: "chromium",
       testMatch: "*.spec.ts",
       testIgnore: "firefox.spec.ts",
+      // One GPU process: the tests share it, and without a GPU all cores.
+      workers: 1,
       use: {
         launchOptions: {
           ...(chromiumPath === undefined ? {} : { executablePath: chromiumPath }),
@@ -33,7 +34,13 @@ export default defineConfig({
       },
     },
     // Puppeteer starts it: Playwright drives only a build of its own.
-    { name: "firefox", testMatch: "firefox.spec.ts" },
+    {
+      name: "firefox",
+      testMatch: "firefox.spec.ts",
+      // It compiles on one core, so that a second browser is worth having.
+      fullyParallel: true,
+      workers: 2,
+    },
   ],
   use: { baseURL: ADDRESS },
   webServer: {

@@ -7,6 +7,8 @@ export interface Outcome {
   readonly failure: string | undefined;
   /** WebGPU's errors that no error scope caught: not every browser prints them. */
   readonly uncaptured: readonly string[];
+  /** Labels of the pipelines that were compiled. */
+  readonly compiled: readonly string[];
 }
 
 declare global {
@@ -16,6 +18,7 @@ declare global {
 }
 
 let uncaptured: string[] = [];
+let compiled: string[] = [];
 const requestDevice = GPUAdapter.prototype.requestDevice;
 GPUAdapter.prototype.requestDevice = async function (descriptor) {
   const device = await requestDevice.call(this, descriptor);
@@ -23,11 +26,18 @@ GPUAdapter.prototype.requestDevice = async function (descriptor) {
   return device;
 };
 
+const createPipeline = GPUDevice.prototype.createComputePipelineAsync;
+GPUDevice.prototype.createComputePipelineAsync = async function (descriptor) {
+  const pipeline = await createPipeline.call(this, descriptor);
+  compiled.push(descriptor.label ?? "");
+  return pipeline;
+};
+
 const context = new CaseContext(navigator.gpu);
 
 window.runCase = async (suite, name) => {
-  uncaptured = [];
-  return { failure: await run(suite, name), uncaptured };
+  [uncaptured, compiled] = [[], []];
+  return { failure: await run(suite, name), uncaptured, compiled };
 };
 
 async function run(suite: string, name: string): Promise<string | undefined> {

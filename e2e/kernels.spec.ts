@@ -1,25 +1,23 @@
-/** Every GPU case in Chromium. */
-import { type Page, test } from "playwright/test";
-import { COMPLAINTS, testCases } from "./page-cases.ts";
+/** GPU cases in Chromium: a sample, because SwiftShader compiles slowly; with FULL=1 every one. Firefox runs them all. */
+import { test as base } from "playwright/test";
+import { COMPLAINTS, type HarnessFixture, testCases } from "./page-cases.ts";
 
-let page: Page;
-const problems: string[] = [];
-
-test.beforeAll(async ({ browser }) => {
-  page = await browser.newPage();
-  page.on("console", (message) => {
-    if (COMPLAINTS.includes(message.type())) problems.push(message.text());
-  });
-  page.on("pageerror", (error) => problems.push(String(error)));
-  await page.goto("/e2e/harness.html");
-  await page.waitForFunction(() => window.runCase !== undefined);
+const test = base.extend<object, HarnessFixture>({
+  harness: [
+    async ({ browser }, use, { project }) => {
+      const page = await browser.newPage({ baseURL: project.use.baseURL! });
+      const problems: string[] = [];
+      page.on("console", (message) => {
+        if (COMPLAINTS.includes(message.type())) problems.push(message.text());
+      });
+      page.on("pageerror", (error) => problems.push(String(error)));
+      await page.goto("/e2e/harness.html");
+      await page.waitForFunction(() => window.runCase !== undefined);
+      await use({ runCase: (suite, name) => page.evaluate(([s, n]) => window.runCase!(s, n), [suite, name] as const), problems });
+      await page.close();
+    },
+    { scope: "worker" },
+  ],
 });
 
-test.afterAll(async () => {
-  await page.close();
-});
-
-testCases("chromium", {
-  runCase: (suite, name) => page.evaluate(([s, n]) => window.runCase!(s, n), [suite, name] as const),
-  problems,
-});
+testCases(test, "chromium", process.env["FULL"] === undefined);

@@ -1,7 +1,9 @@
-/** The GPU cases as tests of a browser, each in a page that has loaded the harness. */
-import { expect, test } from "playwright/test";
+/** The GPU cases as tests of a browser, in a page that has loaded the harness: one for all that a worker runs, so that pipelines compile once. */
+import { readdirSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { expect, type TestType } from "playwright/test";
 import type { Engine } from "./cases/case.ts";
-import { SUITES } from "./cases/index.ts";
+import { isSampled, SUITES } from "./cases/index.ts";
 import type { Outcome } from "./harness.ts";
 
 export interface Harness {
@@ -11,25 +13,49 @@ export interface Harness {
   readonly problems: string[];
 }
 
+/** A fixture of the worker. */
+export interface HarnessFixture {
+  readonly harness: Harness;
+}
+
 /** Levels of console messages that must not come: Playwright says "warning", Puppeteer "warn". */
 export const COMPLAINTS: readonly string[] = ["error", "warning", "warn"];
 
-/** One page for all: pipelines compile once. */
-export function testCases(engine: Engine, { runCase, problems }: Harness): void {
-  for (const suite of SUITES) {
+/** @param sample the cases of the sample only, and whether they compile every kernel */
+export function testCases<T extends object>(test: TestType<T, HarnessFixture>, engine: Engine, sample: boolean): void {
+  const chosen = SUITES.flatMap((suite) => suite.cases.filter((entry) => !sample || isSampled(suite, entry)).map((entry) => ({ suite, entry })));
+  const compiled: string[] = [];
+  let passed = 0;
+  for (const { suite, entry } of chosen) {
+    const { name, skip, printed } = entry;
     test.describe(suite.name, () => {
-      for (const { name, thorough, skip, printed } of suite.cases) {
-        test(name, async () => {
-          test.skip(thorough === true && process.env["FULL"] === undefined, "compiles for long: FULL=1, or npm run test:dawn");
-          test.skip(skip?.[engine] !== undefined, skip?.[engine]);
-          problems.length = 0;
-          const outcome = await runCase(suite.name, name);
-          expect(outcome.failure).toBeUndefined();
-          const expected = printed?.[engine];
-          const complaints = expected ? problems.filter((message) => !expected.test(message)) : problems;
-          expect([...outcome.uncaptured, ...complaints], "WebGPU and the console stay silent").toEqual([]);
-        });
-      }
+      test(name, async ({ harness: { runCase, problems } }) => {
+        test.skip(skip?.[engine] !== undefined, skip?.[engine]);
+        problems.length = 0;
+        const outcome = await runCase(suite.name, name);
+        expect(outcome.failure).toBeUndefined();
+        const expected = printed?.[engine];
+        const complaints = expected ? problems.filter((message) => !expected.test(message)) : problems;
+        expect([...outcome.uncaptured, ...complaints], "WebGPU and the console stay silent").toEqual([]);
+        compiled.push(...outcome.compiled);
+        passed++;
+      });
     });
   }
+  if (!sample) return;
+  test("the sample compiles every kernel, and has cases of every suite", () => {
+    test.skip(passed < chosen.length, "only some of the sample ran");
+    expect(SUITES.filter((suite) => chosen.every((one) => one.suite !== suite)).map(({ name }) => name)).toEqual([]);
+    const kernels = kernelLabels();
+    expect(kernels.length).toBeGreaterThan(30);
+    expect(kernels.filter((start) => !compiled.some((label) => label.startsWith(start)))).toEqual([]);
+  });
+}
+
+/** How the labels of the kernels in shaders/ start: what stands before the first value. */
+function kernelLabels(): string[] {
+  const folder = fileURLToPath(new URL("../shaders/", import.meta.url));
+  return readdirSync(folder)
+    .filter((name) => name.endsWith(".ts") && !name.endsWith(".test.ts"))
+    .flatMap((name) => [...readFileSync(folder + name, "utf8").matchAll(/^ +label: `([^$`]+)/gm)].map(([, start]) => start!.trim()));
 }

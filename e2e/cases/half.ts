@@ -83,6 +83,7 @@ async function checkUnavailable(action: () => unknown, ...mentions: string[]): P
 
 const tensors: Case = {
   name: "tensors: bits and numbers, odd counts, buffers of the caller's",
+  sample: true,
   run: async (context) => {
     const runtime = await context.runtime;
     if (!(await hasHalf(context))) {

@@ -28,6 +28,7 @@ const attention = { heads: 2, length: 64, headDim: 8, featureMap: "sikf", bias: 
 
 export const lifecycleSuite: Suite = {
   name: "lifecycle",
+  sample: true,
   cases: [
     {
       name: "a thousand plans made, run and disposed leave the buffers that were there before",

@@ -60,7 +60,7 @@ export const multiplicativeAttentionSuite: Suite = {
     },
     {
       name: "in groups of heads and features",
-      thorough: true,
+      sample: true,
       run: async (context) => {
         const small = await context.open({ limits: { maxStorageBufferBindingSize: 2 ** 17 }, workspaceBytes: 2 ** 19 });
         try {
