@@ -11,7 +11,7 @@ import { fileURLToPath } from "node:url";
 import { DRIVER_FOLDERS } from "./vulkan.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const driver = process.env.VK_DRIVER_FILES ?? findLavapipe();
+const driver = process.env.VK_DRIVER_FILES || findLavapipe();
 if (driver === undefined) fail("There is no lavapipe: install Mesa's Vulkan drivers (Debian: mesa-vulkan-drivers), or set VK_DRIVER_FILES.");
 process.env.VK_DRIVER_FILES = driver;
 

@@ -46,6 +46,15 @@ export const multiplicativeAttentionSuite: Suite = {
         ),
     },
     {
+      name: "a grid, forward and backward",
+      sample: true,
+      run: async (context) => {
+        const options: AttentionOptions = { heads: 2, grid: [5, 7], headDim: 3, valueDim: 4, featureMap: "sikf", bias };
+        await compareForward(context, options, 9);
+        await compareBackward(context, options, 9);
+      },
+    },
+    {
       name: "b = 0 is no bias",
       run: async (context) => {
         const options: AttentionOptions = { heads: 2, length: 100, headDim: 4, featureMap: "sikf" };
@@ -60,7 +69,6 @@ export const multiplicativeAttentionSuite: Suite = {
     },
     {
       name: "in groups of heads and features",
-      sample: true,
       run: async (context) => {
         const small = await context.open({ limits: { maxStorageBufferBindingSize: 2 ** 17 }, workspaceBytes: 2 ** 19 });
         try {
