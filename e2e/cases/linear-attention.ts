@@ -40,7 +40,7 @@ export const linearAttentionSuite: Suite = {
     ...MAPS.flatMap((featureMap, seed) => [
       {
         name: `${featureMap}, forward`,
-        sample: featureMap === "softmax",
+
         run: (context: CaseContext) => over(SIZES, (o, s) => compareForward(context, o, s), featureMap, seed),
       },
       {
@@ -61,6 +61,15 @@ export const linearAttentionSuite: Suite = {
           ),
       },
     ]),
+    {
+      name: "softmax, of one size, forward and backward",
+      sample: true,
+      run: async (context) => {
+        const options: AttentionOptions = { heads: 2, length: 150, headDim: 6, valueDim: 5, featureMap: "softmax" };
+        await compareForward(context, options, 61);
+        await compareBackward(context, options, 61);
+      },
+    },
     {
       name: "what lies beyond a length may be NaN, without and within a batch",
       run: async (context) => {
