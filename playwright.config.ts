@@ -6,28 +6,43 @@ const chromiumPath = findChromium();
 
 export default defineConfig({
   testDir: "e2e",
-  testMatch: "*.spec.ts",
   outputDir: "test-results",
-  // One GPU process: the tests share it, and without a GPU all cores.
-  workers: 1,
+  workers: 2,
   timeout: 300_000,
   retries: 0,
   forbidOnly: Boolean(process.env.CI),
   reporter: [["list"], ["json", { outputFile: "test-results/report.json" }]],
-  use: {
-    baseURL: ADDRESS,
-    launchOptions: {
-      ...(chromiumPath === undefined ? {} : { executablePath: chromiumPath }),
-      args: [
-        "--enable-unsafe-webgpu",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--no-first-run",
-        ...(process.getuid?.() === 0 ? ["--no-sandbox"] : []),
-      ],
+  projects: [
+    {
+      name: "chromium",
+      testMatch: "*.spec.ts",
+      testIgnore: "firefox.spec.ts",
+      // One GPU process: the tests share it, and without a GPU all cores.
+      workers: 1,
+      use: {
+        launchOptions: {
+          ...(chromiumPath === undefined ? {} : { executablePath: chromiumPath }),
+          args: [
+            "--enable-unsafe-webgpu",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--no-first-run",
+            ...(process.getuid?.() === 0 ? ["--no-sandbox"] : []),
+          ],
+        },
+      },
     },
-  },
+    // Puppeteer starts it: Playwright drives only a build of its own.
+    {
+      name: "firefox",
+      testMatch: "firefox.spec.ts",
+      // It compiles on one core, so that a second browser is worth having.
+      fullyParallel: true,
+      workers: 2,
+    },
+  ],
+  use: { baseURL: ADDRESS },
   webServer: {
     command: `node node_modules/vite/bin/vite.js --config e2e/vite.config.ts --port ${new URL(ADDRESS).port}`,
     url: `${ADDRESS}/package.json`,

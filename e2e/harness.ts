@@ -2,16 +2,45 @@
 import { CaseContext } from "./cases/case.ts";
 import { SUITES } from "./cases/index.ts";
 
+/** What became of a case. */
+export interface Outcome {
+  readonly failure: string | undefined;
+  /** WebGPU's errors that no error scope caught: not every browser prints them. */
+  readonly uncaptured: readonly string[];
+  /** Labels of the pipelines that were compiled. */
+  readonly compiled: readonly string[];
+}
+
 declare global {
   interface Window {
-    /** Resolves to `undefined`, or to what went wrong. */
-    runCase?: (suite: string, name: string) => Promise<string | undefined>;
+    runCase?: (suite: string, name: string) => Promise<Outcome>;
   }
 }
+
+let uncaptured: string[] = [];
+let compiled: string[] = [];
+const requestDevice = GPUAdapter.prototype.requestDevice;
+GPUAdapter.prototype.requestDevice = async function (descriptor) {
+  const device = await requestDevice.call(this, descriptor);
+  device.addEventListener("uncapturederror", ({ error }) => uncaptured.push(error.message));
+  return device;
+};
+
+const createPipeline = GPUDevice.prototype.createComputePipelineAsync;
+GPUDevice.prototype.createComputePipelineAsync = async function (descriptor) {
+  const pipeline = await createPipeline.call(this, descriptor);
+  compiled.push(descriptor.label ?? "");
+  return pipeline;
+};
 
 const context = new CaseContext(navigator.gpu);
 
 window.runCase = async (suite, name) => {
+  [uncaptured, compiled] = [[], []];
+  return { failure: await run(suite, name), uncaptured, compiled };
+};
+
+async function run(suite: string, name: string): Promise<string | undefined> {
   const found = SUITES.find((entry) => entry.name === suite)?.cases.find((entry) => entry.name === name);
   if (!found) return `no case "${name}" in suite "${suite}"`;
   try {
@@ -20,4 +49,4 @@ window.runCase = async (suite, name) => {
   } catch (error) {
     return error instanceof Error ? `${error.message}\n${error.stack}` : String(error);
   }
-};
+}

@@ -1,34 +1,23 @@
-/** Every GPU case in Chromium. One page for all: pipelines compile once. */
-import { expect, type Page, test } from "playwright/test";
-import { SUITES } from "./cases/index.ts";
+/** GPU cases in Chromium: a sample, because SwiftShader compiles slowly; with FULL=1 every one. Firefox runs them all. */
+import { test as base } from "playwright/test";
+import { COMPLAINTS, type HarnessFixture, testCases } from "./page-cases.ts";
 
-let page: Page;
-const problems: string[] = [];
-
-test.beforeAll(async ({ browser }) => {
-  page = await browser.newPage();
-  page.on("console", (message) => {
-    if (message.type() === "error" || message.type() === "warning") problems.push(message.text());
-  });
-  page.on("pageerror", (error) => problems.push(String(error)));
-  await page.goto("/e2e/harness.html");
-  await page.waitForFunction(() => window.runCase !== undefined);
-});
-
-test.afterAll(async () => {
-  await page.close();
-});
-
-for (const suite of SUITES) {
-  test.describe(suite.name, () => {
-    for (const { name, thorough } of suite.cases) {
-      test(name, async () => {
-        test.skip(thorough === true && process.env["FULL"] === undefined, "compiles for long: FULL=1, or npm run test:dawn");
-        problems.length = 0;
-        const failure = await page.evaluate(([s, n]) => window.runCase!(s, n), [suite.name, name] as const);
-        expect(failure).toBeUndefined();
-        expect(problems, "the console stays silent").toEqual([]);
+const test = base.extend<object, HarnessFixture>({
+  harness: [
+    async ({ browser }, use, { project }) => {
+      const page = await browser.newPage({ baseURL: project.use.baseURL! });
+      const problems: string[] = [];
+      page.on("console", (message) => {
+        if (COMPLAINTS.includes(message.type())) problems.push(message.text());
       });
-    }
-  });
-}
+      page.on("pageerror", (error) => problems.push(String(error)));
+      await page.goto("/e2e/harness.html");
+      await page.waitForFunction(() => window.runCase !== undefined);
+      await use({ runCase: (suite, name) => page.evaluate(([s, n]) => window.runCase!(s, n), [suite, name] as const), problems });
+      await page.close();
+    },
+    { scope: "worker" },
+  ],
+});
+
+testCases(test, "chromium", process.env["FULL"] === undefined);

@@ -2,6 +2,7 @@
 import { existsSync, realpathSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { chromium } from "playwright";
+import { findBrowser, installPackages, isLinuxRoot, run } from "./browser.mjs";
 
 const SYSTEM_PATHS = [
   "/usr/bin/chromium",
@@ -13,14 +14,18 @@ const SYSTEM_PATHS = [
 ];
 const LIBRARY_FOLDERS = ["/usr/lib/chromium", "/usr/lib/chromium-browser", "/opt/google/chrome"];
 
-/** Path of a Chromium: CHROMIUM_PATH, Playwright's own, or the system's; undefined where there is none. */
+/** Path of a Chromium: CHROMIUM_PATH, the system's, or Playwright's own; undefined where there is none. */
 export function findChromium() {
-  const named = process.env.CHROMIUM_PATH;
-  if (named) {
-    if (!existsSync(named)) throw new Error(`CHROMIUM_PATH names ${named}, which does not exist`);
-    return named;
-  }
-  return [...SYSTEM_PATHS, chromium.executablePath()].find((path) => existsSync(path));
+  return findBrowser("CHROMIUM_PATH", [...SYSTEM_PATHS, chromium.executablePath()]);
+}
+
+/** Finds Chromium, or installs it: Debian's package, which root may install, or else Playwright's build. What to do where neither works. */
+export function ensureChromium() {
+  if (findChromium()) return undefined;
+  console.log("== installing Chromium");
+  if (!(installPackages("chromium") && findChromium())) run("npx", ["playwright", "install", ...(isLinuxRoot() ? ["--with-deps"] : []), "chromium"]);
+  if (findChromium()) return undefined;
+  return "There is no Chromium and it could not be installed: set CHROMIUM_PATH to one, or run `npx playwright install --with-deps chromium`.";
 }
 
 /** Where Chromium's Vulkan libraries may be. */

@@ -8,7 +8,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { findChromium } from "./chromium.mjs";
+import { ensureChromium } from "./chromium.mjs";
+import { ensureFirefox } from "./firefox.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const reports = mkdtempSync(join(tmpdir(), "fastrpb-test-"));
@@ -21,10 +22,11 @@ const STEPS = {
   unit: vitest("unit"),
   build: { run: () => npm("build") },
   package: { run: () => npm("test:package") },
-  // All cases run in Chromium; the same Dawn in Node runs a sample.
-  dawn: { ...vitest("dawn", { CASES: "sample" }), needsChromium: true },
+  // Firefox runs all cases, Dawn in Node and in Chromium a sample: SwiftShader compiles slowly.
+  dawn: { ...vitest("dawn", { CASES: "sample" }), browser: ensureChromium },
   fuzz: fuzz(),
-  e2e: { run: () => npm("test:e2e"), count: countPlaywright, report: join(root, "test-results/report.json"), needsChromium: true },
+  e2e: { ...playwright("e2e"), browser: ensureChromium },
+  firefox: { ...playwright("firefox"), browser: ensureFirefox },
 };
 
 const total = { passed: 0, failed: 0 };
@@ -36,10 +38,10 @@ try {
 
 function main() {
   const steps = chooseSteps();
-  if (steps.some((name) => STEPS[name].needsChromium) && !ensureChromium()) {
-    console.log(
-      "There is no Chromium and it could not be installed: set CHROMIUM_PATH to one, or run `npx playwright install --with-deps chromium`.",
-    );
+  for (const ensure of new Set(steps.flatMap((name) => STEPS[name].browser ?? []))) {
+    const missing = ensure();
+    if (missing === undefined) continue;
+    console.log(missing);
     process.exitCode = 1;
     return;
   }
@@ -113,8 +115,12 @@ function fuzz() {
       return { passed: all.length - failed, failed };
     },
     report,
-    needsChromium: true,
+    browser: ensureChromium,
   };
+}
+
+function playwright(script) {
+  return { run: () => npm(`test:${script}`), count: countPlaywright, report: join(root, "test-results/report.json") };
 }
 
 function countPlaywright({ stats, errors }) {
@@ -127,14 +133,4 @@ function npm(script) {
 
 function command(name, args, env = {}) {
   return spawnSync(name, args, { cwd: root, stdio: "inherit", shell: process.platform === "win32", env: { ...process.env, ...env } }).status === 0;
-}
-
-/** Finds Chromium, or installs it: Debian's package, which root may install, or else Playwright's build. */
-function ensureChromium() {
-  if (findChromium()) return true;
-  console.log("== installing Chromium");
-  const linuxRoot = process.platform === "linux" && process.getuid() === 0;
-  if (linuxRoot && command("apt-get", ["update"]) && command("apt-get", ["install", "-y", "chromium"]) && findChromium()) return true;
-  command("npx", ["playwright", "install", ...(linuxRoot ? ["--with-deps"] : []), "chromium"]);
-  return findChromium() !== undefined;
 }

@@ -90,6 +90,7 @@ export const attentionPropertySuite: Suite = {
     },
     {
       name: "a grid of one row is a sequence; lengths are slices",
+      sample: true,
       run: (context: CaseContext) =>
         together(KINDS, async (options, seed) => {
           const runtime = await context.runtime;

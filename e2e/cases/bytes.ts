@@ -182,6 +182,7 @@ export const bytesSuite: Suite = {
   cases: [
     {
       name: "FFTs and products of complex numbers",
+      sample: true,
       run: async (context) => {
         await checkFfts(context, [
           { shape: [1] },
@@ -385,7 +386,6 @@ export const bytesSuite: Suite = {
     },
     {
       name: "linear attention of every feature map, and its gradient, in groups of heads",
-      thorough: true,
       run: async (context) => {
         const oneHead = limitsWith({ maxStorageBufferBindingSize: 2 ** 15, workspaceBytes: 2 ** 17 });
         const options: AttentionOptions[] = [
@@ -398,7 +398,6 @@ export const bytesSuite: Suite = {
     },
     {
       name: "a multiplicative bias: its spectrum, attention and gradient",
-      thorough: true,
       run: async (context) => {
         const options: AttentionOptions[] = [
           // Not ReLU: of queries without a positive feature, sums go unread.

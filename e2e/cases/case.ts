@@ -5,17 +5,26 @@
 import { createRuntime, type DType, FastRpbError, type FastRpbErrorCode, type Runtime, type RuntimeOptions, type Tensor } from "../../src/index.ts";
 import { normals, relativeL2 } from "../../src/testing/random.ts";
 
+/** Where cases run: Dawn in Chromium, Dawn in Node, wgpu in Firefox. */
+export type Engine = "chromium" | "node" | "firefox";
+
 export interface Case {
   readonly name: string;
-  /** Takes minutes on a software GPU: runs in the browser, not in Node as well. */
+  /** Takes minutes on Dawn with a software GPU: not in Node. */
   readonly slow?: boolean;
-  /** Another case has most of its kernels: in Node (`npm run test:dawn`), and in the browser with `FULL=1` only. */
-  readonly thorough?: boolean;
+  /** In the sample: what CI runs in Node, and in Chromium, where compiling takes long. Firefox runs every case. */
+  readonly sample?: boolean;
+  /** What an engine prints all the same, though nothing is amiss: console messages that match. */
+  readonly printed?: Readonly<Partial<Record<Engine, RegExp>>>;
+  /** Why an engine cannot run it. */
+  readonly skip?: Readonly<Partial<Record<Engine, string>>>;
   readonly run: (context: CaseContext) => Promise<void>;
 }
 
 export interface Suite {
   readonly name: string;
+  /** All its cases are in the sample: it is about the runtime rather than its kernels. */
+  readonly sample?: boolean;
   readonly cases: readonly Case[];
 }
 

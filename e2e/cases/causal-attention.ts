@@ -152,7 +152,6 @@ export const causalAttentionSuite: Suite = {
     },
     ...OTHER_MAPS.map((featureMap, seed) => ({
       name: `${featureMap}, sizes`,
-      thorough: featureMap === "relu",
       run: async (context: CaseContext) => {
         const runtime = await context.runtime;
         await together(FEW, (size, i) => compareDrawn(runtime, { ...size, featureMap, causal: true }, 1 + seed + 10 * i));
@@ -160,6 +159,7 @@ export const causalAttentionSuite: Suite = {
     })),
     {
       name: "favor+, against the CPU",
+      sample: true,
       run: (context) => compareForward(context, { heads: 2, length: 130, headDim: 6, valueDim: 5, featureMap: "favor+", causal: true }, 4),
     },
     {
@@ -268,7 +268,6 @@ export const causalAttentionSuite: Suite = {
     },
     ...(["sikf", "elu+1", "relu", "softmax", "favor+"] as const).map((featureMap, seed) => ({
       name: `${featureMap}, backward`,
-      thorough: featureMap !== "sikf" && featureMap !== "softmax",
       run: (context: CaseContext) =>
         together(BACKWARD_SIZES[featureMap], (size, i) => compareBackward(context, { ...size, featureMap, causal: true }, 20 + seed + 10 * i)),
     })),

@@ -30,6 +30,7 @@ export const complexMultiplySuite: Suite = {
   cases: [
     {
       name: "shapes, broadcast, conjugate, scale",
+      sample: true,
       run: async (context) => {
         const shapes = [
           [[1], [1]],

@@ -30,6 +30,7 @@ function foreignPass(device: GPUDevice, buffer: GPUBuffer, size: number): (encod
 
 export const concurrencySuite: Suite = {
   name: "concurrency",
+  sample: true,
   cases: [
     {
       name: "two runtimes on one device, runs in turn: the bits of each alone; one goes, the other stays",

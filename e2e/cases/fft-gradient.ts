@@ -84,6 +84,7 @@ export const fftGradientSuite: Suite = {
     },
     {
       name: "against the definition: kinds, axes, norms, odd and even, lengths of 1 and 2",
+      sample: true,
       run: async (context) => {
         const runtime = await context.runtime;
         await together(SHORT, (options, i) => checkGradient(context, options, 300 + i, (dOut) => backward(runtime, options, dOut)));

@@ -159,6 +159,7 @@ export const fftSuite: Suite = {
     },
     {
       name: "as scipy has it: kinds, axes, norms",
+      sample: true,
       run: async (context) => {
         const runtime = await context.runtime;
         await together(scipy, async ({ x, out, ...options }) => {
@@ -211,6 +212,7 @@ export const fftSuite: Suite = {
     },
     {
       name: "an impulse becomes a wave, a constant an impulse",
+      sample: true,
       run: async (context) => {
         for (const length of [784, 787]) {
           const impulse = new Float32Array(2 * length);

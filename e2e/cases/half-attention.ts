@@ -75,6 +75,7 @@ export const halfAttentionSuite: Suite = {
     },
     {
       name: "refused on the CPU, and with a multiplicative bias",
+      sample: true,
       run: async (context) => {
         const cpu = await context.cpu;
         const options = { heads: 1, length: 8, headDim: 2, featureMap: "sikf", storage: "f16" } as const;

@@ -1,7 +1,7 @@
 import { attentionPropertySuite } from "./attention-properties.ts";
 import { attentionSuite } from "./attention.ts";
 import { bytesSuite } from "./bytes.ts";
-import type { Suite } from "./case.ts";
+import type { Case, Suite } from "./case.ts";
 import { causalAttentionSuite } from "./causal-attention.ts";
 import { complexMultiplySuite } from "./complex-multiply.ts";
 import { concurrencySuite } from "./concurrency.ts";
@@ -46,3 +46,7 @@ export const SUITES: readonly Suite[] = [
   halfAttentionSuite,
   bytesSuite,
 ];
+
+export function isSampled(suite: Suite, entry: Case): boolean {
+  return (suite.sample ?? false) || (entry.sample ?? false);
+}

@@ -123,6 +123,7 @@ export const kernelSuite: Suite = {
     })),
     {
       name: "toeplitz-embed: the circulant and the turned skew-circulant half",
+      sample: true,
       run: async (context) => {
         const [heads, length] = [3, 97];
         const spec = spectrumSpec(toeplitzSpec({ heads, length, channels: 1 }));

@@ -38,15 +38,17 @@ export const linearAttentionSuite: Suite = {
   name: "linear attention",
   cases: [
     ...MAPS.flatMap((featureMap, seed) => [
-      { name: `${featureMap}, forward`, run: (context: CaseContext) => over(SIZES, (o, s) => compareForward(context, o, s), featureMap, seed) },
+      {
+        name: `${featureMap}, forward`,
+
+        run: (context: CaseContext) => over(SIZES, (o, s) => compareForward(context, o, s), featureMap, seed),
+      },
       {
         name: `${featureMap}, backward`,
-        thorough: featureMap === "elu+1" || featureMap === "relu",
         run: (context: CaseContext) => over(SIZES, (o, s) => compareBackward(context, o, s), featureMap, seed),
       },
       {
         name: `${featureMap}, variable lengths, forward and backward`,
-        thorough: featureMap !== "sikf",
         run: (context: CaseContext) =>
           over(
             LENGTHS_SIZES.map((size) => ({ ...size, variableLengths: true })),
@@ -59,6 +61,15 @@ export const linearAttentionSuite: Suite = {
           ),
       },
     ]),
+    {
+      name: "softmax, of one size, forward and backward",
+      sample: true,
+      run: async (context) => {
+        const options: AttentionOptions = { heads: 2, length: 150, headDim: 6, valueDim: 5, featureMap: "softmax" };
+        await compareForward(context, options, 61);
+        await compareBackward(context, options, 61);
+      },
+    },
     {
       name: "what lies beyond a length may be NaN, without and within a batch",
       run: async (context) => {

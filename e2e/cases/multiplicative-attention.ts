@@ -12,6 +12,7 @@ import {
   norm,
 } from "./attention-harness.ts";
 import { checkClose, type Suite, together } from "./case.ts";
+import { reassociates } from "./reassociation.ts";
 
 const bias = "multiplicative" as const;
 /**
@@ -19,14 +20,17 @@ const bias = "multiplicative" as const;
  * are small: 4.4e-6 was measured, of 40 tokens.
  */
 const CAUSAL_BOUND = 1e-5;
+/** The same where the compiler reassociates sums. Of ten seeds the worst gradients were 1.9e-5 there, and 0.9e-5 elsewhere. */
+const REASSOCIATED_CAUSAL_BOUND = 3e-5;
 
 export const multiplicativeAttentionSuite: Suite = {
   name: "multiplicative attention",
   cases: [
     {
       name: "every feature map, sequences and grids, forward and backward",
-      run: (context) =>
-        together(
+      run: async (context) => {
+        const causalBound = (await reassociates((await context.runtime).device!)) ? REASSOCIATED_CAUSAL_BOUND : CAUSAL_BOUND;
+        await together(
           [
             { heads: 2, length: 1, headDim: 2, featureMap: "sikf", bias },
             { heads: 2, batch: 2, length: 40, headDim: 3, valueDim: 5, featureMap: "sikf", bias },
@@ -37,13 +41,23 @@ export const multiplicativeAttentionSuite: Suite = {
             { heads: 2, batch: 3, length: 40, headDim: 3, featureMap: "sikf", bias, variableLengths: true },
           ] satisfies AttentionOptions[],
           async (options, seed) => {
-            await compareForward(context, options, seed, "causal" in options ? CAUSAL_BOUND : ATTENTION_BOUND);
+            await compareForward(context, options, seed, "causal" in options ? causalBound : ATTENTION_BOUND);
             // Its many kernels take long to compile: of some.
             if (seed > 0 && seed < 6 && options.featureMap !== "relu") {
-              await compareBackward(context, options, seed, "causal" in options ? CAUSAL_BOUND : GRADIENT_BOUND);
+              await compareBackward(context, options, seed, "causal" in options ? causalBound : GRADIENT_BOUND);
             }
           },
-        ),
+        );
+      },
+    },
+    {
+      name: "a grid, forward and backward",
+      sample: true,
+      run: async (context) => {
+        const options: AttentionOptions = { heads: 2, grid: [5, 7], headDim: 3, valueDim: 4, featureMap: "sikf", bias };
+        await compareForward(context, options, 9);
+        await compareBackward(context, options, 9);
+      },
     },
     {
       name: "b = 0 is no bias",
@@ -60,7 +74,6 @@ export const multiplicativeAttentionSuite: Suite = {
     },
     {
       name: "in groups of heads and features",
-      thorough: true,
       run: async (context) => {
         const small = await context.open({ limits: { maxStorageBufferBindingSize: 2 ** 17 }, workspaceBytes: 2 ** 19 });
         try {

@@ -118,6 +118,7 @@ async function checkRows(runtime: Runtime, { name, size, run }: Rows): Promise<v
 
 export const nonFiniteSuite: Suite = {
   name: "non-finite",
+  sample: true,
   cases: [
     {
       name: "a number that is not finite stays in its batch row and head",

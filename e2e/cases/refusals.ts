@@ -368,4 +368,8 @@ const devices: Case = {
   },
 };
 
-export const refusalSuite: Suite = { name: "refusals", cases: [sizes, options, attentionOptions, attentionArguments, tensors, runtimes, devices] };
+export const refusalSuite: Suite = {
+  name: "refusals",
+  sample: true,
+  cases: [sizes, options, attentionOptions, attentionArguments, tensors, runtimes, devices],
+};

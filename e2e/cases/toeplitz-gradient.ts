@@ -176,6 +176,7 @@ export const toeplitzGradientSuite: Suite = {
     },
     {
       name: "spectra of exponentials",
+      sample: true,
       run: async (context) => {
         await compareExponentials(context, { heads: 3, length: 50, channels: 2 }, 27);
         await compareExponentials(context, { heads: 2, length: 33, channels: 1, causal: true }, 28);

@@ -94,4 +94,4 @@ const sharedWorkspace: Case = {
   },
 };
 
-export const tuningSuite: Suite = { name: "tuning", cases: [roundTrip, sharedWorkspace, refusals] };
+export const tuningSuite: Suite = { name: "tuning", sample: true, cases: [roundTrip, sharedWorkspace, refusals] };

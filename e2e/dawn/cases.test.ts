@@ -1,13 +1,11 @@
-/** The GPU cases in Node. CI runs them all in Chromium, on the same Dawn: `CASES=sample` leaves what may differ in Node, and one of each. */
+/** The GPU cases in Node, `CASES=sample` those of the sample: Firefox runs them all, and Chromium has the same Dawn. */
 import { afterAll, describe, expect, test } from "vitest";
 import { CaseContext } from "../cases/case.ts";
-import { SUITES } from "../cases/index.ts";
+import { isSampled, SUITES } from "../cases/index.ts";
 import { dawn } from "./gpu.ts";
 
 const context = new CaseContext(dawn());
 const sample = process.env["CASES"] === "sample";
-/** Suites about the runtime rather than its kernels. */
-const ALWAYS: readonly string[] = ["refusals", "lifecycle", "tuning"];
 
 afterAll(async () => {
   (await context.runtime).dispose();
@@ -15,8 +13,9 @@ afterAll(async () => {
 
 for (const suite of SUITES) {
   describe(suite.name, () => {
-    for (const [i, { name, run, slow }] of suite.cases.entries()) {
-      test.skipIf(slow || (sample && i > 0 && !ALWAYS.includes(suite.name)))(name, async () => {
+    for (const entry of suite.cases) {
+      const { name, run, slow, skip } = entry;
+      test.skipIf(slow || skip?.node !== undefined || (sample && !isSampled(suite, entry)))(name, async () => {
         await expect(run(context)).resolves.toBeUndefined();
       });
     }

@@ -1,0 +1,61 @@
+/** The GPU cases as tests of a browser, in a page that has loaded the harness: one for all that a worker runs, so that pipelines compile once. */
+import { readdirSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { expect, type TestType } from "playwright/test";
+import type { Engine } from "./cases/case.ts";
+import { isSampled, SUITES } from "./cases/index.ts";
+import type { Outcome } from "./harness.ts";
+
+export interface Harness {
+  /** {@link Window.runCase} of the page. */
+  readonly runCase: (suite: string, name: string) => Promise<Outcome>;
+  /** Errors and warnings in the console, and uncaught errors. */
+  readonly problems: string[];
+}
+
+/** A fixture of the worker. */
+export interface HarnessFixture {
+  readonly harness: Harness;
+}
+
+/** Levels of console messages that must not come: Playwright says "warning", Puppeteer "warn". */
+export const COMPLAINTS: readonly string[] = ["error", "warning", "warn"];
+
+/** @param sample the cases of the sample only, and whether they compile every kernel */
+export function testCases<T extends object>(test: TestType<T, HarnessFixture>, engine: Engine, sample: boolean): void {
+  const chosen = SUITES.flatMap((suite) => suite.cases.filter((entry) => !sample || isSampled(suite, entry)).map((entry) => ({ suite, entry })));
+  const compiled: string[] = [];
+  let passed = 0;
+  for (const { suite, entry } of chosen) {
+    const { name, skip, printed } = entry;
+    test.describe(suite.name, () => {
+      test(name, async ({ harness: { runCase, problems } }) => {
+        test.skip(skip?.[engine] !== undefined, skip?.[engine]);
+        problems.length = 0;
+        const outcome = await runCase(suite.name, name);
+        expect(outcome.failure).toBeUndefined();
+        const expected = printed?.[engine];
+        const complaints = expected ? problems.filter((message) => !expected.test(message)) : problems;
+        expect([...outcome.uncaptured, ...complaints], "WebGPU and the console stay silent").toEqual([]);
+        compiled.push(...outcome.compiled);
+        passed++;
+      });
+    });
+  }
+  if (!sample) return;
+  test("the sample compiles every kernel, and has cases of every suite", () => {
+    test.skip(passed < chosen.length, "only some of the sample ran");
+    expect(SUITES.filter((suite) => chosen.every((one) => one.suite !== suite)).map(({ name }) => name)).toEqual([]);
+    const kernels = kernelLabels();
+    expect(kernels.length).toBeGreaterThan(30);
+    expect(kernels.filter((start) => !compiled.some((label) => label.startsWith(start)))).toEqual([]);
+  });
+}
+
+/** How the labels of the kernels in shaders/ start: what stands before the first value. */
+function kernelLabels(): string[] {
+  const folder = fileURLToPath(new URL("../shaders/", import.meta.url));
+  return readdirSync(folder)
+    .filter((name) => name.endsWith(".ts") && !name.endsWith(".test.ts"))
+    .flatMap((name) => [...readFileSync(folder + name, "utf8").matchAll(/^ +label: `([^$`]+)/gm)].map(([, start]) => start!.trim()));
+}
