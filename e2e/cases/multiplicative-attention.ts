@@ -11,7 +11,7 @@ import {
   GRADIENT_BOUND,
   norm,
 } from "./attention-harness.ts";
-import { checkClose, type Suite, together } from "./case.ts";
+import { check, checkClose, type Suite, together } from "./case.ts";
 
 const bias = "multiplicative" as const;
 /**
@@ -56,6 +56,30 @@ export const multiplicativeAttentionSuite: Suite = {
         checkClose(await attend(runtime, { ...options, bias }, zero), plain, 2 * ATTENTION_BOUND, "b = 0");
         const large = { ...data, weights: data.weights.map(() => 500) };
         checkClose(await attend(runtime, { ...options, bias }, large), plain, 2 * ATTENTION_BOUND, "b = 500");
+      },
+    },
+    {
+      name: "values of any size: results and gradients in proportion, to the bit",
+      run: async (context) => {
+        const runtime = await context.runtime;
+        const options: AttentionOptions = { heads: 2, batch: 2, length: 40, headDim: 3, valueDim: 5, featureMap: "sikf", bias };
+        const data = drawAttention(options, 6);
+        const evaluate = async (given: typeof data) => ({
+          out: await attend(runtime, options, given),
+          ...(await attendBackward(runtime, options, given)),
+        });
+        const plain = await evaluate(data);
+        for (const factor of [2 ** 40, 2 ** -40]) {
+          const scaled = await evaluate({ ...data, v: data.v.map((x) => x * factor) });
+          for (const name of ["out", "dq", "dk", "dv", "dBias"] as const) {
+            const gain = name === "dv" ? 1 : factor;
+            const changed = scaled[name]!.findIndex((x, i) => x !== gain * plain[name]![i]!);
+            check(
+              changed < 0,
+              `${name}[${changed}] of values times ${factor}: ${scaled[name]![changed]} instead of ${gain * plain[name]![changed]!}, seed 6`,
+            );
+          }
+        }
       },
     },
     {
