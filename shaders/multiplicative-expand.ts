@@ -1,9 +1,9 @@
 /**
  * Products of features and values, as channels of a sequence (Luo et al. 2021): out[h, n, (d, e)] = φ_nd v_ne, with v_nE = 1, so that a sum
- * over positions with e = E makes the denominator.
+ * over positions with e = E makes the denominator. Where the channel (d, e) lies, multiplicative-channels.ts says.
  *
  * Layout: features [heads of the dispatch, N, D]; values [B·H, N, E], or `wide` [heads of the dispatch, N, E + 1] as they are; out [heads of the
- * dispatch, N, channels], channel c the feature first + ⌊c/(E + 1)⌋. One lane per number; rows from a length on have no features.
+ * dispatch, N, channels], of the features from `first` on. One lane per number; rows from a length on have no features.
  * Bindings: 0 features, 1 values, 2 out, 3 lengths where there are such and values are not wide; then params.
  */
 import { type Kernel, makeKernel } from "./kernel.ts";
@@ -27,13 +27,19 @@ export function multiplicativeExpandKernel(spec: MultiplicativeExpandKernelSpec)
   if (index >= params.count) { return; }
   let c = index % params.channels;
   let row = index / params.channels; // of the dispatch
-  let e = c % (E + 1u);
-  let feature = features[row * D + params.firstFeature + c / (E + 1u)];
+  let plain = c >= params.firstPlain;
+  let d = select(c / E, c - params.firstPlain, plain);
+  if (d >= params.channels - params.firstPlain) { // padding
+    out[index] = 0.0;
+    return;
+  }
+  let e = select(c % E, E, plain);
+  let feature = features[row * D + params.firstFeature + d];
 #if ${spec.wide}
   out[index] = feature * values[row * (E + 1u) + e];
 #else
   var value = 1.0;
-  if (e < E) {
+  if (!plain) {
 #if ${masked.variableLengths}
     value = 0.0; // what lies beyond a length may be NaN
     if (row % N < length_of(params.firstHead + row / N)) { value = values[(params.firstHead * N + row) * E + e - params.valuesBase]; }
@@ -53,7 +59,7 @@ export function multiplicativeExpandKernel(spec: MultiplicativeExpandKernelSpec)
       { name: "out", access: "read_write", element: "f32" },
       ...lengthBinding(masked),
     ],
-    params: ["count", "channels", "firstFeature", "firstHead", "valuesBase", ...lengthParams(masked)],
+    params: ["count", "channels", "firstPlain", "firstFeature", "firstHead", "valuesBase", ...lengthParams(masked)],
     declarations: wgsl`const N = ${u32(spec.length)};
 const D = ${u32(spec.features)};
 const E = ${u32(spec.valueDim)};

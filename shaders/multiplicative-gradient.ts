@@ -2,8 +2,8 @@
  * Gradient of rows from that of their channels (multiplicative-expand.ts): out_nd = φ′(x_nd) Σ_e y[n, (d, e)] w_ne, with w_nE = 1 where values
  * are not wide, for the features first … first + F of every row.
  *
- * Layout: features, out [heads of the dispatch, N, D] (out may be [B·H, N, D]), channels [heads of the dispatch, N, F·(E + 1)], values as in
- * multiplicative-expand.ts. One lane per (row, feature of the dispatch).
+ * Layout: features, out [heads of the dispatch, N, D] (out may be [B·H, N, D]), channels [heads of the dispatch, N, channels]
+ * (multiplicative-channels.ts), values as in multiplicative-expand.ts. One lane per (row, feature of the dispatch).
  * Bindings: 0 features, 1 channels, 2 values, 3 out, 4 lengths where there are such and values are not wide; then params.
  */
 import { type Kernel, makeKernel } from "./kernel.ts";
@@ -30,10 +30,12 @@ export function multiplicativeGradientKernel(spec: MultiplicativeGradientKernelS
   if (index >= params.count) { return; }
   let row = index / params.features; // of the dispatch
   let d = index % params.features;
-  let channel = (row * params.features + d) * (E + 1u);
+  let channel = row * params.channels + d * E;
+  let plain = row * params.channels + params.firstPlain + d;
   var sum = 0.0;
 #if ${spec.wide}
-  for (var e = 0u; e <= E; e++) { sum = fma(channels[channel + e], values[row * (E + 1u) + e], sum); }
+  sum = channels[plain] * values[row * (E + 1u) + E];
+  for (var e = 0u; e < E; e++) { sum = fma(channels[channel + e], values[row * (E + 1u) + e], sum); }
 #else
 #if ${masked.variableLengths}
   let inside = row % N < length_of(params.firstHead + row / N);
@@ -41,7 +43,7 @@ export function multiplicativeGradientKernel(spec: MultiplicativeGradientKernelS
   let inside = true;
 #endif
   if (inside) {
-    sum = channels[channel + E];
+    sum = channels[plain];
     let value = (params.firstHead * N + row) * E - params.valuesBase;
     for (var e = 0u; e < E; e++) { sum = fma(channels[channel + e], values[value + e], sum); }
   }
@@ -59,7 +61,7 @@ export function multiplicativeGradientKernel(spec: MultiplicativeGradientKernelS
       { name: "out", access: "read_write", element: "f32" },
       ...lengthBinding(masked),
     ],
-    params: ["count", "features", "firstFeature", "firstHead", "valuesBase", "outBase", ...lengthParams(masked)],
+    params: ["count", "features", "channels", "firstPlain", "firstFeature", "firstHead", "valuesBase", "outBase", ...lengthParams(masked)],
     declarations: wgsl`const N = ${u32(spec.length)};
 const D = ${u32(spec.features)};
 const E = ${u32(spec.valueDim)};

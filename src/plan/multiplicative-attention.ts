@@ -4,6 +4,7 @@
  * channels fit into the workspace.
  */
 import { firstFeatureKernel } from "../../shaders/first-feature.ts";
+import { firstPlainChannel, multiplicativeChannels } from "../../shaders/multiplicative-channels.ts";
 import { multiplicativeContractKernel } from "../../shaders/multiplicative-contract.ts";
 import { multiplicativeExpandKernel } from "../../shaders/multiplicative-expand.ts";
 import { multiplicativeFinishKernel } from "../../shaders/multiplicative-finish.ts";
@@ -48,7 +49,9 @@ export function multiplicativeWork(
   const { limits, caller } = program;
   const { batch, heads, length, features, headDim, valueDim, featureMap } = shape;
   const width = valueDim + 1;
-  const headBytes = length * FLOAT_BYTES * (numbers.perFeature * features + numbers.perValue * width);
+  /** A channel of padding, where there may be one. */
+  const padding = length * FLOAT_BYTES * (valueDim % 2);
+  const headBytes = length * FLOAT_BYTES * (numbers.perFeature * features + numbers.perValue * width) + channelBuffers * padding;
   const channelBytes = length * FLOAT_BYTES * width;
   const budget = limits.workspaceBytes / 2;
   const widest = Math.max(features, headDim, width) * length * FLOAT_BYTES;
@@ -65,12 +68,12 @@ export function multiplicativeWork(
   }
   const mostHeads = groups[0]!.count;
   const affordable = Math.floor((budget / mostHeads - headBytes) / (channelBuffers * channelBytes));
-  const bindable = Math.floor(limits.maxStorageBufferBindingSize / (mostHeads * channelBytes));
+  const bindable = Math.floor((limits.maxStorageBufferBindingSize / mostHeads - padding) / channelBytes);
   if (bindable < 1) {
     throw limitError(
       caller,
       "maxStorageBufferBindingSize",
-      mostHeads * channelBytes,
+      mostHeads * (channelBytes + padding),
       limits.maxStorageBufferBindingSize,
       "the channels of a feature",
     );
@@ -194,7 +197,7 @@ export function channelProduct(
     length,
     grid,
     causal,
-    channels: features.count * (valueDim + 1),
+    channels: multiplicativeChannels(features.count, valueDim),
     variableLengths: false,
     storage: "f32",
   };
@@ -202,7 +205,13 @@ export function channelProduct(
 
 /** Bytes of the channels of some features. */
 export function channelBytes({ shape }: LinearWork, group: HeadGroup, features: FeatureGroup): number {
-  return group.count * shape.length * features.count * (shape.valueDim + 1) * FLOAT_BYTES;
+  return group.count * shape.length * multiplicativeChannels(features.count, shape.valueDim) * FLOAT_BYTES;
+}
+
+/** Where channels are: parameters of the kernels that read or write them. */
+export function channelParams({ shape }: LinearWork, features: FeatureGroup): { readonly channels: number; readonly firstPlain: number } {
+  const { valueDim } = shape;
+  return { channels: multiplicativeChannels(features.count, valueDim), firstPlain: firstPlainChannel(features.count, valueDim) };
 }
 
 /** Adds the channels: features times values, or times the `wide` rows of a workspace. */
@@ -218,21 +227,25 @@ export function addExpand(
   const kernel = multiplicativeExpandKernel({ lanes: elementwiseLanes(program.limits), length, features, valueDim, wide, variableLengths });
   const values = groupRows(program, shape, group, kernel, "values", rows.values);
   const bytes = channelBytes(work, group, part);
-  const valueReads = wide ? bytes : (bytes / (valueDim + 1)) * valueDim;
+  const plainBytes = group.count * length * part.count * FLOAT_BYTES;
   program.dispatch({
     kernel,
     groups: Math.ceil(bytes / FLOAT_BYTES / kernel.workgroupSize[0]),
     params: {
       count: bytes / FLOAT_BYTES,
-      channels: part.count * (valueDim + 1),
+      ...channelParams(work, part),
       firstFeature: part.first,
       firstHead: group.first,
       valuesBase: values.base,
       heads: shape.heads,
     },
     uses: {
-      features: { buffer: rows.features.buffer, slice: program.part(rows.features.buffer, groupBytes(shape, group, features)), reads: bytes },
-      values: { ...values.use, reads: valueReads },
+      features: {
+        buffer: rows.features.buffer,
+        slice: program.part(rows.features.buffer, groupBytes(shape, group, features)),
+        reads: plainBytes * (valueDim + 1),
+      },
+      values: { ...values.use, reads: plainBytes * (wide ? valueDim + 1 : valueDim) },
       out: { buffer: rows.out, slice: program.part(rows.out, bytes), writes: bytes },
       ...(wide ? {} : lengthsUse(shape)),
     },
@@ -260,6 +273,7 @@ export function addContract(
     params: {
       count: outBytes / FLOAT_BYTES,
       features: part.count,
+      ...channelParams(work, part),
       firstFeature: part.first,
       firstRow: group.first * length,
       outBase: out.base,

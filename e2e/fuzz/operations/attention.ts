@@ -2,7 +2,7 @@ import type { AttentionOptions } from "../../../src/index.ts";
 import { type AttentionSpec, attentionSpec, weightsShape } from "../../../src/spec/operations.ts";
 import { ATTENTION_BOUND, GRADIENT_BOUND } from "../../cases/attention-harness.ts";
 import type { Arrays, FuzzCase, Options, TensorPlan } from "../case.ts";
-import { type DataKind, isGaussian, largest, norm, SMALLEST_NORMAL, sumOf } from "../data.ts";
+import { type DataKind, isGaussian, largest, norm, sumOf } from "../data.ts";
 import type { Draw } from "../draw-numbers.ts";
 import { type BoundContext, FACTOR_KINDS, HALF_KINDS, type Operation, U } from "../operation.ts";
 import { exponentSize, multiplicativeCondition, slopeGains } from "./attention-condition.ts";
@@ -25,11 +25,6 @@ const ELU_KINDS: Kinds = { normal: 1, tiny: 2 ** -36, denormal: 1, constant: 5, 
 /** The sums of a multiplicative bias go through transforms: see {@link multiplicativeCondition}. */
 const MULTIPLICATIVE_KINDS: Kinds = { normal: 1, tiny: 2 ** -36, constant: 2, impulse: 3, zero: 0 };
 const MULTIPLICATIVE_RELU_KINDS: Kinds = { normal: 1, constant: 2, impulse: 3, zero: 0 };
-/**
- * Values, and the ones that make the denominator, are channels of one transform, two by two, and rounding mixes the two of a pair: sizes far from 1 would
- * leave nothing of the other.
- */
-const MULTIPLICATIVE_VALUE_KINDS: Kinds = { normal: 1, tiny: 2 ** -10, denormal: 1, constant: 2, impulse: 3, zero: 0, mixed: 2 ** 4 };
 /** Values and gradients, of which up to three are multiplied. */
 const VALUE_KINDS: Kinds = { ...FACTOR_KINDS, huge: 2 ** 30, tiny: 2 ** -30 };
 
@@ -93,7 +88,7 @@ function inputsOf(spec: AttentionSpec, backward: boolean): Record<string, Tensor
   const rows = [spec.batch, spec.heads, spec.length];
   const dtype = spec.storage;
   const kinds = backward ? gradientRowKinds(spec) : rowKinds(spec);
-  const values = spec.storage === "f16" ? HALF_KINDS : spec.bias === "multiplicative" ? MULTIPLICATIVE_VALUE_KINDS : VALUE_KINDS;
+  const values = spec.storage === "f16" ? HALF_KINDS : VALUE_KINDS;
   const biasKinds = spec.bias === "multiplicative" ? MULTIPLICATIVE_KINDS : spec.storage === "f16" ? HALF_KINDS : VALUE_KINDS;
   return {
     q: { shape: [...rows, spec.headDim], dtype, kinds },
@@ -101,11 +96,7 @@ function inputsOf(spec: AttentionSpec, backward: boolean): Record<string, Tensor
     v: { shape: [...rows, spec.valueDim], dtype, kinds: values },
     ...(spec.bias !== "none" && { bias: { shape: weightsShape(spec), dtype: "f32" as const, kinds: biasKinds } }),
     ...(backward && {
-      dOut: {
-        shape: [...rows, spec.valueDim],
-        dtype: "f32" as const,
-        kinds: spec.bias === "multiplicative" ? MULTIPLICATIVE_VALUE_KINDS : VALUE_KINDS,
-      },
+      dOut: { shape: [...rows, spec.valueDim], dtype: "f32" as const, kinds: VALUE_KINDS },
     }),
   };
 }
@@ -168,10 +159,9 @@ async function forwardBounds({ options, data, kinds, lengths, expected, referenc
   let bound =
     Math.max(ATTENTION_BOUND * norm(out), (gaussian ? 2 * U : ATTENTION_BOUND) * size) + 2 * Math.max(0, uncertain - ATTENTION_BOUND) * size;
   if (spec.bias === "fastrpb") bound += (gaussian ? 4 * U : ATTENTION_BOUND) * norm(clean["v"]!) * headWeights(spec, clean["bias"]!, gaussian);
-  // Numerators and denominators both come from transforms, of which the larger of the two sets the error of both.
+  // Numerators and denominators both come from transforms, each with an error in proportion to its own size.
   if (spec.bias === "multiplicative") {
-    const most = largest(clean["v"]!);
-    bound += PRODUCT * norm(multiplicativeCondition(spec, clean, lengths)) * Math.sqrt(spec.valueDim) * Math.max(1, most) * (1 + most);
+    bound += 2 * PRODUCT * norm(multiplicativeCondition(spec, clean, lengths)) * Math.sqrt(spec.valueDim) * largest(clean["v"]!);
   }
   if (spec.storage === "f16") bound += 2 ** -10 * norm(out) + 2 ** -24 * Math.sqrt(out.length);
   const gain = spec.bias === "fastrpb" ? 1 + largest(clean["bias"]!) : 1;
@@ -236,10 +226,7 @@ async function backwardBounds({ options, data, kinds, lengths, expected }: Bound
   };
   const [slopeQ, slopeK] = [slope(k), slope(q)];
   let condition = 0;
-  if (spec.bias === "multiplicative") {
-    const unlike = 1 + 1 / Math.max(SMALLEST_NORMAL, largest(v));
-    condition = PRODUCT * largest(multiplicativeCondition(spec, clean, lengths)) * unlike;
-  }
+  if (spec.bias === "multiplicative") condition = 2 * PRODUCT * largest(multiplicativeCondition(spec, clean, lengths));
   /** The norms of ‖g_i‖ and of Σ|g_i| with the gains of the rows, and the sum of all. */
   const incoming = (gain: Float64Array) => {
     let [squares, worst, all] = [0, 0, 0];
