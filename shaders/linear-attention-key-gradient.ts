@@ -4,8 +4,8 @@
  *
  *   dk_jd = φ′(k_jd) (Σ_e v_je U_de + u_d),   dv_je = Σ_d φ(k_jd) U_de.
  *
- * For SIKF U and u are relative to exp(M_d), M_d = max_i (q_id − r_i), and φ(k_jd) = exp(k_jd + M_d): as r_i is at least about q_id + k_jd
- * for every key that the query sees, that is at most about e.
+ * For SIKF U and u are relative to exp(M_d), M_d the maximum of the whole parts of q_id − r_i, and φ(k_jd) = exp(k_jd + M_d): as r_i is at least
+ * about q_id + k_jd for every key that the query sees, that is at most about e. Sums are taken in whole and fractional parts (feature-map.ts).
  *
  * Layout: queries (the keys), dk [B·H, N, D], values, dv [B·H, N, E], states [heads of the dispatch, chunks, state] (KeyStateLayout). A
  * workgroup does `rows` rows of one head, within one chunk. Workgroup → (head, row tile); lanes as in query-features.ts. φ of the rows and
@@ -62,7 +62,7 @@ ${rows
       var feature = vec4f();
       if (${row(i)} < tokens) {
         let key = load_queries(bh * N + ${row(i)}, c);
-        feature = features_only(${sikf ? "exponential4(key + states[state + c])" : "feature4(key)"}, c);
+        feature = features_only(${sikf ? "exponential4((round(key) + states[state + c]) + (key - round(key)))" : "feature4(key)"}, c);
       }
       phi${i}[lane_phi + c] = feature;
     }`,

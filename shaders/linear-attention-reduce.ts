@@ -11,7 +11,8 @@
  * its own before it joins the total, which keeps the rounding error of long chunks down.
  *
  * With `weighted` the rows are queries, and the values gradients, of the way back: with (r, p, n) the statistics of a row
- * (linear-attention-query-gradient.ts), u_d = Σ_i φ(q_id − r_i) n_i and U_de = Σ_i φ(q_id − r_i) p_i g_ie take the places of z and s.
+ * (linear-attention-query-gradient.ts), u_d = Σ_i φ(q_id − r_i) n_i and U_de = Σ_i φ(q_id − r_i) p_i g_ie take the places of z and s, for SIKF
+ * relative to the maximum of the whole parts of q_id − r_i.
  *
  * Layout: keys [B·H, N, D], values [B·H, N, E], states [heads of the dispatch, chunks, state] (KeyStateLayout).
  * Workgroup → (bh, chunk, feature tile, value tile), value tile fastest. Lane → (row group, features, values), values fastest: where the
@@ -109,7 +110,17 @@ ${loads
     var row_statistics${j} = vec4f();
     if (inside${j}) { row_statistics${j} = statistics[first_row + row${j} - params.statisticsBase]; }
 #endif
-    if (inside${j}) { key${j} = load_keys(first_row + row${j}, key_column)${spec.weighted && sikf ? ` - row_statistics${j}.x` : ""}; }`,
+#if ${spec.weighted && sikf}
+    // Relative to the row's reference in whole numbers, which a maximum of 1e4 does not round; the rest goes through exp beside it.
+    var rest${j} = vec4f();
+    if (inside${j}) {
+      let query = load_keys(first_row + row${j}, key_column);
+      key${j} = round(query) - row_statistics${j}.x;
+      rest${j} = query - round(query);
+    }
+#else
+    if (inside${j}) { key${j} = load_keys(first_row + row${j}, key_column); }
+#endif`,
   )
   .join("\n")}
 #if ${sikf}
@@ -122,7 +133,7 @@ ${loads
     maximum = largest;
     z *= factor;
     if (part == 0u) { factors[column] = factor; }
-${loads.map((j) => `    key${j} = exponential4(key${j} - largest);`).join("\n")}
+${loads.map((j) => `    key${j} = exponential4(key${j} - largest${spec.weighted ? ` + rest${j}` : ""});`).join("\n")}
 #else
     workgroupBarrier();
 ${loads.map((j) => `    key${j} = feature4(key${j});`).join("\n")}

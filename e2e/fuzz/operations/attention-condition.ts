@@ -5,7 +5,7 @@
 import { orthogonalFeatures } from "../../../src/math/random-features.ts";
 import type { AttentionSpec } from "../../../src/spec/operations.ts";
 import type { Arrays } from "../case.ts";
-import { largestSlice, norm } from "../data.ts";
+import { largest, largestSlice, norm } from "../data.ts";
 import { countedWeights } from "./toeplitz.ts";
 
 /** Features of the rows of all heads, [batch·heads, N, features] each; of exponentials relative to the largest key, as they are evaluated. */
@@ -143,11 +143,13 @@ export function multiplicativeCondition(spec: AttentionSpec, data: Arrays, lengt
 }
 
 /**
- * The largest size that sums in the exponents may have on the way, for softmax attention and random features: rounding makes relative errors of u
+ * The largest size that sums in the exponents may have on the way, for softmax attention, random features and causal Efficient Attention: rounding makes relative errors of u
  * times this of the exponentials.
  */
 export function exponentSize(spec: AttentionSpec, data: Arrays): number {
   const { kind, featureMap, headDim, features, seed, scale } = spec;
+  // A query less the logarithm of the sums before it is stored as one number.
+  if (featureMap === "softmax" && spec.causal) return largest(data["q"]!) + largest(data["k"]!);
   if (kind !== "softmax" && featureMap !== "favor+") return 0;
   const [q, k] = [data["q"]!, data["k"]!].map((x) =>
     largestSlice(

@@ -207,8 +207,8 @@ async function backwardBounds({ options, data, kinds, lengths, expected }: Bound
   const spec = specOf(options);
   const { kind, featureMap, valueDim, headDim, scale, length } = spec;
   const clean = Object.fromEntries(Object.entries(data).map(([name, values]) => [name, cleaned(values)]));
-  // Rows on the way back are relative to a reference of their query, and a sum of a query and a key is rounded before that is subtracted.
-  const sums = spec.kind === "linear" && featureMap !== "elu+1" && featureMap !== "relu" ? largest(clean["q"]!) + largest(clean["k"]!) : 0;
+  // What is made of queries and keys for these maps is stored as one number, of their size, before a reference is subtracted.
+  const sums = featureMap === "softmax" || featureMap === "favor+" ? largest(clean["q"]!) + largest(clean["k"]!) : 0;
   const uncertain = U * (exponentSize(spec, clean) + sums);
   const names = Object.keys(expected);
   if (uncertain > MOST_UNCERTAIN) return Object.fromEntries(names.map((name) => [name, Infinity]));
