@@ -1,4 +1,6 @@
+import { relative } from "node:path";
 import { fileURLToPath } from "node:url";
+import { minifyWgsl } from "./scripts/minify-wgsl.mjs";
 import { defineConfig, type UserConfig } from "vite";
 
 // vite                         the demo on a development server (npm start)
@@ -13,8 +15,24 @@ export default defineConfig(({ command, mode }) => {
 const TARGET = "es2022";
 const repository = path(".");
 
-/** One readable ES module that imports nothing; users' bundlers minify it. */
+/**
+ * What a page loads together, so that it loads few files: shared modules would be chunks of their own otherwise. Modules that are not named
+ * here go with whoever imports them.
+ */
+const CHUNKS: Readonly<Record<string, RegExp>> = {
+  core: /^src\/(runtime|bias|index|spec\/(backend|check|errors|half|limits|load|tensor|operations\/(toeplitz|attention))|plans\/(plan|gradient|spectrum|attention))\.ts$/,
+  webgpu:
+    /^(src\/(gpu\/.*|spec\/(choices|smooth)|plan\/(attention|banks|head-groups|lengths|parts|planners|program|stockham|tables|units|workgroups))|shaders\/(butterfly|complex|kernel|lengths|roots|stockham|wgsl))\.ts$|wgsl-preprocessor/,
+  attention:
+    /^(src\/plan\/(linear-attention|linear-attention-parts|projections|toeplitz|toeplitz-layout|toeplitz-spectrum)|shaders\/(channel-pairs|feature-map|linear-attention-(apply|combine|reduce)|query-features|row-vectors|toeplitz-(fused|branches|spectrum)))\.ts$/,
+  transform: /^(src\/(spec\/axes|plan\/(fft-lines|fft-pass|split))|shaders\/(column-end|fft))\.ts$/,
+  "toeplitz-long":
+    /^(src\/plan\/(toeplitz-passes|toeplitz-long-spectrum)|shaders\/toeplitz-(columns|columns-inverse|embed|rows|pass|grid-rows|grid-embed))\.ts$/,
+};
+
+/** Readable ES modules that import nothing but one another; users' bundlers minify them. */
 const library: UserConfig = {
+  plugins: [minifyWgsl(/\/shaders\/[\w-]+\.ts$/)],
   publicDir: false,
   build: {
     outDir: path("dist"),
@@ -23,6 +41,14 @@ const library: UserConfig = {
     minify: false,
     sourcemap: true,
     lib: { entry: path("src/index.ts"), formats: ["es"], fileName: "fastrpb" },
+    rolldownOptions: {
+      output: {
+        chunkFileNames: "chunks/[name]-[hash].js",
+        codeSplitting: {
+          groups: Object.entries(CHUNKS).map(([name, modules]) => ({ name, test: (id: string) => modules.test(relative(repository, id)) })),
+        },
+      },
+    },
     // The notice that wgsl-preprocessor's licence asks for, as the bundle holds a copy of it.
     license: { fileName: "licenses.md" },
   },
@@ -55,6 +81,6 @@ function isDesktop(): boolean {
   return process.stdout.isTTY && !CI && (process.platform !== "linux" || Boolean(DISPLAY ?? WAYLAND_DISPLAY));
 }
 
-function path(relative: string): string {
-  return fileURLToPath(new URL(relative, import.meta.url));
+function path(name: string): string {
+  return fileURLToPath(new URL(name, import.meta.url));
 }

@@ -1,36 +1,18 @@
-import { createCpuBackend } from "./cpu/backend.ts";
-import { GpuBackend } from "./gpu/backend.ts";
-import { borrowDevice, deviceLimits, openDevice } from "./gpu/device.ts";
-import { AttentionPlan } from "./plans/attention.ts";
-import { ComplexMultiplyPlan } from "./plans/complex-multiply.ts";
-import { ConvolvePlan } from "./plans/convolve.ts";
-import { FftPlan } from "./plans/fft.ts";
-import type { PlanContext } from "./plans/plan.ts";
-import { ToeplitzPlan } from "./plans/toeplitz.ts";
-import { selfTest, type SelfTestReport } from "./self-test.ts";
+import type { AttentionPlan } from "./plans/attention.ts";
+import type { ComplexMultiplyPlan } from "./plans/complex-multiply.ts";
+import type { ConvolvePlan } from "./plans/convolve.ts";
+import type { FftPlan } from "./plans/fft.ts";
+import type { CompileRequest, PlanContext, PlanMaker } from "./plans/plan.ts";
+import type { ToeplitzPlan } from "./plans/toeplitz.ts";
+import type { SelfTestReport } from "./self-test.ts";
 import type { Backend, Executable, MemoryUse, TensorData } from "./spec/backend.ts";
-import { checkEnum, checkOptions, checkShape, elementCount, MAX_ELEMENTS } from "./spec/check.ts";
-import type { Choices } from "./spec/choices.ts";
+import { checkBoolean, checkEnum, checkOptions, checkShape, copyOptions, elementCount, MAX_ELEMENTS } from "./spec/check.ts";
 import { FastRpbError, refuse } from "./spec/errors.ts";
 import { type HalfArray, halfBits } from "./spec/half.ts";
 import { capLimits, DEFAULT_LIMITS, DEFAULT_WORKSPACE_BYTES, type LimitName, type PlannerLimits, wholeWords } from "./spec/limits.ts";
-import {
-  type AttentionOptions,
-  attentionSpec,
-  type ComplexMultiplyOptions,
-  complexMultiplySpec,
-  type ConvolveOptions,
-  convolveSpec,
-  type FftOptions,
-  fftSpec,
-  inPlaceSpec,
-  kernelSpectrumSpec,
-  type OperationSpec,
-  spectrumSpec,
-  type ToeplitzOptions,
-  toeplitzSpec,
-} from "./spec/operations.ts";
-import { adapterName, readTuning, requestedSpec, type TuneOptions, type TuneRequest, type Tuning, tuneSpec, tuningKey } from "./tuning.ts";
+import { loadPart } from "./spec/load.ts";
+import type { AttentionOptions, ComplexMultiplyOptions, ConvolveOptions, FftOptions, ToeplitzOptions } from "./spec/operations.ts";
+import type { Tuned, TuneOptions, TuneRequest, Tuning } from "./tuning.ts";
 import { BYTES_PER_ELEMENT, type DType, DTYPES, Tensor } from "./spec/tensor.ts";
 
 /** Where {@link createRuntime}, or the making of a plan, is at. */
@@ -56,6 +38,12 @@ export interface RuntimeOptions {
   workspaceBytes?: number;
   /** What {@link Runtime.tune} found on this device earlier. Of another device, it is ignored. */
   tuning?: Tuning;
+  /**
+   * Whether plans load, while they are compiled, what {@link AttentionPlan.backward} and {@link ToeplitzPlan.backward} take, so that these can be
+   * called at once. With `false` a page without gradients downloads less, and the first `backward` comes after `await plan.compileBackward()`.
+   * Default `true`.
+   */
+  gradients?: boolean;
   /** Aborts the creation. */
   signal?: AbortSignal;
   onProgress?: (progress: Progress) => void;
@@ -81,6 +69,7 @@ export async function createRuntime(options: RuntimeOptions = {}): Promise<Runti
     "limits",
     "workspaceBytes",
     "tuning",
+    "gradients",
     "signal",
     "onProgress",
   ]);
@@ -92,7 +81,8 @@ export async function createRuntime(options: RuntimeOptions = {}): Promise<Runti
   }
   const caps = options.limits ?? {};
   capLimits(caller, DEFAULT_LIMITS, caps, workspaceBytes); // bad caps are refused before a device is asked for
-  const tuning = options.tuning === undefined ? undefined : readTuning(caller, options.tuning);
+  const gradients = checkBoolean(caller, "options.gradients", options.gradients ?? true);
+  const tuning = options.tuning === undefined ? undefined : await loadTuning(caller, options.tuning);
   const progress = (report: Progress) => options.onProgress?.(Object.freeze(report));
   const checkAborted = () => {
     if (options.signal?.aborted) throw new FastRpbError("aborted", `${caller}: aborted by the caller.`, { cause: options.signal.reason });
@@ -100,49 +90,68 @@ export async function createRuntime(options: RuntimeOptions = {}): Promise<Runti
   checkAborted();
 
   let backend: Backend | undefined;
-  if (wanted !== "cpu") {
-    const opening = options.device
-      ? Promise.resolve(borrowDevice(caller, options.device))
-      : openDevice({
-          caller,
-          gpu: options.gpu ?? globalThis.navigator?.gpu,
-          powerPreference: options.powerPreference,
-          onStage: (stage) => progress({ stage }),
-          checkAborted,
-        });
-    const open = await opening.catch((error: unknown) => {
+  const gpu = options.gpu ?? globalThis.navigator?.gpu;
+  if (wanted !== "cpu" && (options.device ?? gpu)) {
+    const { openGpuBackend } = await loadPart(caller, "WebGPU", () => import("./gpu/open.ts"));
+    backend = await openGpuBackend({
+      caller,
+      gpu,
+      device: options.device,
+      powerPreference: options.powerPreference,
+      onStage: (stage) => progress({ stage }),
+      checkAborted,
+      limitsOf: (device) => capLimits(caller, device, caps, workspaceBytes),
+      onCompile: (compile) => progress({ stage: "compile", ...compile }),
+    }).catch((error: unknown) => {
       // An adapter that refuses its device is as good as none.
       if (wanted === "auto" && error instanceof FastRpbError && error.code === "unavailable") return undefined;
       throw error;
     });
-    if (open) {
-      const limits = capLimits(caller, deviceLimits(open.device), caps, workspaceBytes);
-      backend = new GpuBackend(open, limits, (compile) => progress({ stage: "compile", ...compile }));
-    } else if (wanted === "webgpu") {
-      throw new FastRpbError(
-        "unavailable",
-        `${caller}: options.backend is "webgpu", but there is no WebGPU adapter. Use "auto" to fall back to the CPU; in Node, pass options.gpu.`,
-      );
-    }
   }
-  backend ??= createCpuBackend(capLimits(caller, DEFAULT_LIMITS, caps, workspaceBytes));
+  if (!backend && wanted === "webgpu") {
+    throw new FastRpbError(
+      "unavailable",
+      `${caller}: options.backend is "webgpu", but there is no WebGPU adapter. Use "auto" to fall back to the CPU; in Node, pass options.gpu.`,
+    );
+  }
+  backend ??= await loadCpuBackend(caller, capLimits(caller, DEFAULT_LIMITS, caps, workspaceBytes));
   progress({ stage: "ready" });
-  return new Runtime(backend, tuning?.adapter === adapterName(backend.adapterInfo) ? tuning.choices : undefined);
+  return new Runtime(backend, { gradients, tuned: tuning?.(backend.adapterInfo) });
+}
+
+async function loadCpuBackend(caller: string, limits: PlannerLimits): Promise<Backend> {
+  const { createCpuBackend } = await loadPart(caller, "the CPU", () => import("./cpu/backend.ts"));
+  return createCpuBackend(limits);
+}
+
+/** What an earlier tuning says for a device. */
+async function loadTuning(caller: string, tuning: unknown): Promise<(adapterInfo: GPUAdapterInfo | undefined) => Tuned | undefined> {
+  const { adapterName, readTuning, Tuned } = await loadPart(caller, "tuning", () => import("./tuning.ts"));
+  const { adapter, choices } = readTuning(caller, tuning);
+  return (adapterInfo) => (adapter === adapterName(adapterInfo) ? new Tuned(choices) : undefined);
 }
 
 /** A backend with its tensors and plans. Made by {@link createRuntime}. */
 export class Runtime {
   readonly #backend: Backend;
   readonly #context: PlanContext;
-  /** What was tuned. */
-  readonly #choices: Map<string, Choices>;
+  readonly #maker: PlanMaker;
+  readonly #gradients: boolean;
+  #tuned: Tuned | undefined;
   #disposed = false;
 
   /** @internal */
-  constructor(backend: Backend, choices: ReadonlyMap<string, Choices> = new Map()) {
+  constructor(backend: Backend, settings: { readonly gradients: boolean; readonly tuned: Tuned | undefined }) {
     this.#backend = backend;
-    this.#choices = new Map(choices);
+    this.#gradients = settings.gradients;
+    this.#tuned = settings.tuned;
     this.#context = { owner: this, backend, plans: new Set() };
+    this.#maker = {
+      context: this.#context,
+      compile: (caller, request) => this.#compile(caller, request),
+      compileNow: (caller, spec, like) => this.#backend.compileNow(caller, spec, this.#tuned?.of(like)),
+      checkHalf: (caller, argument, expected) => this.#checkHalf(caller, argument, expected),
+    };
   }
 
   get backend(): "webgpu" | "cpu" {
@@ -239,13 +248,6 @@ export class Runtime {
     return { checked, bytes };
   }
 
-  /** Half precision is a feature that a device may lack, and the CPU backend does. @throws FastRpbError code `"unavailable"` */
-  #checkHalf(caller: string, argument: string, expected: string): void {
-    if (this.device?.features.has("shader-f16")) return;
-    const why = this.backend === "cpu" ? "the CPU backend has no float16" : "the device lacks shader-f16";
-    throw refuse("unavailable", { caller, argument, expected: `${expected}, because ${why}`, got: "f16", remedy: "Use float32." });
-  }
-
   /**
    * Plans an FFT: numpy's conventions, any length, along one to three axes, complex or real.
    *
@@ -259,13 +261,9 @@ export class Runtime {
    * @throws FastRpbError codes `"value"`, `"unavailable"` (no float16 on this device), `"limit"`, `"disposed"`, `"lost"`
    */
   async fft(options: FftOptions): Promise<FftPlan> {
-    const caller = "runtime.fft";
-    this.#checkAlive(caller);
-    const spec = fftSpec(options);
-    if (spec.storage === "f16") this.#checkHalf(caller, "options.storage", '"f32"');
-    const [executable] = await this.#compile(caller, spec);
-    const inPlace = spec.kind === "c2c" ? () => this.#backend.compileNow(caller, inPlaceSpec(spec), this.#choices.get(tuningKey(spec))) : undefined;
-    return new FftPlan(this.#context, spec, executable!, inPlace);
+    const copy = copyOptions(options);
+    const { makeFft } = await this.#load("runtime.fft", "FFTs", () => import("./plans/fft.ts"));
+    return makeFft(this.#maker, copy);
   }
 
   /**
@@ -280,11 +278,9 @@ export class Runtime {
    * @throws FastRpbError codes `"value"`, `"limit"`, `"disposed"`, `"lost"`
    */
   async convolve(options: ConvolveOptions): Promise<ConvolvePlan> {
-    const caller = "runtime.convolve";
-    this.#checkAlive(caller);
-    const spec = convolveSpec(options);
-    const [executable, prepare] = await this.#compile(caller, spec, kernelSpectrumSpec(spec));
-    return new ConvolvePlan(this.#context, spec, executable!, prepare!);
+    const copy = copyOptions(options);
+    const { makeConvolve } = await this.#load("runtime.convolve", "convolutions", () => import("./plans/convolve.ts"));
+    return makeConvolve(this.#maker, copy);
   }
 
   /**
@@ -293,11 +289,9 @@ export class Runtime {
    * @throws FastRpbError codes `"value"`, `"limit"`, `"disposed"`, `"lost"`
    */
   async complexMultiply(options: ComplexMultiplyOptions): Promise<ComplexMultiplyPlan> {
-    const caller = "runtime.complexMultiply";
-    this.#checkAlive(caller);
-    const spec = complexMultiplySpec(options);
-    const [executable, repeating] = await this.#compile(caller, spec, complexMultiplySpec(options, true));
-    return new ComplexMultiplyPlan(this.#context, spec, executable!, repeating!);
+    const copy = copyOptions(options);
+    const { makeComplexMultiply } = await this.#load("runtime.complexMultiply", "complex products", () => import("./plans/complex-multiply.ts"));
+    return makeComplexMultiply(this.#maker, copy);
   }
 
   /**
@@ -306,11 +300,9 @@ export class Runtime {
    * @throws FastRpbError codes `"value"`, `"unavailable"`, `"limit"`, `"disposed"`, `"lost"`
    */
   async toeplitz(options: ToeplitzOptions): Promise<ToeplitzPlan> {
-    const caller = "runtime.toeplitz";
-    this.#checkAlive(caller);
-    const spec = toeplitzSpec(options);
-    const [executable, prepare] = await this.#compile(caller, spec, spectrumSpec(spec));
-    return new ToeplitzPlan(this.#context, spec, executable!, prepare!);
+    const copy = copyOptions(options);
+    const { makeToeplitz } = await this.#load("runtime.toeplitz", "FastRPB", () => import("./plans/toeplitz.ts"));
+    return makeToeplitz(this.#maker, copy);
   }
 
   /**
@@ -326,23 +318,37 @@ export class Runtime {
    * @throws FastRpbError codes `"value"`, `"unavailable"`, `"limit"`, `"disposed"`, `"lost"`
    */
   async attention(options: AttentionOptions): Promise<AttentionPlan> {
-    const caller = "runtime.attention";
-    this.#checkAlive(caller);
-    const spec = attentionSpec(options);
-    if (spec.storage === "f16") this.#checkHalf(caller, "options.storage", '"f32"');
-    const [executable, prepare] = await this.#compile(caller, spec, ...(spec.bias === "none" ? [] : [spectrumSpec(spec)]));
-    return new AttentionPlan(this.#context, spec, executable!, prepare);
+    const copy = copyOptions(options);
+    const { makeAttention } = await this.#load("runtime.attention", "attention", () => import("./plans/attention.ts"));
+    return makeAttention(this.#maker, copy);
   }
 
-  /** Compiles all or none: what succeeded is freed when another fails. */
-  async #compile(caller: string, ...specs: OperationSpec[]): Promise<Executable[]> {
-    const results = await Promise.allSettled(specs.map((spec) => this.#backend.compile(caller, spec, this.#choices.get(tuningKey(spec)))));
+  /** Compiles all or none: what succeeded is freed when another fails. Meanwhile, what the gradient takes is loaded. */
+  async #compile(caller: string, { specs, gradient }: CompileRequest): Promise<Executable[]> {
+    const results = await Promise.allSettled([
+      ...specs.map((spec) => this.#backend.compile(caller, spec, this.#tuned?.of(spec))),
+      gradient && this.#gradients ? this.#backend.prepare(caller, gradient) : undefined,
+    ]);
     const failed = results.find((result) => result.status === "rejected");
-    const executables = results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
-    if (!failed && !this.#disposed) return executables;
-    if (!this.#disposed) for (const executable of executables) executable.dispose();
-    if (failed) throw failed.reason;
-    throw this.#disposedError(caller);
+    const executables = results.flatMap((result) => (result.status === "fulfilled" && result.value ? [result.value] : []));
+    if (this.#disposed) throw this.#disposedError(caller);
+    if (!failed) return executables;
+    for (const executable of executables) executable.dispose();
+    throw failed.reason;
+  }
+
+  /** Half precision is a feature that a device may lack, and the CPU backend does. @throws FastRpbError code `"unavailable"` */
+  #checkHalf(caller: string, argument: string, expected: string): void {
+    if (this.device?.features.has("shader-f16")) return;
+    const why = this.backend === "cpu" ? "the CPU backend has no float16" : "the device lacks shader-f16";
+    throw refuse("unavailable", { caller, argument, expected: `${expected}, because ${why}`, got: "f16", remedy: "Use float32." });
+  }
+
+  async #load<T>(caller: string, what: string, load: () => Promise<T>): Promise<T> {
+    this.#checkAlive(caller);
+    const part = await loadPart(caller, what, load);
+    this.#checkAlive(caller);
+    return part;
   }
 
   /**
@@ -359,23 +365,9 @@ export class Runtime {
    */
   async tune(requests: readonly TuneRequest[], options: TuneOptions = {}): Promise<Tuning> {
     const caller = "runtime.tune";
-    this.#checkAlive(caller);
-    checkOptions(caller, "options", options, ["signal", "onProgress"]);
-    if (!Array.isArray(requests)) throw refuse("value", { caller, argument: "requests", expected: "an array of requests", got: requests });
-    const specs = (requests as readonly TuneRequest[]).map((request, i) => requestedSpec(caller, request, i));
-    for (const [i, spec] of specs.entries()) {
-      if ((spec.operation === "fft" || spec.operation === "attention") && spec.storage === "f16")
-        this.#checkHalf(caller, `requests[${i}].options.storage`, '"f32"');
-    }
-    for (const [index, spec] of this.backend === "cpu" ? [] : specs.entries()) {
-      const choices = await tuneSpec(caller, this.#backend, spec, options.signal, (measured) =>
-        options.onProgress?.(Object.freeze({ index, total: specs.length, ...measured })),
-      );
-      this.#checkAlive(caller);
-      this.#choices.set(tuningKey(spec), choices);
-    }
-    const plans = [...this.#choices].map(([key, choices]) => Object.freeze({ key, choices }));
-    return Object.freeze({ version: 1, adapter: adapterName(this.adapterInfo), plans: Object.freeze(plans) });
+    const copy = copyOptions(requests, 5);
+    const { tune, Tuned } = await this.#load(caller, "tuning", () => import("./tuning.ts"));
+    return tune(caller, this.#maker, (this.#tuned ??= new Tuned()), copy, options);
   }
 
   /**
@@ -385,8 +377,12 @@ export class Runtime {
    * @throws FastRpbError codes `"disposed"`, `"lost"`
    */
   async selfTest(): Promise<SelfTestReport> {
-    this.#checkAlive("runtime.selfTest");
-    const reference = new Runtime(createCpuBackend(this.limits));
+    const caller = "runtime.selfTest";
+    const [{ selfTest }, backend] = await Promise.all([
+      this.#load(caller, "the self-test", () => import("./self-test.ts")),
+      loadCpuBackend(caller, this.limits),
+    ]);
+    const reference = new Runtime(backend, { gradients: true, tuned: undefined });
     try {
       return await selfTest(this, reference);
     } finally {

@@ -46,6 +46,8 @@ export function createCpuBackend(limits: PlannerLimits): Backend {
       return new CpuExecutable(createOperation(spec, fftOf));
     },
 
+    async prepare() {},
+
     compileNow: (_caller, spec) => new CpuExecutable(createOperation(spec, fftOf)),
 
     run(steps) {

@@ -1,4 +1,5 @@
-import { planProgram } from "../plan/index.ts";
+import { MissingParts } from "../plan/parts.ts";
+import { loadProgram, planProgram } from "../plan/planners.ts";
 import type { Program } from "../plan/program.ts";
 import type { Backend, CompileProgress, DispatchTiming, MemoryUse, Step, TensorData, Timings } from "../spec/backend.ts";
 import type { Choices } from "../spec/choices.ts";
@@ -92,7 +93,8 @@ export class GpuBackend implements Backend {
 
   async compile(caller: string, spec: OperationSpec, choices?: Choices): Promise<GpuExecutable> {
     this.#checkLost(caller);
-    const program = this.#plan(caller, spec, choices);
+    const program = await loadProgram(caller, spec, this.#limits(choices));
+    this.#checkLost(caller);
     const total = program.dispatches.length;
     this.#onCompile({ label: program.label, done: 0, total });
     let compiled: GpuExecutable;
@@ -109,11 +111,29 @@ export class GpuBackend implements Backend {
 
   compileNow(caller: string, spec: OperationSpec, choices?: Choices): GpuExecutable {
     this.#checkLost(caller);
-    return GpuExecutable.compileNow(this.#context, this.#plan(caller, spec, choices));
+    return GpuExecutable.compileNow(this.#context, this.#planNow(caller, spec, choices));
   }
 
-  #plan(caller: string, spec: OperationSpec, choices: Choices | undefined): Program {
-    return planProgram(caller, spec, choices ? { ...this.limits, choices } : this.limits);
+  async prepare(caller: string, spec: OperationSpec, choices?: Choices): Promise<void> {
+    try {
+      await loadProgram(caller, spec, this.#limits(choices));
+    } catch (error) {
+      // A device that is too small for it says so when it is compiled.
+      if (!(error instanceof FastRpbError && error.code === "limit")) throw error;
+    }
+  }
+
+  #planNow(caller: string, spec: OperationSpec, choices: Choices | undefined): Program {
+    try {
+      return planProgram(caller, spec, this.#limits(choices));
+    } catch (error) {
+      if (!(error instanceof MissingParts)) throw error;
+      throw new FastRpbError("unavailable", `${caller}: ${error.message}. Await plan.compileBackward() first.`, { cause: error });
+    }
+  }
+
+  #limits(choices: Choices | undefined): PlannerLimits {
+    return choices ? { ...this.limits, choices } : this.limits;
   }
 
   run(steps: readonly Step[]): void {

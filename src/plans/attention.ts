@@ -1,10 +1,10 @@
 import type { Executable } from "../spec/backend.ts";
 import { checkOptions } from "../spec/check.ts";
 import { refuse } from "../spec/errors.ts";
-import { attentionGradientSpec, type AttentionSpec, spectrumSpec, weightsShape } from "../spec/operations.ts";
+import { attentionGradientSpec, type AttentionOptions, attentionSpec, type AttentionSpec, spectrumSpec, weightsShape } from "../spec/operations.ts";
 import { checkTensor, type Tensor } from "../spec/tensor.ts";
 import { GradientPart } from "./gradient.ts";
-import { Plan, type PlanContext, type PlanInputs, type Preparation, type Profile, type RunOptions } from "./plan.ts";
+import { Plan, type PlanContext, type PlanMaker, type PlanInputs, type Preparation, type Profile, type RunOptions } from "./plan.ts";
 import { type Bias, type Spectrum, SpectrumPart } from "./spectrum.ts";
 
 export interface AttentionInputs {
@@ -41,6 +41,17 @@ export interface AttentionGradients {
 export interface AttentionBackwardOptions {
   /** Where gradients go: tensors of their shapes that share no buffer with an input or with one another. New tensors for those left out. */
   readonly out?: Partial<AttentionGradients>;
+}
+
+/** {@link Runtime.attention} */
+export async function makeAttention(maker: PlanMaker, options: AttentionOptions): Promise<AttentionPlan> {
+  const caller = "runtime.attention";
+  const spec = attentionSpec(options);
+  if (spec.storage === "f16") maker.checkHalf(caller, "options.storage", '"f32"');
+  const specs = [spec, ...(spec.bias === "none" ? [] : [spectrumSpec(spec)])];
+  const gradient = spec.storage === "f16" ? undefined : attentionGradientSpec(spec);
+  const [executable, prepare] = await maker.compile(caller, { specs, gradient });
+  return new AttentionPlan(maker.context, spec, executable!, prepare);
 }
 
 /** Attention with or without FastRPB; see {@link Runtime.attention}. */

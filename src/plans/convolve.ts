@@ -1,8 +1,15 @@
 import type { Executable } from "../spec/backend.ts";
-import { type ConvolveSpec, kernelSpectrumSpec } from "../spec/operations.ts";
+import { type ConvolveOptions, convolveSpec, type ConvolveSpec, kernelSpectrumSpec } from "../spec/operations.ts";
 import { checkTensor, type Tensor } from "../spec/tensor.ts";
-import { Plan, type PlanContext, type PlanInputs, type Preparation, type Profile, type RunOptions } from "./plan.ts";
+import { Plan, type PlanContext, type PlanMaker, type PlanInputs, type Preparation, type Profile, type RunOptions } from "./plan.ts";
 import { type Spectrum, SpectrumPart } from "./spectrum.ts";
+
+/** {@link Runtime.convolve} */
+export async function makeConvolve(maker: PlanMaker, options: ConvolveOptions): Promise<ConvolvePlan> {
+  const spec = convolveSpec(options);
+  const [executable, prepare] = await maker.compile("runtime.convolve", { specs: [spec, kernelSpectrumSpec(spec)] });
+  return new ConvolvePlan(maker.context, spec, executable!, prepare!);
+}
 
 /** A convolution of a fixed shape; see {@link Runtime.convolve}. */
 export class ConvolvePlan extends Plan<[x: Tensor, kernel: Tensor | Spectrum]> {

@@ -2,6 +2,7 @@
 import type { Backend, Cost, DispatchInfo, DispatchTiming, Executable, Step, Storage } from "../spec/backend.ts";
 import { checkOptions, elementCount } from "../spec/check.ts";
 import { FastRpbError } from "../spec/errors.ts";
+import type { OperationSpec } from "../spec/operations.ts";
 import { BYTES_PER_ELEMENT, checkApart, checkTensor, type DType, Tensor, type TensorOwner } from "../spec/tensor.ts";
 
 export interface RunOptions {
@@ -31,6 +32,23 @@ export interface PlanContext {
   readonly backend: Backend;
   /** Plans that were not disposed, so that the runtime can dispose of them. */
   readonly plans: Set<{ dispose(): void }>;
+}
+
+/** What makes plans: a runtime. */
+export interface PlanMaker {
+  readonly context: PlanContext;
+  /** Compiles all or none. @throws FastRpbError codes `"limit"`, `"unavailable"`, `"disposed"`, `"lost"` */
+  compile(caller: string, request: CompileRequest): Promise<readonly Executable[]>;
+  /** Compiles at once, with the choices that were made for `like`. */
+  compileNow(caller: string, spec: OperationSpec, like: OperationSpec): Executable;
+  /** Half precision is a feature that a device may lack, and the CPU backend does. @throws FastRpbError code `"unavailable"` */
+  checkHalf(caller: string, argument: string, expected: string): void;
+}
+
+export interface CompileRequest {
+  readonly specs: readonly OperationSpec[];
+  /** Of the plan, where it may be asked for without being compiled ahead. */
+  readonly gradient?: OperationSpec | undefined;
 }
 
 interface Recording {

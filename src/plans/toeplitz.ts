@@ -1,9 +1,9 @@
 import type { Executable } from "../spec/backend.ts";
 import { checkOptions } from "../spec/check.ts";
-import { spectrumSpec, toeplitzGradientSpec, type ToeplitzSpec, weightsShape } from "../spec/operations.ts";
+import { spectrumSpec, toeplitzGradientSpec, type ToeplitzOptions, toeplitzSpec, type ToeplitzSpec, weightsShape } from "../spec/operations.ts";
 import { checkTensor, type Tensor } from "../spec/tensor.ts";
 import { GradientPart } from "./gradient.ts";
-import { Plan, type PlanContext, type PlanInputs, type Preparation, type Profile, type RunOptions } from "./plan.ts";
+import { Plan, type PlanContext, type PlanMaker, type PlanInputs, type Preparation, type Profile, type RunOptions } from "./plan.ts";
 import { type Bias, type Spectrum, SpectrumPart } from "./spectrum.ts";
 
 /** What {@link ToeplitzPlan.backward} takes: the inputs of the run, and the gradient that came for its result. */
@@ -26,6 +26,13 @@ export interface ToeplitzGradients {
 export interface ToeplitzBackwardOptions {
   /** Where gradients go: tensors of their shapes that share no buffer with an input or with one another. New tensors for those left out. */
   readonly out?: Partial<ToeplitzGradients>;
+}
+
+/** {@link Runtime.toeplitz} */
+export async function makeToeplitz(maker: PlanMaker, options: ToeplitzOptions): Promise<ToeplitzPlan> {
+  const spec = toeplitzSpec(options);
+  const [executable, prepare] = await maker.compile("runtime.toeplitz", { specs: [spec, spectrumSpec(spec)], gradient: toeplitzGradientSpec(spec) });
+  return new ToeplitzPlan(maker.context, spec, executable!, prepare!);
 }
 
 /** The FastRPB product alone; see {@link Runtime.toeplitz}. */
