@@ -22,7 +22,7 @@ const repository = path(".");
 const CHUNKS: Readonly<Record<string, RegExp>> = {
   core: /^src\/(runtime|bias|index|spec\/(backend|check|errors|half|limits|load|tensor|operations\/(toeplitz|attention))|plans\/(plan|gradient|spectrum|attention))\.ts$/,
   webgpu:
-    /^(src\/(gpu\/.*|spec\/(choices|smooth)|plan\/(attention|banks|head-groups|lengths|parts|planners|program|stockham|tables|units|workgroups))|shaders\/(butterfly|complex|kernel|lengths|roots|stockham|wgsl))\.ts$|wgsl-preprocessor/,
+    /^(src\/(gpu\/(?!profile).*|spec\/(choices|smooth)|plan\/(attention|banks|head-groups|lengths|parts|planners|program|stockham|tables|units|workgroups))|shaders\/(butterfly|complex|kernel|lengths|literals|roots|stockham|wgsl-compiled))\.ts$/,
   attention:
     /^(src\/plan\/(linear-attention|linear-attention-parts|projections|toeplitz|toeplitz-layout|toeplitz-spectrum)|shaders\/(channel-pairs|feature-map|linear-attention-(apply|combine|reduce)|query-features|row-vectors|toeplitz-(fused|branches|spectrum)))\.ts$/,
   transform: /^(src\/(spec\/axes|plan\/(fft-lines|fft-pass|split))|shaders\/(column-end|fft))\.ts$/,

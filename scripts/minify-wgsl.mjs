@@ -1,5 +1,6 @@
-// Takes comments, indentation, blank lines and needless spaces out of the WGSL in the sources' `wgsl` templates. What comes from a value is
-// left as it is, and so is the text beside one, which may continue it.
+// Compiles the `wgsl` templates of the sources for the built library: their directives become conditional expressions, and comments,
+// indentation, blank lines and needless spaces go. What comes from a value is left as it is, and so is the text beside one, which may continue it.
+import { dirname, resolve } from "node:path";
 import { parseSync } from "vite";
 
 /** A vite plugin for the modules whose path matches. */
@@ -7,45 +8,108 @@ export function minifyWgsl(/** @type {RegExp} */ modules) {
   return {
     name: "minify-wgsl",
     enforce: /** @type {const} */ ("pre"),
+    resolveId(/** @type {string} */ source, /** @type {string | undefined} */ importer) {
+      // The tag that knows directives has nothing left to do.
+      return importer && source.endsWith("/wgsl.ts") ? resolve(dirname(importer), source.replace("wgsl.ts", "wgsl-compiled.ts")) : undefined;
+    },
     transform(/** @type {string} */ code, /** @type {string} */ id) {
-      if (!modules.test(id)) return undefined;
-      let result = code;
-      // From the end, so that earlier positions stay valid.
-      for (const { start, end, text } of minifiedPieces(id, code).reverse()) result = result.slice(0, start) + text + result.slice(end);
-      // Without a map: lines within a template move, which no stack trace names.
-      return { code: result, map: { mappings: "" } };
+      // Without a map: no line of a template is ever in a stack trace.
+      return modules.test(id) ? { code: compileTemplates(id, code), map: { mappings: "" } } : undefined;
     },
   };
 }
 
-/** The pieces of all `wgsl` templates of a module that change, in the order of the source. */
-export function minifiedPieces(/** @type {string} */ id, /** @type {string} */ code) {
-  const pieces = [];
-  for (const quasis of wgslTemplates(id, code)) {
-    const texts = minifyTemplate(quasis.map(({ start, end }) => code.slice(start, end)));
-    for (const [i, { start, end }] of quasis.entries()) pieces.push({ start, end, text: texts[i] });
-  }
-  return pieces.sort((a, b) => a.start - b.start);
-}
-
-/** Where the pieces of text of each `wgsl` template lie. */
-export function wgslTemplates(/** @type {string} */ id, /** @type {string} */ code) {
+/** A module with all its `wgsl` templates compiled. */
+export function compileTemplates(/** @type {string} */ id, /** @type {string} */ code) {
   const { program, errors } = parseSync(id, code);
   if (errors.length > 0) throw new Error(`${id}: ${errors[0].message}`);
-  /** @type {{ start: number, end: number }[][]} */
-  const templates = [];
+  const templates = findTemplates(program);
+  /** The source from `start` to `end`. @type {(start: number, end: number) => string} */
+  const rewritten = (start, end) => {
+    let result = "";
+    let at = start;
+    for (const node of templates) {
+      if (node.start < at || node.end > end) continue; // outside, or within one that is done
+      result += code.slice(at, node.start) + compiled(node);
+      at = node.end;
+    }
+    return result + code.slice(at, end);
+  };
+  const compiled = (/** @type {any} */ { quasi }) => {
+    const values = quasi.expressions.map((/** @type {any} */ value) => [code.lastIndexOf("${", value.start), code.indexOf("}", value.end)]);
+    const ends = [...values.map((/** @type {number[]} */ [open]) => open), quasi.end - 1];
+    const starts = [quasi.start + 1, ...values.map((/** @type {number[]} */ [, close]) => close + 1)];
+    const pieces = starts.map((start, i) => code.slice(start, ends[i]));
+    return compileTemplate(
+      pieces,
+      values.map((/** @type {number[]} */ [open, close]) => rewritten(open + 2, close)),
+    );
+  };
+  return rewritten(0, code.length);
+}
+
+/** Tagged templates in the order of the source, outer ones before those within. */
+function findTemplates(/** @type {unknown} */ program) {
+  /** @type {any[]} */
+  const found = [];
   const visit = (/** @type {any} */ node) => {
     if (typeof node !== "object" || node === null) return;
-    if (node.type === "TaggedTemplateExpression" && node.tag.name === "wgsl") {
-      const { start, end, expressions } = node.quasi;
-      const ends = expressions.map((/** @type {any} */ value) => [code.lastIndexOf("${", value.start), code.indexOf("}", value.end)]);
-      const starts = [start + 1, ...ends.map((/** @type {number[]} */ [, close]) => close + 1)];
-      templates.push(starts.map((first, i) => ({ start: first, end: i < ends.length ? ends[i][0] : end - 1 })));
-    }
+    if (node.type === "TaggedTemplateExpression" && node.tag.name === "wgsl") found.push(node);
     for (const child of Object.values(node)) visit(child);
   };
   visit(program);
-  return templates;
+  return found.sort((a, b) => a.start - b.start || b.end - a.end);
+}
+
+const DIRECTIVE = /(^|\n)[^\S\n]*#(if|elif|else|endif)[^\S\n]*(\n|$)/;
+
+/**
+ * Source of a template.
+ *
+ * @param {readonly string[]} pieces text
+ * @param {readonly string[]} values source of the values between
+ */
+export function compileTemplate(pieces, values) {
+  /** Source of the template, or of the branch, that is being read. */
+  let text = "";
+  /** @type {{ before: string, branches: string, closed: boolean }[]} */
+  const open = [];
+  let predicate = false;
+  for (const [i, piece] of minifyTemplate(pieces).entries()) {
+    // The line break of a directive is its own.
+    let rest = predicate ? piece.replace(/^[^\S\n]*\n/, "") : piece;
+    predicate = false;
+    for (let match = DIRECTIVE.exec(rest); match; match = DIRECTIVE.exec(rest)) {
+      const [all, , name, lineEnd] = match;
+      const before = rest.slice(0, match.index);
+      if (before !== "" || text !== "") text += `${before}\n`;
+      rest = rest.slice(match.index + all.length);
+      predicate = name === "if" || name === "elif";
+      if (predicate && (lineEnd !== "" || rest !== "" || i === values.length)) throw new Error(`wgsl: a directive without a predicate: ${piece}`);
+      if (name === "if") {
+        open.push({ before: text, branches: `(${values[i]}) ? `, closed: false });
+      } else {
+        const block = open.at(-1);
+        if (!block || (block.closed && name !== "endif")) throw new Error(`wgsl: #${name} out of place: ${piece}`);
+        block.branches += `wgsl\`${text}\` : `;
+        if (name === "elif") block.branches += `(${values[i]}) ? `;
+        if (name === "else") block.closed = true;
+        if (name === "endif") {
+          // The last branch is the one of #else, and has no other after it.
+          const branches = block.closed ? block.branches.slice(0, -3) : `${block.branches}""`;
+          text = `${block.before}\${${branches}}`;
+          open.pop();
+          continue;
+        }
+      }
+      text = "";
+    }
+    if (rest.includes("#")) throw new Error(`wgsl: unknown directive: ${rest}`);
+    text += rest;
+    if (i < values.length && !predicate) text += `\${${values[i]}}`;
+  }
+  if (open.length > 0) throw new Error("wgsl: #if without #endif");
+  return `wgsl\`${text}\``;
 }
 
 /** The pieces of text of one template, smaller. A comment goes with its line's rest; one that holds a value stays. */

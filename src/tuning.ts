@@ -146,6 +146,7 @@ export async function tuneSpec(
   signal: AbortSignal | undefined,
   onMeasured: (measured: Measured) => void,
 ): Promise<Choices> {
+  await backend.loadProfiler();
   let best = DEFAULT_CHOICES;
   let bestPlan = await backend.compile(caller, spec, best);
   const tried = new Set([fingerprint(bestPlan)]);

@@ -58,6 +58,8 @@ export function createCpuBackend(limits: PlannerLimits): Backend {
       throw unavailable("plan.encode", "the CPU backend has no command encoder; call plan.run");
     },
 
+    loadProfiler: () => undefined,
+
     async profile(steps) {
       const start = performance.now();
       const dispatches = steps.map((step) => {

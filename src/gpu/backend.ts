@@ -1,21 +1,20 @@
 import { MissingParts } from "../plan/parts.ts";
 import { loadProgram, planProgram } from "../plan/planners.ts";
 import type { Program } from "../plan/program.ts";
-import type { Backend, CompileProgress, DispatchTiming, MemoryUse, Step, TensorData, Timings } from "../spec/backend.ts";
+import type { Backend, CompileProgress, MemoryUse, Step, TensorData, Timings } from "../spec/backend.ts";
 import type { Choices } from "../spec/choices.ts";
 import { FastRpbError, refuse } from "../spec/errors.ts";
 import { type PlannerLimits, wholeWords } from "../spec/limits.ts";
+import { loadPart } from "../spec/load.ts";
 import type { OperationSpec } from "../spec/operations.ts";
 import type { OpenDevice } from "./device.ts";
 import { type DeviceContext, GpuExecutable } from "./executable.ts";
 import { PipelineCache } from "./pipelines.ts";
 import { BufferPool } from "./pool.ts";
+import type { profile } from "./profile.ts";
 import { GpuStorage } from "./storage.ts";
 import { TableCache } from "./tables.ts";
-import { COPY_SOURCE, MAP_MODE_READ, QUERY_USAGE, READBACK_USAGE, STORAGE, STORAGE_USAGE } from "./usage.ts";
-
-/** A timestamp is a 64-bit count of nanoseconds. */
-const TIMESTAMP_BYTES = 8;
+import { COPY_SOURCE, MAP_MODE_READ, READBACK_USAGE, STORAGE, STORAGE_USAGE } from "./usage.ts";
 
 /** Runs Programs on a GPUDevice: one encoder and one submit per run, workspace from the pool. */
 export class GpuBackend implements Backend {
@@ -28,6 +27,7 @@ export class GpuBackend implements Backend {
   readonly #context: DeviceContext;
   readonly #onCompile: (progress: CompileProgress) => void;
   #lostInfo: GPUDeviceLostInfo | undefined;
+  #profiler: typeof profile | undefined;
 
   constructor(open: OpenDevice, limits: PlannerLimits, onCompile: (progress: CompileProgress) => void) {
     this.device = open.device;
@@ -156,51 +156,21 @@ export class GpuBackend implements Backend {
     pass.end();
   }
 
+  loadProfiler(): Promise<void> | undefined {
+    if (this.#profiler) return undefined;
+    return loadPart("plan.profile", "profile", () => import("./profile.ts")).then(({ profile }) => {
+      this.#profiler = profile;
+    });
+  }
+
   async profile(steps: readonly Step[]): Promise<Timings> {
     this.#checkLost("profile");
-    const labels = steps.flatMap((step) => step.executable.dispatches.map((dispatch) => dispatch.label));
-    const timestamps = this.device.features.has("timestamp-query") && labels.length > 0;
-    const started = performance.now();
-    if (!timestamps) {
-      this.run(steps);
-      await this.device.queue.onSubmittedWorkDone();
-      return { milliseconds: performance.now() - started, dispatches: labels.map((label) => ({ label, milliseconds: undefined })) };
-    }
-    const querySet = this.device.createQuerySet({ label: "fastrpb timestamps", type: "timestamp", count: 2 * labels.length });
-    const bytes = 2 * labels.length * TIMESTAMP_BYTES;
-    const resolved = this.#context.pool.acquire(bytes, QUERY_USAGE, "fastrpb timestamps");
-    const staging = this.#context.pool.acquire(bytes, READBACK_USAGE, "fastrpb timestamps");
-    try {
-      this.#submit(steps, (encoder, slots) => {
-        let query = 0;
-        // A pass of its own for each dispatch: timestamps are taken at the ends of passes.
-        for (const [s, step] of steps.entries()) {
-          const executable = step.executable as GpuExecutable;
-          for (const [index, dispatch] of executable.dispatches.entries()) {
-            const timestampWrites = { querySet, beginningOfPassWriteIndex: query++, endOfPassWriteIndex: query++ };
-            const pass = encoder.beginComputePass({ label: dispatch.label, timestampWrites });
-            executable.record(pass, index, step.bindings, slots[s]!);
-            pass.end();
-          }
-        }
-        encoder.resolveQuerySet(querySet, 0, 2 * labels.length, resolved, 0);
-        encoder.copyBufferToBuffer(resolved, 0, staging, 0, bytes);
-      });
-      await this.#mapped(staging.mapAsync(MAP_MODE_READ, 0, bytes));
-      const milliseconds = performance.now() - started;
-      const times = new BigUint64Array(staging.getMappedRange(0, bytes).slice(0));
-      staging.unmap();
-      const dispatches = labels.map((label, i): DispatchTiming => {
-        const nanoseconds = Number(times[2 * i + 1]! - times[2 * i]!);
-        // WebGPU allows a clock that jumps back: that is no time.
-        return { label, milliseconds: nanoseconds >= 0 ? nanoseconds / 1e6 : undefined };
-      });
-      return { milliseconds, dispatches };
-    } finally {
-      querySet.destroy();
-      this.#context.pool.release(resolved);
-      this.#context.pool.release(staging);
-    }
+    return this.#profiler!(steps, {
+      ...this.#context,
+      run: () => this.run(steps),
+      submit: (record) => this.#submit(steps, record),
+      mapped: (map) => this.#mapped(map),
+    });
   }
 
   memory(): MemoryUse {

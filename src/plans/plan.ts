@@ -115,6 +115,8 @@ export abstract class Plan<Arguments extends unknown[]> {
   }
 
   protected async measure(args: Arguments, options: RunOptions | undefined): Promise<Profile> {
+    const loading = this.context.backend.loadProfiler();
+    if (loading) await loading;
     const recording = this.#prepare(`${this.#name}.profile`, args, options);
     try {
       const timings = await this.context.backend.profile(recording.steps);

@@ -111,7 +111,9 @@ export interface Backend {
   run(steps: readonly Step[]): void;
   /** Records the steps into the caller's encoder. The CPU backend throws code `"unavailable"`. */
   encode(encoder: GPUCommandEncoder, steps: readonly Step[]): void;
-  /** Runs the steps, waits, and tells how long they took. */
+  /** Loads what `profile` takes; `undefined` where it is there. @throws FastRpbError code `"unavailable"` */
+  loadProfiler(): Promise<void> | undefined;
+  /** Runs the steps, waits, and tells how long they took. After `loadProfiler`. */
   profile(steps: readonly Step[]): Promise<Timings>;
   memory(): MemoryUse;
   dispose(): void;
