@@ -1,7 +1,7 @@
 import { defineConfig } from "playwright/test";
 import { findChromium } from "./scripts/chromium.mjs";
 
-const ADDRESS = "http://localhost:4517";
+const ADDRESS = `http://localhost:${process.env.PORT ?? 4517}`;
 const chromiumPath = findChromium();
 
 export default defineConfig({

@@ -20,7 +20,8 @@ const STEPS = {
   format: { run: () => npm("format:check") },
   unit: vitest("unit"),
   build: { run: () => npm("build") },
-  package: { run: () => npm("test:package") },
+  // In Chromium's SwiftShader: what is downloaded is seen in a run.
+  package: { run: () => npm("test:package"), needsChromium: true },
   // All cases run in Chromium; the same Dawn in Node runs a sample.
   dawn: { ...vitest("dawn", { CASES: "sample" }), needsChromium: true },
   e2e: { run: () => npm("test:e2e"), count: countPlaywright, report: join(root, "test-results/report.json"), needsChromium: true },

@@ -109,7 +109,8 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
 
   /**
    * The gradients of a loss with respect to `q`, `k`, `v` and the weights, from that with respect to the output. Nothing is kept from `run`:
-   * what it had in between is computed again, in O(N) memory. The first call compiles the kernels; {@link compileBackward} does so ahead.
+   * what it had in between is computed again, in O(N) memory. The first call compiles the kernels, {@link compileBackward} does so
+   * ahead. On WebGPU one of them has to come first, as it loads the code: `await plan.compileBackward()`, or `createRuntime({ gradients: true })`.
    *
    * @throws FastRpbError codes `"shape"`, `"value"`, `"limit"`, `"unavailable"`, `"disposed"`, `"lost"`
    */
@@ -139,7 +140,7 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
     return results as unknown as AttentionGradients;
   }
 
-  /** Compiles the kernels of {@link backward} ahead, without blocking, and tells what it costs. */
+  /** Loads the code of {@link backward} and compiles its kernels ahead, without blocking, and tells what it costs. */
   async compileBackward(): Promise<Preparation> {
     const caller = "AttentionPlan.compileBackward";
     this.checkAlive(caller);

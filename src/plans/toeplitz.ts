@@ -88,7 +88,8 @@ export class ToeplitzPlan extends Plan<[v: Tensor, weights: Bias]> {
 
   /**
    * dv = Wᵀ dOut and dWeights_o = Σ_i dOut_i·v_{i+o} for every offset o, summed over batch and channels, both in O(N log N). Of a causal plan,
-   * weights that do not count have gradient zero. The first call compiles the kernels; {@link compileBackward} does so ahead.
+   * weights that do not count have gradient zero. The first call compiles the kernels, {@link compileBackward} does so
+   * ahead. On WebGPU one of them has to come first, as it loads the code: `await plan.compileBackward()`, or `createRuntime({ gradients: true })`.
    *
    * @throws FastRpbError codes `"shape"`, `"value"`, `"limit"`, `"disposed"`, `"lost"`
    */
@@ -111,7 +112,7 @@ export class ToeplitzPlan extends Plan<[v: Tensor, weights: Bias]> {
     return results as unknown as ToeplitzGradients;
   }
 
-  /** Compiles the kernels of {@link backward} ahead, without blocking, and tells what it costs. */
+  /** Loads the code of {@link backward} and compiles its kernels ahead, without blocking, and tells what it costs. */
   async compileBackward(): Promise<Preparation> {
     const caller = "ToeplitzPlan.compileBackward";
     this.checkAlive(caller);
