@@ -1,4 +1,6 @@
+import { relative } from "node:path";
 import { fileURLToPath } from "node:url";
+import { minifyWgsl } from "./scripts/minify-wgsl.mjs";
 import { defineConfig, type UserConfig } from "vite";
 
 // vite                         the demo on a development server (npm start)
@@ -13,8 +15,34 @@ export default defineConfig(({ command, mode }) => {
 const TARGET = "es2022";
 const repository = path(".");
 
-/** One readable ES module that imports nothing; users' bundlers minify it. */
+/**
+ * What a page loads together, so that it loads few files: shared modules would be chunks of their own otherwise. Modules that are not named
+ * here go with whoever imports them.
+ */
+const CHUNKS: Readonly<Record<string, RegExp>> = {
+  core: /^src\/(runtime|bias|index|spec\/(backend|check|choices|errors|half|limits|load|smooth|tensor|operations\/(toeplitz|attention))|plans\/(plan|gradient|spectrum|attention))\.ts$/,
+  "fft-plan": /^src\/(plans\/fft|spec\/(axes|operations\/fft))\.ts$/,
+  "convolve-plan": /^src\/(plans|spec\/operations)\/convolve\.ts$/,
+  "complex-multiply-plan": /^src\/(plans|spec\/operations)\/complex-multiply\.ts$/,
+  "toeplitz-plan": /^src\/plans\/toeplitz\.ts$/,
+  "math-fft": /^src\/math\/(fft|fft\/.*|memory|roots)\.ts$/,
+  "math-random": /^src\/math\/random(-features)?\.ts$/,
+  cpu: /^src\/cpu\/.*\.ts$/,
+  webgpu:
+    /^(src\/(gpu\/(?!profile).*|plan\/(attention|banks|head-groups|lengths|parts|planners|program|stockham|tables|units|workgroups))|shaders\/(butterfly|complex|kernel|lengths|literals|roots|stockham|wgsl-compiled))\.ts$/,
+  attention:
+    /^(src\/plan\/(linear-attention|linear-attention-parts|projections|toeplitz|toeplitz-layout|toeplitz-spectrum)|shaders\/(channel-pairs|feature-map|linear-attention-(apply|combine|reduce)|query-features|row-vectors|toeplitz-(fused|branches|spectrum)))\.ts$/,
+  transform: /^(src\/plan\/(fft-lines|fft-pass|slices|split)|shaders\/(column-end|fft))\.ts$/,
+  "toeplitz-long":
+    /^(src\/plan\/(toeplitz-passes|toeplitz-long-spectrum)|shaders\/toeplitz-(columns|columns-inverse|embed|rows|pass|grid-rows|grid-embed))\.ts$/,
+  "state-products": /^shaders\/state-products\.ts$/,
+  gradient:
+    /^(src\/plan\/(attention-gradient|linear-attention-gradient|linear-attention-gradient-parts|toeplitz-gradient)|shaders\/(efficient-key-state|linear-attention-(key|query)-gradient|toeplitz-(correlate|pack|weight-gradient)))\.ts$/,
+};
+
+/** Readable ES modules that import nothing but one another; users' bundlers minify them. */
 const library: UserConfig = {
+  plugins: [minifyWgsl(/\/shaders\/[\w-]+\.ts$/)],
   publicDir: false,
   build: {
     outDir: path("dist"),
@@ -23,8 +51,17 @@ const library: UserConfig = {
     minify: false,
     sourcemap: true,
     lib: { entry: path("src/index.ts"), formats: ["es"], fileName: "fastrpb" },
-    // The notice that wgsl-preprocessor's licence asks for, as the bundle holds a copy of it.
-    license: { fileName: "licenses.md" },
+    rolldownOptions: {
+      output: {
+        chunkFileNames: "chunks/[name]-[hash:6].js",
+        codeSplitting: {
+          groups: Object.entries(CHUNKS).map(([name, modules]) => ({
+            name,
+            test: (id: string) => modules.test(relative(repository, id).replaceAll("\\", "/")),
+          })),
+        },
+      },
+    },
   },
 };
 
@@ -55,6 +92,6 @@ function isDesktop(): boolean {
   return process.stdout.isTTY && !CI && (process.platform !== "linux" || Boolean(DISPLAY ?? WAYLAND_DISPLAY));
 }
 
-function path(relative: string): string {
-  return fileURLToPath(new URL(relative, import.meta.url));
+function path(name: string): string {
+  return fileURLToPath(new URL(name, import.meta.url));
 }

@@ -7,7 +7,14 @@ Object.assign(process.env, vulkanEnvironment());
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: "unit", include: ["src/**/*.test.ts", "shaders/**/*.test.ts", "e2e/fuzz/*.test.ts"], testTimeout: 120_000 } },
+      {
+        test: {
+          name: "unit",
+          include: ["src/**/*.test.ts", "shaders/**/*.test.ts", "e2e/fuzz/*.test.ts"],
+          setupFiles: ["src/testing/load-planner.ts"],
+          testTimeout: 120_000,
+        },
+      },
       // One process: each test file opens one device on all cores.
       { test: { name: "dawn", include: ["e2e/dawn/*.test.ts"], pool: "forks", fileParallelism: false, testTimeout: 300_000, hookTimeout: 60_000 } },
       { test: { name: "long", include: ["e2e/long/*.test.ts"], pool: "forks", fileParallelism: false, testTimeout: 3_600_000 } },

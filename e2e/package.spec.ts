@@ -1,5 +1,5 @@
 /** The built module, imported as a user would, without a bundler. */
-import { expect, test } from "playwright/test";
+import { expect, type Page, test } from "playwright/test";
 import type * as fastrpb from "../src/index.ts";
 
 test("the README's example runs on the built ES module, on both backends", async ({ page }) => {
@@ -22,6 +22,106 @@ test("the README's example runs on the built ES module, on both backends", async
     }, backend);
     expect(result).toEqual({ name: backend, shape: [1, 2, 256, 16], length: 8192, finite: true, some: true });
   }
+});
+
+/** What a page under the policy was refused, and what it loaded of the library. */
+function watch(page: Page): { readonly errors: string[]; readonly loaded: () => string[] } {
+  const errors: string[] = [];
+  const loaded = new Set<string>();
+  page.on("pageerror", (error) => errors.push(String(error)));
+  page.on("console", (message) => {
+    if (message.type() === "error") errors.push(message.text());
+  });
+  page.on("request", (request) => {
+    const { pathname } = new URL(request.url());
+    if (pathname.endsWith(".js")) loaded.add(pathname.replace(/-[\w-]{6}\.js$/, ""));
+  });
+  return { errors, loaded: () => [...loaded] };
+}
+
+for (const backend of ["webgpu", "cpu"] as const) {
+  test(`under the policy default-src 'self' all parts are loaded as they are used, ${backend}`, async ({ page }) => {
+    const { errors, loaded } = watch(page);
+    const response = await page.goto("/e2e/strict.html");
+    expect(response!.headers()["content-security-policy"]).toBe("default-src 'self'");
+    const module = await page.evaluateHandle(async () => (await import("/dist/fastrpb.js" as string)) as typeof fastrpb);
+    expect(loaded()).toEqual(["/dist/fastrpb.js", "/dist/chunks/core", "/dist/chunks/rolldown-runtime"]);
+    const report = await page.evaluate(
+      async ([{ createRuntime }, wanted]) => {
+        const runtime = await createRuntime({ backend: wanted });
+        try {
+          const fft = await runtime.fft({ shape: [16], kind: "r2c" });
+          const x = runtime.tensor(new Float32Array(16).fill(1), [16]);
+          const { output, dispatches } = await fft.profile(x);
+          const first = (await output.data())[0];
+          const plan = await runtime.attention({ heads: 1, length: 8, headDim: 4, featureMap: "favor+", causal: true, bias: "fastrpb" });
+          await plan.compileBackward();
+          const tuning = await runtime.tune([]);
+          return { backend: runtime.backend, first, dispatches: dispatches.length, gradient: plan.cost.flops > 0, tuning: tuning.version };
+        } finally {
+          runtime.dispose();
+        }
+      },
+      [module, backend] as const,
+    );
+    expect(report).toEqual({ backend, first: 16, dispatches: 1, gradient: true, tuning: 1 });
+    expect(errors).toEqual([]);
+    const parts = loaded().map((path) => path.replace("/dist/chunks/", ""));
+    expect(parts).toEqual(expect.arrayContaining(["fft-plan", "tuning", backend]));
+    if (backend === "cpu") expect(parts).not.toContain("webgpu");
+    else expect(parts).toEqual(expect.arrayContaining(["fft-real", "profile", "causal-attention", "random-features", "causal-attention-gradient"]));
+  });
+}
+
+test("the self-test passes on the built library, under the policy", async ({ page }) => {
+  const { errors } = watch(page);
+  await page.goto("/e2e/strict.html");
+  const report = await page.evaluate(async () => {
+    const { createRuntime } = (await import("/dist/fastrpb.js" as string)) as typeof fastrpb;
+    const runtime = await createRuntime({ backend: "webgpu" });
+    const { ok, checks } = await runtime.selfTest();
+    runtime.dispose();
+    return { ok, failed: checks.filter((check) => !check.ok), checks: checks.length };
+  });
+  expect(report).toMatchObject({ ok: true, failed: [] });
+  expect(report.checks).toBeGreaterThan(20);
+  expect(errors).toEqual([]);
+});
+
+test("a part that does not come is named, the runtime stays usable, and it comes when the page is loaded again", async ({ page }) => {
+  let offline = true;
+  await page.route(/\/dist\/chunks\/(math-fft|transform)-/, (route) => (offline ? route.abort() : route.continue()));
+  const attempt = async (backend: "cpu" | "webgpu") => {
+    await page.goto("/e2e/strict.html");
+    return page.evaluate(async (wanted) => {
+      const { createRuntime } = (await import("/dist/fastrpb.js" as string)) as typeof fastrpb;
+      const complex = async (operation: () => Promise<fastrpb.Tensor>) => {
+        const data = await (await operation()).data();
+        return data[0];
+      };
+      try {
+        const runtime = await createRuntime({ backend: wanted });
+        const ones = runtime.tensor(new Float32Array(8).fill(1), [4], "complex64");
+        const refusal = await runtime.fft({ shape: [4] }).then(
+          () => undefined,
+          (error: fastrpb.FastRpbError) => `${error.code}: ${error.message}`,
+        );
+        const multiply = await runtime.complexMultiply({ shape: [4] });
+        const product = await complex(async () => multiply.run(ones, ones));
+        const sum = refusal ?? (await complex(async () => (await runtime.fft({ shape: [4] })).run(ones)));
+        runtime.dispose();
+        return { sum, product };
+      } catch (error) {
+        const { code, message } = error as fastrpb.FastRpbError;
+        return `${code}: ${message}`;
+      }
+    }, backend);
+  };
+  expect(await attempt("cpu")).toMatch(/^unavailable: createRuntime: .*"the CPU" could not be loaded/);
+  expect(await attempt("webgpu")).toEqual({ sum: expect.stringMatching(/^unavailable: runtime\.fft: .*"fft" could not be loaded/), product: 0 });
+  offline = false;
+  expect(await attempt("cpu")).toEqual({ sum: 4, product: 0 }); // (1 + i)² = 2i
+  expect(await attempt("webgpu")).toEqual({ sum: 4, product: 0 });
 });
 
 test("it works in a worker", async ({ page }) => {

@@ -15,8 +15,17 @@ const CONTENT_TYPES: Readonly<Record<string, string>> = {
   ".svg": "image/svg+xml",
 };
 
+/** Of the demo, and of a blank page for the library. */
+const POLICY = "default-src 'self'";
+
 const serveBuilt: Connect.NextHandleFunction = (request, response, next) => {
   const { pathname } = new URL(request.url ?? "/", "http://localhost"); // has no ".." left
+  if (pathname === "/e2e/strict.html") {
+    response.setHeader("Content-Type", "text/html; charset=utf-8");
+    response.setHeader("Content-Security-Policy", POLICY);
+    response.end('<!doctype html><link rel="icon" href="/demo/icon.svg"><title>blank</title>');
+    return;
+  }
   const folder = BUILT.exec(pathname)?.[1];
   if (folder === undefined) return next();
   const file = join(root, decodeURIComponent(pathname), pathname.endsWith("/") ? "index.html" : "");
@@ -26,7 +35,7 @@ const serveBuilt: Connect.NextHandleFunction = (request, response, next) => {
   }
   response.setHeader("Content-Type", CONTENT_TYPES[extname(file)] ?? "application/octet-stream");
   response.setHeader("Cache-Control", "no-store");
-  if (folder === "dist-demo") response.setHeader("Content-Security-Policy", "default-src 'self'");
+  if (folder === "dist-demo") response.setHeader("Content-Security-Policy", POLICY);
   createReadStream(file).pipe(response);
 };
 

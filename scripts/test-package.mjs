@@ -1,20 +1,55 @@
 // Tests what users install: packs the built library and looks at the package from outside. Build first (npm run build:library).
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { join, posix, relative, sep } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { brotliCompressSync } from "node:zlib";
 import { minifySync, parseSync } from "vite";
+import { vulkanEnvironment } from "./chromium.mjs";
 
-const SIZE_LIMIT = 80 * 1024;
+const KIB = 1024;
+/** What a page may download for its job, minified and compressed by brotli. */
+const BUDGET = 30 * KIB;
+/** All files together, which no page loads; and the largest. They may shrink, and grow by intent only. */
+const TOTAL_LIMIT = 98 * KIB;
+const FILE_LIMIT = 13 * KIB;
+
+const ATTENTION = (options = "") => `
+  const runtime = await createRuntime({ gpu, backend: "webgpu"${options} });
+  const plan = await runtime.attention({ heads: 1, length: 4096, headDim: 64, featureMap: "sikf", bias: "fastrpb" });
+  const tensor = (...shape) => runtime.tensor(new Float32Array(shape.reduce((a, b) => a * b)).fill(0.5), shape);
+  const out = plan.run({ q: tensor(1, 1, 4096, 64), k: tensor(1, 1, 4096, 64), v: tensor(1, 1, 4096, 64), bias: tensor(1, 8191) });
+  const data = await out.data();
+  if (!data.every((x) => Math.abs(x - 1024.5) < 0.01)) throw new Error("a wrong result: " + data.slice(0, 4));
+`;
+const FFT = (options) => `
+  const runtime = await createRuntime(${options});
+  const plan = await runtime.fft({ shape: [4096] });
+  const data = await plan.run(runtime.tensor(new Float32Array(8192).fill(1), [4096], "complex64")).data();
+  if (data[0] !== 4096) throw new Error("a wrong FFT: " + data.slice(0, 4));
+`;
+/** Jobs of a page, and what it may download for them. */
+const JOBS = [
+  { name: "one FFT on WebGPU", code: FFT('{ gpu, backend: "webgpu" }'), budget: BUDGET },
+  { name: "attention with FastRPB on WebGPU", code: ATTENTION(), budget: BUDGET },
+  { name: "attention with FastRPB on WebGPU, with gradients", code: ATTENTION(", gradients: true"), budget: 42 * KIB },
+  { name: "one FFT on the CPU", code: FFT('{ backend: "cpu" }'), budget: BUDGET },
+];
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const bundle = join(root, "dist/fastrpb.js");
-if (!existsSync(bundle)) {
+const dist = join(root, "dist");
+const ENTRY = "fastrpb.js";
+if (!existsSync(join(dist, ENTRY))) {
   console.error("dist/fastrpb.js is missing: npm run build:library");
   process.exit(1);
 }
+/** Paths of the modules in dist/, with "/" between folders. */
+const FILES = readdirSync(dist, { recursive: true })
+  .map((file) => String(file).split(sep).join("/"))
+  .filter((file) => file.endsWith(".js"));
+const SOURCES = new Map(FILES.map((file) => [file, readFileSync(join(dist, file), "utf8")]));
+const BYTES = new Map(FILES.map((file) => [file, brotliCompressSync(minifySync(file, SOURCES.get(file), { module: true }).code).length]));
 
 const folder = mkdtempSync(join(tmpdir(), "fastrpb-package-"));
 let failed = 0;
@@ -28,8 +63,10 @@ try {
 
   check("publint", () => tool("publint/src/cli.js", ["run", tarball, "--strict"]));
   check("types resolve (attw)", () => tool("@arethetypeswrong/cli/dist/index.js", [tarball, "--profile", "esm-only"]));
-  check("imports nothing", importsNothing);
-  check(`at most ${SIZE_LIMIT / 1024} KiB`, size);
+  check("imports only its own chunks, all of which are used", importsOwnChunks);
+  check("no eval, Function from text or WebAssembly", noCodeFromText);
+  check(`in all at most ${TOTAL_LIMIT / KIB} KiB, no file more than ${FILE_LIMIT / KIB} KiB (minified, brotli)`, sizes);
+  for (const job of JOBS) check(`a page downloads at most ${job.budget / KIB} KiB for ${job.name}`, () => downloads(consumer, job));
   check("runs in Node without a GPU", () => runsInNode(consumer));
   for (const moduleResolution of ["nodenext", "bundler"]) {
     for (const types of ["@webgpu/types", "the DOM library"]) {
@@ -69,21 +106,84 @@ function install(tarball, consumer) {
   writeFileSync(join(consumer, "package.json"), JSON.stringify({ type: "module", private: true }));
 }
 
-function importsNothing() {
-  const { module } = parseSync(bundle, readFileSync(bundle, "utf8"));
-  const imports = [
-    ...module.staticImports,
-    ...module.staticExports.flatMap((names) => names.entries.filter((entry) => entry.moduleRequest)),
-    ...module.dynamicImports,
+/** Modules that a file imports: at once, or on demand; a name that is no string in the source is `undefined`. */
+function importsOf(file) {
+  const source = SOURCES.get(file);
+  const { module } = parseSync(file, source);
+  const always = [
+    ...module.staticImports.map((entry) => entry.moduleRequest.value),
+    ...module.staticExports.flatMap(({ entries }) => entries.flatMap((entry) => entry.moduleRequest?.value ?? [])),
   ];
-  if (imports.length > 0) throw new Error(`dist/fastrpb.js has ${imports.length} imports`);
+  const onDemand = module.dynamicImports.map(({ moduleRequest: { start, end } }) => /^["'`](.*)["'`]$/.exec(source.slice(start, end))?.[1]);
+  const resolved = (name) => (name?.startsWith("./") || name?.startsWith("../") ? posix.join(posix.dirname(file), name) : name);
+  return { always: always.map(resolved), onDemand: onDemand.map(resolved) };
 }
 
-function size() {
-  const { code } = minifySync(bundle, readFileSync(bundle, "utf8"), { module: true });
-  const compressed = brotliCompressSync(code).length;
-  const report = `${compressed} bytes (minified ${code.length}, then brotli)`;
-  if (compressed > SIZE_LIMIT) throw new Error(report);
+function importsOwnChunks() {
+  const reached = new Set([ENTRY]);
+  for (const file of reached) {
+    const { always, onDemand } = importsOf(file);
+    for (const name of [...always, ...onDemand]) {
+      if (!SOURCES.has(name)) throw new Error(`dist/${file} imports ${name}`);
+      reached.add(name);
+    }
+  }
+  const unused = FILES.filter((file) => !reached.has(file));
+  if (unused.length > 0) throw new Error(`nothing imports ${unused.join(", ")}`);
+  return `${FILES.length} files`;
+}
+
+/** What `Content-Security-Policy: default-src 'self'` forbids. */
+function noCodeFromText() {
+  for (const [file, source] of SOURCES) {
+    const { program } = parseSync(file, source);
+    const visit = (node) => {
+      if (typeof node !== "object" || node === null) return;
+      const name = node.type === "Identifier" ? node.name : undefined;
+      const called = (node.type === "CallExpression" || node.type === "NewExpression") && node.callee.name;
+      if (name === "eval" || name === "WebAssembly" || called === "Function") throw new Error(`dist/${file} has ${name ?? "Function()"}`);
+      for (const child of Object.values(node)) visit(child);
+    };
+    visit(program);
+  }
+}
+
+function sizes() {
+  const rows = FILES.map((file) => [BYTES.get(file), file]).sort((a, b) => b[0] - a[0]);
+  const total = rows.reduce((sum, [bytes]) => sum + bytes, 0);
+  const table = rows.map(([bytes, file]) => `\n  ${String(bytes).padStart(6)}  ${file}`).join("");
+  const report = `${total} bytes in ${FILES.length} files${table}`;
+  if (total > TOTAL_LIMIT || rows[0][0] > FILE_LIMIT) throw new Error(report);
+  return report;
+}
+
+/** Runs a job in Node, and counts the modules of the package that Node loaded for it. */
+function downloads(consumer, { code, budget }) {
+  const record = join(consumer, "loads.txt");
+  writeFileSync(record, "");
+  const script = `
+    import { createRuntime } from "fastrpb";
+    import { create, globals } from ${JSON.stringify(import.meta.resolve("webgpu"))};
+    Object.assign(globalThis, globals);
+    const gpu = (globalThis.dawnGpu = create([])); // in a global: were it garbage-collected, the process would crash
+    ${code}
+    process.exit(0);
+  `;
+  const library = realpathSync(join(consumer, "node_modules/fastrpb/dist")) + sep;
+  const preload = pathToFileURL(join(root, "scripts/record-loads.mjs")).href;
+  run(process.execPath, ["--import", preload, "--input-type=module", "--eval", script], {
+    cwd: consumer,
+    env: { ...process.env, ...vulkanEnvironment(), LOADS_OF: library, LOADS_FILE: record },
+  });
+  const loaded = [...new Set(readFileSync(record, "utf8").trim().split("\n"))].map((path) => relative(library, path).split(sep).join("/"));
+  // Whatever a file imports at once, a page downloads with it.
+  for (const file of loaded) {
+    const missing = importsOf(file).always.filter((name) => !loaded.includes(name));
+    if (missing.length > 0) throw new Error(`${file} was loaded without ${missing.join(", ")}`);
+  }
+  const total = loaded.reduce((sum, file) => sum + BYTES.get(file), 0);
+  const report = `${total} of ${budget} bytes${loaded.map((file) => `\n  ${String(BYTES.get(file)).padStart(6)}  ${file}`).join("")}`;
+  if (total > budget) throw new Error(report);
   return report;
 }
 

@@ -21,7 +21,8 @@ const STEPS = {
   format: { run: () => npm("format:check") },
   unit: vitest("unit"),
   build: { run: () => npm("build") },
-  package: { run: () => npm("test:package") },
+  // In Chromium's SwiftShader: what is downloaded is seen in a run.
+  package: { run: () => npm("test:package"), browser: ensureChromium },
   // Firefox runs all cases, Dawn in Node and in Chromium a sample: SwiftShader compiles slowly.
   dawn: { ...vitest("dawn", { CASES: "sample" }), browser: ensureChromium },
   fuzz: fuzz(),

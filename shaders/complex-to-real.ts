@@ -11,18 +11,9 @@
  */
 import { scaleFunction } from "./complex.ts";
 import { type Kernel, loaded, makeKernel, stored, storedElement } from "./kernel.ts";
-import { pairFactor, type RealFftKernelSpec, realElement } from "./real-fft.ts";
+import { pairFactor, type RealFftKernelSpec, realElement, stockhamMirror } from "./real-fft.ts";
 import { rootFunction } from "./roots.ts";
-import {
-  eachInput,
-  eachOutput,
-  stockhamDeclarations,
-  stockhamMirror,
-  stockhamName,
-  stockhamRegisters,
-  stockhamStages,
-  workgroupLanes,
-} from "./stockham.ts";
+import { eachInput, eachOutput, stockhamDeclarations, stockhamName, stockhamRegisters, stockhamStages, workgroupLanes } from "./stockham.ts";
 import { u32, wgsl } from "./wgsl.ts";
 
 export function complexToRealKernel(spec: RealFftKernelSpec): Kernel {

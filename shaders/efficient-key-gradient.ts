@@ -13,8 +13,8 @@
  * the first, and loads several before it needs them.
  * Bindings: 0 queries, 1 efficient, 2 gradients, then those that there are of: keys and dk, states, lengths; then params.
  */
-import { EXPONENTIAL4, keyStateConstants, type KeyStateLayout, paddedToVec4 } from "./feature-map.ts";
-import { type Kernel, makeKernel } from "./kernel.ts";
+import { EXPONENTIAL4, keyStateConstants, type KeyStateLayout } from "./feature-map.ts";
+import { type Kernel, makeKernel, paddedToVec4 } from "./kernel.ts";
 import { lengthBinding, lengthFunction, lengthParams } from "./lengths.ts";
 import { loadVector, storeVector, vectorElement } from "./row-vectors.ts";
 import { range, u32, wgsl } from "./wgsl.ts";

@@ -11,8 +11,8 @@
  * through the rows of its chunk, and loads several before it needs them.
  * Bindings: 0 queries, 1 keys, 2 out, 3 states where there are such; then params.
  */
-import { EXPONENTIAL4, keyStateConstants, type KeyStateLayout, paddedToVec4 } from "./feature-map.ts";
-import { type Kernel, makeKernel, type Precision } from "./kernel.ts";
+import { EXPONENTIAL4, keyStateConstants, type KeyStateLayout } from "./feature-map.ts";
+import { type Kernel, makeKernel, type Precision, paddedToVec4 } from "./kernel.ts";
 import { loadVector, storeVector, vectorElement } from "./row-vectors.ts";
 import { f32, LOWEST, range, u32, wgsl } from "./wgsl.ts";
 

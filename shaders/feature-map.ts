@@ -12,6 +12,7 @@
  * The others are SIKF of other rows: random features are projected first (random-features.ts), and Efficient Attention divides the key
  * state by its sums (linear-attention-combine.ts).
  */
+import { paddedToVec4 } from "./kernel.ts";
 import { f32, range, u32, wgsl } from "./wgsl.ts";
 
 /** ln 2 in two parts; the first has 9 significant bits, so its product with an exponent is exact. */
@@ -71,11 +72,6 @@ fn feature4(x: vec4f) -> vec4f {
 export function featureSlope(featureMap: KernelFeatureMap, feature: string): string {
   if (featureMap === "sikf") return feature;
   return featureMap === "relu" ? `select(vec4f(), vec4f(1.0), ${feature} > vec4f())` : `min(${feature}, vec4f(1.0))`;
-}
-
-/** Leading floats of a key state: room for `headDim` values at a multiple of 4, so that the rows after it can be read as vec4f. */
-export function paddedToVec4(n: number): number {
-  return 4 * Math.ceil(n / 4);
 }
 
 /**

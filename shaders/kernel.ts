@@ -112,3 +112,8 @@ ${source.body.trimEnd()}
 export function workgroupBytes(...variables: readonly number[]): number {
   return variables.reduce((sum, bytes) => sum + 16 * Math.ceil(bytes / 16), 0);
 }
+
+/** Room for `n` values in whole vectors of 4, so that the rows of values after them can be read as vec4f. */
+export function paddedToVec4(n: number): number {
+  return 4 * Math.ceil(n / 4);
+}

@@ -19,8 +19,8 @@
  * of its rows and a key as one vector.
  * Bindings: 0 queries, 1 keys, 2 values, then those that there are of: states, out, gradients and statistics, lengths; then params.
  */
-import { keyStateConstants, type KeyStateLayout, paddedToVec4 } from "./feature-map.ts";
-import { type Kernel, makeKernel, type Precision, workgroupBytes } from "./kernel.ts";
+import { keyStateConstants, type KeyStateLayout } from "./feature-map.ts";
+import { type Kernel, makeKernel, type Precision, workgroupBytes, paddedToVec4 } from "./kernel.ts";
 import { lengthBinding, lengthParams } from "./lengths.ts";
 import { featureTileDeclarations, type FeatureTile, rowTileBytes, tileLanes, together, togetherBytes } from "./query-features.ts";
 import { loadVector, storeVector, vectorElement } from "./row-vectors.ts";

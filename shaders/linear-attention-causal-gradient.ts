@@ -15,8 +15,8 @@
  * others of the chunk; a lane keeps that of its rows as one vector.
  * Bindings: 0 queries, 1 others, 2 rowValues, 3 otherValues, 4 statistics, 5 out, then those that there are of: dv, lengths; then params.
  */
-import { featureSlope, paddedToVec4 } from "./feature-map.ts";
-import { type Kernel, makeKernel, workgroupBytes } from "./kernel.ts";
+import { featureSlope } from "./feature-map.ts";
+import { type Kernel, makeKernel, workgroupBytes, paddedToVec4 } from "./kernel.ts";
 import { lengthBinding, lengthParams } from "./lengths.ts";
 import type { CausalTile } from "./linear-attention-causal-apply.ts";
 import { featureTileDeclarations, type FeatureTile, rowPitch, rowTile, rowTileBytes, tileLanes, togetherBytes } from "./query-features.ts";

@@ -2,9 +2,9 @@
  * φ of a tile of rows, in workgroup memory. Lane → (lane_row, column), column fastest; a lane has `laneRows` rows, LANE_ROWS apart. The
  * ROW_LANES lanes of a row share its vectors out, column, column + ROW_LANES, …, and bring together what they found.
  */
-import { featureFunctions, type KernelFeatureMap, paddedToVec4 } from "./feature-map.ts";
+import { featureFunctions, type KernelFeatureMap } from "./feature-map.ts";
 import { lengthFunction } from "./lengths.ts";
-import type { Precision } from "./kernel.ts";
+import { type Precision, paddedToVec4 } from "./kernel.ts";
 import { loadVector } from "./row-vectors.ts";
 import { LOWEST, range, u32, wgsl } from "./wgsl.ts";
 

@@ -13,8 +13,7 @@
  * apart, and four columns; the rows stand in workgroup memory.
  * Bindings: 0 rows, 1 tables (matrix), 2 out, 3 keys for their gradient; then params.
  */
-import { paddedToVec4 } from "./feature-map.ts";
-import { type Kernel, makeKernel, type Precision, workgroupBytes } from "./kernel.ts";
+import { type Kernel, makeKernel, type Precision, workgroupBytes, paddedToVec4 } from "./kernel.ts";
 import { loadVector, storeVector, vectorElement } from "./row-vectors.ts";
 import { f32, range, u32, wgsl } from "./wgsl.ts";
 

@@ -1,8 +1,8 @@
 /** What the one-pass transforms of real data share. */
 import { type Precision, storedElement } from "./kernel.ts";
 import type { RootTable } from "./roots.ts";
-import type { StockhamShape } from "./stockham.ts";
-import { f32 } from "./wgsl.ts";
+import { declareRegisters, type eachInput, type StockhamShape } from "./stockham.ts";
+import { f32, u32 } from "./wgsl.ts";
 
 export interface RealFftKernelSpec {
   /** Transform of length L = N/2. */
@@ -29,4 +29,20 @@ export function pairFactor({ pairFactor = 1 }: RealFftKernelSpec): string {
 /** Neighbouring points are one complex value where they are neighbours in memory. */
 export function realElement(spec: RealFftKernelSpec, precision: Precision): ReturnType<typeof storedElement> {
   return storedElement(spec.inner === 1 ? "pair" : "single", precision);
+}
+
+/**
+ * `m0`, `m1`, …: for each register the value of the point on the other side, (length − point) mod length. Holds barriers.
+ *
+ * @param each `eachInput` or `eachOutput` of stockham.ts: where the registers stand
+ */
+export function stockhamMirror(shape: StockhamShape, each: typeof eachInput): string {
+  const components = shape.exchange === "split" ? [".x", ".y"] : [""];
+  const steps = components.map(
+    (component) => `${each(shape, (i) => `exchange[exchange_index(point, slot)] = v${i}${component};`)}
+  workgroupBarrier();
+${each(shape, (i) => `m${i}${component} = exchange[exchange_index((${u32(shape.length)} - point) % ${u32(shape.length)}, slot)];`)}
+  workgroupBarrier();`,
+  );
+  return `${declareRegisters(shape, "m")}\n${steps.join("\n")}`;
 }

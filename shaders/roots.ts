@@ -52,3 +52,14 @@ fn ${name}(z: vec2f, index: u32) -> vec2f {
 }
 `;
 }
+
+/** Entries of the twiddle table of an axis: (R − 1)·N_s for every stage but the first, entry (r − 1)·N_s + k at exp(−2πi·rk/(N_s·R)). */
+export function twiddleCount(radices: readonly number[]): number {
+  let before = 1;
+  let count = 0;
+  for (const [stage, radix] of radices.entries()) {
+    if (stage > 0) count += (radix - 1) * before;
+    before *= radix;
+  }
+  return count;
+}

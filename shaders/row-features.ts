@@ -6,8 +6,8 @@
  * A workgroup does `rows` rows of one head. Workgroup → (head, row tile); lanes as in query-features.ts, a row of a lane each.
  * Bindings: 0 queries, 1 out, then those that there are of: states, lengths; then params.
  */
-import { featureFunctions, type KernelFeatureMap, type KeyStateLayout, paddedToVec4 } from "./feature-map.ts";
-import { type Kernel, makeKernel, workgroupBytes } from "./kernel.ts";
+import { featureFunctions, type KernelFeatureMap, type KeyStateLayout } from "./feature-map.ts";
+import { type Kernel, makeKernel, workgroupBytes, paddedToVec4 } from "./kernel.ts";
 import { lengthBinding, lengthFunction, lengthParams } from "./lengths.ts";
 import { loadVector, storeVector, vectorElement } from "./row-vectors.ts";
 import { LOWEST, u32, wgsl } from "./wgsl.ts";

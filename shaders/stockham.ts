@@ -139,18 +139,7 @@ function butterfliesPerThread(shape: Pick<StockhamShape, "length" | "threads">, 
   return Math.ceil(shape.length / radix / shape.threads);
 }
 
-/** Entries of the twiddle table of an axis: (R − 1)·N_s for every stage but the first, entry (r − 1)·N_s + k at exp(−2πi·rk/(N_s·R)). */
-export function twiddleCount(radices: readonly number[]): number {
-  let before = 1;
-  let count = 0;
-  for (const [stage, radix] of radices.entries()) {
-    if (stage > 0) count += (radix - 1) * before;
-    before *= radix;
-  }
-  return count;
-}
-
-/** Module-scope declarations: butterflies, complex arithmetic, rotations, workgroup memory (also for {@link stockhamMirror}, if asked). */
+/** Module-scope declarations: butterflies, complex arithmetic, rotations, workgroup memory (also for the mirror images of real-fft.ts, if asked). */
 export function stockhamDeclarations(shape: StockhamShape, mirrors = false): string {
   const exchanged = mirrors || exchangesMemory(shape);
   const { columns, length, bankShift } = shape;
@@ -281,22 +270,6 @@ ${stockhamRewind(shape)}
     stockhamRewind(shape, back),
     stockhamStages(back, [...twiddles].reverse()),
   ].join("\n");
-}
-
-/**
- * `m0`, `m1`, …: for each register the value of the point on the other side, (length − point) mod length. Holds barriers.
- *
- * @param each {@link eachInput} or {@link eachOutput}: where the registers stand
- */
-export function stockhamMirror(shape: StockhamShape, each: typeof eachInput): string {
-  const components = shape.exchange === "split" ? [".x", ".y"] : [""];
-  const steps = components.map(
-    (component) => `${each(shape, (i) => `exchange[exchange_index(point, slot)] = v${i}${component};`)}
-  workgroupBarrier();
-${each(shape, (i) => `m${i}${component} = exchange[exchange_index((${u32(shape.length)} - point) % ${u32(shape.length)}, slot)];`)}
-  workgroupBarrier();`,
-  );
-  return `${declareRegisters(shape, "m")}\n${steps.join("\n")}`;
 }
 
 function exchangeRegisters(shape: StockhamShape, radix: number, before: number, next: number): string {

@@ -1,5 +1,7 @@
 import { wgsl as preprocess } from "wgsl-preprocessor/wgsl-preprocessor.js";
 
+export * from "./literals.ts";
+
 /** A directive at the end of a piece of template takes the value after it as its predicate, and its line ends there. */
 const PREDICATE = /(?:^|\n)[^\S\n]*#(?:if|elif)[^\S\n]+$/;
 const END_OF_LINE = /^[^\S\n]*\n/;
@@ -9,7 +11,7 @@ const BARE_DIRECTIVE = /^[^\S\n]*#(?:else|endif)[^\S\n]*$/gm;
 /**
  * Template tag for WGSL with `#if` / `#elif` / `#else` / `#endif`, checked where `wgsl-preprocessor` is lenient: a predicate is one
  * boolean and ends its line, every other value is a string or a finite number, and any other directive is refused, whether its branch is
- * taken or not.
+ * taken or not. The built library has compiled templates (scripts/minify-wgsl.mjs), and wgsl-compiled.ts in the place of this file.
  *
  * @throws TypeError for a template that breaks these rules: a defect of the kernel, not of its caller
  */
@@ -34,25 +36,3 @@ export function wgsl(strings: TemplateStringsArray, ...values: readonly (string 
   }
   return preprocess(strings, ...values);
 }
-
-/** A WGSL literal of the nearest float32. */
-export function f32(value: number): string {
-  const nearest = Math.fround(value);
-  if (!Number.isFinite(nearest)) throw new TypeError(`wgsl: not a finite float32: ${value}`);
-  const text = nearest.toString();
-  return /[.e]/.test(text) ? `${text}f` : `${text}.0f`;
-}
-
-/** A WGSL literal of an unsigned integer. */
-export function u32(value: number): string {
-  if (!Number.isInteger(value) || value < 0 || value > 2 ** 32 - 1) throw new TypeError(`wgsl: not a u32: ${value}`);
-  return `${value}u`;
-}
-
-/** The integers 0 … n − 1, for unrolling. */
-export function range(n: number): number[] {
-  return Array.from({ length: n }, (_, i) => i);
-}
-
-/** The lowest finite float32, where a maximum starts. */
-export const LOWEST = "-3.4028234663852886e38f";

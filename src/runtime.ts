@@ -1,45 +1,18 @@
-import { createCpuBackend } from "./cpu/backend.ts";
-import { GpuBackend } from "./gpu/backend.ts";
-import { borrowDevice, deviceLimits, openDevice } from "./gpu/device.ts";
-import { AttentionPlan } from "./plans/attention.ts";
-import { ComplexMultiplyPlan } from "./plans/complex-multiply.ts";
-import { ConvolvePlan } from "./plans/convolve.ts";
-import { FftPlan } from "./plans/fft.ts";
-import type { PlanContext } from "./plans/plan.ts";
-import { ToeplitzPlan } from "./plans/toeplitz.ts";
-import { selfTest, type SelfTestReport } from "./self-test.ts";
+import type { AttentionPlan } from "./plans/attention.ts";
+import type { ComplexMultiplyPlan } from "./plans/complex-multiply.ts";
+import type { ConvolvePlan } from "./plans/convolve.ts";
+import type { FftPlan } from "./plans/fft.ts";
+import type { CompileRequest, PlanContext, PlanMaker } from "./plans/plan.ts";
+import type { ToeplitzPlan } from "./plans/toeplitz.ts";
+import type { SelfTestReport } from "./self-test.ts";
 import type { Backend, Executable, MemoryUse, OpenSession, TensorData } from "./spec/backend.ts";
-import { checkEnum, checkOptions, checkShape, elementCount, MAX_ELEMENTS } from "./spec/check.ts";
-import type { Choices } from "./spec/choices.ts";
+import { checkBoolean, checkEnum, checkOptions, checkShape, copyOptions, elementCount, MAX_ELEMENTS } from "./spec/check.ts";
 import { checkAborted, FastRpbError, refuse } from "./spec/errors.ts";
 import { type HalfArray, halfBits } from "./spec/half.ts";
-import {
-  capLimits,
-  DEFAULT_LIMITS,
-  DEFAULT_WORKSPACE_BYTES,
-  type LimitName,
-  type PlannerLimits,
-  SLOW_GPU,
-  SOFTWARE_GPU,
-  wholeWords,
-} from "./spec/limits.ts";
-import {
-  type AttentionOptions,
-  attentionSpec,
-  type ComplexMultiplyOptions,
-  complexMultiplySpec,
-  type ConvolveOptions,
-  convolveSpec,
-  type FftOptions,
-  fftSpec,
-  inPlaceSpec,
-  kernelSpectrumSpec,
-  type OperationSpec,
-  spectrumSpec,
-  type ToeplitzOptions,
-  toeplitzSpec,
-} from "./spec/operations.ts";
-import { adapterName, readTuning, requestedSpec, type TuneOptions, type TuneRequest, type Tuning, tuneSpec, tuningKey } from "./tuning.ts";
+import { capLimits, DEFAULT_LIMITS, DEFAULT_WORKSPACE_BYTES, type LimitName, type PlannerLimits, wholeWords } from "./spec/limits.ts";
+import { loadPart } from "./spec/load.ts";
+import type { AttentionOptions, ComplexMultiplyOptions, ConvolveOptions, FftOptions, ToeplitzOptions } from "./spec/operations.ts";
+import type { Tuned, TuneOptions, TuneRequest, Tuning } from "./tuning.ts";
 import { BYTES_PER_ELEMENT, type DType, DTYPES, Tensor } from "./spec/tensor.ts";
 
 /** Where {@link createRuntime}, or the making of a plan, is at. */
@@ -65,6 +38,12 @@ export interface RuntimeOptions {
   workspaceBytes?: number;
   /** What {@link Runtime.tune} found on this device earlier. Of another device, it is ignored. */
   tuning?: Tuning;
+  /**
+   * With `true` (default) plans load, while they are compiled, what {@link AttentionPlan.backward} and {@link ToeplitzPlan.backward} take on
+   * WebGPU, so that these can be called at once. With `false` a page that needs no gradients downloads a quarter less; the first `backward` then
+   * comes after `await plan.compileBackward()`.
+   */
+  gradients?: boolean;
   /** Aborts the creation. */
   signal?: AbortSignal;
   onProgress?: (progress: Progress) => void;
@@ -90,6 +69,7 @@ export async function createRuntime(options: RuntimeOptions = {}): Promise<Runti
     "limits",
     "workspaceBytes",
     "tuning",
+    "gradients",
     "signal",
     "onProgress",
   ]);
@@ -101,52 +81,55 @@ export async function createRuntime(options: RuntimeOptions = {}): Promise<Runti
   }
   const caps = options.limits ?? {};
   capLimits(caller, DEFAULT_LIMITS, caps, workspaceBytes); // bad caps are refused before a device is asked for
-  const tuning = options.tuning === undefined ? undefined : readTuning(caller, options.tuning);
+  const gradients = checkBoolean(caller, "options.gradients", options.gradients ?? true);
+  const tuning = options.tuning === undefined ? undefined : await loadTuning(caller, options.tuning);
   const progress = (report: Progress) => options.onProgress?.(Object.freeze(report));
   checkAborted(caller, options.signal);
 
-  const open: Opener = async (by, request) => {
-    const opened = request.device
-      ? borrowDevice(by, request.device)
-      : await openDevice({
-          caller: by,
-          gpu: options.gpu ?? globalThis.navigator?.gpu,
-          powerPreference: options.powerPreference,
-          onStage: (stage) => progress({ stage }),
-          signal: request.signal,
-        });
-    if (!opened) return undefined;
-    const speed = opened.adapterInfo?.isFallbackAdapter ? SOFTWARE_GPU : SLOW_GPU;
-    return { open: opened, limits: capLimits(by, deviceLimits(opened.device), caps, workspaceBytes, speed) };
+  const gpu = options.gpu ?? globalThis.navigator?.gpu;
+  const loadGpu = (by: string) => loadPart(by, "WebGPU", () => import("./gpu/open.ts"));
+  const open: Opener = async (by, { device, signal }) => {
+    const { openSession } = await loadGpu(by);
+    return openSession({
+      caller: by,
+      gpu,
+      device,
+      powerPreference: options.powerPreference,
+      onStage: (stage) => progress({ stage }),
+      signal,
+      limitsOf: (available, speed) => capLimits(by, available, caps, workspaceBytes, speed),
+    });
   };
   let backend: Backend | undefined;
-  if (wanted !== "cpu") {
+  if (wanted !== "cpu" && (options.device ?? gpu)) {
     const session = await open(caller, options).catch((error: unknown) => {
       // An adapter that refuses its device, or does not answer, is as good as none.
       if (wanted === "auto" && error instanceof FastRpbError && error.code === "unavailable") return undefined;
       throw error;
     });
-    if (session) {
-      backend = new GpuBackend(session, (compile) => progress({ stage: "compile", ...compile }));
-    } else if (wanted === "webgpu") {
-      throw new FastRpbError(
-        "unavailable",
-        `${caller}: options.backend is "webgpu", but there is no WebGPU adapter. Use "auto" to fall back to the CPU; in Node, pass options.gpu.`,
-      );
-    }
+    if (session) backend = (await loadGpu(caller)).createGpuBackend(session, (compile) => progress({ stage: "compile", ...compile }));
   }
-  backend ??= createCpuBackend(capLimits(caller, DEFAULT_LIMITS, caps, workspaceBytes));
+  if (!backend && wanted === "webgpu") {
+    throw new FastRpbError(
+      "unavailable",
+      `${caller}: options.backend is "webgpu", but there is no WebGPU adapter. Use "auto" to fall back to the CPU; in Node, pass options.gpu.`,
+    );
+  }
+  backend ??= await loadCpuBackend(caller, capLimits(caller, DEFAULT_LIMITS, caps, workspaceBytes));
   progress({ stage: "ready" });
-  const choices = tuning?.adapter === adapterName(backend.adapterInfo) ? tuning.choices : undefined;
-  return new Runtime(backend, { choices, open, borrowed: options.device !== undefined });
+  return new Runtime(backend, { gradients, tuned: tuning?.(backend.adapterInfo), open, borrowed: options.device !== undefined });
 }
 
 /** Asks for a device as the runtime was told to; `undefined` where there is none. */
-type Opener = (caller: string, request: { readonly device?: GPUDevice; readonly signal?: AbortSignal }) => Promise<OpenSession | undefined>;
+type Opener = (
+  caller: string,
+  request: { readonly device?: GPUDevice | undefined; readonly signal?: AbortSignal | undefined },
+) => Promise<OpenSession | undefined>;
 
 /** What a runtime knows of its making. */
-interface Origin {
-  readonly choices?: ReadonlyMap<string, Choices> | undefined;
+interface Settings {
+  readonly gradients: boolean;
+  readonly tuned?: Tuned | undefined;
   readonly open?: Opener;
   /** The device is the caller's, and another one has to be. */
   readonly borrowed?: boolean;
@@ -158,22 +141,40 @@ export interface RestoreOptions {
   readonly signal?: AbortSignal;
 }
 
+async function loadCpuBackend(caller: string, limits: PlannerLimits): Promise<Backend> {
+  const { createCpuBackend } = await loadPart(caller, "the CPU", () => import("./cpu/backend.ts"));
+  return createCpuBackend(limits);
+}
+
+/** What an earlier tuning says for a device. */
+async function loadTuning(caller: string, tuning: unknown): Promise<(adapterInfo: GPUAdapterInfo | undefined) => Tuned | undefined> {
+  const { adapterName, readTuning, Tuned } = await loadPart(caller, "tuning", () => import("./tuning.ts"));
+  const { adapter, choices } = readTuning(caller, tuning);
+  return (adapterInfo) => (adapter === adapterName(adapterInfo) ? new Tuned(choices) : undefined);
+}
+
 /** A backend with its tensors and plans. Made by {@link createRuntime}. */
 export class Runtime {
   readonly #backend: Backend;
   readonly #context: PlanContext;
-  /** What was tuned. */
-  readonly #choices: Map<string, Choices>;
-  readonly #origin: Origin;
+  readonly #maker: PlanMaker;
+  readonly #settings: Settings;
+  #tuned: Tuned | undefined;
   #restoring: Promise<void> | undefined;
   #disposed = false;
 
   /** @internal */
-  constructor(backend: Backend, origin: Origin = {}) {
+  constructor(backend: Backend, settings: Settings) {
     this.#backend = backend;
-    this.#origin = origin;
-    this.#choices = new Map(origin.choices);
+    this.#settings = settings;
+    this.#tuned = settings.tuned;
     this.#context = { owner: this, backend, plans: new Set(), spectra: new Set() };
+    this.#maker = {
+      context: this.#context,
+      compile: (caller, request) => this.#compile(caller, request),
+      compileNow: (caller, spec, like) => this.#backend.compileNow(caller, spec, this.#tuned?.of(like)),
+      checkHalf: (caller, argument, expected) => this.#checkHalf(caller, argument, expected),
+    };
   }
 
   get backend(): "webgpu" | "cpu" {
@@ -273,13 +274,6 @@ export class Runtime {
     return { checked, bytes };
   }
 
-  /** Half precision is a feature that a device may lack, and the CPU backend does. @throws FastRpbError code `"unavailable"` */
-  #checkHalf(caller: string, argument: string, expected: string): void {
-    if (this.device?.features.has("shader-f16")) return;
-    const why = this.backend === "cpu" ? "the CPU backend has no float16" : "the device lacks shader-f16";
-    throw refuse("unavailable", { caller, argument, expected: `${expected}, because ${why}`, got: "f16", remedy: "Use float32." });
-  }
-
   /**
    * Plans an FFT: numpy's conventions, any length, along one to three axes, complex or real.
    *
@@ -293,13 +287,9 @@ export class Runtime {
    * @throws FastRpbError codes `"value"`, `"unavailable"` (no float16 on this device), `"limit"`, `"disposed"`, `"lost"`
    */
   async fft(options: FftOptions): Promise<FftPlan> {
-    const caller = "runtime.fft";
-    this.#checkAlive(caller);
-    const spec = fftSpec(options);
-    if (spec.storage === "f16") this.#checkHalf(caller, "options.storage", '"f32"');
-    const [executable] = await this.#compile(caller, spec);
-    const inPlace = spec.kind === "c2c" ? () => this.#backend.compileNow(caller, inPlaceSpec(spec), this.#choices.get(tuningKey(spec))) : undefined;
-    return new FftPlan(this.#context, spec, executable!, inPlace);
+    const copy = copyOptions(options);
+    const { makeFft } = await this.#load("runtime.fft", "FFTs", () => import("./plans/fft.ts"));
+    return makeFft(this.#maker, copy);
   }
 
   /**
@@ -314,11 +304,9 @@ export class Runtime {
    * @throws FastRpbError codes `"value"`, `"limit"`, `"disposed"`, `"lost"`
    */
   async convolve(options: ConvolveOptions): Promise<ConvolvePlan> {
-    const caller = "runtime.convolve";
-    this.#checkAlive(caller);
-    const spec = convolveSpec(options);
-    const [executable, prepare] = await this.#compile(caller, spec, kernelSpectrumSpec(spec));
-    return new ConvolvePlan(this.#context, spec, executable!, prepare!);
+    const copy = copyOptions(options);
+    const { makeConvolve } = await this.#load("runtime.convolve", "convolutions", () => import("./plans/convolve.ts"));
+    return makeConvolve(this.#maker, copy);
   }
 
   /**
@@ -327,11 +315,9 @@ export class Runtime {
    * @throws FastRpbError codes `"value"`, `"limit"`, `"disposed"`, `"lost"`
    */
   async complexMultiply(options: ComplexMultiplyOptions): Promise<ComplexMultiplyPlan> {
-    const caller = "runtime.complexMultiply";
-    this.#checkAlive(caller);
-    const spec = complexMultiplySpec(options);
-    const [executable, repeating] = await this.#compile(caller, spec, complexMultiplySpec(options, true));
-    return new ComplexMultiplyPlan(this.#context, spec, executable!, repeating!);
+    const copy = copyOptions(options);
+    const { makeComplexMultiply } = await this.#load("runtime.complexMultiply", "complex products", () => import("./plans/complex-multiply.ts"));
+    return makeComplexMultiply(this.#maker, copy);
   }
 
   /**
@@ -340,11 +326,9 @@ export class Runtime {
    * @throws FastRpbError codes `"value"`, `"unavailable"`, `"limit"`, `"disposed"`, `"lost"`
    */
   async toeplitz(options: ToeplitzOptions): Promise<ToeplitzPlan> {
-    const caller = "runtime.toeplitz";
-    this.#checkAlive(caller);
-    const spec = toeplitzSpec(options);
-    const [executable, prepare] = await this.#compile(caller, spec, spectrumSpec(spec));
-    return new ToeplitzPlan(this.#context, spec, executable!, prepare!);
+    const copy = copyOptions(options);
+    const { makeToeplitz } = await this.#load("runtime.toeplitz", "FastRPB", () => import("./plans/toeplitz.ts"));
+    return makeToeplitz(this.#maker, copy);
   }
 
   /**
@@ -360,23 +344,37 @@ export class Runtime {
    * @throws FastRpbError codes `"value"`, `"unavailable"`, `"limit"`, `"disposed"`, `"lost"`
    */
   async attention(options: AttentionOptions): Promise<AttentionPlan> {
-    const caller = "runtime.attention";
-    this.#checkAlive(caller);
-    const spec = attentionSpec(options);
-    if (spec.storage === "f16") this.#checkHalf(caller, "options.storage", '"f32"');
-    const [executable, prepare] = await this.#compile(caller, spec, ...(spec.bias === "none" ? [] : [spectrumSpec(spec)]));
-    return new AttentionPlan(this.#context, spec, executable!, prepare);
+    const copy = copyOptions(options);
+    const { makeAttention } = await this.#load("runtime.attention", "attention", () => import("./plans/attention.ts"));
+    return makeAttention(this.#maker, copy);
   }
 
-  /** Compiles all or none: what succeeded is freed when another fails. */
-  async #compile(caller: string, ...specs: OperationSpec[]): Promise<Executable[]> {
-    const results = await Promise.allSettled(specs.map((spec) => this.#backend.compile(caller, spec, this.#choices.get(tuningKey(spec)))));
+  /** Compiles all or none: what succeeded is freed when another fails. Meanwhile, what the gradient takes is loaded. */
+  async #compile(caller: string, { specs, gradient }: CompileRequest): Promise<Executable[]> {
+    const results = await Promise.allSettled([
+      ...specs.map((spec) => this.#backend.compile(caller, spec, this.#tuned?.of(spec))),
+      gradient && this.#settings.gradients ? this.#backend.prepare(caller, gradient) : undefined,
+    ]);
     const failed = results.find((result) => result.status === "rejected");
-    const executables = results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
-    if (!failed && !this.#disposed) return executables;
-    if (!this.#disposed) for (const executable of executables) executable.dispose();
-    if (failed) throw failed.reason;
-    throw this.#disposedError(caller);
+    const executables = results.flatMap((result) => (result.status === "fulfilled" && result.value ? [result.value] : []));
+    if (this.#disposed) throw this.#disposedError(caller);
+    if (!failed) return executables;
+    for (const executable of executables) executable.dispose();
+    throw failed.reason;
+  }
+
+  /** Half precision is a feature that a device may lack, and the CPU backend does. @throws FastRpbError code `"unavailable"` */
+  #checkHalf(caller: string, argument: string, expected: string): void {
+    if (this.device?.features.has("shader-f16")) return;
+    const why = this.backend === "cpu" ? "the CPU backend has no float16" : "the device lacks shader-f16";
+    throw refuse("unavailable", { caller, argument, expected: `${expected}, because ${why}`, got: "f16", remedy: "Use float32." });
+  }
+
+  async #load<T>(caller: string, what: string, load: () => Promise<T>): Promise<T> {
+    this.#checkAlive(caller);
+    const part = await loadPart(caller, what, load);
+    this.#checkAlive(caller);
+    return part;
   }
 
   /**
@@ -393,23 +391,9 @@ export class Runtime {
    */
   async tune(requests: readonly TuneRequest[], options: TuneOptions = {}): Promise<Tuning> {
     const caller = "runtime.tune";
-    this.#checkAlive(caller);
-    checkOptions(caller, "options", options, ["signal", "onProgress"]);
-    if (!Array.isArray(requests)) throw refuse("value", { caller, argument: "requests", expected: "an array of requests", got: requests });
-    const specs = (requests as readonly TuneRequest[]).map((request, i) => requestedSpec(caller, request, i));
-    for (const [i, spec] of specs.entries()) {
-      if ((spec.operation === "fft" || spec.operation === "attention") && spec.storage === "f16")
-        this.#checkHalf(caller, `requests[${i}].options.storage`, '"f32"');
-    }
-    for (const [index, spec] of this.backend === "cpu" ? [] : specs.entries()) {
-      const choices = await tuneSpec(caller, this.#backend, spec, options.signal, (measured) =>
-        options.onProgress?.(Object.freeze({ index, total: specs.length, ...measured })),
-      );
-      this.#checkAlive(caller);
-      this.#choices.set(tuningKey(spec), choices);
-    }
-    const plans = [...this.#choices].map(([key, choices]) => Object.freeze({ key, choices }));
-    return Object.freeze({ version: 1, adapter: adapterName(this.adapterInfo), plans: Object.freeze(plans) });
+    const copy = copyOptions(requests, 5);
+    const { tune, Tuned } = await this.#load(caller, "tuning", () => import("./tuning.ts"));
+    return tune(caller, this.#maker, (this.#tuned ??= new Tuned()), copy, options);
   }
 
   /**
@@ -419,8 +403,12 @@ export class Runtime {
    * @throws FastRpbError codes `"disposed"`, `"lost"`
    */
   async selfTest(): Promise<SelfTestReport> {
-    this.#checkAlive("runtime.selfTest");
-    const reference = new Runtime(createCpuBackend(this.limits));
+    const caller = "runtime.selfTest";
+    const [{ selfTest }, backend] = await Promise.all([
+      this.#load(caller, "the self-test", () => import("./self-test.ts")),
+      loadCpuBackend(caller, this.limits),
+    ]);
+    const reference = new Runtime(backend, { gradients: false });
     try {
       return await selfTest(this, reference);
     } finally {
@@ -454,7 +442,7 @@ export class Runtime {
     this.#checkAlive(caller);
     checkOptions(caller, "options", options, ["device", "signal"]);
     if (!this.#backend.isLost) return;
-    const { open, borrowed } = this.#origin;
+    const { open, borrowed } = this.#settings;
     if (borrowed && !options.device) {
       throw refuse("value", {
         caller,

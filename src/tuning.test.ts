@@ -32,6 +32,7 @@ function fake(milliseconds: (choices: Choices) => number | undefined, timestamps
       return executable;
     },
     run() {},
+    loadProfiler: () => undefined,
     async profile(steps: readonly { executable: Executable }[]) {
       const times = steps.map(({ executable }) => cost.get(executable)!);
       return {

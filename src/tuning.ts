@@ -1,4 +1,5 @@
 /** Measures what the planner may choose, on the device at hand. */
+import type { PlanMaker } from "./plans/plan.ts";
 import type { Backend, Executable, Storage } from "./spec/backend.ts";
 import { checkEnum, checkOptions } from "./spec/check.ts";
 import { checkChoices, type Choices, DEFAULT_CHOICES } from "./spec/choices.ts";
@@ -146,6 +147,7 @@ export async function tuneSpec(
   signal: AbortSignal | undefined,
   onMeasured: (measured: Measured) => void,
 ): Promise<Choices> {
+  await backend.loadProfiler();
   let best = DEFAULT_CHOICES;
   let bestPlan = await backend.compile(caller, spec, best);
   const tried = new Set([fingerprint(bestPlan)]);
@@ -214,6 +216,56 @@ function median(values: readonly number[]): number {
 /** A device's name in a {@link Tuning}. */
 export function adapterName(info: GPUAdapterInfo | undefined): string {
   return info ? [info.vendor, info.architecture, info.device, info.description].join("/") : "cpu";
+}
+
+/** What a runtime was tuned to. */
+export class Tuned {
+  readonly #choices: Map<string, Choices>;
+
+  constructor(choices: ReadonlyMap<string, Choices> = new Map()) {
+    this.#choices = new Map(choices);
+  }
+
+  of(spec: OperationSpec): Choices | undefined {
+    return this.#choices.get(tuningKey(spec));
+  }
+
+  set(spec: OperationSpec, choices: Choices): void {
+    this.#choices.set(tuningKey(spec), choices);
+  }
+
+  /** Everything, for a device. */
+  toTuning(adapterInfo: GPUAdapterInfo | undefined): Tuning {
+    const plans = [...this.#choices].map(([key, choices]) => Object.freeze({ key, choices }));
+    return Object.freeze({ version: 1, adapter: adapterName(adapterInfo), plans: Object.freeze(plans) });
+  }
+}
+
+/** {@link Runtime.tune} */
+export async function tune(
+  caller: string,
+  { context, checkHalf }: PlanMaker,
+  tuned: Tuned,
+  requests: readonly TuneRequest[],
+  options: TuneOptions,
+): Promise<Tuning> {
+  const { backend, owner } = context;
+  checkOptions(caller, "options", options, ["signal", "onProgress"]);
+  if (!Array.isArray(requests)) throw refuse("value", { caller, argument: "requests", expected: "an array of requests", got: requests });
+  const specs = (requests as readonly TuneRequest[]).map((request, i) => requestedSpec(caller, request, i));
+  for (const [i, spec] of specs.entries()) {
+    if ((spec.operation === "fft" || spec.operation === "attention") && spec.storage === "f16") {
+      checkHalf(caller, `requests[${i}].options.storage`, '"f32"');
+    }
+  }
+  for (const [index, spec] of backend.kind === "cpu" ? [] : specs.entries()) {
+    const choices = await tuneSpec(caller, backend, spec, options.signal, (measured) =>
+      options.onProgress?.(Object.freeze({ index, total: specs.length, ...measured })),
+    );
+    if (owner.disposed) throw new FastRpbError("disposed", `${caller}: the runtime was disposed.`);
+    tuned.set(spec, choices);
+  }
+  return tuned.toTuning(backend.adapterInfo);
 }
 
 /** The choices of a tuning by spec. @throws FastRpbError code `"value"` */

@@ -50,7 +50,7 @@ async function special(
   check(open !== undefined, "no device");
   options.prepare?.(open.device);
   const limits = capLimits(caller, deviceLimits(open.device), {}, DEFAULT_WORKSPACE_BYTES, options.speed ?? SLOW_GPU);
-  return new RuntimeClass(new GpuBackend({ open, limits }, () => {}, options.patience));
+  return new RuntimeClass(new GpuBackend({ open, limits }, () => {}, options.patience), { gradients: true });
 }
 
 /** Waits for a device in every way that there is, with kernels that compile fast. */

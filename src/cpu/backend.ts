@@ -48,6 +48,8 @@ export function createCpuBackend(limits: PlannerLimits): Backend {
       return new CpuExecutable(createOperation(spec, fftOf));
     },
 
+    async prepare() {},
+
     compileNow: (_caller, spec) => new CpuExecutable(createOperation(spec, fftOf)),
 
     run(steps) {
@@ -68,6 +70,8 @@ export function createCpuBackend(limits: PlannerLimits): Backend {
     encode() {
       throw unavailable("plan.encode", "the CPU backend has no command encoder; call plan.run");
     },
+
+    loadProfiler: () => undefined,
 
     async profile(steps) {
       const start = performance.now();

@@ -1,22 +1,20 @@
-import { planProgram } from "../plan/index.ts";
+import { MissingParts } from "../plan/parts.ts";
+import { loadProgram, planProgram } from "../plan/planners.ts";
 import type { Program } from "../plan/program.ts";
-import type { Backend, CompileProgress, DispatchTiming, MemoryUse, OpenSession, SliceOptions, Step, TensorData, Timings } from "../spec/backend.ts";
+import type { Backend, CompileProgress, MemoryUse, OpenSession, SliceOptions, Step, TensorData, Timings } from "../spec/backend.ts";
 import type { Choices } from "../spec/choices.ts";
 import { FastRpbError, refuse } from "../spec/errors.ts";
 import { type PlannerLimits, wholeWords } from "../spec/limits.ts";
+import { loadPart } from "../spec/load.ts";
 import type { OperationSpec } from "../spec/operations.ts";
 import { type CompileRequest, GpuExecutable } from "./executable.ts";
 import { compilePipelines, InstalledProgram } from "./installed-program.ts";
-import { mapped } from "./readback.ts";
+import type { profile } from "./profile.ts";
 import { Session } from "./session.ts";
-import { runSliced } from "./slices.ts";
 import { acquireWorkspace, passFault, record } from "./steps.ts";
 import { GpuStorage } from "./storage.ts";
-import { MAP_MODE_READ, QUERY_USAGE, READBACK_USAGE, STORAGE, STORAGE_USAGE } from "./usage.ts";
+import { STORAGE, STORAGE_USAGE } from "./usage.ts";
 import { type Patience, pause } from "./watch.ts";
-
-/** A timestamp is a 64-bit count of nanoseconds. */
-const TIMESTAMP_BYTES = 8;
 
 /** How often a device is asked for after a loss, and the pauses between, in milliseconds: a browser starts its GPU process anew meanwhile. */
 const RESTORE_PAUSES: readonly number[] = [0, 250, 1000];
@@ -28,6 +26,7 @@ export class GpuBackend implements Backend {
   readonly #patience: Patience | undefined;
   readonly #executables = new Set<GpuExecutable>();
   #session: Session;
+  #profiler: typeof profile | undefined;
   #disposed = false;
 
   constructor({ open, limits }: OpenSession, onCompile: (progress: CompileProgress) => void, patience?: Patience) {
@@ -113,7 +112,16 @@ export class GpuBackend implements Backend {
   compileNow(caller: string, spec: OperationSpec, choices?: Choices): GpuExecutable {
     this.#session.watch.check(caller);
     const request: CompileRequest = { caller, spec, choices };
-    return this.#register(request, InstalledProgram.compileNow(this.#session, planRequest(request, this.limits)));
+    return this.#register(request, InstalledProgram.compileNow(this.#session, planNow(request, this.limits)));
+  }
+
+  async prepare(caller: string, spec: OperationSpec, choices?: Choices): Promise<void> {
+    try {
+      await loadProgram(caller, spec, limitsOf({ caller, spec, choices }, this.limits));
+    } catch (error) {
+      // A device that is too small for it says so when it is compiled.
+      if (!(error instanceof FastRpbError && error.code === "limit")) throw error;
+    }
   }
 
   run(steps: readonly Step[]): void {
@@ -126,6 +134,7 @@ export class GpuBackend implements Backend {
   }
 
   async runSliced(caller: string, steps: readonly Step[], options: SliceOptions): Promise<void> {
+    const { runSliced } = await loadPart(caller, "runs in slices", () => import("./slices.ts"));
     this.#checkSteps(caller, steps);
     const storages = steps.flatMap((step) => Object.values(step.bindings) as GpuStorage[]);
     for (const storage of storages) storage.hold();
@@ -147,59 +156,16 @@ export class GpuBackend implements Backend {
     pass.end();
   }
 
+  loadProfiler(): Promise<void> | undefined {
+    if (this.#profiler) return undefined;
+    return loadPart("plan.profile", "profile", () => import("./profile.ts")).then(({ profile }) => {
+      this.#profiler = profile;
+    });
+  }
+
   async profile(steps: readonly Step[]): Promise<Timings> {
-    const caller = "profile";
-    this.#checkSteps(caller, steps);
-    const session = this.#session;
-    const labels = steps.flatMap((step) => step.executable.dispatches.map((dispatch) => dispatch.label));
-    const timestamps = this.device.features.has("timestamp-query") && labels.length > 0;
-    const started = performance.now();
-    if (!timestamps) {
-      this.run(steps);
-      await session.watch.answer(caller, this.device.queue.onSubmittedWorkDone());
-      return { milliseconds: performance.now() - started, dispatches: labels.map((label) => ({ label, milliseconds: undefined })) };
-    }
-    const bytes = 2 * labels.length * TIMESTAMP_BYTES;
-    const [{ querySet, resolved, staging }, madeFault] = session.guard(caller, () => ({
-      querySet: this.device.createQuerySet({ label: "fastrpb timestamps", type: "timestamp", count: 2 * labels.length }),
-      resolved: session.pool.acquire(bytes, QUERY_USAGE, "fastrpb timestamps"),
-      staging: session.pool.acquire(bytes, READBACK_USAGE, "fastrpb timestamps"),
-    }));
-    try {
-      const ranFault = this.#submit(steps, (encoder, slots) => {
-        let query = 0;
-        // A pass of its own for each dispatch: timestamps are taken at the ends of passes.
-        for (const [s, step] of steps.entries()) {
-          const { installed } = step.executable as GpuExecutable;
-          for (const [index, dispatch] of installed.program.dispatches.entries()) {
-            const timestampWrites = { querySet, beginningOfPassWriteIndex: query++, endOfPassWriteIndex: query++ };
-            const pass = encoder.beginComputePass({ label: dispatch.label, timestampWrites });
-            installed.record(pass, index, step.bindings, slots[s]!);
-            pass.end();
-          }
-        }
-        encoder.resolveQuerySet(querySet, 0, 2 * labels.length, resolved, 0);
-        encoder.copyBufferToBuffer(resolved, 0, staging, 0, bytes);
-      });
-      const [map, mapFault] = session.guard(caller, () => staging.mapAsync(MAP_MODE_READ, 0, bytes));
-      await mapped(session, caller, map, async () => (await madeFault) ?? (await ranFault) ?? (await mapFault));
-      const milliseconds = performance.now() - started;
-      const times = new BigUint64Array(staging.getMappedRange(0, bytes).slice(0));
-      staging.unmap();
-      const dispatches = labels.map((label, i): DispatchTiming => {
-        const nanoseconds = Number(times[2 * i + 1]! - times[2 * i]!);
-        // WebGPU allows a clock that jumps back: that is no time.
-        return { label, milliseconds: nanoseconds >= 0 ? nanoseconds / 1e6 : undefined };
-      });
-      return { milliseconds, dispatches };
-    } catch (error) {
-      for (const buffer of [resolved, staging]) session.pool.discard(buffer);
-      throw error;
-    } finally {
-      querySet.destroy();
-      session.pool.release(resolved);
-      session.pool.release(staging);
-    }
+    this.#checkSteps("profile", steps);
+    return this.#profiler!(this.#session, steps, (recordInto) => this.#submit(steps, recordInto));
   }
 
   async restore(caller: string, reopen: () => Promise<OpenSession>): Promise<void> {
@@ -263,7 +229,7 @@ export class GpuBackend implements Backend {
     const { caller } = request;
     session.watch.check(caller);
     let { workspaceBytes } = session.limits;
-    let program = planRequest(request, session.limits);
+    let program = await loadProgram(caller, request.spec, limitsOf(request, session.limits));
     for (;;) {
       const total = program.dispatches.length;
       this.#onCompile({ label: program.label, done: 0, total });
@@ -289,14 +255,14 @@ export class GpuBackend implements Backend {
       session.pool.trim();
       if (idle > 0) continue;
       workspaceBytes = Math.floor(Math.min(workspaceBytes, program.cost.workspaceBytes) / 2);
-      program = this.#smaller(session, request, workspaceBytes, program, error);
+      program = await this.#smaller(session, request, workspaceBytes, program, error);
     }
   }
 
   /** @throws FastRpbError code `"limit"` that names what the smallest plan needs */
-  #smaller(session: Session, request: CompileRequest, workspaceBytes: number, tried: Program, error: FastRpbError): Program {
+  async #smaller(session: Session, request: CompileRequest, workspaceBytes: number, tried: Program, error: FastRpbError): Promise<Program> {
     try {
-      if (workspaceBytes >= 1) return planRequest(request, { ...session.limits, workspaceBytes });
+      if (workspaceBytes >= 1) return await loadProgram(request.caller, request.spec, limitsOf(request, { ...session.limits, workspaceBytes }));
     } catch (cause) {
       if (!(cause instanceof FastRpbError && cause.code === "limit")) throw cause;
     }
@@ -361,8 +327,19 @@ export class GpuBackend implements Backend {
   }
 }
 
-function planRequest({ caller, spec, choices }: CompileRequest, limits: PlannerLimits): Program {
-  return planProgram(caller, spec, choices ? { ...limits, choices } : limits);
+function limitsOf({ choices }: CompileRequest, limits: PlannerLimits): PlannerLimits {
+  return choices ? { ...limits, choices } : limits;
+}
+
+/** @throws FastRpbError codes `"limit"`, and `"unavailable"` where parts of the planner are not loaded */
+function planNow(request: CompileRequest, limits: PlannerLimits): Program {
+  const { caller, spec } = request;
+  try {
+    return planProgram(caller, spec, limitsOf(request, limits));
+  } catch (error) {
+    if (!(error instanceof MissingParts)) throw error;
+    throw new FastRpbError("unavailable", `${caller}: ${error.message}. Await plan.compileBackward() first.`, { cause: error });
+  }
 }
 
 /** Data for writeBuffer, which takes whole words: an odd count of float16 is followed by a zero. */

@@ -2,16 +2,13 @@
 import { elementCount } from "../spec/check.ts";
 import type { PlannerLimits } from "../spec/limits.ts";
 import { type AttentionGradientSpec, biasSpec, weightsShape } from "../spec/operations.ts";
-import { attentionName, declareInputs, rowBytes } from "./attention.ts";
-import { addCausalAttentionGradient } from "./causal-attention.ts";
-import { addLinearAttentionGradient } from "./linear-attention-gradient.ts";
-import { addMultiplicativeGradient } from "./multiplicative-gradient.ts";
+import { attentionName, biasParts, declareInputs, rowBytes } from "./attention.ts";
+import { need, needAll, type PartName } from "./parts.ts";
 import { type Program, ProgramBuilder } from "./program.ts";
-import { addSoftmaxAttentionGradient } from "./softmax-attention-gradient.ts";
-import { addToeplitzGradient } from "./toeplitz-gradient.ts";
 import { FLOAT_BYTES } from "./units.ts";
 
 export function planAttentionGradient(caller: string, spec: AttentionGradientSpec, limits: PlannerLimits): Program {
+  needAll(partOf(spec), ...biasParts(spec), ...(spec.bias === "none" ? [] : (["toeplitzGradient"] as const)));
   const program = new ProgramBuilder(caller, `attention gradient ${attentionName(spec)} ${spec.length}`, limits);
   declareInputs(program, spec, limits);
   program.buffer("dOut", "input", rowBytes(spec, spec.valueDim));
@@ -21,14 +18,22 @@ export function planAttentionGradient(caller: string, spec: AttentionGradientSpe
   const biased = spec.bias === "fastrpb";
   if (spec.bias !== "none") program.buffer("dBias", "output", elementCount(weightsShape(spec)) * FLOAT_BYTES);
   if (spec.bias === "multiplicative") {
-    addMultiplicativeGradient(program, spec);
+    need("multiplicativeGradient").addMultiplicativeGradient(program, spec);
     return program.finish();
   }
   // Other workspaces are declared first: these take what is left.
   const before = () => {
-    if (biased) addToeplitzGradient(program, biasSpec(spec), "dBias");
+    if (biased) need("toeplitzGradient").addToeplitzGradient(program, biasSpec(spec), "dBias");
   };
-  const add = spec.kind === "softmax" ? addSoftmaxAttentionGradient : spec.causal ? addCausalAttentionGradient : addLinearAttentionGradient;
-  add(program, spec, { accumulate: biased, before });
+  const placement = { accumulate: biased, before };
+  if (spec.kind === "softmax") need("softmaxGradient").addSoftmaxAttentionGradient(program, spec, placement);
+  else if (spec.causal) need("causalGradient").addCausalAttentionGradient(program, spec, placement);
+  else need("linearGradient").addLinearAttentionGradient(program, spec, placement);
   return program.finish();
+}
+
+function partOf({ kind, bias, causal }: AttentionGradientSpec): PartName {
+  if (bias === "multiplicative") return "multiplicativeGradient";
+  if (kind === "softmax") return "softmaxGradient";
+  return causal ? "causalGradient" : "linearGradient";
 }

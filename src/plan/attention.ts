@@ -2,30 +2,40 @@
 import { ELEMENT_BYTES } from "../../shaders/kernel.ts";
 import type { PlannerLimits } from "../spec/limits.ts";
 import { type AttentionShape, type AttentionSpec, biasSpec } from "../spec/operations.ts";
-import { addCausalAttention } from "./causal-attention.ts";
-import { addLinearAttention } from "./linear-attention.ts";
-import { addMultiplicativeAttention } from "./multiplicative-attention.ts";
+import { need, needAll, type PartName } from "./parts.ts";
 import { type Program, ProgramBuilder } from "./program.ts";
-import { addSoftmaxAttention } from "./softmax-attention.ts";
-import { addToeplitz, spectrumBytes } from "./toeplitz.ts";
 import { FLOAT_BYTES } from "./units.ts";
 
 export function planAttention(caller: string, spec: AttentionSpec, limits: PlannerLimits): Program {
+  needAll(partOf(spec), ...biasParts(spec));
   const program = new ProgramBuilder(caller, `attention ${attentionName(spec)} ${spec.length}`, limits);
   declareInputs(program, spec, limits);
   program.buffer("out", "output", rowBytes(spec, spec.valueDim));
   // Other workspaces are declared first: the product takes what these leave.
   const addBias = () => {
-    if (spec.bias === "fastrpb") addToeplitz(program, biasSpec(spec));
+    if (spec.bias === "fastrpb") need("toeplitz").addToeplitz(program, biasSpec(spec));
   };
   const accumulate = spec.bias === "fastrpb";
   if (spec.bias === "multiplicative") {
-    addMultiplicativeAttention(program, spec);
+    need("multiplicative").addMultiplicativeAttention(program, spec);
     return program.finish();
   }
-  const add = spec.kind === "softmax" ? addSoftmaxAttention : spec.causal ? addCausalAttention : addLinearAttention;
-  add(program, spec, { accumulate, before: addBias });
+  const placement = { accumulate, before: addBias };
+  if (spec.kind === "softmax") need("softmax").addSoftmaxAttention(program, spec, placement);
+  else if (spec.causal) need("causal").addCausalAttention(program, spec, placement);
+  else need("linear").addLinearAttention(program, spec, placement);
   return program.finish();
+}
+
+function partOf({ kind, bias, causal }: AttentionSpec): PartName {
+  if (bias === "multiplicative") return "multiplicative";
+  if (kind === "softmax") return "softmax";
+  return causal ? "causal" : "linear";
+}
+
+/** What the bias and the features take, in both directions. */
+export function biasParts({ bias, featureMap }: AttentionShape): readonly PartName[] {
+  return [...(bias === "none" ? [] : (["toeplitz"] as const)), ...(featureMap === "favor+" ? (["randomFeatures"] as const) : [])];
 }
 
 /** Declares `q`, `k`, `v`, and `spectrum` and `lengths` where there are such. */
@@ -33,7 +43,7 @@ export function declareInputs(program: ProgramBuilder, spec: AttentionShape, lim
   program.buffer("q", "input", rowBytes(spec, spec.headDim));
   program.buffer("k", "input", rowBytes(spec, spec.headDim));
   program.buffer("v", "input", rowBytes(spec, spec.valueDim));
-  if (spec.bias !== "none") program.buffer("spectrum", "input", spectrumBytes(biasSpec(spec), limits));
+  if (spec.bias !== "none") program.buffer("spectrum", "input", need("toeplitz").spectrumBytes(biasSpec(spec), limits));
   if (spec.variableLengths) program.buffer("lengths", "input", spec.batch * FLOAT_BYTES);
 }
 

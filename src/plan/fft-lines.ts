@@ -3,6 +3,7 @@ import type { ColumnDigit } from "../../shaders/column-end.ts";
 import type { AxisLayout } from "../spec/axes.ts";
 import { elementCount } from "../spec/check.ts";
 import { addPass, type BufferEnd, type PassEnd, windowPoints } from "./fft-pass.ts";
+import { need } from "./parts.ts";
 import { limitError, type ProgramBuilder } from "./program.ts";
 import { chirpLength, choosePasses, chooseSplit, tooLong } from "./split.ts";
 import { fits } from "./stockham.ts";
@@ -18,7 +19,7 @@ export interface LineRequest {
 }
 
 /** What a line is at its ends besides complex numbers, one for each point. */
-type EndKind = Partial<Pick<PassEnd, "element" | "rows" | "wrap" | "limit" | "fold" | "pairs">>;
+export type EndKind = Partial<Pick<PassEnd, "element" | "rows" | "wrap" | "limit" | "fold" | "pairs">>;
 
 export interface FftRequest extends LineRequest {
   /** `"transposed"` leaves a two-pass result as [k_a, k_b], k = k_a + A·k_b, which saves scattered stores. */
@@ -36,6 +37,7 @@ export function addFft(program: ProgramBuilder, request: FftRequest): void {
   else {
     const rows = chooseSplit(chirpLength(length, program.limits), program.limits);
     if (!rows) throw tooLong(program.caller, length, program.limits);
+    const { addChirpPasses } = need("chirp");
     lineChunks(program, request, rows.a * rows.b, (part, work) => addChirpPasses(program, part, work, [rows.a, rows.b]));
   }
 }
@@ -122,7 +124,7 @@ export function lineEnd(
 }
 
 /** A kind of end, with the elements that it touches. */
-function endKind(layout: AxisLayout, kind: EndKind | undefined): Partial<PassEnd> {
+export function endKind(layout: AxisLayout, kind: EndKind | undefined): Partial<PassEnd> {
   if (!kind) return {};
   return { ...kind, elements: windowPoints(kind, layout.length) * layout.inner };
 }
@@ -168,53 +170,4 @@ function addPasses(program: ProgramBuilder, request: FftRequest, work: BufferEnd
       scale: last ? request.scale : 1,
     });
   }
-}
-
-/** Any length as a convolution of M = a·b ≥ 2N − 1 points with a chirp (Bluestein 1970), in the three passes of a long convolution. */
-function addChirpPasses(program: ProgramBuilder, request: FftRequest, work: BufferEnd, [a, b]: readonly [number, number]): void {
-  const { layout, inverse } = request;
-  const { outer, inner, length } = layout;
-  const period = a * b;
-  const padded = { length: period, inner };
-  const innerDigit: ColumnDigit = { name: "inner", size: inner };
-  const columns = { point: b, digits: [0, 1] };
-  const common = { outer, swapInput: false, swapOutput: false, back: false, scale: 1 };
-  const end = (target: BufferEnd, kind: EndKind | undefined): PassEnd => ({
-    ...lineEnd(target, padded, columns),
-    rows: length,
-    limit: length,
-    elements: length * inner,
-    ...endKind(layout, kind),
-  });
-  addPass(program, {
-    ...common,
-    digits: [innerDigit, { name: "row", size: b }],
-    lengths: [a],
-    source: end(request.source, request.ends?.source && { limit: length, ...request.ends.source }),
-    destination: lineEnd(work, padded, columns),
-    chirp: { points: length, end: "source" },
-    rootsOrder: period,
-    swapInput: inverse,
-  });
-  const rows = { point: 1, digits: [0, b] };
-  addPass(program, {
-    ...common,
-    digits: [innerDigit, { name: "row", size: a }],
-    lengths: [b],
-    source: lineEnd(work, padded, rows),
-    destination: lineEnd(work, padded, rows),
-    product: { kind: "chirp", points: length, rows: [a, b] },
-    rootsOrder: period,
-  });
-  addPass(program, {
-    ...common,
-    digits: [innerDigit, { name: "row", size: b }],
-    lengths: [a],
-    source: lineEnd(work, padded, columns),
-    destination: end(request.destination, request.ends?.destination),
-    chirp: { points: length, end: "destination" },
-    back: true,
-    swapOutput: inverse,
-    scale: request.scale,
-  });
 }

@@ -7,8 +7,9 @@ import type { PlannerLimits } from "../spec/limits.ts";
 import type { FftSpec } from "../spec/operations.ts";
 import { addFft, LINE } from "./fft-lines.ts";
 import { addPass, type BufferEnd, type PassEnd } from "./fft-pass.ts";
-import { addComplexToReal, addRealToComplex } from "./fft-real.ts";
-import { forSlices, limitError, type Program, ProgramBuilder } from "./program.ts";
+import { need } from "./parts.ts";
+import { limitError, type Program, ProgramBuilder } from "./program.ts";
+import { forSlices } from "./slices.ts";
 import { fitsPass } from "./split.ts";
 import { fits } from "./stockham.ts";
 import { COMPLEX_BYTES } from "./units.ts";
@@ -106,6 +107,7 @@ function addTransform(program: ProgramBuilder, spec: FftSpec, request: Transform
     complexSteps(shape, axes, [request.source, place(shape), destination], spec.scale);
     return;
   }
+  const { addComplexToReal, addRealToComplex } = need("realFft");
   const others = axes.slice(0, -1);
   const between = place(half);
   if (spec.kind === "r2c") {

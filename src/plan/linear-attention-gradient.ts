@@ -4,20 +4,10 @@
  */
 import type { AttentionShape } from "../spec/operations.ts";
 import { headGroups, type Rows } from "./head-groups.ts";
-import {
-  addCombine,
-  addEfficientKeyState,
-  addKeyGradient,
-  addQueryGradient,
-  addReduce,
-  chooseReduction,
-  kernelFeatureMap,
-  type LinearWork,
-  stateWorkspace,
-  STATISTICS,
-} from "./linear-attention-parts.ts";
+import { addEfficientKeyState, addKeyGradient, addQueryGradient } from "./linear-attention-gradient-parts.ts";
+import { addCombine, addReduce, chooseReduction, kernelFeatureMap, type LinearWork, stateWorkspace, STATISTICS } from "./linear-attention-parts.ts";
 import type { ProgramBuilder } from "./program.ts";
-import { addProjection, addProjectionGradient, projectedRows } from "./random-features.ts";
+import { addProjection, addProjectionGradient, projectedRows } from "./projections.ts";
 import { FLOAT_BYTES } from "./units.ts";
 
 export interface GradientPlacement {

@@ -3,7 +3,7 @@ import type { AttentionShape } from "../spec/operations.ts";
 import { headGroups, storedRows } from "./head-groups.ts";
 import { addApply, addCombine, addReduce, chooseReduction, kernelFeatureMap, type LinearWork, stateWorkspace } from "./linear-attention-parts.ts";
 import type { ProgramBuilder } from "./program.ts";
-import { addProjection, projectedRows } from "./random-features.ts";
+import { addProjection, projectedRows } from "./projections.ts";
 import { FLOAT_BYTES } from "./units.ts";
 
 /** How a program goes on from what is in `out`. */

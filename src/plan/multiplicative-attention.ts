@@ -14,7 +14,7 @@ import { groupBytes, groupRows, type HeadGroup, type Rows } from "./head-groups.
 import { lengthsUse } from "./lengths.ts";
 import { addCombine, addReduce, chooseReduction, kernelFeatureMap, type LinearWork, statesUse, stateWorkspace } from "./linear-attention-parts.ts";
 import { bindableUnits, type BindingUse, limitError, type ProgramBuilder } from "./program.ts";
-import { addProjection, projectedRows } from "./random-features.ts";
+import { addProjection, projectedRows } from "./projections.ts";
 import { addToeplitz } from "./toeplitz.ts";
 import { FLOAT_BYTES } from "./units.ts";
 import { elementwiseLanes, floorPowerOfTwo } from "./workgroups.ts";

@@ -20,7 +20,7 @@ import {
   multiplicativeWork,
 } from "./multiplicative-attention.ts";
 import type { ProgramBuilder } from "./program.ts";
-import { addProjectionGradient, projectedRows } from "./random-features.ts";
+import { addProjectionGradient, projectedRows } from "./projections.ts";
 import { addCorrelations, addWeightGradient, declareCorrelation } from "./toeplitz-gradient.ts";
 import { addToeplitz } from "./toeplitz.ts";
 import { FLOAT_BYTES } from "./units.ts";

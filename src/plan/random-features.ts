@@ -1,10 +1,11 @@
-/** Rows of queries and keys to the logarithms of their random features, and gradients back. */
+/** Rows of queries and keys to the logarithms of their random features, gradients back, and the table of the features. */
+import { paddedToVec4 } from "../../shaders/kernel.ts";
 import { projectionBytes, projectionKernel, type ProjectionKernelSpec, projectionLanes } from "../../shaders/random-features.ts";
-import { paddedToVec4 } from "../../shaders/feature-map.ts";
+import { orthogonalFeatures } from "../math/random-features.ts";
 import { groupBytes, groupRows, type HeadGroup, type Rows } from "./head-groups.ts";
 import type { LinearWork } from "./linear-attention-parts.ts";
 import { limitError } from "./program.ts";
-import { FLOAT_BYTES } from "./units.ts";
+import { partEntries, type TablePart } from "./tables.ts";
 
 const PREFERRED_LANES = 64;
 /** Columns per workgroup. */
@@ -12,27 +13,8 @@ const COLUMNS = 64;
 const LANE_ROWS = 4;
 const ROWS = [16, 8, 4, 2, 1] as const;
 
-/** A workspace for the features of a group's rows. */
-export function projectedRows({ program, shape, features, mostHeads }: LinearWork, name: string): Rows {
-  const buffer = program.workspace(name, mostHeads * shape.length * features * FLOAT_BYTES);
-  return { buffer, dim: features, local: true };
-}
-
-/** Adds the projection of a group's rows. */
-export function addProjection(work: LinearWork, group: HeadGroup, rows: { readonly from: Rows; readonly to: Rows; readonly keys: boolean }): void {
-  add(work, group, rows.from, rows.to, rows.keys ? "keys" : "queries");
-}
-
-/** Adds the gradient of rows from that of their features; of keys, it depends on the keys themselves. */
-export function addProjectionGradient(
-  work: LinearWork,
-  group: HeadGroup,
-  rows: { readonly from: Rows; readonly to: Rows; readonly keys: Rows | undefined },
-): void {
-  add(work, group, rows.from, rows.to, rows.keys ? "keyGradients" : "queryGradients", rows.keys);
-}
-
-function add(work: LinearWork, group: HeadGroup, from: Rows, to: Rows, of: ProjectionKernelSpec["of"], keyRows?: Rows): void {
+/** Adds the projection of a group's rows, or the gradient of rows from that of their features; that of keys depends on the keys themselves. */
+export function addProjectionOf(work: LinearWork, group: HeadGroup, from: Rows, to: Rows, of: ProjectionKernelSpec["of"], keyRows?: Rows): void {
   const { program, shape } = work;
   const { seed, scale, headDim, features } = shape;
   const [inputs, outputs] = [from.dim, to.dim];
@@ -81,4 +63,16 @@ function chooseTile({ program }: LinearWork, inputs: number, outputs: number): P
   }
   const bytes = projectionBytes(candidates.at(-1)!);
   throw limitError(program.caller, "maxComputeWorkgroupStorageSize", bytes, limits.maxComputeWorkgroupStorageSize, `a row of ${inputs} numbers`);
+}
+
+/** The table `"randomFeatures"`. */
+export function randomFeatureRows(part: Extract<TablePart, { kind: "randomFeatures" }>): Float32Array {
+  const { count, dim, seed, scale, to } = part;
+  const features = orthogonalFeatures(count, dim, seed);
+  const width = paddedToVec4(to === "features" ? count : dim);
+  const rows = new Float32Array(2 * partEntries(part));
+  for (let r = 0; r < count; r++) {
+    for (let d = 0; d < dim; d++) rows[to === "features" ? d * width + r : r * width + d] = Math.sqrt(scale) * features[r * dim + d]!;
+  }
+  return rows;
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { twiddleCount } from "../../shaders/stockham.ts";
+import { twiddleCount } from "../../shaders/roots.ts";
 import { limitsWith, smoothNumbers } from "../testing/planning.ts";
 import { normals, random, relativeL2 } from "../testing/random.ts";
 import { chirpLength, chooseSplit } from "./split.ts";

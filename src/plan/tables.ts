@@ -1,9 +1,7 @@
 /** Constant tables: described as data in a Program, computed in float64 when a device first needs them. */
-import { paddedToVec4 } from "../../shaders/feature-map.ts";
-import { twiddleCount } from "../../shaders/stockham.ts";
-import type { RootTable } from "../../shaders/roots.ts";
-import { createFft } from "../math/fft.ts";
-import { orthogonalFeatures } from "../math/random-features.ts";
+import { paddedToVec4 } from "../../shaders/kernel.ts";
+import { type RootTable, twiddleCount } from "../../shaders/roots.ts";
+import { need } from "./parts.ts";
 
 export type TablePart =
   | { readonly kind: "twiddles"; readonly radices: readonly number[] }
@@ -31,7 +29,7 @@ export type TablePart =
 /** Above this order a full table of roots would be traffic of its own, and the split form is used. */
 const LARGEST_FULL_TABLE = 8192;
 
-/** Complex entries of a part. */
+/** Complex entries of a part. @throws MissingParts for one whose contents take more code than is loaded */
 export function partEntries(part: TablePart): number {
   switch (part.kind) {
     case "twiddles":
@@ -47,8 +45,10 @@ export function partEntries(part: TablePart): number {
     case "chirp":
       return part.points;
     case "chirpSpectrum":
+      need("chirp"); // now, while planning: a table is filled at once
       return part.rows[0] * part.rows[1];
     case "randomFeatures":
+      need("randomFeatures");
       return part.to === "features" ? (part.dim * paddedToVec4(part.count)) / 2 : (part.count * paddedToVec4(part.dim)) / 2;
   }
 }
@@ -156,11 +156,11 @@ export function tableData(parts: readonly TablePart[]): Float32Array {
         for (const square of squares(part.points)) push(square, 2 * part.points);
         break;
       case "chirpSpectrum":
-        data.set(chirpSpectrum(part.points, part.rows), at);
+        data.set(need("chirp").chirpSpectrum(part.points, part.rows), at);
         at += 2 * partEntries(part);
         break;
       case "randomFeatures":
-        data.set(randomFeatureRows(part), at);
+        data.set(need("randomFeatures").randomFeatureRows(part), at);
         at += 2 * partEntries(part);
         break;
       case "scale": {
@@ -174,43 +174,12 @@ export function tableData(parts: readonly TablePart[]): Float32Array {
   return data;
 }
 
-function randomFeatureRows(part: Extract<TablePart, { kind: "randomFeatures" }>): Float32Array {
-  const { count, dim, seed, scale, to } = part;
-  const features = orthogonalFeatures(count, dim, seed);
-  const width = paddedToVec4(to === "features" ? count : dim);
-  const rows = new Float32Array(2 * partEntries(part));
-  for (let r = 0; r < count; r++) {
-    for (let d = 0; d < dim; d++) rows[to === "features" ? d * width + r : r * width + d] = Math.sqrt(scale) * features[r * dim + d]!;
-  }
-  return rows;
-}
-
 /** n² mod 2N for 0 ≤ n < N, without squares too large for a float64. */
-function* squares(points: number): Generator<number> {
+export function* squares(points: number): Generator<number> {
   for (let n = 0, square = 0; n < points; n++) {
     yield square;
     square = (square + 2 * n + 1) % (2 * points);
   }
-}
-
-function chirpSpectrum(points: number, [a, b]: readonly [number, number]): Float32Array {
-  const period = a * b;
-  const chirp = new Float64Array(2 * period);
-  let n = 0;
-  for (const square of squares(points)) {
-    const angle = (Math.PI * square) / points;
-    for (const at of [n, (period - n) % period]) {
-      chirp[2 * at] = Math.cos(angle) / period;
-      chirp[2 * at + 1] = Math.sin(angle) / period;
-    }
-    n++;
-  }
-  createFft(period).transform(chirp, "forward");
-  const rows = new Float32Array(2 * period);
-  for (let i = 0; i < a; i++) {
-    for (let j = 0; j < b; j++) rows.set(chirp.subarray(2 * (i + a * j), 2 * (i + a * j) + 2), 2 * (i * b + j));
-  }
-  return rows;
 }
 
 /** Holds the quarter turns where cos θ − 1 is 0: far below every rounding error, yet no denormal that a GPU might flush. */

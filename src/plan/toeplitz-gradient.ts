@@ -11,7 +11,8 @@ import { type RelativePositions, type ToeplitzGradientSpec, type ToeplitzSpec, w
 import type { BufferEnd } from "./fft-pass.ts";
 import { addFft } from "./fft-lines.ts";
 import { lengthsUse } from "./lengths.ts";
-import { bindableUnits, forSlices, limitError, type Program, ProgramBuilder, sliceBase, sliceBytes } from "./program.ts";
+import { bindableUnits, limitError, type Program, ProgramBuilder, sliceBase, sliceBytes } from "./program.ts";
+import { forSlices } from "./slices.ts";
 import { convolutionLengths } from "./stockham.ts";
 import { type AxisPeriod, type PairGroup, pairGroups } from "./toeplitz-layout.ts";
 import { addToeplitz, rowsUse, spectrumBytes } from "./toeplitz.ts";

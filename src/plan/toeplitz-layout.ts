@@ -4,8 +4,8 @@ import { elementCount } from "../spec/check.ts";
 import { FastRpbError } from "../spec/errors.ts";
 import type { PlannerLimits } from "../spec/limits.ts";
 import type { RelativePositions } from "../spec/operations.ts";
+import { need } from "./parts.ts";
 import { bindableUnits, limitError, type ProgramBuilder, type Slice, sliceBytes } from "./program.ts";
-import { splitLength } from "./split.ts";
 import { convolutionLengths, fits } from "./stockham.ts";
 import type { TableLayout } from "./tables.ts";
 import { COMPLEX_BYTES } from "./units.ts";
@@ -57,7 +57,7 @@ export function toeplitzLayout(program: ProgramBuilder, spec: RelativePositions)
   const axes = toeplitzAxes(spec, limits);
   if (fits(limits, ...axes.map((axis) => axis.period))) return { kind: "fused", axes };
   const [y, x] = axes;
-  if (!x) return { kind: "sequence", ...splitLength(program.caller, y!.period, limits) };
+  if (!x) return { kind: "sequence", ...need("split").splitLength(program.caller, y!.period, limits) };
   for (const axis of [y!, x]) {
     if (!fits(limits, axis.period)) throw axisError(program, axis);
   }

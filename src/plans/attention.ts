@@ -1,7 +1,7 @@
 import type { Executable } from "../spec/backend.ts";
 import { checkOptions } from "../spec/check.ts";
 import { refuse } from "../spec/errors.ts";
-import { attentionGradientSpec, type AttentionSpec, spectrumSpec, weightsShape } from "../spec/operations.ts";
+import { attentionGradientSpec, type AttentionOptions, attentionSpec, type AttentionSpec, spectrumSpec, weightsShape } from "../spec/operations.ts";
 import { checkTensor, type Tensor } from "../spec/tensor.ts";
 import { GradientPart } from "./gradient.ts";
 import {
@@ -10,6 +10,7 @@ import {
   Plan,
   type PlanContext,
   type PlanInputs,
+  type PlanMaker,
   type Preparation,
   type Profile,
   type RunOptions,
@@ -53,6 +54,17 @@ export interface AttentionBackwardOptions {
 }
 
 const INPUTS = ["q", "k", "v", "bias", "lengths"] as const;
+
+/** {@link Runtime.attention} */
+export async function makeAttention(maker: PlanMaker, options: AttentionOptions): Promise<AttentionPlan> {
+  const caller = "runtime.attention";
+  const spec = attentionSpec(options);
+  if (spec.storage === "f16") maker.checkHalf(caller, "options.storage", '"f32"');
+  const specs = [spec, ...(spec.bias === "none" ? [] : [spectrumSpec(spec)])];
+  const gradient = spec.storage === "f16" ? undefined : attentionGradientSpec(spec);
+  const [executable, prepare] = await maker.compile(caller, { specs, gradient });
+  return new AttentionPlan(maker.context, spec, executable!, prepare);
+}
 
 /** Attention with or without FastRPB; see {@link Runtime.attention}. */
 export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
@@ -123,7 +135,8 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
 
   /**
    * The gradients of a loss with respect to `q`, `k`, `v` and the weights, from that with respect to the output. Nothing is kept from `run`:
-   * what it had in between is computed again, in O(N) memory. The first call compiles the kernels; {@link compileBackward} does so ahead.
+   * what it had in between is computed again, in O(N) memory. The first call compiles the kernels, {@link compileBackward} does so
+   * ahead. On WebGPU one of them has to come first, as it loads the code: `await plan.compileBackward()`, or `createRuntime({ gradients: true })`.
    *
    * @throws FastRpbError codes `"shape"`, `"value"`, `"limit"`, `"unavailable"`, `"disposed"`, `"lost"`
    */
@@ -153,7 +166,7 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
     return results as unknown as AttentionGradients;
   }
 
-  /** Compiles the kernels of {@link backward} ahead, without blocking, and tells what it costs. */
+  /** Loads the code of {@link backward} and compiles its kernels ahead, without blocking, and tells what it costs. */
   async compileBackward(): Promise<Preparation> {
     const caller = "AttentionPlan.compileBackward";
     this.checkAlive(caller);

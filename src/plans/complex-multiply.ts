@@ -1,9 +1,25 @@
 import type { Executable } from "../spec/backend.ts";
 import { sameShape } from "../spec/check.ts";
 import { FastRpbError, refuse } from "../spec/errors.ts";
-import type { ComplexMultiplySpec } from "../spec/operations.ts";
+import { type ComplexMultiplyOptions, complexMultiplySpec, type ComplexMultiplySpec } from "../spec/operations.ts";
 import { checkTensor, checkUsable, type Tensor } from "../spec/tensor.ts";
-import { type AsyncRunOptions, type CheckedRunOptions, Plan, type PlanContext, type PlanInputs, type Profile, type RunOptions } from "./plan.ts";
+import {
+  type AsyncRunOptions,
+  type CheckedRunOptions,
+  Plan,
+  type PlanContext,
+  type PlanInputs,
+  type PlanMaker,
+  type Profile,
+  type RunOptions,
+} from "./plan.ts";
+
+/** {@link Runtime.complexMultiply} */
+export async function makeComplexMultiply(maker: PlanMaker, options: ComplexMultiplyOptions): Promise<ComplexMultiplyPlan> {
+  const spec = complexMultiplySpec(options);
+  const [executable, repeating] = await maker.compile("runtime.complexMultiply", { specs: [spec, complexMultiplySpec(options, true)] });
+  return new ComplexMultiplyPlan(maker.context, spec, executable!, repeating!);
+}
 
 /** A complex pointwise product of a fixed shape; see {@link Runtime.complexMultiply}. */
 export class ComplexMultiplyPlan extends Plan<[a: Tensor, b: Tensor]> {

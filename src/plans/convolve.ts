@@ -1,5 +1,5 @@
 import type { Executable } from "../spec/backend.ts";
-import { type ConvolveSpec, kernelSpectrumSpec } from "../spec/operations.ts";
+import { type ConvolveOptions, convolveSpec, type ConvolveSpec, kernelSpectrumSpec } from "../spec/operations.ts";
 import { checkTensor, type Tensor } from "../spec/tensor.ts";
 import {
   type AsyncRunOptions,
@@ -7,11 +7,19 @@ import {
   Plan,
   type PlanContext,
   type PlanInputs,
+  type PlanMaker,
   type Preparation,
   type Profile,
   type RunOptions,
 } from "./plan.ts";
 import { type Spectrum, SpectrumPart } from "./spectrum.ts";
+
+/** {@link Runtime.convolve} */
+export async function makeConvolve(maker: PlanMaker, options: ConvolveOptions): Promise<ConvolvePlan> {
+  const spec = convolveSpec(options);
+  const [executable, prepare] = await maker.compile("runtime.convolve", { specs: [spec, kernelSpectrumSpec(spec)] });
+  return new ConvolvePlan(maker.context, spec, executable!, prepare!);
+}
 
 /** A convolution of a fixed shape; see {@link Runtime.convolve}. */
 export class ConvolvePlan extends Plan<[x: Tensor, kernel: Tensor | Spectrum]> {

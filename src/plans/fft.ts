@@ -1,7 +1,7 @@
 import type { Executable } from "../spec/backend.ts";
 import { checkOptions } from "../spec/check.ts";
 import { FastRpbError } from "../spec/errors.ts";
-import { fftGradientSpec, type FftSpec, fftTensor } from "../spec/operations.ts";
+import { fftGradientSpec, type FftOptions, fftSpec, type FftSpec, fftTensor, inPlaceSpec } from "../spec/operations.ts";
 import { checkTensor, type Tensor, type TensorRequirement } from "../spec/tensor.ts";
 import { GradientPart } from "./gradient.ts";
 import {
@@ -10,10 +10,22 @@ import {
   Plan,
   type PlanContext,
   type PlanInputs,
+  type PlanMaker,
   type Preparation,
   type Profile,
   type RunOptions,
 } from "./plan.ts";
+
+/** {@link Runtime.fft} */
+export async function makeFft(maker: PlanMaker, options: FftOptions): Promise<FftPlan> {
+  const caller = "runtime.fft";
+  const spec = fftSpec(options);
+  if (spec.storage === "f16") maker.checkHalf(caller, "options.storage", '"f32"');
+  const [executable] = await maker.compile(caller, { specs: [spec] });
+  // Of the same planner, as the gradient is: what they take is there.
+  const inPlace = spec.kind === "c2c" ? () => maker.compileNow(caller, inPlaceSpec(spec), spec) : undefined;
+  return new FftPlan(maker.context, spec, executable!, inPlace);
+}
 
 /** An FFT of a fixed shape; see {@link Runtime.fft}. */
 export class FftPlan extends Plan<[x: Tensor]> {

@@ -2,6 +2,7 @@
 import type { Backend, Cost, DispatchInfo, DispatchTiming, Executable, RunProgress, Step, Storage } from "../spec/backend.ts";
 import { checkBoolean, checkOptions, elementCount } from "../spec/check.ts";
 import { checkAborted, FastRpbError } from "../spec/errors.ts";
+import type { OperationSpec } from "../spec/operations.ts";
 import { FiniteCheck } from "./finite-check.ts";
 import { BYTES_PER_ELEMENT, checkApart, checkTensor, type DType, Tensor, type TensorOwner } from "../spec/tensor.ts";
 
@@ -49,6 +50,23 @@ export interface PlanContext {
   readonly plans: Set<{ dispose(): void }>;
   /** Spectra that can be made again after a loss. */
   readonly spectra: Set<{ restore(caller: string): Promise<void> }>;
+}
+
+/** What makes plans: a runtime. */
+export interface PlanMaker {
+  readonly context: PlanContext;
+  /** Compiles all or none. @throws FastRpbError codes `"limit"`, `"unavailable"`, `"disposed"`, `"lost"` */
+  compile(caller: string, request: CompileRequest): Promise<readonly Executable[]>;
+  /** Compiles at once, with the choices that were made for `like`. */
+  compileNow(caller: string, spec: OperationSpec, like: OperationSpec): Executable;
+  /** Half precision is a feature that a device may lack, and the CPU backend does. @throws FastRpbError code `"unavailable"` */
+  checkHalf(caller: string, argument: string, expected: string): void;
+}
+
+export interface CompileRequest {
+  readonly specs: readonly OperationSpec[];
+  /** Of the plan, where it may be asked for without being compiled ahead. */
+  readonly gradient?: OperationSpec | undefined;
 }
 
 interface Recording {
@@ -145,6 +163,8 @@ export abstract class Plan<Arguments extends unknown[]> {
 
   protected async measure(args: Arguments, options: RunOptions | undefined): Promise<Profile> {
     checkOptions(`${this.#name}.profile`, "options", options ?? {}, ["out"]);
+    const loading = this.context.backend.loadProfiler();
+    if (loading) await loading;
     const recording = this.#prepare(`${this.#name}.profile`, args, options);
     try {
       const timings = await this.context.backend.profile(recording.steps);

@@ -1,6 +1,6 @@
 import type { Executable } from "../spec/backend.ts";
 import { checkOptions } from "../spec/check.ts";
-import { spectrumSpec, toeplitzGradientSpec, type ToeplitzSpec, weightsShape } from "../spec/operations.ts";
+import { spectrumSpec, toeplitzGradientSpec, type ToeplitzOptions, toeplitzSpec, type ToeplitzSpec, weightsShape } from "../spec/operations.ts";
 import { checkTensor, type Tensor } from "../spec/tensor.ts";
 import { GradientPart } from "./gradient.ts";
 import {
@@ -9,6 +9,7 @@ import {
   Plan,
   type PlanContext,
   type PlanInputs,
+  type PlanMaker,
   type Preparation,
   type Profile,
   type RunOptions,
@@ -35,6 +36,13 @@ export interface ToeplitzGradients {
 export interface ToeplitzBackwardOptions {
   /** Where gradients go: tensors of their shapes that share no buffer with an input or with one another. New tensors for those left out. */
   readonly out?: Partial<ToeplitzGradients>;
+}
+
+/** {@link Runtime.toeplitz} */
+export async function makeToeplitz(maker: PlanMaker, options: ToeplitzOptions): Promise<ToeplitzPlan> {
+  const spec = toeplitzSpec(options);
+  const [executable, prepare] = await maker.compile("runtime.toeplitz", { specs: [spec, spectrumSpec(spec)], gradient: toeplitzGradientSpec(spec) });
+  return new ToeplitzPlan(maker.context, spec, executable!, prepare!);
 }
 
 /** The FastRPB product alone; see {@link Runtime.toeplitz}. */
@@ -102,7 +110,8 @@ export class ToeplitzPlan extends Plan<[v: Tensor, weights: Bias]> {
 
   /**
    * dv = Wᵀ dOut and dWeights_o = Σ_i dOut_i·v_{i+o} for every offset o, summed over batch and channels, both in O(N log N). Of a causal plan,
-   * weights that do not count have gradient zero. The first call compiles the kernels; {@link compileBackward} does so ahead.
+   * weights that do not count have gradient zero. The first call compiles the kernels, {@link compileBackward} does so
+   * ahead. On WebGPU one of them has to come first, as it loads the code: `await plan.compileBackward()`, or `createRuntime({ gradients: true })`.
    *
    * @throws FastRpbError codes `"shape"`, `"value"`, `"limit"`, `"disposed"`, `"lost"`
    */
@@ -125,7 +134,7 @@ export class ToeplitzPlan extends Plan<[v: Tensor, weights: Bias]> {
     return results as unknown as ToeplitzGradients;
   }
 
-  /** Compiles the kernels of {@link backward} ahead, without blocking, and tells what it costs. */
+  /** Loads the code of {@link backward} and compiles its kernels ahead, without blocking, and tells what it costs. */
   async compileBackward(): Promise<Preparation> {
     const caller = "ToeplitzPlan.compileBackward";
     this.checkAlive(caller);

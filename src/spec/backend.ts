@@ -136,7 +136,9 @@ export interface Backend {
   wrap(buffer: GPUBuffer, byteOffset: number, byteLength: number): Storage;
   /** Plans and compiles. Rejects with code `"limit"` where the device is too small. The CPU has nothing to choose. */
   compile(caller: string, spec: OperationSpec, choices?: Choices): Promise<Executable>;
-  /** The same at once; a kernel that does not compile is reported by the reading of what it should have written. */
+  /** Loads what {@link compileNow} takes for this spec, so that it can. @throws FastRpbError code `"unavailable"` */
+  prepare(caller: string, spec: OperationSpec, choices?: Choices): Promise<void>;
+  /** The same as `compile` at once, after `prepare` or another plan of the same kind; a kernel that does not compile is reported by the reading of what it should have written. */
   compileNow(caller: string, spec: OperationSpec, choices?: Choices): Executable;
   /** Runs the steps in order: on the GPU one encoder, one submit, no wait. */
   run(steps: readonly Step[]): void;
@@ -147,7 +149,9 @@ export interface Backend {
   runSliced(caller: string, steps: readonly Step[], options: SliceOptions): Promise<void>;
   /** Records the steps into the caller's encoder. The CPU backend throws code `"unavailable"`. */
   encode(encoder: GPUCommandEncoder, steps: readonly Step[]): void;
-  /** Runs the steps, waits, and tells how long they took. */
+  /** Loads what `profile` takes; `undefined` where it is there. @throws FastRpbError code `"unavailable"` */
+  loadProfiler(): Promise<void> | undefined;
+  /** Runs the steps, waits, and tells how long they took. After `loadProfiler`. */
   profile(steps: readonly Step[]): Promise<Timings>;
   /**
    * After a loss, moves to another device all that was compiled. Nothing on a backend that is not lost.

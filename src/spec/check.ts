@@ -62,6 +62,18 @@ export function checkOptions<T extends object>(caller: string, argument: string,
   return options;
 }
 
+/**
+ * Options as they are now: their parts of plain objects and arrays, copied, because the caller may change them before they are looked at. What
+ * is neither is left for the checks to refuse.
+ */
+export function copyOptions<T>(options: T, depth = 3): T {
+  if (typeof options !== "object" || options === null || depth === 0) return options;
+  if (Array.isArray(options)) return options.map((item: unknown) => copyOptions(item, depth - 1)) as T;
+  const prototype: unknown = Object.getPrototypeOf(options);
+  if (prototype !== Object.prototype && prototype !== null) return options;
+  return Object.fromEntries(Object.entries(options).map(([key, value]) => [key, copyOptions(value, depth - 1)])) as T;
+}
+
 export function elementCount(shape: readonly number[]): number {
   return shape.reduce((product, size) => product * size, 1);
 }

@@ -1,6 +1,6 @@
 import { checkBoolean, checkElements, checkEnum, checkOptions, checkSize } from "../check.ts";
 import { FastRpbError, refuse } from "../errors.ts";
-import { checkPositions, type RelativePositions, type SequenceOptions, type ToeplitzSpec, weightsShape } from "./toeplitz.ts";
+import { checkPositions, type RelativePositions, type SequenceOptions, weightsShape } from "./toeplitz.ts";
 
 /**
  * Feature maps φ of linear attention, for which out_i = Σ_j φ(q_i)·φ(k_j) v_j / Σ_j φ(q_i)·φ(k_j):
@@ -150,12 +150,6 @@ export function attentionSpec(options: AttentionOptions): AttentionSpec {
 
 export function attentionGradientSpec(spec: AttentionSpec): AttentionGradientSpec {
   return Object.freeze({ ...spec, operation: "attentionGradient" });
-}
-
-/** The FastRPB part of an attention with bias. */
-export function biasSpec(spec: AttentionShape): ToeplitzSpec {
-  const { batch, heads, length, grid, causal, valueDim, variableLengths, storage } = spec;
-  return Object.freeze({ operation: "toeplitz", batch, heads, length, grid, causal, channels: valueDim, variableLengths, storage });
 }
 
 function checkFeatureMap(caller: string, kind: "linear" | "softmax", given: unknown): FeatureMap | undefined {

@@ -1,5 +1,6 @@
 import { checkBoolean, checkElements, checkOptions, checkSize } from "../check.ts";
 import { refuse } from "../errors.ts";
+import type { AttentionShape } from "./attention.ts";
 
 /** A sequence of N tokens, or N = H·W tokens on a grid, token n at row ⌊n/W⌋ and column n mod W. Exactly one of the two. */
 export type SequenceOptions =
@@ -70,6 +71,12 @@ export function toeplitzSpec(options: ToeplitzOptions): ToeplitzSpec {
 
 export function toeplitzGradientSpec(spec: ToeplitzSpec): ToeplitzGradientSpec {
   return Object.freeze({ ...spec, operation: "toeplitzGradient" });
+}
+
+/** The FastRPB part of an attention with bias. */
+export function biasSpec(spec: AttentionShape): ToeplitzSpec {
+  const { batch, heads, length, grid, causal, valueDim, variableLengths, storage } = spec;
+  return Object.freeze({ operation: "toeplitz", batch, heads, length, grid, causal, channels: valueDim, variableLengths, storage });
 }
 
 export function spectrumSpec(product: RelativePositions & { readonly heads: number; readonly bias?: string }): SpectrumSpec {

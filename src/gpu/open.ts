@@ -1,0 +1,27 @@
+import type { CompileProgress, OpenSession } from "../spec/backend.ts";
+import { type LimitName, type PlannerLimits, SLOW_GPU, SOFTWARE_GPU, type Speed } from "../spec/limits.ts";
+import { GpuBackend } from "./backend.ts";
+import { borrowDevice, deviceLimits, openDevice, type OpenDeviceOptions } from "./device.ts";
+
+export interface OpenOptions extends OpenDeviceOptions {
+  /** The caller's own device, instead of one from `gpu`. */
+  readonly device: GPUDevice | undefined;
+  readonly limitsOf: (device: Readonly<Record<LimitName, number>>, speed: Speed) => PlannerLimits;
+}
+
+/**
+ * A device, and what plans may use of it.
+ *
+ * @returns `undefined` where there is no adapter
+ * @throws FastRpbError codes `"unavailable"` where an adapter refuses the device or nobody answers, `"aborted"`
+ */
+export async function openSession(options: OpenOptions): Promise<OpenSession | undefined> {
+  const open = options.device ? borrowDevice(options.caller, options.device) : await openDevice(options);
+  if (!open) return undefined;
+  const speed = open.adapterInfo?.isFallbackAdapter ? SOFTWARE_GPU : SLOW_GPU;
+  return { open, limits: options.limitsOf(deviceLimits(open.device), speed) };
+}
+
+export function createGpuBackend(session: OpenSession, onCompile: (progress: CompileProgress) => void): GpuBackend {
+  return new GpuBackend(session, onCompile);
+}
