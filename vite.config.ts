@@ -20,7 +20,8 @@ const repository = path(".");
  * here go with whoever imports them.
  */
 const CHUNKS: Readonly<Record<string, RegExp>> = {
-  core: /^src\/(runtime|bias|index|spec\/(backend|check|choices|errors|half|limits|load|smooth|tensor|operations\/(toeplitz|attention))|plans\/(plan|gradient|spectrum|attention))\.ts$/,
+  core: /^src\/(runtime|bias|index|spec\/(backend|check|choices|errors|half|limits|load|smooth|tensor)|plans\/(plan|gradient|finite-check))\.ts$/,
+  "sequence-plan": /^src\/(plans\/(spectrum|attention)|spec\/operations\/(toeplitz|attention))\.ts$/,
   "fft-plan": /^src\/(plans\/fft|spec\/(axes|operations\/fft))\.ts$/,
   "convolve-plan": /^src\/(plans|spec\/operations)\/convolve\.ts$/,
   "complex-multiply-plan": /^src\/(plans|spec\/operations)\/complex-multiply\.ts$/,
@@ -29,7 +30,7 @@ const CHUNKS: Readonly<Record<string, RegExp>> = {
   "math-random": /^src\/math\/random(-features)?\.ts$/,
   cpu: /^src\/cpu\/.*\.ts$/,
   webgpu:
-    /^(src\/(gpu\/(?!profile).*|plan\/(attention|banks|head-groups|lengths|parts|planners|program|stockham|tables|units|workgroups))|shaders\/(butterfly|complex|kernel|lengths|literals|roots|stockham|wgsl-compiled))\.ts$/,
+    /^(src\/(gpu\/(?!profile|slices|restore|short-memory).*|plan\/(attention|banks|head-groups|lengths|parts|planners|program|stockham|tables|units|workgroups))|shaders\/(butterfly|complex|kernel|lengths|literals|roots|stockham|wgsl-compiled))\.ts$/,
   attention:
     /^(src\/plan\/(linear-attention|linear-attention-parts|projections|toeplitz|toeplitz-layout|toeplitz-spectrum)|shaders\/(channel-pairs|feature-map|linear-attention-(apply|combine|reduce)|query-features|row-vectors|toeplitz-(fused|branches|spectrum)))\.ts$/,
   transform: /^(src\/plan\/(fft-lines|fft-pass|slices|split)|shaders\/(column-end|fft))\.ts$/,

@@ -14,10 +14,7 @@ import { Session } from "./session.ts";
 import { acquireWorkspace, passFault, record } from "./steps.ts";
 import { GpuStorage } from "./storage.ts";
 import { STORAGE, STORAGE_USAGE } from "./usage.ts";
-import { type Patience, pause } from "./watch.ts";
-
-/** How often a device is asked for after a loss, and the pauses between, in milliseconds: a browser starts its GPU process anew meanwhile. */
-const RESTORE_PAUSES: readonly number[] = [0, 250, 1000];
+import type { Patience } from "./watch.ts";
 
 /** Runs Programs on a GPUDevice: one encoder and one submit per run, workspace from the pool. */
 export class GpuBackend implements Backend {
@@ -170,23 +167,20 @@ export class GpuBackend implements Backend {
 
   async restore(caller: string, reopen: () => Promise<OpenSession>): Promise<void> {
     if (!this.isLost) return;
-    let failure: unknown;
-    for (const milliseconds of RESTORE_PAUSES) {
-      await pause(milliseconds);
-      let session: Session | undefined;
-      try {
-        const { open, limits } = await reopen();
-        session = new Session(open, limits, this.#patience);
-        await this.#moveTo(caller, session);
-        return;
-      } catch (error) {
-        failure = error;
-        session?.end();
-        // What the caller wants, or what no new try would change.
-        if (error instanceof FastRpbError && ["aborted", "value", "limit", "disposed"].includes(error.code)) throw error;
-      }
-    }
-    throw new FastRpbError("lost", `${caller}: no device after ${RESTORE_PAUSES.length} tries: ${String(failure)}`, { cause: failure });
+    const { restore } = await loadPart(caller, "restore", () => import("./restore.ts"));
+    await restore({
+      caller,
+      patience: this.#patience,
+      executables: this.#executables,
+      reopen,
+      install: (session, request) => this.#install(session, request),
+      isDisposed: () => this.#disposed,
+      changeTo: (session) => {
+        const before = this.#session;
+        this.#session = session;
+        before.end();
+      },
+    });
   }
 
   memory(): MemoryUse {
@@ -198,80 +192,46 @@ export class GpuBackend implements Backend {
     this.#session.end();
   }
 
-  /** Compiles all that is there for a new device, and only then changes over to it. */
-  async #moveTo(caller: string, session: Session): Promise<void> {
-    const executables = [...this.#executables];
-    const installed = await Promise.all(executables.map(({ request }) => this.#install(session, { ...request, caller })));
-    session.watch.check(caller);
-    if (this.#disposed) throw new FastRpbError("disposed", `${caller}: the runtime was disposed.`);
-    const before = this.#session;
-    for (const [i, executable] of executables.entries()) {
-      if (this.#executables.has(executable)) executable.install(installed[i]!);
-      else installed[i]!.dispose();
-    }
-    this.#session = session;
-    before.end();
-  }
-
   #register(request: CompileRequest, installed: InstalledProgram): GpuExecutable {
     const executable = new GpuExecutable(request, installed, (disposed) => this.#executables.delete(disposed));
     this.#executables.add(executable);
     return executable;
   }
 
-  /**
-   * Plans, compiles, and makes the buffers, the workspace among them, which the pool then has ready for the first run. Where the device has
-   * not as much memory, with half of the workspace, and again.
-   *
-   * @throws FastRpbError codes `"limit"`, `"unavailable"`, `"lost"`
-   */
+  /** Plans, compiles and makes the buffers. @throws FastRpbError codes `"limit"`, `"unavailable"`, `"lost"` */
   async #install(session: Session, request: CompileRequest): Promise<InstalledProgram> {
-    const { caller } = request;
+    const { caller, spec } = request;
     session.watch.check(caller);
-    let { workspaceBytes } = session.limits;
-    let program = await loadProgram(caller, request.spec, limitsOf(request, session.limits));
-    for (;;) {
-      const total = program.dispatches.length;
-      this.#onCompile({ label: program.label, done: 0, total });
-      const pipelines = await session.watch.compiled(caller, compilePipelines(session, caller, program));
-      const [{ made, slots }, fault] = session.guard(caller, () => {
-        const installed = new InstalledProgram(session, program, pipelines);
-        return { made: installed, slots: installed.acquireSlots() };
-      });
-      const error = await session.watch.answer(caller, fault);
-      for (const slot of slots) {
-        if (error) session.pool.discard(slot);
-        session.pool.release(slot);
-      }
-      if (!error) {
-        this.#onCompile({ label: program.label, done: total, total });
-        return made;
-      }
-      made.discard();
-      made.dispose();
-      if (error.code !== "limit") throw error;
-      // Idle buffers of other plans may be what is in the way.
-      const idle = session.pool.memory().pooledBytes;
-      session.pool.trim();
-      if (idle > 0) continue;
-      workspaceBytes = Math.floor(Math.min(workspaceBytes, program.cost.workspaceBytes) / 2);
-      program = await this.#smaller(session, request, workspaceBytes, program, error);
-    }
+    const program = await loadProgram(caller, spec, limitsOf(request, session.limits));
+    const make = (tried: Program) => this.#make(session, caller, tried);
+    const made = await make(program);
+    if (!(made instanceof FastRpbError)) return made;
+    const { installInLess } = await loadPart(caller, "plans for less memory", () => import("./short-memory.ts"));
+    const planFor = (workspaceBytes: number) => loadProgram(caller, spec, limitsOf(request, { ...session.limits, workspaceBytes }));
+    return installInLess(caller, session, { program, error: made }, planFor, make);
   }
 
-  /** @throws FastRpbError code `"limit"` that names what the smallest plan needs */
-  async #smaller(session: Session, request: CompileRequest, workspaceBytes: number, tried: Program, error: FastRpbError): Promise<Program> {
-    try {
-      if (workspaceBytes >= 1) return await loadProgram(request.caller, request.spec, limitsOf(request, { ...session.limits, workspaceBytes }));
-    } catch (cause) {
-      if (!(cause instanceof FastRpbError && cause.code === "limit")) throw cause;
+  /** The program on the device, with its workspace, which the pool then has ready for the first run; or the reason why not. */
+  async #make(session: Session, caller: string, program: Program): Promise<InstalledProgram | FastRpbError> {
+    const total = program.dispatches.length;
+    this.#onCompile({ label: program.label, done: 0, total });
+    const pipelines = await session.watch.compiled(caller, compilePipelines(session, caller, program));
+    const [{ made, slots }, fault] = session.guard(caller, () => {
+      const installed = new InstalledProgram(session, program, pipelines);
+      return { made: installed, slots: installed.acquireSlots() };
+    });
+    const error = await session.watch.answer(caller, fault);
+    for (const slot of slots) {
+      if (error) session.pool.discard(slot);
+      session.pool.release(slot);
     }
-    const tables = tried.buffers.reduce((sum, { role, bytes }) => sum + (role === "table" ? bytes : 0), 0);
-    throw new FastRpbError(
-      "limit",
-      `${request.caller}: the GPU has no memory for ${tried.cost.workspaceBytes} bytes of scratch and ${tables} bytes of tables, which is the least that "${tried.label}" needs. Dispose of tensors and plans, or use a smaller shape.`,
-      { cause: error },
-    );
+    if (error) {
+      made.discard();
+      made.dispose();
+      return error;
+    }
+    this.#onCompile({ label: program.label, done: total, total });
+    return made;
   }
 
   /** Makes a storage; where the device could not, reading it tells, and its buffer is not used again. */
