@@ -68,6 +68,7 @@ try {
   check("no eval, Function from text or WebAssembly", noCodeFromText);
   check(`in all at most ${TOTAL_LIMIT / KIB} KiB, no file more than ${FILE_LIMIT / KIB} KiB (minified, brotli)`, sizes);
   for (const job of JOBS) check(`a page downloads at most ${(job.most ?? job.budget) / KIB} KiB for ${job.name}`, () => downloads(consumer, job));
+  for (const lock of ["package-lock.json", "bench/package-lock.json"]) check(`${lock} pins every package and names no machine`, () => pins(lock));
   check("runs in Node without a GPU", () => runsInNode(consumer));
   for (const moduleResolution of ["nodenext", "bundler"]) {
     for (const types of ["@webgpu/types", "the DOM library"]) {
@@ -186,6 +187,20 @@ function downloads(consumer, { code, budget, most = budget }) {
   const report = `${total} of ${budget} bytes${loaded.map((file) => `\n  ${String(BYTES.get(file)).padStart(6)}  ${file}`).join("")}`;
   if (total > most) throw new Error(report);
   return total > budget ? `OVER ITS BUDGET by ${total - budget} bytes: ${report}` : report;
+}
+
+/** Every package has a digest of its contents; an address, if there is one, is that of npm's public registry. */
+function pins(lock) {
+  const { lockfileVersion, packages } = JSON.parse(readFileSync(join(root, lock), "utf8"));
+  if (lockfileVersion !== 3) throw new Error(`lockfileVersion ${lockfileVersion}`);
+  const entries = Object.entries(packages).filter(([path]) => path !== "");
+  for (const [path, { version, integrity, resolved, link }] of entries) {
+    if (link || !/^\d+\.\d+\.\d+/.test(version ?? "")) throw new Error(`${path} has no fixed version`);
+    if (!/^sha512-[\w+/]{86}==$/.test(integrity ?? "")) throw new Error(`${path} has no sha512 digest`);
+    if (resolved !== undefined && !resolved.startsWith("https://registry.npmjs.org/")) throw new Error(`${path} comes from ${resolved}`);
+  }
+  if (entries.length === 0) throw new Error("no packages");
+  return `${entries.length} packages`;
 }
 
 function runsInNode(consumer) {

@@ -1,7 +1,7 @@
 /** Measures what the planner may choose, on the device at hand. */
 import type { PlanMaker } from "./plans/plan.ts";
 import type { Backend, Executable, Storage } from "./spec/backend.ts";
-import { checkEnum, checkOptions } from "./spec/check.ts";
+import { checkEnum, checkOptions, copyOptions } from "./spec/check.ts";
 import { checkChoices, type Choices, DEFAULT_CHOICES } from "./spec/choices.ts";
 import { checkAborted, FastRpbError, refuse } from "./spec/errors.ts";
 import {
@@ -271,7 +271,7 @@ export async function tune(
 /** The choices of a tuning by spec. @throws FastRpbError code `"value"` */
 export function readTuning(caller: string, tuning: unknown): { readonly adapter: string; readonly choices: ReadonlyMap<string, Choices> } {
   const argument = "options.tuning";
-  const { version, adapter, plans } = checkOptions(caller, argument, tuning as Tuning, ["version", "adapter", "plans"]);
+  const { version, adapter, plans } = checkOptions(caller, argument, copyOptions(tuning as Tuning, 5), ["version", "adapter", "plans"]);
   if (version !== 1 || typeof adapter !== "string" || !Array.isArray(plans)) {
     throw refuse("value", { caller, argument, expected: "a tuning of version 1, as runtime.tune returns it", got: tuning });
   }

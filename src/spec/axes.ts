@@ -26,7 +26,7 @@ export function checkAxes(caller: string, axes: unknown, rank: number, most: num
     got: axes,
   };
   if (!Array.isArray(axes) || axes.length === 0 || axes.length > most) throw refuse("value", refusal);
-  const checked = axes.map((axis: unknown) => {
+  const checked = Array.from(axes, (axis: unknown) => {
     if (typeof axis !== "number" || !Number.isInteger(axis) || axis < -rank || axis >= rank) throw refuse("value", refusal);
     return axis < 0 ? axis + rank : axis;
   });

@@ -16,7 +16,7 @@ export function checkShape(caller: string, argument: string, value: unknown): re
   if (!Array.isArray(value) || value.length === 0) {
     throw refuse("value", { caller, argument, expected: "a non-empty array of sizes", got: value });
   }
-  const shape = value.map((size, axis) => checkSize(caller, `${argument}[${axis}]`, size));
+  const shape = Array.from(value, (size, axis) => checkSize(caller, `${argument}[${axis}]`, size)); // map would skip holes
   checkElements(caller, argument, shape);
   return Object.freeze(shape);
 }

@@ -1,3 +1,4 @@
+import { checkOptions } from "./check.ts";
 import { type Choices, DEFAULT_CHOICES } from "./choices.ts";
 import { refuse } from "./errors.ts";
 
@@ -68,10 +69,8 @@ export function capLimits(
   workspaceBytes: number,
   speed: Speed = SLOW_GPU,
 ): PlannerLimits {
+  checkOptions(caller, "options.limits", caps, LIMIT_NAMES);
   for (const [name, value] of Object.entries(caps)) {
-    if (!(LIMIT_NAMES as readonly string[]).includes(name)) {
-      throw refuse("value", { caller, argument: "options.limits", expected: `an object with the keys ${LIMIT_NAMES.join(", ")}`, got: name });
-    }
     if (value !== undefined && (!Number.isSafeInteger(value) || value < 1)) {
       throw refuse("value", { caller, argument: `options.limits.${name}`, expected: "a positive integer", got: value });
     }
