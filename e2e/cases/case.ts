@@ -28,14 +28,20 @@ export interface Suite {
   readonly cases: readonly Case[];
 }
 
+export type DeviceLimits = Pick<RuntimeOptions, "limits" | "workspaceBytes">;
+
 /** What the cases of one engine share: a WebGPU runtime, and the float64 CPU backend to compare with. */
 export class CaseContext {
   readonly gpu: GPU;
   #runtime: Promise<Runtime> | undefined;
   #cpu: Promise<Runtime> | undefined;
 
-  constructor(gpu: GPU) {
+  readonly #limits: DeviceLimits;
+
+  /** @param limits what all runtimes of the cases may use at most, unless a case asks for less */
+  constructor(gpu: GPU, limits: DeviceLimits = {}) {
     this.gpu = gpu;
+    this.#limits = limits;
   }
 
   /** The shared runtime; cases leave it as they found it. */
@@ -49,7 +55,8 @@ export class CaseContext {
 
   /** A runtime of the case's own, on a device of its own unless it borrows one. */
   open(options: RuntimeOptions = {}): Promise<Runtime> {
-    return createRuntime({ backend: "webgpu", gpu: this.gpu, ...options });
+    const { limits, ...rest } = this.#limits;
+    return createRuntime({ backend: "webgpu", gpu: this.gpu, ...rest, ...options, limits: { ...limits, ...options.limits } });
   }
 }
 

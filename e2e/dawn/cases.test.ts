@@ -1,10 +1,14 @@
-/** The GPU cases in Node, `CASES=sample` those of the sample: Firefox runs them all, and Chromium has the same Dawn. */
+/**
+ * The GPU cases in Node, `CASES=sample` those of the sample: Firefox runs them all, and Chromium has the same Dawn. `LIMITS` names a smaller
+ * device: "default", "compatibility", or the seed of a drawn one.
+ */
 import { afterAll, describe, expect, test } from "vitest";
 import { CaseContext } from "../cases/case.ts";
 import { isSampled, SUITES } from "../cases/index.ts";
+import { namedLimits } from "../fuzz/limits.ts";
 import { dawn } from "./gpu.ts";
 
-const context = new CaseContext(dawn());
+const context = new CaseContext(dawn(), namedLimits(process.env["LIMITS"]));
 const sample = process.env["CASES"] === "sample";
 
 afterAll(async () => {

@@ -1,7 +1,7 @@
 /** Devices to plan for: caps on what the device at hand offers. */
 import type { RuntimeOptions } from "../../src/index.ts";
 import { DEFAULT_LIMITS } from "../../src/spec/limits.ts";
-import type { Draw } from "./draw-numbers.ts";
+import { Draw } from "./draw-numbers.ts";
 
 type Caps = NonNullable<RuntimeOptions["limits"]>;
 
@@ -26,9 +26,23 @@ export function runtimeLimits(choice: LimitsChoice): Pick<RuntimeOptions, "limit
   return { limits, ...(workspaceBytes !== undefined && { workspaceBytes }) };
 }
 
+/** Limits by the name that a script gives them. */
+export function namedLimits(name: string | undefined): Pick<RuntimeOptions, "limits" | "workspaceBytes"> {
+  if (name === undefined || name === "adapter") return {};
+  if (name === "default" || name === "compatibility") return runtimeLimits(name);
+  const seed = Number(name);
+  if (!Number.isSafeInteger(seed) || seed < 1) throw new TypeError(`LIMITS is "default", "compatibility", "adapter" or a seed, got ${name}`);
+  const drawn = runtimeLimits(drawSmallLimits(new Draw(seed)));
+  console.log(`limits of seed ${seed}: ${JSON.stringify(drawn)}`);
+  return drawn;
+}
+
 /** Half of the draws are real devices, the others smaller than any, in one respect or in several. */
 export function drawLimits(draw: Draw): LimitsChoice {
-  if (draw.chance(0.5)) return draw.pick(["default", "compatibility", "adapter"]);
+  return draw.chance(0.5) ? draw.pick(["default", "compatibility", "adapter"]) : drawSmallLimits(draw);
+}
+
+function drawSmallLimits(draw: Draw): LimitsChoice {
   const all: LimitsChoice = {
     maxComputeWorkgroupStorageSize: draw.pick([1024, 4096, 8192]),
     ...lanes(draw),

@@ -1,0 +1,31 @@
+// Runs the GPU cases in Node (Dawn) on devices with other limits, one after the other:
+//
+//   npm run test:limits                        the guaranteed ones, compatibility mode's, the adapter's, and 20 drawn sets of lower ones
+//   npm run test:limits -- compatibility 7     some of them; a number is the seed of a drawn set
+//   CASES=sample npm run test:limits           the sample of the cases
+//
+// What follows `--` once more goes to vitest: npm run test:limits -- 7 -- -t toeplitz
+import { spawnSync } from "node:child_process";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const DRAWN = 20;
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const given = process.argv.slice(2);
+const end = given.includes("--") ? given.indexOf("--") : given.length;
+const named = given.slice(0, end);
+const sets = named.length > 0 ? named : ["default", "compatibility", "adapter", ...Array.from({ length: DRAWN }, (_, i) => String(i + 1))];
+const vitest = join(root, "node_modules/vitest/vitest.mjs");
+const failed = [];
+for (const set of sets) {
+  console.log(`\n== limits: ${set}`);
+  const { status } = spawnSync(
+    process.execPath,
+    [vitest, "run", "--project", "dawn", "e2e/dawn/cases.test.ts", "--reporter=default", ...given.slice(end + 1)],
+    { cwd: root, stdio: "inherit", env: { ...process.env, LIMITS: set } },
+  );
+  if (status !== 0) failed.push(set);
+}
+console.log(`\n${sets.length - failed.length} sets of limits passed, ${failed.length} failed${failed.length > 0 ? `: ${failed.join(", ")}` : ""}`);
+process.exitCode = failed.length > 0 ? 1 : 0;
