@@ -1,7 +1,7 @@
 // npm run bench: makes ready what is missing (the peers, the library, bench/dist), then measures in Chromium or in Node with Dawn.
 import { spawnSync } from "node:child_process";
-import { copyFileSync, existsSync, readdirSync, statSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { copyFileSync, cpSync, existsSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { vulkanEnvironment } from "../scripts/chromium.mjs";
 
@@ -28,6 +28,7 @@ if (!options) {
   if (options.peers !== "none") installPeers();
   const library = options.library ? resolve(options.library) : buildLibrary();
   copyFileSync(library, join(bench, "dist/fastrpb.js"));
+  copyParts(library);
   if (options.prepare) {
     console.log("bench/dist is ready");
   } else if (options.adapter === "dawn") {
@@ -61,6 +62,13 @@ function sources(folder) {
   return readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name));
+}
+
+/** What the library imports on demand lies next to it. */
+function copyParts(library) {
+  const [from, to] = [join(dirname(library), "chunks"), join(bench, "dist/chunks")];
+  rmSync(to, { recursive: true, force: true });
+  if (existsSync(from)) cpSync(from, to, { recursive: true });
 }
 
 /** In a process of its own: the dynamic loader reads LD_LIBRARY_PATH when a process starts. */
