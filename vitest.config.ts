@@ -17,6 +17,16 @@ export default defineConfig({
       },
       // One process: each test file opens one device on all cores.
       { test: { name: "dawn", include: ["e2e/dawn/*.test.ts"], pool: "forks", fileParallelism: false, testTimeout: 300_000, hookTimeout: 60_000 } },
+      {
+        test: {
+          name: "soak",
+          include: ["e2e/dawn/soak.test.ts"],
+          pool: "forks",
+          fileParallelism: false,
+          testTimeout: 1_200_000,
+          env: { SOAK_RUNS: "100000" },
+        },
+      },
       { test: { name: "long", include: ["e2e/long/*.test.ts"], pool: "forks", fileParallelism: false, testTimeout: 3_600_000 } },
     ],
   },

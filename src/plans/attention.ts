@@ -136,7 +136,7 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
   /**
    * The gradients of a loss with respect to `q`, `k`, `v` and the weights, from that with respect to the output. Nothing is kept from `run`:
    * what it had in between is computed again, in O(N) memory. The first call compiles the kernels, {@link compileBackward} does so
-   * ahead. On WebGPU one of them has to come first, as it loads the code: `await plan.compileBackward()`, or `createRuntime({ gradients: true })`.
+   * ahead. In a runtime with `gradients: false`, on WebGPU, `await plan.compileBackward()` comes first: it loads the code.
    *
    * @throws FastRpbError codes `"shape"`, `"value"`, `"limit"`, `"unavailable"`, `"disposed"`, `"lost"`
    */

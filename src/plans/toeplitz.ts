@@ -111,7 +111,7 @@ export class ToeplitzPlan extends Plan<[v: Tensor, weights: Bias]> {
   /**
    * dv = Wᵀ dOut and dWeights_o = Σ_i dOut_i·v_{i+o} for every offset o, summed over batch and channels, both in O(N log N). Of a causal plan,
    * weights that do not count have gradient zero. The first call compiles the kernels, {@link compileBackward} does so
-   * ahead. On WebGPU one of them has to come first, as it loads the code: `await plan.compileBackward()`, or `createRuntime({ gradients: true })`.
+   * ahead. In a runtime with `gradients: false`, on WebGPU, `await plan.compileBackward()` comes first: it loads the code.
    *
    * @throws FastRpbError codes `"shape"`, `"value"`, `"limit"`, `"disposed"`, `"lost"`
    */
