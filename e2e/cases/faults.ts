@@ -8,6 +8,8 @@ import { capLimits, DEFAULT_WORKSPACE_BYTES, SLOW_GPU } from "../../src/spec/lim
 import { type CaseContext, check, checkClose, checkRefused, normals, scoped, type Suite } from "./case.ts";
 import { FAULTS, FaultyDevice, withLittleMemory } from "./faulty-device.ts";
 
+/** What Firefox prints of shaders that are made on a device that is lost. */
+const LOST_SHADERS = /creating shader module|Parent device is lost/;
 /** A caller hears of a loss within this many milliseconds. */
 const LOSS_DEADLINE = 2000;
 
@@ -89,6 +91,7 @@ export const faultsSuite: Suite = {
   cases: [
     {
       name: "a destroyed device: whatever is pending and whatever comes says so; restore brings plans and spectra back",
+      printed: { firefox: LOST_SHADERS },
       run: async (context) => {
         const runtime = await context.open();
         try {
@@ -220,6 +223,7 @@ export const faultsSuite: Suite = {
     },
     {
       name: "each wait for the device in turn: destroyed, out of memory, rejected, never settled",
+      printed: { firefox: LOST_SHADERS },
 
       run: async (context) => {
         let device: FaultyDevice | undefined;

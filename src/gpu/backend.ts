@@ -109,7 +109,10 @@ export class GpuBackend implements Backend {
   compileNow(caller: string, spec: OperationSpec, choices?: Choices): GpuExecutable {
     this.#session.watch.check(caller);
     const request: CompileRequest = { caller, spec, choices };
-    return this.#register(request, InstalledProgram.compileNow(this.#session, planNow(request, this.limits)));
+    const program = planNow(request, this.limits);
+    // What goes wrong here goes wrong again in every run of it, and is told there.
+    const [installed] = this.#session.guard(caller, () => InstalledProgram.compileNow(this.#session, program));
+    return this.#register(request, installed);
   }
 
   async prepare(caller: string, spec: OperationSpec, choices?: Choices): Promise<void> {

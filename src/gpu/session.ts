@@ -41,10 +41,13 @@ export class Session implements DeviceContext {
       scopes = [this.device.popErrorScope(), this.device.popErrorScope()];
     }
     const fault = Promise.all(scopes).then(
-      ([validation, outOfMemory]) => {
+      async ([validation, outOfMemory]) => {
+        if (!outOfMemory && !validation) return undefined;
+        // On a device that is lost, Firefox calls what was made there invalid.
+        const loss = await this.watch.lossBehind(caller);
+        if (loss) return loss;
         if (outOfMemory) return new FastRpbError("limit", `${caller}: the GPU is out of memory: ${outOfMemory.message}`);
-        if (validation) return new FastRpbError("value", `${caller}: WebGPU refused the work: ${validation.message}`);
-        return undefined;
+        return new FastRpbError("value", `${caller}: WebGPU refused the work: ${validation!.message}`);
       },
       () => undefined, // the device is lost, and every reading says so
     );

@@ -13,7 +13,7 @@ export interface Patience {
 
 export const PATIENCE: Patience = Object.freeze({ answer: 800, compile: 900_000, open: 30_000 });
 
-/** A promise is rejected before the loss that caused it is announced; this long is waited for it. */
+/** A promise is rejected, or an error scope reports, before the loss that caused it is announced; this long is waited for it. */
 const ANNOUNCEMENT = 200;
 
 /** Rejects what waits for a device as soon as that is lost, and takes a device for lost that does not answer. */
@@ -54,6 +54,18 @@ export class Watch {
     return this.#raced(caller, promise, (settled) => this.#silence(settled));
   }
 
+  /** The loss that made something fail, which may be announced a moment later; `undefined` where it failed by itself. */
+  async lossBehind(caller: string): Promise<FastRpbError | undefined> {
+    if (!this.#lostInfo) {
+      const settled = new AbortController();
+      const wake = () => settled.abort();
+      this.#waiting.add(wake);
+      await pause(ANNOUNCEMENT, settled.signal);
+      this.#waiting.delete(wake);
+    }
+    return this.#lostInfo && lostError(caller, this.#lostInfo);
+  }
+
   /** The same for a pipeline, which has its time. */
   compiled<T>(caller: string, promise: Promise<T>): Promise<T> {
     return this.#raced(caller, promise, (settled) => pause(this.#patience.compile, settled));
@@ -74,10 +86,7 @@ export class Watch {
       const answer = await Promise.race([promise.then((value) => ({ value })), lost]);
       if (answer) return answer.value;
     } catch (error) {
-      // The loss that made it fail may be announced a moment later.
-      if (!this.#lostInfo) await Promise.race([lost, pause(ANNOUNCEMENT)]);
-      this.check(caller);
-      throw error;
+      throw (await this.lossBehind(caller)) ?? error;
     } finally {
       settled.abort();
       this.#waiting.delete(wake);
