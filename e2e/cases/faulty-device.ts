@@ -4,8 +4,7 @@
 const MAP_WRITE = 2;
 
 /** What may happen where somebody waits for a device. */
-export const FAULTS = ["destroy", "out of memory", "reject", "never"] as const;
-export type Fault = (typeof FAULTS)[number];
+export type Fault = "destroy" | "out of memory" | "reject" | "never";
 
 type Method = (...args: unknown[]) => unknown;
 

@@ -7,14 +7,13 @@ export interface Patience {
   readonly answer: number;
   /** For a pipeline; software GPUs compile some for minutes, and many at a time. */
   readonly compile: number;
+  /** For the announcement of a loss, which comes after promises that it rejects, and after error scopes that report it. */
+  readonly announcement: number;
   /** For an adapter, and for its device. */
   readonly open: number;
 }
 
-export const PATIENCE: Patience = Object.freeze({ answer: 800, compile: 900_000, open: 30_000 });
-
-/** A promise is rejected, or an error scope reports, before the loss that caused it is announced; this long is waited for it. */
-const ANNOUNCEMENT = 200;
+export const PATIENCE: Patience = Object.freeze({ answer: 800, compile: 900_000, announcement: 200, open: 30_000 });
 
 /** Rejects what waits for a device as soon as that is lost, and takes a device for lost that does not answer. */
 export class Watch {
@@ -48,7 +47,7 @@ export class Watch {
   /**
    * The result of work on the device, or of a question to it.
    *
-   * @throws FastRpbError code `"lost"`; whatever `promise` rejects with, where the device is still there
+   * @throws FastRpbError code `"lost"`, or `"unavailable"` where `promise` rejects although the device is still there
    */
   answer<T>(caller: string, promise: Promise<T>): Promise<T> {
     return this.#raced(caller, promise, (settled) => this.#silence(settled));
@@ -60,7 +59,7 @@ export class Watch {
       const settled = new AbortController();
       const wake = () => settled.abort();
       this.#waiting.add(wake);
-      await pause(ANNOUNCEMENT, settled.signal);
+      await pause(this.#patience.announcement, settled.signal);
       this.#waiting.delete(wake);
     }
     return this.#lostInfo && lostError(caller, this.#lostInfo);
@@ -86,7 +85,9 @@ export class Watch {
       const answer = await Promise.race([promise.then((value) => ({ value })), lost]);
       if (answer) return answer.value;
     } catch (error) {
-      throw (await this.lossBehind(caller)) ?? error;
+      const loss = await this.lossBehind(caller);
+      if (loss || error instanceof FastRpbError) throw loss ?? error;
+      throw new FastRpbError("unavailable", `${caller}: the GPU device failed to answer: ${String(error)}`, { cause: error });
     } finally {
       settled.abort();
       this.#waiting.delete(wake);
