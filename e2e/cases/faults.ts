@@ -85,8 +85,8 @@ const KINDS: readonly Partial<AttentionOptions>[] = [
   { kind: "softmax", causal: true, featureMap: undefined as never },
 ];
 
-/** Runs everything with a fault of these kinds at each wait for the device in turn: the results are right, or there is a fitting error. */
-async function injectFaults(context: CaseContext, kinds: readonly Fault[]): Promise<void> {
+/** Runs everything with a fault at each wait for the device in turn: the results are right, or there is a fitting error. */
+async function injectFaults(context: CaseContext, kind: Fault): Promise<void> {
   const request = { caller: "test", gpu: context.gpu, powerPreference: undefined, onStage: () => {}, signal: undefined } as const;
   const openDeviceOnce = async () => new FaultyDevice((await openDevice(request))!.device);
   const runtimeOn = ({ device: borrowed }: FaultyDevice) => {
@@ -94,7 +94,7 @@ async function injectFaults(context: CaseContext, kinds: readonly Fault[]): Prom
     return new RuntimeClass(new GpuBackend({ open: borrowDevice("test", borrowed), limits }, () => {}, patience), { gradients: true });
   };
   // Without a loss, there is none to wait for.
-  const patience = kinds.includes("destroy") ? QUICK : { ...QUICK, announcement: 5 };
+  const patience = kind === "destroy" ? QUICK : { ...QUICK, announcement: 5 };
   let device = await openDeviceOnce();
   let runtime = runtimeOn(device);
   const expected = await everyWait(runtime);
@@ -103,44 +103,41 @@ async function injectFaults(context: CaseContext, kinds: readonly Fault[]): Prom
   check(waits.length > 30 && new Set(waits).size === 4, `${waits.length} waits of ${new Set(waits).size} kinds`);
   const came: Record<string, number> = {};
   let lost = false;
-  for (const kind of kinds) {
-    for (let at = 0; at < waits.length; at++) {
-      const where = `${kind} at wait ${at} (${waits[at]})`;
-      // Compiles anew, so that it waits as often; a device that was lost is followed by another.
-      runtime.dispose();
-      if (lost) device = await openDeviceOnce();
-      lost = false;
-      runtime = runtimeOn(device);
-      device.inject({ at, kind });
-      const result = await outcome(everyWait(runtime), QUICK.compile + LOSS_DEADLINE);
-      check(result !== "unsettled", `${where}: unsettled`);
-      const what = "value" in result ? "right" : result.error instanceof FastRpbError ? result.error.code : String(result.error);
-      check("error" in result || same(result.value), `${where}: a wrong result`);
-      // A slow run asks the device more often than a fast one.
-      if (device.waits.length <= at) {
-        check(what === "right", `${where}: not reached, and yet ${what}`);
-        continue;
-      }
-      check(["right", "lost", "limit", "unavailable"].includes(what), `${where}: ${what}`);
-      check(kind !== "destroy" || what === "lost" || at === waits.length - 1, `${where}: ${what}`);
-      came[`${kind}: ${what}`] = (came[`${kind}: ${what}`] ?? 0) + 1;
-      device.inject(undefined);
-      // Whoever is not lost works on.
-      const next = await outcome(everyWait(runtime), QUICK.compile + LOSS_DEADLINE);
-      check(next !== "unsettled", `${where}: unsettled afterwards`);
-      const then =
-        "value" in next ? (same(next.value) ? "right" : "wrong") : next.error instanceof FastRpbError ? next.error.code : String(next.error);
-      check(
-        then === (what === "lost" || kind === "destroy" ? "lost" : "right") || (kind === "never" && then === "lost"),
-        `${where}: ${what}, then ${then}`,
-      );
-      lost = then !== "right";
-      if (lost) device.device.destroy();
+  for (let at = 0; at < waits.length; at++) {
+    const where = `${kind} at wait ${at} (${waits[at]})`;
+    // Compiles anew, so that it waits as often; a device that was lost is followed by another.
+    runtime.dispose();
+    if (lost) device = await openDeviceOnce();
+    lost = false;
+    runtime = runtimeOn(device);
+    device.inject({ at, kind });
+    const result = await outcome(everyWait(runtime), QUICK.compile + LOSS_DEADLINE);
+    check(result !== "unsettled", `${where}: unsettled`);
+    const what = "value" in result ? "right" : result.error instanceof FastRpbError ? result.error.code : String(result.error);
+    check("error" in result || same(result.value), `${where}: a wrong result`);
+    // A slow run asks the device more often than a fast one.
+    if (device.waits.length <= at) {
+      check(what === "right", `${where}: not reached, and yet ${what}`);
+      continue;
     }
+    check(["right", "lost", "limit", "unavailable"].includes(what), `${where}: ${what}`);
+    check(kind !== "destroy" || what === "lost" || at === waits.length - 1, `${where}: ${what}`);
+    came[`${kind}: ${what}`] = (came[`${kind}: ${what}`] ?? 0) + 1;
+    device.inject(undefined);
+    // Whoever is not lost works on.
+    const next = await outcome(everyWait(runtime), QUICK.compile + LOSS_DEADLINE);
+    check(next !== "unsettled", `${where}: unsettled afterwards`);
+    const then = "value" in next ? (same(next.value) ? "right" : "wrong") : next.error instanceof FastRpbError ? next.error.code : String(next.error);
+    check(
+      then === (what === "lost" || kind === "destroy" ? "lost" : "right") || (kind === "never" && then === "lost"),
+      `${where}: ${what}, then ${then}`,
+    );
+    lost = then !== "right";
+    if (lost) device.device.destroy();
   }
   runtime.dispose();
   device.device.destroy();
-  console.info(`${kinds.length * waits.length} faults: ${JSON.stringify(came)}`);
+  console.info(`${waits.length} faults: ${JSON.stringify(came)}`);
 }
 
 export const faultsSuite: Suite = {
@@ -279,17 +276,12 @@ export const faultsSuite: Suite = {
         second.destroy();
       },
     },
-    // Two cases, so that two browsers share them.
-    {
-      name: "each wait for the device in turn: destroyed, never settled",
+    // A case for each, so that two browsers share them.
+    ...(["destroy", "out of memory", "reject", "never"] as const).map((kind) => ({
+      name: `each wait for the device in turn: ${kind}`,
       printed: { firefox: LOST_SHADERS },
-      run: (context) => injectFaults(context, ["destroy", "never"]),
-    },
-    {
-      name: "each wait for the device in turn: out of memory, rejected",
-      printed: { firefox: LOST_SHADERS },
-      run: (context) => injectFaults(context, ["out of memory", "reject"]),
-    },
+      run: (context: CaseContext) => injectFaults(context, kind),
+    })),
     {
       name: "an adapter or a device that does not come: the signal ends the wait, and so does the patience",
       run: async (context) => {
