@@ -1,7 +1,7 @@
 // npm run fuzz: random plans and data on the GPU, in Node with Dawn, against the float64 CPU backend.
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import { runnerImport } from "vite";
+import { createServer, createServerModuleRunner } from "vite";
 import { vulkanEnvironment } from "./chromium.mjs";
 
 const environment = vulkanEnvironment();
@@ -11,9 +11,18 @@ if (Object.keys(environment).length > 0 && !process.env.FUZZ_STARTED) {
   const { status } = spawnSync(process.execPath, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], { stdio: "inherit", env });
   process.exit(status ?? 1);
 }
-const { module } = await runnerImport(fileURLToPath(new URL("../e2e/fuzz/run.ts", import.meta.url)), { configFile: false, logLevel: "error" });
+// It stays open: parts of the library are imported when they are first used.
+const server = await createServer({
+  root: fileURLToPath(new URL("..", import.meta.url)),
+  configFile: false,
+  logLevel: "error",
+  appType: "custom",
+  server: { middlewareMode: true, hmr: false, ws: false, watch: null },
+  optimizeDeps: { noDiscovery: true },
+});
 let status = 1;
 try {
+  const module = await createServerModuleRunner(server.environments.ssr, { hmr: false }).import("/e2e/fuzz/run.ts");
   status = await module.main(process.argv.slice(2));
 } catch (error) {
   console.error(error);
