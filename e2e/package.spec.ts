@@ -45,7 +45,7 @@ for (const backend of ["webgpu", "cpu"] as const) {
     const response = await page.goto("/e2e/strict.html");
     expect(response!.headers()["content-security-policy"]).toBe("default-src 'self'");
     const module = await page.evaluateHandle(async () => (await import("/dist/fastrpb.js" as string)) as typeof fastrpb);
-    expect(loaded()).toEqual(["/dist/fastrpb.js", "/dist/chunks/core", "/dist/chunks/rolldown-runtime"]);
+    expect(loaded()).toEqual(["/dist/fastrpb.js", "/dist/chunks/core"]);
     const report = await page.evaluate(
       async ([{ createRuntime }, wanted]) => {
         const runtime = await createRuntime({ backend: wanted });

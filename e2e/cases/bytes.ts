@@ -179,6 +179,7 @@ async function checkConvolutions(context: CaseContext, convolutions: readonly Co
 
 export const bytesSuite: Suite = {
   name: "bytes",
+  engineFree: "accesses are counted, and a kernel makes the same ones everywhere",
   cases: [
     {
       name: "FFTs and products of complex numbers",

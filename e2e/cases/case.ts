@@ -25,6 +25,8 @@ export interface Suite {
   readonly name: string;
   /** All its cases are in the sample: it is about the runtime rather than its kernels. */
   readonly sample?: boolean;
+  /** Why it makes no difference which engine runs it: `npm run test:dawn` has the whole suite, others the sample, and with `FULL=1` all. */
+  readonly engineFree?: string;
   readonly cases: readonly Case[];
 }
 
