@@ -115,8 +115,8 @@ export abstract class Plan<Arguments extends unknown[]> {
   protected execute(args: Arguments, options: CheckedRunOptions = {}): Tensor {
     const caller = `${this.#name}.run`;
     checkOptions(caller, "options", options, ["out", "check"]);
-    const recording = this.#prepare(caller, args, options);
     const check = this.#check(caller, options.check);
+    const recording = this.#prepare(caller, args, options);
     try {
       this.context.backend.run(check?.around(caller, recording.steps, this.tensors(args), recording.output) ?? recording.steps);
       check?.submitted(caller, recording.output);
@@ -135,8 +135,8 @@ export abstract class Plan<Arguments extends unknown[]> {
     const caller = `${this.#name}.runAsync`;
     checkOptions(caller, "options", options, ["out", "check", "signal", "onProgress"]);
     checkAborted(caller, options.signal);
-    const recording = this.#prepare(caller, args, options);
     const check = this.#check(caller, options.check);
+    const recording = this.#prepare(caller, args, options);
     try {
       const steps = check?.around(caller, recording.steps, this.tensors(args), recording.output) ?? recording.steps;
       await this.context.backend.runSliced(caller, steps, options);
