@@ -152,6 +152,10 @@ export const nonFiniteSuite: Suite = {
               const out = scope.keep(plan.run({ q: good(), k: bad([61, value], [90, NaN]), v: bad([3, NaN]), bias }, { check: true }));
               await checkRefused(() => out.data(), "value", "AttentionPlan.run", "k is not finite at [0, 1, 3, 1]");
             }
+            const reused = scope.keep(plan.run({ q: good(), k: bad([61, NaN]), v: good(), bias }, { check: true }));
+            await checkRefused(() => reused.data(), "value", "k is not finite at [0, 1, 3, 1]");
+            plan.run({ q: good(), k: good(), v: good(), bias }, { out: reused });
+            check((await reused.data()).every(Number.isFinite), "a later run replaces the result and its fault");
             const weights = normals(2, 46);
             weights[24] = Infinity;
             const out = scope.keep(plan.run({ q: good(), k: good(), v: good(), bias: scope.tensor(weights, [2, 23]), check: true }));

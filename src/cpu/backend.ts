@@ -4,7 +4,7 @@ import { checkAborted, FastRpbError } from "../spec/errors.ts";
 import type { PlannerLimits } from "../spec/limits.ts";
 import type { OperationSpec } from "../spec/operations.ts";
 import { CpuStorage } from "./memory.ts";
-import type { CpuOperation, FftOf } from "./operation.ts";
+import { type CpuOperation, type FftOf, OUTPUTS } from "./operation.ts";
 import { attentionGradientOperation } from "./operations/attention-gradient.ts";
 import { attentionOperation } from "./operations/attention.ts";
 import { complexMultiplyOperation } from "./operations/complex-multiply.ts";
@@ -147,7 +147,11 @@ function createOperation(spec: OperationSpec, fftOf: FftOf): CpuOperation {
 function runStep(step: Step): CpuOperation {
   if (!(step.executable instanceof CpuExecutable)) throw new TypeError("cpu backend: a plan of another backend");
   const { operation } = step.executable;
-  operation.run((name) => cpuStorage(step.bindings, name));
+  operation.run((name) => {
+    const storage = cpuStorage(step.bindings, name);
+    if (OUTPUTS.has(name)) storage.rewrite();
+    return storage;
+  });
   return operation;
 }
 

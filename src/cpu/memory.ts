@@ -39,6 +39,11 @@ export class CpuStorage implements Storage {
     this.#fault = fault;
   }
 
+  /** It is about to be written anew: what was wrong with the contents before goes with them. */
+  rewrite(): void {
+    this.#fault = undefined;
+  }
+
   async read(target: TensorData): Promise<void> {
     target.set(target instanceof Uint32Array ? this.words : this.floats);
     const error = await this.#fault;

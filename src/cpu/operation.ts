@@ -12,6 +12,9 @@ export interface CpuOperation {
   run(binding: (name: string) => CpuStorage): void;
 }
 
+/** What operations write, of all that they bind. */
+export const OUTPUTS: ReadonlySet<string> = new Set(["out", "spectrum", "found", "dq", "dk", "dv", "dBias", "dWeights"]);
+
 /** A transform of that length; operations share it, and its scratch, as they run one after the other. */
 export type FftOf = (length: number) => Fft;
 

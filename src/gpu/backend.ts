@@ -241,7 +241,7 @@ export class GpuBackend implements Backend {
   #watched(label: string, make: () => GpuStorage): GpuStorage {
     const { pool } = this.#session;
     const [storage, fault] = this.#session.guard(label, make);
-    storage.fault = fault;
+    storage.memoryFault = storage.fault = fault;
     void fault.then((error) => {
       if (!error) return;
       pool.discard(storage.buffer);

@@ -20,15 +20,20 @@ export function acquireWorkspace(steps: readonly Step[]): {
 
 /** What goes wrong in steps, or went wrong in what they read, is told by whatever they write. */
 export function passFault(steps: readonly Step[], fault: Promise<FastRpbError | undefined>): Promise<FastRpbError | undefined> {
-  const storages = steps.flatMap((step) => Object.values(step.bindings) as GpuStorage[]);
-  const earlier = storages.flatMap((storage) => storage.fault ?? []);
-  // What failed first is the reason of what follows.
-  const combined = Promise.all([...earlier, fault]).then((errors) => errors.find((error) => error !== undefined));
+  const outputs = new Set<GpuStorage>();
+  const inputs = new Set<GpuStorage>();
   for (const { executable, bindings } of steps) {
     for (const { name, role } of (executable as GpuExecutable).program.buffers) {
-      if (role === "output" || role === "inout") (bindings[name] as GpuStorage).fault = combined;
+      const storage = bindings[name] as GpuStorage | undefined;
+      if (storage) (role === "output" ? outputs : inputs).add(storage);
+      if (role === "inout") outputs.add(storage!);
     }
   }
+  // What a result held before is gone.
+  const earlier = [...[...inputs].map(({ fault }) => fault), ...[...outputs].map(({ memoryFault }) => memoryFault)];
+  // What failed first is the reason of what follows.
+  const combined = Promise.all([...earlier, fault]).then((errors) => errors.find((error) => error !== undefined));
+  for (const output of outputs) output.fault = combined;
   return combined;
 }
 

@@ -10,6 +10,8 @@ export class GpuStorage implements Storage {
   readonly byteOffset: number;
   readonly byteLength: number;
   readonly #borrowed: boolean;
+  /** What went wrong in making it: no later run mends that. */
+  memoryFault: Promise<FastRpbError | undefined> | undefined;
   #fault: Promise<FastRpbError | undefined> | undefined;
   /** Runs that submit bit by bit and are not done with it. */
   #users = 0;
