@@ -41,9 +41,18 @@ const CHUNKS: Readonly<Record<string, RegExp>> = {
     /^(src\/plan\/(attention-gradient|linear-attention-gradient|linear-attention-gradient-parts|toeplitz-gradient)|shaders\/(efficient-key-state|linear-attention-(key|query)-gradient|toeplitz-(correlate|pack|weight-gradient)))\.ts$/,
 };
 
+function chunkGroups() {
+  return Object.entries(CHUNKS).map(([name, modules]) => ({
+    name,
+    test: (id: string) => modules.test(relative(repository, id).replaceAll("\\", "/")),
+  }));
+}
+
+const wgsl = () => minifyWgsl(/\/shaders\/[\w-]+\.ts$/);
+
 /** Readable ES modules that import nothing but one another; users' bundlers minify them. */
 const library: UserConfig = {
-  plugins: [minifyWgsl(/\/shaders\/[\w-]+\.ts$/)],
+  plugins: [wgsl()],
   publicDir: false,
   build: {
     outDir: path("dist"),
@@ -55,12 +64,7 @@ const library: UserConfig = {
     rolldownOptions: {
       output: {
         chunkFileNames: "chunks/[name]-[hash:6].js",
-        codeSplitting: {
-          groups: Object.entries(CHUNKS).map(([name, modules]) => ({
-            name,
-            test: (id: string) => modules.test(relative(repository, id).replaceAll("\\", "/")),
-          })),
-        },
+        codeSplitting: { groups: chunkGroups() },
       },
     },
   },
@@ -83,8 +87,14 @@ const demo: UserConfig = {
     // The policy refuses data: addresses, which small assets would become.
     assetsInlineLimit: 0,
     license: { fileName: "licenses.md" },
+    rolldownOptions: { output: { codeSplitting: { groups: chunkGroups() } } },
   },
-  worker: { format: "es" },
+  plugins: [wgsl()],
+  worker: {
+    format: "es",
+    plugins: () => [wgsl()],
+    rolldownOptions: { output: { codeSplitting: { groups: chunkGroups() } } },
+  },
 };
 
 /** Whether there is somebody to show a page to. */

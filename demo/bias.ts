@@ -54,11 +54,11 @@ export function biasWeights(recipe: Pick<Recipe, "curve" | "heads" | "length" | 
   return weights;
 }
 
-function reachOf(head: number, length: number): number {
+export function reachOf(head: number, length: number): number {
   return (length / 64) * Math.SQRT2 ** head;
 }
 
-function periodFor(source: Source, length: number): number {
+export function periodFor(source: Source, length: number): number {
   const wanted = length / 32;
   if (source === "novel") return wanted;
   if (length <= 2 * DIGIT_PIXELS) return DIGIT_WIDTH;

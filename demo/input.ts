@@ -1,5 +1,6 @@
 /** Real input to q, k and v: bytes are looked up in seeded tables. The tables know no positions: order enters by the bias alone. */
 import { DIGIT_PIXELS, type Data } from "./data.ts";
+import { normal } from "./random.ts";
 import { HEAD_DIM, type Recipe, type Source } from "./recipe.ts";
 
 /** The sequence: one byte a token. What is too short for the length starts again. */
@@ -53,20 +54,4 @@ export function embed(rows: Float32Array, tokens: Uint8Array, heads: number, tar
       for (let i = 0; i < HEAD_DIM; i++) target[to++] = rows[from++]!;
     }
   }
-}
-
-/** Normally distributed numbers: mulberry32 and the Box–Muller transform. */
-function normal(seed: number): () => number {
-  const random = uniform(seed);
-  return () => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
-}
-
-function uniform(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }

@@ -1,7 +1,7 @@
 /** Says plainly what the page runs on. */
 import type { Runtime } from "../src/index.ts";
 import { text } from "./dom.ts";
-import type { BackendChoice } from "./controls.ts";
+import type { BackendChoice } from "./engine.ts";
 
 export function showMachine(runtime: Runtime, choice: BackendChoice): void {
   text("backend", runtime.backend === "webgpu" ? "WebGPU" : "CPU (float64, in a worker)");
@@ -13,7 +13,7 @@ export function showNoMachine(): void {
   text("adapter", "none");
 }
 
-function adapterName(info: GPUAdapterInfo | undefined): string {
+export function adapterName(info: GPUAdapterInfo | undefined): string {
   if (info === undefined) return "not named by the browser";
   const parts = [info.vendor, info.architecture, info.device, info.description].filter((part) => part !== "");
   const name = parts.length === 0 ? "not named by the browser" : [...new Set(parts)].join(", ");

@@ -79,6 +79,21 @@ export function toeplitzGrid(weights: Float32Array, length: number, head: number
   return { width: size, height: size, values };
 }
 
+/** The matrix of a grid of tokens, `W[y W + x][y′ W + x′] = w[y′ − y + H − 1][x′ − x + W − 1]`; of its rows and columns, every `step`-th. */
+export function gridToeplitz(weights: Float32Array, [height, width]: readonly [number, number], step: number): Grid {
+  const size = Math.floor((height * width) / step);
+  const values = new Float32Array(size * size);
+  const columns = 2 * width - 1;
+  for (let p = 0; p < size; p++) {
+    const [y, x] = [Math.floor((p * step) / width), (p * step) % width];
+    for (let q = 0; q < size; q++) {
+      const [dy, dx] = [Math.floor((q * step) / width) - y, ((q * step) % width) - x];
+      values[p * size + q] = weights[(dy + height - 1) * columns + dx + width - 1]!;
+    }
+  }
+  return { width: size, height: size, values };
+}
+
 /** One channel of the first `size · size` tokens, as an image; NaN where the sequence has ended. */
 export function channelImage(data: Float32Array, { length, channels, head }: View, channel: number, size: number): Grid {
   const values = new Float32Array(size * size).fill(NaN);
@@ -189,10 +204,23 @@ function inkColour(ink: number, theme: Theme): Colour {
 export interface CurveColours {
   readonly line: string;
   readonly zero: string;
+  readonly cursor?: string;
+  readonly behind?: string;
 }
 
-/** Draws the weights of a head over the offsets. A column shows the whole range of the offsets that fall into it. */
-export function paintCurve(canvas: HTMLCanvasElement, weights: Float32Array, colours: CurveColours): void {
+export interface CurveOptions {
+  /** Default: what the values take, and zero. */
+  readonly range?: readonly [low: number, high: number];
+  /** An index to mark. */
+  readonly cursor?: number | undefined;
+  /** As many numbers, drawn dashed behind the others. */
+  readonly behind?: Float32Array;
+  /** Whether offset 0 is in the middle, and gets a line (default). */
+  readonly centred?: boolean;
+}
+
+/** Draws numbers over their index. A column shows the whole range of those that fall into it. */
+export function paintCurve(canvas: HTMLCanvasElement, values: Float32Array, colours: CurveColours, options: CurveOptions = {}): void {
   const density = devicePixelRatio || 1;
   const width = Math.max(1, Math.round(canvas.clientWidth * density));
   const height = Math.max(1, Math.round(canvas.clientHeight * density));
@@ -200,44 +228,67 @@ export function paintCurve(canvas: HTMLCanvasElement, weights: Float32Array, col
   canvas.height = height;
   const draw = context(canvas);
   const margin = 6 * density;
-  let low = 0;
-  let high = 0;
-  for (const weight of weights) {
-    low = Math.min(low, weight);
-    high = Math.max(high, weight);
-  }
-  const y = (weight: number) => height - margin - ((weight - low) / (high - low || 1)) * (height - 2 * margin);
-  const x = (index: number) => ((index + 0.5) / weights.length) * width;
+  const [low, high] = options.range ?? rangeOf(values);
+  const y = (value: number) => height - margin - ((value - low) / (high - low || 1)) * (height - 2 * margin);
+  const x = (index: number) => ((index + 0.5) / values.length) * width;
+  const line = (from: readonly [number, number], to: readonly [number, number]) => {
+    draw.beginPath();
+    draw.moveTo(...from);
+    draw.lineTo(...to);
+    draw.stroke();
+  };
 
   draw.strokeStyle = colours.zero;
   draw.lineWidth = density;
-  draw.beginPath();
-  draw.moveTo(0, Math.round(y(0)) + 0.5);
-  draw.lineTo(width, Math.round(y(0)) + 0.5);
-  draw.moveTo(Math.round(width / 2) + 0.5, 0);
-  draw.lineTo(Math.round(width / 2) + 0.5, height);
-  draw.stroke();
+  const zero = Math.round(y(0)) + 0.5;
+  line([0, zero], [width, zero]);
+  const middle = Math.round(width / 2) + 0.5;
+  if (options.centred ?? true) line([middle, 0], [middle, height]);
+  if (options.cursor !== undefined) {
+    draw.strokeStyle = colours.cursor ?? colours.line;
+    draw.setLineDash([4 * density, 3 * density]);
+    line([x(options.cursor), 0], [x(options.cursor), height]);
+    draw.setLineDash([]);
+  }
 
-  draw.strokeStyle = colours.line;
   draw.lineWidth = 1.75 * density;
   draw.lineJoin = "round";
+  if (options.behind) {
+    draw.strokeStyle = colours.behind ?? colours.zero;
+    draw.setLineDash([5 * density, 4 * density]);
+    draw.beginPath();
+    options.behind.forEach((value, index) => draw.lineTo(x(index), y(value)));
+    draw.stroke();
+    draw.setLineDash([]);
+  }
+  draw.strokeStyle = colours.line;
   draw.beginPath();
-  if (weights.length <= width) {
-    weights.forEach((weight, index) => draw.lineTo(x(index), y(weight)));
+  if (values.length <= width) {
+    values.forEach((value, index) => draw.lineTo(x(index), y(value)));
   } else {
     for (let column = 0, index = 0; column < width; column++) {
       let least = Infinity;
       let most = -Infinity;
-      for (const end = Math.floor(((column + 1) * weights.length) / width); index < end; index++) {
-        least = Math.min(least, weights[index]!);
-        most = Math.max(most, weights[index]!);
+      for (const end = Math.floor(((column + 1) * values.length) / width); index < end; index++) {
+        least = Math.min(least, values[index]!);
+        most = Math.max(most, values[index]!);
       }
-      const rising = column === 0 || most === weights[index - 1];
+      const rising = column === 0 || most === values[index - 1];
       draw.lineTo(column + 0.5, y(rising ? least : most));
       draw.lineTo(column + 0.5, y(rising ? most : least));
     }
   }
   draw.stroke();
+}
+
+function rangeOf(values: Float32Array): [number, number] {
+  let low = 0;
+  let high = 0;
+  for (const value of values) {
+    low = Math.min(low, value);
+    high = Math.max(high, value);
+  }
+  return [low, high];
 }
 
 function blank(canvas: HTMLCanvasElement, width: number, height: number): ImageData {

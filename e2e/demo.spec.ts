@@ -1,555 +1,378 @@
-/** The demo as it is built: `npm run build:demo` first. The server sends it under a Content-Security-Policy of `default-src 'self'`. */
-import { join } from "node:path";
-import { type Browser, expect, type Locator, type Page, test } from "playwright/test";
+/** The demo as a whole: what every section does on both backends, how it bears losses, and what it is to load, to read and to look at. */
+import { brotliCompressSync } from "node:zlib";
+import { expect, type Page, test } from "playwright/test";
+import {
+  apart,
+  colours,
+  type Demo,
+  expectAccessible,
+  expectFits,
+  newDemo,
+  openPage,
+  PATIENCE,
+  type Picture,
+  pictureOf,
+  recordGpu,
+  recordShifts,
+  THEMES,
+} from "./demo-page.ts";
 
-const ADDRESS = "/dist-demo/index.html";
-/** The largest relative error that passes. */
-const BOUND = 1e-6;
-const WIDTHS = [360, 768, 1280] as const;
-const THEMES = ["light", "dark"] as const;
-/** For one wait. Pictures and table need a fraction of it; compiling on a processor without a GPU takes seconds. */
-const PATIENCE = 90_000;
+const LARGEST_CODE = 150_000;
 
-/** A page of the demo, with all that it complains about. */
-interface Demo {
-  readonly page: Page;
-  /** Console messages of level error or warning, uncaught errors, and requests to other hosts. */
-  readonly complaints: string[];
+function waitForRuns(page: Page, more: number): Promise<void> {
+  return expect
+    .poll(() => page.locator("#explore").evaluate((section) => Number((section as HTMLElement).dataset["runs"] ?? 0)), { timeout: PATIENCE })
+    .toBeGreaterThanOrEqual(more);
 }
 
-interface Picture {
-  readonly width: number;
-  readonly height: number;
-  /** RGBA, row by row. */
-  readonly pixels: Uint8Array;
+async function runs(page: Page): Promise<number> {
+  return page.locator("#explore").evaluate((section) => Number((section as HTMLElement).dataset["runs"] ?? 0));
 }
 
-declare global {
-  interface Window {
-    /** Workgroups of every dispatch, a list for each submit that had any. */
-    recordedSubmits?: number[][];
-    recordedDevice?: GPUDevice;
-  }
+/** Does something, and waits until the explorer has shown what comes of it. */
+async function after(page: Page, what: () => Promise<unknown>): Promise<void> {
+  const before = await runs(page);
+  await what();
+  await waitForRuns(page, before + 1);
+  // Nothing that came later is on its way.
+  await expect(page.getByTestId("explore-status")).toContainText("from curve to result", { timeout: PATIENCE });
 }
 
-async function newDemo(browser: Browser, prepare?: (page: Page) => Promise<unknown>): Promise<Demo> {
-  const page = await browser.newPage({ viewport: { width: 1280, height: 800 }, colorScheme: "light" });
-  const complaints: string[] = [];
-  page.on("console", (message) => {
-    if (message.type() === "error" || message.type() === "warning") complaints.push(`${message.type()}: ${message.text()}`);
-  });
-  page.on("pageerror", (error) => complaints.push(`uncaught: ${error.message}`));
-  page.on("requestfailed", (request) => {
-    const reason = request.failure()?.errorText;
-    // Cancelling may end a worker whose code is still on its way.
-    if (reason !== "net::ERR_ABORTED") complaints.push(`failed: ${request.url()}, ${reason}`);
-  });
-  page.on("request", (request) => {
-    const { protocol, hostname } = new URL(request.url());
-    if (protocol !== "http:" || hostname !== "localhost") complaints.push(`request: ${request.url()}`);
-  });
-  await prepare?.(page);
-  return { page, complaints };
-}
-
-/** Opens the page and waits until its first run has ended. */
-async function open({ page }: Demo, query = ""): Promise<void> {
-  await page.goto(`${ADDRESS}${query}`);
-  await ended(page);
-}
-
-/** Run cannot be pressed from the start of a run to its end. */
-async function ended(page: Page, state = "done"): Promise<void> {
-  await expect(page.getByTestId("run")).toBeEnabled({ timeout: PATIENCE });
-  await expect(page.getByTestId("cancel")).toBeDisabled();
-  await expect(page.locator("html")).toHaveAttribute("data-state", state);
-}
-
-/** Presses Run, and waits until that run has ended. */
-async function run(page: Page): Promise<void> {
-  await page.getByTestId("run").click();
-  await ended(page);
-}
-
-async function expectPass(page: Page): Promise<void> {
-  await expect(page.getByTestId("verdict")).toHaveAttribute("data-verdict", "pass");
-  await expect(page.getByTestId("verdict")).toContainText("Pass");
-  await expect(page.getByTestId("problem")).toBeHidden();
-  const error = Number((await page.getByTestId("error").getAttribute("data-value")) || NaN);
-  expect(error).toBeGreaterThan(0);
-  expect(error).toBeLessThan(BOUND);
-  await expect(page.getByTestId("error")).toHaveText(/^\d(\.\d)?\s×\s10⁻[⁰¹²³⁴⁵⁶⁷⁸⁹]+$/);
-}
-
-/** Moves the slider to a length; `undefined`: as far as it goes. */
-async function setLength(page: Page, length?: number): Promise<void> {
-  await page.getByTestId("length").evaluate((slider: HTMLInputElement, wanted) => {
-    const shown = document.querySelector('[data-testid="length-value"]')!;
-    for (let index = Number(slider.max); index >= 0; index--) {
-      slider.value = String(index);
-      slider.dispatchEvent(new Event("input", { bubbles: true }));
-      if (wanted === undefined || shown.textContent === wanted) return;
-    }
-    throw new Error(`The slider has no ${wanted}.`);
-  }, length?.toLocaleString("en"));
-}
-
-function choose(page: Page, group: "source" | "heads", value: string): Promise<void> {
-  // The radio button itself lies invisible under its label.
+function scene(page: Page, name: string): Promise<void> {
   return page
-    .getByTestId(group)
-    .locator("label", { has: page.locator(`input[value="${value}"]`) })
+    .getByTestId("explore-scene")
+    .locator("label", { has: page.locator(`input[value="${name}"]`) })
     .click();
 }
 
-async function longest(page: Page, heads: number): Promise<number> {
-  await choose(page, "heads", String(heads));
-  await setLength(page);
-  return Number((await page.getByTestId("length-value").textContent())!.replaceAll(",", ""));
+/** Draws a line through points, as shares of the canvas. */
+async function drag(page: Page, points: readonly (readonly [x: number, y: number])[]): Promise<void> {
+  const canvas = page.getByTestId("explore-curve");
+  await canvas.scrollIntoViewIfNeeded();
+  const box = (await canvas.boundingBox())!;
+  const at = ([x, y]: readonly [number, number]) => [box.x + x * box.width, box.y + y * box.height] as const;
+  await page.mouse.move(...at(points[0]!));
+  await page.mouse.down();
+  for (const point of points.slice(1)) await page.mouse.move(...at(point), { steps: 8 });
+  await page.mouse.up();
 }
 
-async function pictureOf(page: Page, id: string): Promise<Picture> {
-  const { width, height, words } = await page.getByTestId(id).evaluate((canvas: HTMLCanvasElement) => {
-    const { data, width, height } = canvas.getContext("2d")!.getImageData(0, 0, canvas.width, canvas.height);
-    return { width, height, words: [...new Uint32Array(data.buffer)] };
-  });
-  return { width, height, pixels: new Uint8Array(Uint32Array.from(words).buffer) };
+/** One second of a sine, as a WAV file. */
+function wave(): Buffer {
+  const rate = 8000;
+  const file = Buffer.alloc(44 + 2 * rate);
+  file.write("RIFF", 0);
+  file.writeUInt32LE(36 + 2 * rate, 4);
+  file.write("WAVEfmt ", 8);
+  for (const [offset, value] of [
+    [16, 16],
+    [24, rate],
+    [28, 2 * rate],
+    [40, 2 * rate],
+  ] as const)
+    file.writeUInt32LE(value, offset);
+  for (const [offset, value] of [
+    [20, 1],
+    [22, 1],
+    [32, 2],
+    [34, 16],
+  ] as const)
+    file.writeUInt16LE(value, offset);
+  file.write("data", 36);
+  for (let n = 0; n < rate; n++) file.writeInt16LE(Math.round(20_000 * Math.sin((2 * Math.PI * 440 * n) / rate)), 44 + 2 * n);
+  return file;
 }
 
-function pixel({ width, pixels }: Picture, row: number, column: number): number[] {
-  return Array.from(pixels.subarray(4 * (row * width + column), 4 * (row * width + column) + 4));
-}
+for (const backend of ["webgpu", "cpu"] as const) {
+  test.describe(`on ${backend}`, () => {
+    let demo: Demo;
 
-function colours({ pixels }: Picture): number {
-  const seen = new Set<number>();
-  for (let i = 0; i < pixels.length; i += 4) if (pixels[i + 3]! > 0) seen.add(pixels[i]! * 65536 + pixels[i + 1]! * 256 + pixels[i + 2]!);
-  return seen.size;
-}
+    test.beforeAll(async ({ browser }) => {
+      demo = await newDemo(browser, async (page) => {
+        await page.addInitScript(recordShifts);
+        if (backend === "webgpu") await page.addInitScript(recordGpu);
+      });
+      await openPage(demo, backend === "cpu" ? "?backend=cpu" : "");
+      await waitForRuns(demo.page, 1);
+    });
 
-/** The largest difference of two pictures in a part of a colour, of 255. */
-function apart(a: Picture, b: Picture): number {
-  expect([a.width, a.height]).toEqual([b.width, b.height]);
-  return a.pixels.reduce<number>((most, value, index) => Math.max(most, Math.abs(value - b.pixels[index]!)), 0);
-}
+    test.afterEach(() => {
+      expect(demo.complaints.splice(0), "no errors, no warnings, no other hosts").toEqual([]);
+    });
 
-const UNITS = ["B", "KiB", "MiB", "GiB"];
+    test.afterAll(async () => {
+      await demo.page.close();
+    });
 
-function parseBytes(words: string): number {
-  const [value, unit] = words.replaceAll(",", "").split(/\s/) as [string, string];
-  expect(UNITS, words).toContain(unit);
-  return Number(value) * 1024 ** UNITS.indexOf(unit);
-}
+    test("a curve that is drawn changes matrix, spectrum and output", async () => {
+      const { page } = demo;
+      const ids = ["explore-matrix", "explore-spectrum", "explore-digit-output"];
+      const pictures = async () => Promise.all(ids.map((id) => pictureOf(page, id)));
+      const before = await pictures();
+      expect(colours(before[2]!)).toBeGreaterThan(10);
+      await after(page, () =>
+        drag(page, [
+          [0.2, 0.5],
+          [0.5, 0.9],
+          [0.8, 0.2],
+        ]),
+      );
+      await expect(page.getByTestId("explore-preset")).toHaveValue("drawn");
+      (await pictures()).forEach((picture, index) => expect(apart(picture, before[index]!), ids[index]).toBeGreaterThan(20));
+      const where = backend === "webgpu" ? "on WebGPU" : "on the CPU";
+      await expect(page.getByTestId("explore-status")).toHaveText(new RegExp(`^784 tokens, 1,567 weights: .* from curve to result, ${where}\\.$`));
+    });
 
-function parseMilliseconds(words: string): number {
-  const [, value, unit] = /^([\d.,]+)\s(ms|s)$/.exec(words)!;
-  return Number(value!.replaceAll(",", "")) * (unit === "s" ? 1000 : 1);
-}
-
-async function cells(rows: Locator): Promise<string[][]> {
-  return rows.evaluateAll((all) => all.map((row) => [...(row as HTMLTableRowElement).cells].map((cell) => cell.textContent)));
-}
-
-async function expectNoOverflow(page: Page, what: string): Promise<void> {
-  const { scrollWidth, clientWidth } = await page.evaluate(() => {
-    const { scrollWidth, clientWidth } = document.documentElement;
-    return { scrollWidth, clientWidth };
-  });
-  expect(scrollWidth, `${what}: the page does not scroll sideways`).toBeLessThanOrEqual(clientWidth);
-}
-
-/** At every width, in both themes. */
-async function expectFits(page: Page, what: string): Promise<void> {
-  for (const theme of THEMES) {
-    await page.emulateMedia({ colorScheme: theme });
-    for (const width of WIDTHS) {
-      await page.setViewportSize({ width, height: 800 });
-      await expectNoOverflow(page, `${what}, ${width} px, ${theme}`);
-      if (width === 768) continue;
-      const path = join(test.info().project.outputDir, `demo-${what}-${width}-${theme}.png`);
-      await page.screenshot({ path, fullPage: true, animations: "disabled" });
-    }
-  }
-  await page.emulateMedia({ colorScheme: "light" });
-  await page.setViewportSize({ width: 1280, height: 800 });
-}
-
-/** Keeps the workgroups of what the page dispatches, submit by submit, and the device. */
-function recordGpu(): void {
-  const submits: number[][] = [];
-  let current: number[] = [];
-  window.recordedSubmits = submits;
-  const { dispatchWorkgroups } = GPUComputePassEncoder.prototype;
-  GPUComputePassEncoder.prototype.dispatchWorkgroups = function (x, y = 1, z = 1) {
-    current.push(x * y * z);
-    dispatchWorkgroups.call(this, x, y, z);
-  };
-  const { submit } = GPUQueue.prototype;
-  GPUQueue.prototype.submit = function (buffers) {
-    if (current.length > 0) submits.push(current);
-    current = [];
-    return submit.call(this, buffers);
-  };
-  const { requestDevice } = GPUAdapter.prototype;
-  GPUAdapter.prototype.requestDevice = async function (descriptor) {
-    return (window.recordedDevice = await requestDevice.call(this, descriptor));
-  };
-}
-
-/** Presses Cancel the moment that the page tells of a stage of that state; whoever looks from outside may be too late. */
-function cancelOnce(state: string): void {
-  const observer = new MutationObserver(() => {
-    const stage = document.querySelector('[data-testid="status"]')!.textContent.includes(": ");
-    if (document.documentElement.dataset["state"] !== state || !stage) return;
-    observer.disconnect();
-    document.querySelector<HTMLButtonElement>('[data-testid="cancel"]')!.click();
-  });
-  observer.observe(document.documentElement, { attributeFilter: ["data-state"] });
-}
-
-async function expectCancelled(page: Page): Promise<void> {
-  await ended(page);
-  await expect(page.getByTestId("status")).toHaveText("Cancelled.");
-  await expect(page.getByTestId("verdict")).toHaveAttribute("data-verdict", "none");
-  await expect(page.getByTestId("error")).toHaveAttribute("data-value", "");
-  await expect(page.getByTestId("problem")).toBeHidden();
-}
-
-test.describe("on WebGPU", () => {
-  let demo: Demo;
-
-  test.beforeAll(async ({ browser }) => {
-    demo = await newDemo(browser, (page) => page.addInitScript(recordGpu));
-    await open(demo);
-  });
-
-  test.afterEach(() => {
-    expect(demo.complaints.splice(0), "no errors, no warnings, no other hosts").toEqual([]);
-  });
-
-  test.afterAll(async () => {
-    await demo.page.close();
-  });
-
-  test("it loads, runs, and passes the check", async () => {
-    const { page } = demo;
-    await expect(page.locator("html")).toHaveAttribute("data-backend", "webgpu");
-    await expect(page.getByTestId("backend")).toHaveText("WebGPU");
-    await expect(page.getByTestId("adapter")).toHaveText(/[a-z]{2}/i);
-    await expect(page.getByTestId("adapter")).not.toHaveText(/^none/);
-    await expect(page.getByTestId("status")).toHaveText("Done: 784 tokens, 1 head, on WebGPU, checked on the CPU.");
-    await expectPass(page);
-  });
-
-  test("the pictures show something, and the same on both sides", async () => {
-    const { page } = demo;
-    const gpu = await pictureOf(page, "output-gpu");
-    const cpu = await pictureOf(page, "output-cpu");
-    expect([gpu.width, gpu.height]).toEqual([512, 32]);
-    expect(colours(gpu)).toBeGreaterThan(30);
-    expect(colours(cpu)).toBeGreaterThan(30);
-    expect(apart(gpu, cpu)).toBeLessThanOrEqual(6);
-    expect(colours(await pictureOf(page, "bias-matrix"))).toBeGreaterThan(30);
-    expect(colours(await pictureOf(page, "bias-curve"))).toBeGreaterThan(1);
-    await expect(page.locator(".placeholder:visible")).toHaveCount(0);
-  });
-
-  test("the table has a row for each dispatch, and its total", async () => {
-    const { page } = demo;
-    const table = page.getByTestId("dispatches");
-    await expect(table).toBeVisible();
-    const rows = await cells(table.locator("tbody tr"));
-    const submitted = await page.evaluate(() => window.recordedSubmits!.at(-1)!);
-    const workgroups = rows.map(([, size]) =>
-      size!
-        .replaceAll(",", "")
-        .split(" × ")
-        .reduce((product, axis) => product * Number(axis), 1),
-    );
-    expect(workgroups).toEqual(submitted);
-    expect(rows.length).toBeGreaterThan(2);
-    for (const [label, , time, read, written] of rows) {
-      expect(label).toMatch(/^(toeplitz|linear attention) /);
-      expect(time).toMatch(/^([\d.,]+\s(ms|s)|≈\s0\sms|not timed)$/);
-      expect(parseBytes(read!)).toBeGreaterThan(0);
-      expect(parseBytes(written!)).toBeGreaterThan(0);
-    }
-    const totals = await cells(table.locator("tfoot tr"));
-    expect(totals).toHaveLength(1);
-    const [label, , , read, written] = totals[0]!;
-    expect(label).toBe(`Total of ${rows.length}`);
-    const sum = (column: number) => rows.reduce((all, row) => all + parseBytes(row[column]!), 0);
-    // Each number is rounded to three digits.
-    expect(Math.abs(parseBytes(read!) / sum(3) - 1)).toBeLessThan(0.02);
-    expect(Math.abs(parseBytes(written!) / sum(4) - 1)).toBeLessThan(0.02);
-    const moved = parseBytes((await page.getByTestId("bytes-moved").textContent())!);
-    expect(Math.abs(moved / (sum(3) + sum(4)) - 1)).toBeLessThan(0.02);
-    expect(parseBytes((await page.getByTestId("scratch").textContent())!)).toBeGreaterThan(0);
-    expect(parseMilliseconds((await page.getByTestId("wall-time").textContent())!)).toBeGreaterThan(0);
-  });
-
-  test("it fits the screen", async () => {
-    const { page } = demo;
-    const light = await pictureOf(page, "output-gpu");
-    await expectFits(page, "webgpu");
-    await page.setViewportSize({ width: 1280, height: 640 });
-    await expect(page.getByTestId("run"), "the form's buttons stay in sight").toBeInViewport({ ratio: 1 });
-    await page.setViewportSize({ width: 1280, height: 800 });
-    // A theme changes what the zero looks like; going back draws what was there before.
-    await page.emulateMedia({ colorScheme: "dark" });
-    await expect.poll(async () => apart(await pictureOf(page, "output-gpu"), light)).toBeGreaterThan(100);
-    await page.emulateMedia({ colorScheme: "light" });
-    await expect.poll(async () => apart(await pictureOf(page, "output-gpu"), light)).toBe(0);
-  });
-
-  test("it takes the novel, other lengths and more heads", async () => {
-    const { page } = demo;
-    const before = await pictureOf(page, "output-gpu");
-    await choose(page, "source", "novel");
-    await setLength(page, 4096);
-    await choose(page, "heads", "4");
-    await expect(page.getByTestId("length-value")).toHaveText("4,096");
-    await expect(page.locator("html")).toHaveClass(/stale/);
-    await run(page);
-    await expect(page.locator("html")).not.toHaveClass(/stale/);
-    await expect(page.getByTestId("status")).toHaveText("Done: 4,096 tokens, 4 heads, on WebGPU, checked on the CPU.");
-    await expectPass(page);
-    const gpu = await pictureOf(page, "output-gpu");
-    expect(colours(gpu)).toBeGreaterThan(30);
-    expect(apart(gpu, await pictureOf(page, "output-cpu"))).toBeLessThanOrEqual(6);
-    expect(apart(gpu, before)).toBeGreaterThan(50);
-    await page.getByTestId("head").selectOption("3");
-    expect(apart(await pictureOf(page, "output-gpu"), gpu), "another head looks different").toBeGreaterThan(50);
-    await expect(page.locator("#closer-novel")).toContainText("Call me Ishmael");
-    for (const width of WIDTHS) {
-      await page.setViewportSize({ width, height: 800 });
-      await expectNoOverflow(page, `novel, ${width} px`);
-    }
-    await page.setViewportSize({ width: 1280, height: 800 });
-  });
-
-  test("the slider goes to a million tokens", async () => {
-    const { page } = demo;
-    expect(await longest(page, 8)).toBeGreaterThanOrEqual(65_536);
-    expect(await longest(page, 4)).toBeGreaterThanOrEqual(65_536);
-    expect(await longest(page, 1)).toBe(1_048_576);
-  });
-
-  test("cancelling the check, or the run, leaves a page that works", async () => {
-    const { page } = demo;
-    await choose(page, "source", "digits");
-    await choose(page, "heads", "1");
-    await setLength(page, 784);
-
-    await page.evaluate(cancelOnce, "checking");
-    await page.getByTestId("run").click();
-    await expectCancelled(page);
-    expect(colours(await pictureOf(page, "output-gpu")), "the GPU had its result").toBeGreaterThan(30);
-    await run(page);
-    await expectPass(page);
-
-    await page.evaluate(cancelOnce, "running");
-    await page.getByTestId("run").click();
-    await expectCancelled(page);
-    await run(page);
-    await expect(page.locator("html")).toHaveAttribute("data-backend", "webgpu");
-    await expectPass(page);
-  });
-
-  test("a lost device is told, and the next run asks for another", async () => {
-    const { page } = demo;
-    await page.evaluate(() => window.recordedDevice!.destroy());
-    await expect(page.getByTestId("problem")).toContainText("The GPU device was lost");
-    await run(page);
-    await expectPass(page);
-  });
-
-  test("the backend can be changed on the page", async () => {
-    const { page } = demo;
-    await page.getByTestId("backend-choice").selectOption("cpu");
-    await expect(page.locator("html")).toHaveAttribute("data-backend", "cpu");
-    await ended(page);
-    await expect(page.getByTestId("backend")).toHaveText(/^CPU/);
-    await expectPass(page);
-    expect(colours(await pictureOf(page, "output-gpu")), "nothing is left of the GPU's run").toBe(0);
-  });
-});
-
-test.describe("on the CPU", () => {
-  let demo: Demo;
-
-  test.beforeAll(async ({ browser }) => {
-    demo = await newDemo(browser);
-    await open(demo, "?backend=cpu");
-  });
-
-  test.afterEach(() => {
-    expect(demo.complaints.splice(0), "no errors, no warnings, no other hosts").toEqual([]);
-  });
-
-  test.afterAll(async () => {
-    await demo.page.close();
-  });
-
-  test("it loads, runs, and passes the check", async () => {
-    const { page } = demo;
-    await expect(page.locator("html")).toHaveAttribute("data-backend", "cpu");
-    await expect(page.getByTestId("backend")).toHaveText(/^CPU/);
-    await expect(page.getByTestId("adapter")).toHaveText("none: the CPU was chosen");
-    await expect(page.getByTestId("status")).toHaveText("Done: 784 tokens, 1 head, on the CPU.");
-    await expectPass(page);
-    expect(parseMilliseconds((await page.getByTestId("wall-time").textContent())!)).toBeGreaterThan(0);
-    await expect(page.getByTestId("dispatches")).toBeHidden();
-    await expect(page.locator("#dispatches-note")).toContainText("The CPU backend has no dispatches");
-  });
-
-  test("the pictures show something", async () => {
-    const { page } = demo;
-    expect(colours(await pictureOf(page, "output-cpu"))).toBeGreaterThan(30);
-    expect(colours(await pictureOf(page, "bias-matrix"))).toBeGreaterThan(30);
-    await expect(page.locator("#output-gpu-placeholder")).toHaveText("No WebGPU in this run");
-  });
-
-  test("it takes the novel, other lengths and more heads", async () => {
-    const { page } = demo;
-    expect(await longest(page, 1)).toBeGreaterThanOrEqual(65_536);
-    await choose(page, "source", "novel");
-    await choose(page, "heads", "4");
-    await setLength(page, 4096);
-    await run(page);
-    await expect(page.getByTestId("status")).toHaveText("Done: 4,096 tokens, 4 heads, on the CPU.");
-    await expectPass(page);
-  });
-
-  test("the picture of the bias follows the curve", async () => {
-    const { page } = demo;
-    const pictures: Picture[] = [];
-    for (const curve of ["decay", "window", "periodic", "back"]) {
-      await page.getByTestId("curve").selectOption(curve);
-      await run(page);
-      await expectPass(page);
-      const picture = await pictureOf(page, "bias-matrix");
-      for (const other of pictures) expect(apart(picture, other), curve).toBeGreaterThan(50);
-      pictures.push(picture);
-      // A Toeplitz matrix is constant along its diagonals; 4,096 tokens share out evenly over 256 rows.
-      for (const offset of [-200, -3, 0, 3, 200]) {
-        const along = [0, 20, 50].map((step) => pixel(picture, Math.max(0, -offset) + step, Math.max(0, offset) + step));
-        expect(along[1], `${curve}, ${offset}`).toEqual(along[0]);
-        expect(along[2], `${curve}, ${offset}`).toEqual(along[0]);
+    test("a weight of 1 at offset 0 and none elsewhere gives the digit back", async () => {
+      const { page } = demo;
+      // Flat zero, then one weight by the keys.
+      await after(page, () =>
+        drag(page, [
+          [0.001, 0.5],
+          [0.999, 0.5],
+        ]),
+      );
+      const canvas = page.getByTestId("explore-curve");
+      await canvas.focus();
+      await canvas.press("Home");
+      await expect(canvas).toHaveAttribute("aria-valuetext", "offset -84: weight 0");
+      for (let step = 0; step < 8; step++) await canvas.press("Shift+ArrowRight");
+      for (let step = 0; step < 4; step++) await canvas.press("ArrowRight");
+      await expect(canvas).toHaveAttribute("aria-valuetext", "offset 0: weight 0");
+      await after(page, () => canvas.press("ArrowUp"));
+      await expect(canvas).toHaveAttribute("aria-valuenow", "0.10");
+      const label = await page.getByTestId("explore-digit-output").getAttribute("aria-label");
+      expect(label, "the weights sum to 1, so ink comes back as it was").toMatch(/from −1 to 1$/);
+      const [ink, output] = [await pictureOf(page, "explore-digit-input"), await pictureOf(page, "explore-digit-output")];
+      for (let index = 0; index < 784; index++) {
+        const dark = ink.pixels[4 * index]! < 100;
+        const paper = ink.pixels[4 * index]! > 240;
+        if (dark) expect(output.pixels[4 * index + 2], `pixel ${index}`).toBeLessThan(120);
+        if (paper) expect(output.pixels[4 * index + 2], `pixel ${index}`).toBeGreaterThan(200);
       }
+    });
+
+    test("every preset has its own matrix, also over the plane", async () => {
+      const { page } = demo;
+      const pictures: Picture[] = [];
+      for (const preset of ["decay", "window", "periodic", "back"]) {
+        await after(page, () => page.getByTestId("explore-preset").selectOption(preset));
+        const picture = await pictureOf(page, "explore-matrix");
+        for (const other of pictures) expect(apart(picture, other), preset).toBeGreaterThan(50);
+        pictures.push(picture);
+      }
+      await after(page, () => page.getByTestId("explore-preset").selectOption("distance"));
+      await expect(page.getByTestId("explore-status")).toContainText("784 tokens, 3,025 weights");
+      expect(colours(await pictureOf(page, "explore-spectrum"))).toBeGreaterThan(20);
+      const before = await pictureOf(page, "explore-digit-output");
+      await after(page, () =>
+        drag(page, [
+          [0.55, 0.1],
+          [0.9, 0.9],
+        ]),
+      );
+      expect(apart(await pictureOf(page, "explore-digit-output"), before)).toBeGreaterThan(20);
+      await after(page, () => page.getByTestId("explore-digit").selectOption("7"));
+    });
+
+    test("text: letters are found through the weights", async () => {
+      const { page } = demo;
+      await after(page, () => scene(page, "text"));
+      await after(page, () => page.getByTestId("explore-preset").selectOption("window"));
+      await after(page, () => page.getByTestId("explore-words").fill("abcabcab xyz"));
+      await after(page, () => page.getByTestId("explore-letter").fill("b"));
+      await expect(page.locator("#explore-text-note")).toContainText("“b” (underlined, 3 of 12)");
+      await expect(page.getByTestId("explore-text-output")).toHaveText("abcabcab xyz");
+      await expect(page.locator("#explore-text-output .hit")).toHaveText(["b", "b", "b"]);
+      await after(page, () => page.getByTestId("explore-letter").fill("q"));
+      await expect(page.locator("#explore-text-note")).toContainText("No character sees one.");
+    });
+
+    test("sound: made, read from a file, and refused with a reason", async () => {
+      const { page } = demo;
+      await after(page, () => scene(page, "sound"));
+      const made = await pictureOf(page, "explore-sound-output");
+      expect(colours(made)).toBeGreaterThan(1);
+      await after(page, () => page.getByTestId("explore-sound").selectOption("noise"));
+      const message = page.getByTestId("explore-message");
+      await after(page, () => page.getByTestId("explore-file").setInputFiles({ name: "sine.wav", mimeType: "audio/wav", buffer: wave() }));
+      await expect(message).toContainText("of your sound, as one channel of 16 kHz");
+      await expect(page.getByTestId("explore-sound")).toHaveValue("own");
+      const own = await pictureOf(page, "explore-sound-output");
+      await page.getByTestId("explore-file").setInputFiles({ name: "notes.txt", mimeType: "text/plain", buffer: Buffer.from("no sound at all") });
+      await expect(message).toHaveText("“notes.txt” is no sound that this browser can read. Choose a WAV, MP3, Ogg or M4A file.");
+      await page.getByTestId("explore-file").setInputFiles({ name: "long.wav", mimeType: "audio/wav", buffer: Buffer.alloc(21 * 2 ** 20) });
+      await expect(message).toHaveText("“long.wav” has 21 MiB. Choose a sound of up to 20 MiB.");
+      // Dropped, it goes the same way.
+      await page.locator("#explore").evaluate((section) => {
+        const transfer = new DataTransfer();
+        transfer.items.add(new File(["<svg/>"], "picture.svg", { type: "image/svg+xml" }));
+        section.dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }));
+      });
+      await expect(message).toContainText("“picture.svg” is no sound");
+      await page.getByTestId("explore-record").click();
+      await expect(message).toHaveText(
+        /^(The microphone was not allowed|There is no microphone that can be used)\. Choose a file, or one of the sounds that the page makes\.$/,
+      );
+      await expect(page.getByTestId("explore-record")).toBeEnabled();
+      expect(apart(await pictureOf(page, "explore-sound-output"), own), "what was there stays").toBe(0);
+      await page.getByTestId("explore-play-output").click();
+      await expect(page.getByTestId("explore-play-output")).toHaveAttribute("aria-pressed", "true");
+      await page.getByTestId("explore-play-output").click();
+      await expect(page.getByTestId("explore-play-output")).toHaveAttribute("aria-pressed", "false");
+    });
+
+    test("shifted keys move elu + 1 and leave SIKF alone", async () => {
+      const { page } = demo;
+      await page.locator("#shift").scrollIntoViewIfNeeded();
+      await expect(page.getByTestId("shift-sikf-change")).toHaveText("nothing", { timeout: PATIENCE });
+      const before = { sikf: await pictureOf(page, "shift-sikf"), elu: await pictureOf(page, "shift-elu") };
+      await page.getByTestId("shift-by").fill("2.5");
+      await expect(page.getByTestId("shift-value")).toHaveText("+2.5");
+      await expect(page.getByTestId("shift-elu-change")).toHaveText(/^[\d.]+ %$/, { timeout: PATIENCE });
+      const changes = await page.evaluate(() => ["shift-sikf", "shift-elu"].map((id) => Number(document.getElementById(id)!.dataset["change"])));
+      expect(changes[0]).toBeLessThan(2e-6);
+      expect(changes[1]).toBeGreaterThan(0.05);
+      expect(apart(await pictureOf(page, "shift-elu"), before.elu)).toBeGreaterThan(50);
+      const moved = await pictureOf(page, "shift-sikf");
+      expect(moved.pixels.filter((value, index) => Math.abs(value - before.sikf.pixels[index]!) > 40).length / moved.pixels.length).toBeLessThan(
+        0.001,
+      );
+    });
+
+    test("the self-test can be stopped, and passes", async () => {
+      const { page } = demo;
+      const summary = page.getByTestId("right-summary");
+      await page.locator("#right").scrollIntoViewIfNeeded();
+      if (backend === "webgpu") {
+        await page.getByTestId("right-run").click();
+        await expect(summary).toHaveText("Testing…");
+        await page.getByTestId("right-stop").click();
+        await expect(summary).toHaveText(/^Stopped: \d+ checks were done\.$/, { timeout: PATIENCE });
+        await page.getByTestId("right-run").click();
+      }
+      await expect(summary).toHaveAttribute("data-verdict", "pass", { timeout: 2 * PATIENCE });
+      const rows = page.getByTestId("right-table").locator("tbody tr");
+      const count = await rows.count();
+      expect(count).toBeGreaterThan(backend === "webgpu" ? 25 : 4);
+      await expect(summary).toHaveText(`✓ All ${count} checks are within their bounds.`);
+      await expect(page.locator("#right-table .failed")).toHaveCount(0);
+      await expect(page.locator("#right-table .point")).toHaveCount(count);
+    });
+
+    test("nothing moves while numbers arrive", async () => {
+      expect(await demo.page.evaluate(() => window.recordedShifts)).toEqual([]);
+    });
+
+    test("nothing to complain about for axe-core", async () => {
+      const { page } = demo;
+      for (const theme of THEMES) {
+        await page.emulateMedia({ colorScheme: theme });
+        for (const width of [360, 1280]) {
+          await page.setViewportSize({ width, height: 800 });
+          await expectAccessible(page, `${backend}, ${theme}, ${width} px`);
+        }
+      }
+      await page.emulateMedia({ colorScheme: "light" });
+      await page.setViewportSize({ width: 1280, height: 800 });
+    });
+
+    test("it fits the screen", async () => {
+      await expectFits(demo.page, `page-${backend}`);
+    });
+
+    if (backend === "webgpu") {
+      test("a lost device is told, and brought back", async () => {
+        const { page, complaints } = demo;
+        await after(page, () => scene(page, "digit"));
+        await page.evaluate(() => window.recordedDevice!.destroy());
+        await expect(page.getByTestId("banner")).toBeVisible();
+        await expect(page.getByTestId("banner-text")).toContainText("The GPU device was lost");
+        await expect(page.getByTestId("backend")).toHaveText("nothing yet");
+        await expectAccessible(page, "the banner", "#banner");
+        await after(page, () => page.getByTestId("recover").click());
+        await expect(page.getByTestId("banner")).toBeHidden();
+        await expect(page.getByTestId("backend")).toHaveText("WebGPU");
+        await after(page, () => page.getByTestId("explore-preset").selectOption("back"));
+        // Without the button, the next run asks by itself.
+        await page.evaluate(() => window.recordedDevice!.destroy());
+        await expect(page.getByTestId("banner")).toBeVisible();
+        await after(page, () => page.getByTestId("explore-preset").selectOption("decay"));
+        await expect(page.getByTestId("banner")).toBeHidden();
+        expect(complaints.splice(0).filter((words) => !/device was lost/i.test(words))).toEqual([]);
+      });
+
+      test("a wrong result is a red row that tells what to do, and can be copied", async ({ browser }) => {
+        const broken = await newDemo(browser, (page) =>
+          page.addInitScript(() => {
+            // One wrong float in what comes back from the GPU, off by a thousandth.
+            const { getMappedRange } = GPUBuffer.prototype;
+            GPUBuffer.prototype.getMappedRange = function (...range) {
+              const bytes = getMappedRange.apply(this, range);
+              if (this.usage & GPUBufferUsage.MAP_READ && bytes.byteLength >= 8192 && bytes.byteLength % 4 === 0) {
+                const floats = new Float32Array(bytes);
+                floats[77]! += 1e-3 * floats.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+              }
+              return bytes;
+            };
+          }),
+        );
+        const { page, complaints } = broken;
+        await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
+        await openPage(broken);
+        await page.getByTestId("right-run").click();
+        const summary = page.getByTestId("right-summary");
+        await expect(summary).toHaveAttribute("data-verdict", "fail", { timeout: 2 * PATIENCE });
+        await expect(summary).toHaveText(/^✗ \d+ of \d+ checks failed\.$/);
+        await expect(page.getByTestId("right-note")).toContainText("choose the CPU backend above");
+        await expect(page.locator("#right-table tbody tr").first()).toHaveClass("failed");
+        await expectAccessible(page, "failed checks", "#right");
+        await page.getByTestId("right-copy").click();
+        await expect(page.getByTestId("right-note")).toHaveText("Copied.");
+        const report = await page.evaluate(() => navigator.clipboard.readText());
+        expect(report).toContain("| FAILED | ");
+        expect(report).toContain("maxStorageBufferBindingSize");
+        expect(complaints).toEqual([]);
+        await page.close();
+      });
     }
-    const [decay, , , back] = pictures as [Picture, Picture, Picture, Picture];
-    expect(pixel(decay, 100, 102), "decay is symmetric").toEqual(pixel(decay, 102, 100));
-    expect(pixel(back, 100, 102), "looking back leaves what is ahead at zero").toEqual(pixel(back, 0, 255));
-    expect(pixel(back, 102, 100)).not.toEqual(pixel(back, 0, 255));
-  });
-
-  test("cancelling a long run leaves a page that works", async () => {
-    const { page } = demo;
-    await choose(page, "heads", "1");
-    await setLength(page, 1_048_576);
-    await page.getByTestId("run").click();
-    await expect(page.locator("html")).toHaveAttribute("data-state", "running");
-    await page.getByTestId("cancel").click();
-    await expectCancelled(page);
-    await choose(page, "source", "digits");
-    await setLength(page, 256);
-    await run(page);
-    await expect(page.getByTestId("status")).toHaveText("Done: 256 tokens, 1 head, on the CPU.");
-    await expectPass(page);
-  });
-
-  test("it fits the screen", async () => {
-    await expectFits(demo.page, "cpu");
-  });
-});
-
-const NO_WEBGPU: Readonly<Record<string, () => void>> = {
-  "navigator.gpu": () => Object.defineProperty(Navigator.prototype, "gpu", { get: () => undefined }),
-  "an adapter": () => {
-    GPU.prototype.requestAdapter = () => Promise.resolve(null);
-  },
-};
-
-for (const [missing, prepare] of Object.entries(NO_WEBGPU)) {
-  test(`without ${missing} it falls back to the CPU, and says so`, async ({ browser }) => {
-    const demo = await newDemo(browser, (page) => page.addInitScript(prepare));
-    const { page, complaints } = demo;
-    await open(demo);
-    await expect(page.locator("html")).toHaveAttribute("data-backend", "cpu");
-    await expect(page.getByTestId("backend-choice")).toHaveValue("auto");
-    await expect(page.getByTestId("backend")).toHaveText(/^CPU/);
-    await expect(page.getByTestId("adapter")).toHaveText("none: no WebGPU here");
-    await expectPass(page);
-    expect(colours(await pictureOf(page, "output-cpu"))).toBeGreaterThan(30);
-    expect(complaints).toEqual([]);
-
-    // Who insists on WebGPU is told why there is nothing, and what to do.
-    await page.goto(`${ADDRESS}?backend=webgpu`);
-    await ended(page, "failed");
-    const problem = page.getByTestId("problem");
-    await expect(problem).toBeVisible();
-    await expect(problem).toContainText("This browser offers no WebGPU here. Choose the backend “Automatic” or “CPU”.");
-    await expect(page.getByTestId("verdict")).toHaveAttribute("data-verdict", "none");
-    await expectFits(page, "problem");
-    expect(complaints.splice(0).filter((words) => !/^error: .*there is no WebGPU adapter/.test(words))).toEqual([]);
-    await page.getByTestId("backend-choice").selectOption("cpu");
-    await expect(problem).toBeHidden();
-    await ended(page);
-    await expectPass(page);
-    expect(complaints).toEqual([]);
-    await page.close();
   });
 }
 
-test("without timestamp-query it says that it has no times, and shows wrong results for what they are", async ({ browser }) => {
+test("the page loads little code", async ({ browser }) => {
+  const demo = await newDemo(browser);
+  const sizes = new Map<string, Promise<number>>();
+  demo.page.context().on("response", (response) => {
+    const { pathname } = new URL(response.url());
+    if (/\.(js|css|html)$/.test(pathname))
+      sizes.set(
+        pathname,
+        response.body().then((body) => brotliCompressSync(body).length),
+      );
+  });
+  await openPage(demo);
+  await waitForRuns(demo.page, 1);
+  await demo.page.locator("#inside").scrollIntoViewIfNeeded();
+  await expect(demo.page.getByTestId("verdict")).toHaveAttribute("data-verdict", "pass", { timeout: PATIENCE });
+  const bytes = await Promise.all(sizes.values());
+  expect([...sizes.keys()].some((name) => name.includes("worker"))).toBe(true);
+  expect(
+    bytes.reduce((sum, size) => sum + size, 0),
+    `bytes of ${[...sizes.keys()].join(", ")}, compressed`,
+  ).toBeLessThan(LARGEST_CODE);
+  await demo.page.close();
+});
+
+test("the first paint waits for no GPU", async ({ browser }) => {
   const demo = await newDemo(browser, (page) =>
     page.addInitScript(() => {
-      const { has } = GPUSupportedFeatures.prototype;
-      GPUSupportedFeatures.prototype.has = function (feature) {
-        return feature !== "timestamp-query" && has.call(this, feature);
-      };
-      // One wrong float in what comes back from the GPU, off by a ten-thousandth of the output's largest.
-      const { getMappedRange } = GPUBuffer.prototype;
-      GPUBuffer.prototype.getMappedRange = function (...range) {
-        const bytes = getMappedRange.apply(this, range);
-        const floats = bytes.byteLength % 4 === 0 ? new Float32Array(bytes) : new Float32Array();
-        if (this.usage & GPUBufferUsage.MAP_READ && floats.length >= 784 * 32) {
-          floats[12_345]! += 1e-4 * floats.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-        }
-        return bytes;
-      };
+      GPU.prototype.requestAdapter = () => new Promise(() => {});
     }),
   );
-  const { page, complaints } = demo;
-  await open(demo);
-  await expect(page.locator("html")).toHaveAttribute("data-backend", "webgpu");
-  await expect(page.locator("#dispatches-note")).toContainText("No times of single dispatches: this device lacks timestamp-query.");
-  const rows = await cells(page.getByTestId("dispatches").locator("tbody tr, tfoot tr"));
-  expect(rows.length).toBeGreaterThan(3);
-  expect(rows.map((row) => row[2])).toEqual(rows.map(() => "not timed"));
-  expect(parseMilliseconds((await page.getByTestId("wall-time").textContent())!)).toBeGreaterThan(0);
-
-  await expect(page.getByTestId("verdict")).toHaveAttribute("data-verdict", "fail");
-  await expect(page.getByTestId("verdict")).toContainText("Fail");
-  expect(Number(await page.getByTestId("error").getAttribute("data-value"))).toBeGreaterThan(BOUND);
-  await expectFits(page, "fail");
-  expect(complaints).toEqual([]);
-  await page.close();
-});
-
-test("a CPU that reckons wrong does not pass either", async ({ browser }) => {
-  const demo = await newDemo(browser, (page) =>
-    page.route(/check\.worker-.*\.js$/, async (route) => {
-      const response = await route.fetch();
-      // Only the FFT uses sines: the formula that it is compared with stays right.
-      const body = `const sine = Math.sin; Math.sin = (angle) => 1.0001 * sine(angle);\n${await response.text()}`;
-      await route.fulfill({ response, body });
-    }),
-  );
-  const { page, complaints } = demo;
-  await open(demo, "?backend=cpu");
-  await expect(page.getByTestId("verdict")).toHaveAttribute("data-verdict", "fail");
-  expect(Number(await page.getByTestId("error").getAttribute("data-value"))).toBeGreaterThan(BOUND);
-  expect(complaints).toEqual([]);
+  const { page } = demo;
+  await page.goto("/dist-demo/index.html");
+  await expect(page.getByRole("heading", { level: 1 })).toBeVisible();
+  await expect.poll(() => page.evaluate(() => performance.getEntriesByName("first-contentful-paint").length), "painted, with no adapter").toBe(1);
+  expect(demo.complaints).toEqual([]);
   await page.close();
 });

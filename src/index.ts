@@ -7,7 +7,7 @@ export type { FftPlan } from "./plans/fft.ts";
 export type { AsyncRunOptions, CheckedRunOptions, Preparation, Profile, RunOptions } from "./plans/plan.ts";
 export type { Bias, Spectrum } from "./plans/spectrum.ts";
 export type { ToeplitzBackwardOptions, ToeplitzGradientInputs, ToeplitzGradients, ToeplitzPlan } from "./plans/toeplitz.ts";
-export type { SelfTestCheck, SelfTestReport } from "./self-test.ts";
+export type { SelfTestCheck, SelfTestOptions, SelfTestProgress, SelfTestReport } from "./self-test.ts";
 export type { Cost, DispatchInfo, DispatchTiming, MemoryUse, RunProgress } from "./spec/backend.ts";
 export type { Choices } from "./spec/choices.ts";
 export { FastRpbError, type FastRpbErrorCode } from "./spec/errors.ts";

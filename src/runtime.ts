@@ -4,7 +4,7 @@ import type { ConvolvePlan } from "./plans/convolve.ts";
 import type { FftPlan } from "./plans/fft.ts";
 import type { CompileRequest, PlanContext, PlanMaker } from "./plans/plan.ts";
 import type { ToeplitzPlan } from "./plans/toeplitz.ts";
-import type { SelfTestReport } from "./self-test.ts";
+import type { SelfTestOptions, SelfTestReport } from "./self-test.ts";
 import type { Backend, Executable, MemoryUse, OpenSession, TensorData } from "./spec/backend.ts";
 import { checkBoolean, checkEnum, checkOptions, checkShape, copyOptions, elementCount, MAX_ELEMENTS } from "./spec/check.ts";
 import { checkAborted, FastRpbError, refuse } from "./spec/errors.ts";
@@ -400,9 +400,9 @@ export class Runtime {
    * Compares every kernel with the float64 CPU backend on this runtime's device: whether to trust it is then measured, not hoped. Most
    * of its time goes into compiling.
    *
-   * @throws FastRpbError codes `"disposed"`, `"lost"`
+   * @throws FastRpbError codes `"aborted"`, `"disposed"`, `"lost"`
    */
-  async selfTest(): Promise<SelfTestReport> {
+  async selfTest(options: SelfTestOptions = {}): Promise<SelfTestReport> {
     const caller = "runtime.selfTest";
     const [{ selfTest }, backend] = await Promise.all([
       this.#load(caller, "the self-test", () => import("./self-test.ts")),
@@ -410,7 +410,7 @@ export class Runtime {
     ]);
     const reference = new Runtime(backend, { gradients: false });
     try {
-      return await selfTest(this, reference);
+      return await selfTest(caller, this, reference, options);
     } finally {
       reference.dispose();
     }

@@ -1,4 +1,6 @@
 /** Compares every kernel with the float64 CPU backend, on the device of the user. */
+import { checkOptions } from "./spec/check.ts";
+import { checkAborted } from "./spec/errors.ts";
 import { decodeHalf } from "./spec/half.ts";
 import type { FftOptions, FftStorage } from "./spec/operations.ts";
 import type { DType, Tensor } from "./spec/tensor.ts";
@@ -16,6 +18,19 @@ export interface SelfTestReport {
   readonly ok: boolean;
   readonly backend: "webgpu" | "cpu";
   readonly checks: readonly SelfTestCheck[];
+}
+
+export interface SelfTestOptions {
+  /** Stops between two checks. */
+  readonly signal?: AbortSignal;
+  /** After each check. They end in another order than that of the report. */
+  readonly onProgress?: (progress: SelfTestProgress) => void;
+}
+
+export interface SelfTestProgress {
+  readonly done: number;
+  readonly total: number;
+  readonly check: SelfTestCheck;
 }
 
 /** 2⁻²⁴, half a unit in the last place of 1. */
@@ -204,13 +219,22 @@ function fftBound(points: number, c = 0.7): number {
   return c * ROUNDING * Math.sqrt(Math.log2(points));
 }
 
-export async function selfTest(runtime: Runtime, reference: Runtime): Promise<SelfTestReport> {
+/** @throws FastRpbError code `"aborted"`, or of what goes wrong */
+export async function selfTest(caller: string, runtime: Runtime, reference: Runtime, options: SelfTestOptions): Promise<SelfTestReport> {
+  checkOptions(caller, "options", options, ["signal", "onProgress"]);
+  const { signal, onProgress } = options;
+  const cases = CASES.filter((test) => !test.half || runtime.device?.features.has("shader-f16"));
+  let done = 0;
   // All at once: pipelines compile side by side.
   const checks = await Promise.all(
-    CASES.filter((test) => !test.half || runtime.device?.features.has("shader-f16")).map(async (test, seed): Promise<SelfTestCheck> => {
+    cases.map(async (test, seed): Promise<SelfTestCheck> => {
+      checkAborted(caller, signal);
       const actual = await evaluate(runtime, test, seed);
+      checkAborted(caller, signal);
       const error = relativeError(actual, await evaluate(reference, test, seed));
-      return Object.freeze({ name: test.name, error, bound: test.bound, ok: error <= test.bound });
+      const check = Object.freeze({ name: test.name, error, bound: test.bound, ok: error <= test.bound });
+      onProgress?.(Object.freeze({ done: ++done, total: cases.length, check }));
+      return check;
     }),
   );
   return Object.freeze({ ok: checks.every((check) => check.ok), backend: runtime.backend, checks: Object.freeze(checks) });

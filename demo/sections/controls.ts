@@ -1,20 +1,17 @@
 /** The form: what the reader asks for. */
-import { CURVES, type CurveName } from "./bias.ts";
-import { DIGIT_PIXELS, DIGIT_WIDTH, digitPixels, type Digits } from "./data.ts";
-import { element, fillSelect, make, text } from "./dom.ts";
-import { count } from "./format.ts";
-import { paintInk, type Theme } from "./pictures.ts";
-import { HEAD_COUNTS, HEAD_DIM, lengthsFor, type Recipe, type Source } from "./recipe.ts";
+import { CURVES, type CurveName } from "../bias.ts";
+import { DIGIT_PIXELS, DIGIT_WIDTH, digitPixels, type Digits } from "../data.ts";
+import { element, fillSelect, make, text } from "../dom.ts";
+import { count } from "../format.ts";
+import { paintInk, type Theme } from "../pictures.ts";
+import { HEAD_COUNTS, HEAD_DIM, lengthsFor, type Recipe, type Source } from "../recipe.ts";
 
-export type BackendChoice = "auto" | "webgpu" | "cpu";
-
-const DEFAULTS = { source: "digits", length: 784, heads: 1, curve: "decay", backend: "auto" } as const;
+const DEFAULTS = { source: "digits", length: 784, heads: 1, curve: "decay" } as const;
 
 export class Controls {
   readonly #form = element("controls", HTMLFormElement);
   readonly #slider = element("length", HTMLInputElement);
   readonly #curve = element("curve", HTMLSelectElement);
-  readonly #backend = element("backend-choice", HTMLSelectElement);
   readonly #run = element("run", HTMLButtonElement);
   readonly #cancel = element("cancel", HTMLButtonElement);
   readonly #thumbnails: HTMLCanvasElement[] = [];
@@ -26,10 +23,9 @@ export class Controls {
 
   onRun = (): void => {};
   onCancel = (): void => {};
-  onBackend = (): void => {};
   onChange = (): void => {};
 
-  /** Starts from the page's address: `?source=novel&length=4096&heads=4&bias=window&backend=cpu`. */
+  /** Starts from the page's address: `?source=novel&length=4096&heads=4&bias=window`. */
   constructor(query: URLSearchParams) {
     const asked = (name: string, allowed: readonly string[], fallback: string) => {
       const value = query.get(name);
@@ -42,7 +38,6 @@ export class Controls {
       Object.entries(CURVES).map(([name, { title }]) => [name, title]),
     );
     this.#curve.value = asked("bias", Object.keys(CURVES), DEFAULTS.curve);
-    this.#backend.value = asked("backend", ["auto", "webgpu", "cpu"], DEFAULTS.backend);
     this.#wanted = Number(query.get("length")) || DEFAULTS.length;
 
     this.#form.addEventListener("submit", (event) => {
@@ -50,7 +45,6 @@ export class Controls {
       if (!this.#run.disabled) this.onRun();
     });
     this.#cancel.addEventListener("click", () => this.onCancel());
-    this.#backend.addEventListener("change", () => this.onBackend());
     this.#slider.addEventListener("input", () => (this.#wanted = this.#length));
     this.#form.addEventListener("input", () => this.#update());
     this.#update();
@@ -64,10 +58,6 @@ export class Controls {
       heads: Number(this.#radio("heads")),
       length: this.#length,
     };
-  }
-
-  get backend(): BackendChoice {
-    return this.#backend.value as BackendChoice;
   }
 
   /** How large a tensor the device takes: it bounds the slider. */

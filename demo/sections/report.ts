@@ -1,12 +1,11 @@
 /** What a run found: numbers, pictures, table. */
-import type { Cost } from "../src/index.ts";
-import type { Dispatch, Result } from "./attention.ts";
-import { CURVES } from "./bias.ts";
-import { relativeError } from "./compare.ts";
-import { DIGIT_WIDTH } from "./data.ts";
-import { element, fillSelect, make, text } from "./dom.ts";
-import { bytes, count, duration, scientific, significant } from "./format.ts";
-import { table } from "./input.ts";
+import type { Cost } from "../../src/index.ts";
+import { CURVES } from "../bias.ts";
+import { relativeError } from "../compare.ts";
+import { DIGIT_WIDTH } from "../data.ts";
+import { element, fillSelect, make, text } from "../dom.ts";
+import { bytes, count, duration, scientific, significant } from "../format.ts";
+import { table } from "../input.ts";
 import {
   channelImage,
   colourOf,
@@ -19,11 +18,14 @@ import {
   paintInk,
   toeplitzGrid,
   type Grid,
-  type Theme,
   type View,
   wipe,
-} from "./pictures.ts";
-import { HEAD_DIM, type Recipe } from "./recipe.ts";
+} from "../pictures.ts";
+import { HEAD_DIM, type Recipe } from "../recipe.ts";
+import type { Dispatch, Result } from "../tasks/attention.ts";
+import { shareOfCopy } from "../tasks/copy-bandwidth.ts";
+import { theme } from "../theme.ts";
+import { bytesOf, describeTime, percent, Timeline, totalTime } from "./timeline.ts";
 
 /** The largest relative error that passes; the bound of the tests. */
 const BOUND = 1e-6;
@@ -41,7 +43,7 @@ interface Shown {
 export class Report {
   readonly #head = element("head", HTMLSelectElement);
   readonly #channel = element("channel", HTMLSelectElement);
-  readonly #dark = matchMedia("(prefers-color-scheme: dark)");
+  readonly #timeline = new Timeline();
   #shown: Shown | undefined;
 
   constructor() {
@@ -54,21 +56,6 @@ export class Report {
     new ResizeObserver(() => this.#drawCurve()).observe(element("bias-curve", HTMLCanvasElement));
   }
 
-  get theme(): Theme {
-    return this.#dark.matches ? "dark" : "light";
-  }
-
-  /** Calls `listener` when every picture has to be drawn anew: in other colours, or because a crash of the GPU wiped the canvases. */
-  onRepaint(listener: () => void): void {
-    this.#dark.addEventListener("change", listener);
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const soon = () => {
-      clearTimeout(timer);
-      timer = setTimeout(listener, 100);
-    };
-    document.addEventListener("contextrestored", soon, { capture: true });
-  }
-
   /** Forgets the run before. */
   clear(): void {
     this.#shown = undefined;
@@ -78,7 +65,8 @@ export class Report {
     for (const id of ["wall-note", "bytes-note", "scratch-note", "output-gpu-note", "output-cpu-note", "difference-note"]) text(id, "");
     for (const id of ["output-gpu", "output-cpu", "difference"]) this.#clear(id, "Nothing yet");
     for (const id of ["output-scale", "difference-scale"]) element(id, HTMLElement).classList.add("idle");
-    this.#fillTable([], "");
+    this.#timeline.clear();
+    this.#fillTable([], undefined, "");
   }
 
   /** Shows what is known before anything ran: the input and the bias. */
@@ -96,10 +84,11 @@ export class Report {
   showGpu(result: Result): void {
     if (this.#shown === undefined) return;
     this.#shown.gpu = result.output;
-    this.#showTime(result.milliseconds, result.warm ? "second of two runs" : "first run; the bias was prepared before");
+    this.#showTime(result.milliseconds, result.warm ? "third of three runs" : "first run; the bias was prepared before");
     this.#showCost(result.cost);
     text("output-gpu-note", duration(result.milliseconds));
-    this.#showDispatches(result.dispatches, result.cost);
+    this.#showDispatches(result);
+    this.#timeline.show(result, this.#shown.recipe);
     this.redraw();
   }
 
@@ -122,7 +111,8 @@ export class Report {
     text("output-cpu-note", duration(milliseconds));
     text("bytes-note", "not counted on the CPU");
     text("scratch-note", "not counted on the CPU");
-    this.#fillTable([], "The CPU backend has no dispatches, so there is nothing to time or count one by one.");
+    this.#timeline.clear("The CPU backend has no dispatches, so nothing is drawn here.");
+    this.#fillTable([], undefined, "The CPU backend has no dispatches, so there is nothing to time or count one by one.");
     this.#setError(check.error);
     this.#judge(check.error, `; ${check.rows} rows, against the formula`);
     this.redraw();
@@ -196,7 +186,7 @@ export class Report {
     const grid = toeplitzGrid(weights, length, head);
     const scale = magnitude(grid.values);
     const canvas = element("bias-matrix", HTMLCanvasElement);
-    paint(canvas, grid, scale, this.theme);
+    paint(canvas, grid, scale, theme());
     canvas.setAttribute("aria-label", `Bias matrix of head ${head + 1}, ${count(length)} by ${count(length)}: ${CURVES[recipe.curve].title}`);
     this.#scale("bias-scale", scale);
     text("bias-head", `Head ${head + 1} of ${recipe.heads}: ${CURVES[recipe.curve].title.toLowerCase()}`);
@@ -236,7 +226,7 @@ export class Report {
   #drawDigit({ recipe, tokens, gpu, cpu }: Shown): void {
     const view = this.#view;
     const channel = Number(this.#channel.value);
-    paintInk(element("digit-pixels", HTMLCanvasElement), tokens, DIGIT_WIDTH, this.theme);
+    paintInk(element("digit-pixels", HTMLCanvasElement), tokens, DIGIT_WIDTH, theme());
     const rows = table("v", "digits", recipe.heads);
     const seen = Float32Array.from(tokens.subarray(0, DIGIT_WIDTH * DIGIT_WIDTH), (token) => {
       return rows[(token * recipe.heads + view.head) * HEAD_DIM + channel]!;
@@ -249,7 +239,7 @@ export class Report {
       ["digit-output", output],
     ] as const) {
       const scale = magnitude(picture.values);
-      paint(element(id, HTMLCanvasElement), picture, scale, this.theme);
+      paint(element(id, HTMLCanvasElement), picture, scale, theme());
       text(`${id}-note`, scale === 0 ? "" : `±${significant(scale)}`);
     }
     const cut = recipe.length < DIGIT_WIDTH * DIGIT_WIDTH ? " The sequence ends before the digit does." : "";
@@ -269,7 +259,7 @@ export class Report {
     const spans = [...new TextDecoder().decode(start, { stream: true })].map((character) => {
       const span = make("span", character);
       if (values) {
-        const colour = colourOf(values[position]!, scale, this.theme);
+        const colour = colourOf(values[position]!, scale, theme());
         span.style.backgroundColor = `rgb(${colour.join(" ")} / 45%)`;
       }
       position += encoder.encode(character).length;
@@ -280,27 +270,36 @@ export class Report {
     text("closer-note", `The first ${count(start.length)} bytes of the sequence.${values ? legend : ""}`);
   }
 
-  #showDispatches(dispatches: readonly Dispatch[], cost: Cost): void {
-    const times = describeTimes(dispatches.map(({ milliseconds }) => milliseconds));
+  #showDispatches({ dispatches, copyBandwidth, cost, warm }: Result): void {
+    const times = describeTimes(
+      dispatches.map(({ milliseconds }) => milliseconds),
+      warm,
+    );
     const traffic = `Bytes are what the plan’s loads and stores add up to. To read every input and write the output just once would take ${bytes(cost.bytesMinimum)}.`;
-    this.#fillTable(dispatches, `${times} ${traffic}`);
+    this.#fillTable(dispatches, copyBandwidth, `${times} ${traffic}`);
   }
 
-  #fillTable(dispatches: readonly Dispatch[], note: string): void {
+  #fillTable(dispatches: readonly Dispatch[], bandwidth: number | undefined, note: string): void {
     const target = element("dispatches", HTMLTableElement);
     target.tBodies[0]!.replaceChildren(
-      ...dispatches.map(({ label, workgroups, milliseconds, bytesRead, bytesWritten }) =>
-        tableRow(label, [grid(workgroups), time(milliseconds), bytes(bytesRead), bytes(bytesWritten)]),
+      ...dispatches.map((dispatch) =>
+        tableRow(dispatch.label, [
+          grid(dispatch.workgroups),
+          describeTime(dispatch.milliseconds),
+          bytes(dispatch.bytesRead),
+          bytes(dispatch.bytesWritten),
+          share(bytesOf(dispatch), dispatch.milliseconds, bandwidth),
+        ]),
       ),
     );
-    target.tFoot!.replaceChildren(...(dispatches.length === 0 ? [] : [total(dispatches)]));
+    target.tFoot!.replaceChildren(...(dispatches.length === 0 ? [] : [total(dispatches, bandwidth)]));
     target.hidden = dispatches.length === 0;
     text("dispatches-note", note || "Nothing yet.");
   }
 
   #show(id: string, grid: Grid, scale: number, label: string): void {
     const canvas = element(id, HTMLCanvasElement);
-    paint(canvas, grid, scale, this.theme);
+    paint(canvas, grid, scale, theme());
     canvas.style.imageRendering = grid.width > canvas.clientWidth * devicePixelRatio ? "auto" : "pixelated";
     canvas.setAttribute("aria-label", label);
     element(`${id}-placeholder`, HTMLElement).hidden = true;
@@ -339,15 +338,21 @@ function tableRow(head: string, cells: readonly string[]): HTMLTableRowElement {
   return row;
 }
 
-function total(dispatches: readonly Dispatch[]): HTMLTableRowElement {
+function total(dispatches: readonly Dispatch[], bandwidth: number | undefined): HTMLTableRowElement {
   const sum = (part: (dispatch: Dispatch) => number) => dispatches.reduce((all, dispatch) => all + part(dispatch), 0);
-  const timed = dispatches.every(({ milliseconds }) => milliseconds !== undefined);
+  const milliseconds = totalTime(dispatches);
   return tableRow(`Total of ${dispatches.length}`, [
     count(sum(({ workgroups }) => workgroups[0] * workgroups[1] * workgroups[2])),
-    time(timed ? sum(({ milliseconds }) => milliseconds!) : undefined),
+    describeTime(milliseconds),
     bytes(sum(({ bytesRead }) => bytesRead)),
     bytes(sum(({ bytesWritten }) => bytesWritten)),
+    share(sum(bytesOf), milliseconds, bandwidth),
   ]);
+}
+
+function share(moved: number, milliseconds: number | undefined, bandwidth: number | undefined): string {
+  const found = shareOfCopy(moved, milliseconds, bandwidth);
+  return found === undefined ? "–" : percent(found);
 }
 
 function deviations(values: Float32Array): Float32Array {
@@ -362,12 +367,8 @@ function grid([x, y, z]: readonly [number, number, number]): string {
     .join(" × ");
 }
 
-function time(milliseconds: number | undefined): string {
-  if (milliseconds === undefined) return "not timed";
-  return milliseconds === 0 ? "≈\u00a00\u00a0ms" : duration(milliseconds);
-}
-
-function describeTimes(times: readonly (number | undefined)[]): string {
+function describeTimes(times: readonly (number | undefined)[], warm: boolean): string {
+  if (!warm) return "Not timed: a run this long is not repeated to time its parts. The wall time above is that of the whole run.";
   if (times.every((milliseconds) => milliseconds === undefined)) {
     return "No times of single dispatches: this device lacks timestamp-query. The wall time above is that of the whole run.";
   }
