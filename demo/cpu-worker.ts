@@ -19,12 +19,9 @@ export class CpuWorker {
     const worker = (this.#worker ??= new Worker(new URL("./engine.worker.ts", import.meta.url), { type: "module" }));
     const listeners = new AbortController();
     return new Promise<OutputOf<Name>>((resolve, reject) => {
-      const end = (reason: Error) => {
-        this.dispose(reason);
-      };
       this.#end = reject;
-      signal?.addEventListener("abort", () => end(signal.reason as Error), { signal: listeners.signal });
-      if (signal?.aborted) end(signal.reason as Error);
+      signal?.addEventListener("abort", () => this.dispose(signal.reason as Error), { signal: listeners.signal });
+      if (signal?.aborted) this.dispose(signal.reason as Error);
       worker.addEventListener(
         "message",
         ({ data }: MessageEvent<Reply>) => {
@@ -37,7 +34,7 @@ export class CpuWorker {
       );
       worker.addEventListener(
         "error",
-        (event) => end(new Error(`The worker for the CPU failed: ${event.message || "it could not start, or ran out of memory"}.`)),
+        (event) => this.dispose(new Error(`The worker for the CPU failed: ${event.message || "it could not start, or ran out of memory"}.`)),
         { signal: listeners.signal },
       );
       worker.postMessage({ id, name, input } satisfies Job);

@@ -74,6 +74,9 @@ function restart(): void {
 
 /** Every section comes here with what went wrong and is not its own to tell. */
 function reportError(error: unknown): void {
+  // Whoever chooses another backend ends what ran on the one before.
+  if (error instanceof DOMException && error.name === "AbortError") return;
+  if (error instanceof FastRpbError && error.code === "disposed") return;
   console.error(error);
   // The loss is on the banner already, with the way out of it.
   if (engine.state === "lost") return;

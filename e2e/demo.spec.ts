@@ -284,7 +284,7 @@ for (const backend of ["webgpu", "cpu"] as const) {
     if (backend === "webgpu") {
       test("a lost device is told, and brought back", async () => {
         const { page, complaints } = demo;
-        await after(page, () => scene(page, "digit"));
+        await after(page, () => page.getByTestId("explore-preset").selectOption("periodic"));
         await page.evaluate(() => window.recordedDevice!.destroy());
         await expect(page.getByTestId("banner")).toBeVisible();
         await expect(page.getByTestId("banner-text")).toContainText("The GPU device was lost");
@@ -326,6 +326,9 @@ for (const backend of ["webgpu", "cpu"] as const) {
         await expect(summary).toHaveText(/^✗ \d+ of \d+ checks failed\.$/);
         await expect(page.getByTestId("right-note")).toContainText("choose the CPU backend above");
         await expect(page.locator("#right-table tbody tr").first()).toHaveClass("failed");
+        await page.getByTestId("right-stop").click();
+        await expect(page.getByTestId("right-run")).toBeEnabled({ timeout: PATIENCE });
+        await expect(summary).toHaveAttribute("data-verdict", "fail");
         await expectAccessible(page, "failed checks", "#right");
         await page.getByTestId("right-copy").click();
         await expect(page.getByTestId("right-note")).toHaveText("Copied.");

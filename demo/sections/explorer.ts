@@ -225,16 +225,17 @@ export class Explorer {
     const canvas = element("explore-matrix", HTMLCanvasElement);
     const { length } = SCENES[scene];
     let grid: Grid;
-    let part = "";
+    const corner = !plane && length > LARGEST_PICTURE;
     if (plane) grid = gridToeplitz(weights.all, [DIGIT_WIDTH, DIGIT_WIDTH], PLANE_STEP);
-    else if (length <= LARGEST_PICTURE) grid = toeplitzGrid(weights.all, length, 0);
-    else {
-      part = ` The first ${count(LARGEST_PICTURE)} rows and columns.`;
-      grid = toeplitzGrid(weights.all.subarray(length - LARGEST_PICTURE, length + LARGEST_PICTURE - 1), LARGEST_PICTURE, 0);
-    }
+    else if (!corner) grid = toeplitzGrid(weights.all, length, 0);
+    else grid = toeplitzGrid(weights.all.subarray(length - LARGEST_PICTURE, length + LARGEST_PICTURE - 1), LARGEST_PICTURE, 0);
     paint(canvas, grid, magnitude(grid.values), theme());
-    canvas.setAttribute("aria-label", `Toeplitz matrix W, ${count(length)} by ${count(length)}; ${this.#title()}.${part}`);
-    text("explore-matrix-note", `${count(length)} × ${count(length)} entries, never stored.${part}`);
+    const size = `${count(length)} × ${count(length)}`;
+    canvas.setAttribute(
+      "aria-label",
+      `Toeplitz matrix W, ${size}; ${this.#title()}${corner ? `; the first ${count(LARGEST_PICTURE)} rows and columns` : ""}`,
+    );
+    text("explore-matrix-note", corner ? `Corner of ${size}, never stored.` : `${size} entries, never stored.`);
   }
 
   #drawSpectrum({ scene, plane, spectrum }: Shown): void {

@@ -65,8 +65,9 @@ export class RightSection {
       this.#conclude();
     } catch (error) {
       const words = `${count(this.#checks.length)} checks were done.`;
-      if (running.signal.aborted) this.#verdict("none", `Stopped: ${words}`);
-      else {
+      if (running.signal.aborted) {
+        if (this.#failed === 0) this.#verdict("none", `Stopped: ${words}`);
+      } else {
         this.#verdict("none", `The test broke off: ${words}`);
         this.#reportError(error);
       }
@@ -108,19 +109,30 @@ export class RightSection {
     );
     // What failed comes first: nobody should have to look for it.
     if (check.ok) this.#body.append(row);
-    else this.#body.prepend(row);
+    else {
+      this.#body.prepend(row);
+      this.#warn();
+    }
+  }
+
+  get #failed(): number {
+    return this.#checks.filter(({ ok }) => !ok).length;
+  }
+
+  #warn(): void {
+    this.#verdict("fail", `✗ ${count(this.#failed)} of ${count(this.#checks.length)} checks failed.`);
+    text(
+      "right-note",
+      "Do not trust this device as it is. Update the browser and the graphics driver, or choose the CPU backend above; and please send the report.",
+    );
+    this.#copy.disabled = false;
   }
 
   #conclude(): void {
-    const failed = this.#checks.filter(({ ok }) => !ok);
     const total = this.#checks.length;
     this.#copy.disabled = false;
-    if (failed.length > 0) {
-      this.#verdict("fail", `✗ ${count(failed.length)} of ${count(total)} checks failed.`);
-      text(
-        "right-note",
-        "Do not trust this device as it is. Update the browser and the graphics driver, or choose the CPU backend above; and please send the report.",
-      );
+    if (this.#failed > 0) {
+      this.#warn();
       return;
     }
     this.#verdict("pass", `✓ All ${count(total)} checks are within their bounds.`);
