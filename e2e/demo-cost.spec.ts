@@ -80,12 +80,10 @@ function milliseconds(words: string): number {
 
 /** What the headline makes of two times. */
 function ratioIn(words: string): number {
-  const [, part, percent, times] =
-    /took (?:1\/([\d.,]+) of the time|(\d+)\s% of the time|([\d.,]+) times as much time|as much time) (?:of|as) softmax attention/.exec(words) ?? [];
-  const number = (found: string) => Number(found.replaceAll(",", ""));
-  if (part) return 1 / number(part);
-  if (percent) return number(percent) / 100;
-  return times ? number(times) : 1;
+  const [, factor, more] = /took (?:([\d.,]+) times (less|as much) time|as much time) (?:than|as) softmax attention/.exec(words) ?? [];
+  if (!factor) return 1;
+  const number = Number(factor.replaceAll(",", ""));
+  return more === "less" ? 1 / number : number;
 }
 
 async function download(page: Page): Promise<Record<string, string>[]> {
@@ -262,14 +260,14 @@ test.describe("the rules and the words", () => {
   });
 
   test("a ratio is told as people say it", () => {
-    expect(comparison(1 / 83.4)).toBe("1/83 of the time of softmax attention");
-    expect(comparison(1 / 1234)).toBe("1/1,234 of the time of softmax attention");
-    expect(comparison(1 / 9.97)).toBe("1/10 of the time of softmax attention");
-    expect(comparison(1 / 4.21)).toBe("1/4.2 of the time of softmax attention");
-    expect(comparison(0.771)).toBe("77\u00a0% of the time of softmax attention");
+    expect(comparison(1 / 83.4)).toBe("83 times less time than softmax attention");
+    expect(comparison(1 / 1234)).toBe("1,234 times less time than softmax attention");
+    expect(comparison(1 / 9.97)).toBe("10 times less time than softmax attention");
+    expect(comparison(1 / 4.21)).toBe("4.2 times less time than softmax attention");
+    expect(comparison(0.771)).toBe("1.3 times less time than softmax attention");
     expect(comparison(1.02)).toBe("as much time as softmax attention (to 5\u00a0%)");
     expect(comparison(1.34)).toBe("1.3 times as much time as softmax attention");
-    expect(comparison(12.34)).toBe("12.3 times as much time as softmax attention");
+    expect(comparison(12.34)).toBe("12 times as much time as softmax attention");
   });
 
   test("where softmax attention was not measured, the headline says why", () => {

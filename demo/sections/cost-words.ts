@@ -59,11 +59,10 @@ export function headline(measured: Measured, n: number | undefined): string {
 
 /** A time that is `ratio` of that of softmax attention. */
 export function comparison(ratio: number): string {
-  if (ratio > 1.05) return `${significant(ratio < 10 ? Math.round(10 * ratio) / 10 : ratio)} times as much time as softmax attention`;
+  const times = (factor: number) => `${factor < 9.95 ? significant(Math.round(10 * factor) / 10) : count(Math.round(factor))} times`;
+  if (ratio > 1.05) return `${times(ratio)} as much time as softmax attention`;
   if (ratio > 0.95) return "as much time as softmax attention (to 5\u00a0%)";
-  if (ratio > 0.5) return `${Math.round(100 * ratio)}\u00a0% of the time of softmax attention`;
-  const part = 1 / ratio;
-  return `1/${part < 9.95 ? significant(Math.round(10 * part) / 10) : count(Math.round(part))} of the time of softmax attention`;
+  return `${times(1 / ratio)} less time than softmax attention`;
 }
 
 /** How far a method was measured, and why no further: "measured up to N = …". */

@@ -85,6 +85,9 @@ export class Explorer {
     onRepaint(() => this.#draw());
     new ResizeObserver(() => this.#draw()).observe(element("explore-spectrum", HTMLCanvasElement));
     this.#choose("digit");
+    // The one that leaves most of a digit to be seen.
+    this.#preset.value = "distance";
+    this.#usePreset();
   }
 
   start(data: Data): void {

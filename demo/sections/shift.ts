@@ -63,10 +63,12 @@ export class ShiftSection {
       ["shift-sikf", "SIKF", sikf, sikfBefore, sikfChange],
       ["shift-elu", "elu + 1", elu, eluBefore, eluChange],
     ] as const) {
-      const most = 1.6 * before.reduce((largest, value) => Math.max(largest, Math.abs(value)), 0);
+      // Room for what elu + 1 does to it, too.
+      const [low, high] = [Math.min(...before), Math.max(...before)];
+      const margin = (high - low) / 2;
       const canvas = element(id, HTMLCanvasElement);
       const colours = { line: colour("--accent"), zero: colour("--line"), behind: colour("--soft") };
-      paintCurve(canvas, after, colours, { range: [-most, most], centred: false, behind: before });
+      paintCurve(canvas, after, colours, { range: [low - margin, high + margin], centred: false, behind: before });
       canvas.setAttribute("aria-label", `${name}: one channel over ${after.length} tokens; changed by ${scientific(change)}`);
       text(`${id}-change`, change === 0 ? "nothing" : change < 1e-4 ? scientific(change) : `${significant(100 * change)} %`);
       canvas.dataset["change"] = String(change);
