@@ -151,7 +151,7 @@ test.describe("on WebGPU", () => {
     expect(apart(gpu, cpu)).toBeLessThanOrEqual(6);
     expect(colours(await pictureOf(page, "bias-matrix"))).toBeGreaterThan(30);
     expect(colours(await pictureOf(page, "bias-curve"))).toBeGreaterThan(1);
-    await expect(page.locator(".placeholder:visible")).toHaveCount(0);
+    await expect(page.locator("#inside .placeholder:visible")).toHaveCount(0);
   });
 
   test("the table has a row for each dispatch, and its total", async () => {
