@@ -118,6 +118,8 @@ export class Explorer {
         const result = await this.#engine
           .run("product", { shape, weights: weights.all, values: input, channels: 1, window, windowShape })
           .finally(() => clearTimeout(waiting));
+        // The first run of a plan pays for what a driver puts off until then: its time would tell nothing.
+        if (this.#shown?.scene !== scene || this.#shown.plane !== plane) this.#stale = true;
         this.#shown = { ...result, scene, plane, input, weights };
         this.#draw();
         const { dataset } = element("explore", HTMLElement);

@@ -7,6 +7,10 @@ import type { ShiftOutput } from "../tasks/shift.ts";
 import { colour, onRepaint } from "../theme.ts";
 import { whenSeen } from "../when-seen.ts";
 
+const CHANGES = ["shift-sikf-change", "shift-elu-change"];
+/** Milliseconds after which the page says that it is at work. */
+const NOTICEABLE = 400;
+
 export class ShiftSection {
   readonly #engine: Engine;
   readonly #reportError: (error: unknown) => void;
@@ -46,7 +50,9 @@ export class ShiftSection {
     try {
       while (this.#stale) {
         this.#stale = false;
-        this.#shown = await this.#engine.run("shift", { shift: this.#by });
+        // Only a plan that has to be compiled, or another section's run, takes so long.
+        const waiting = setTimeout(() => CHANGES.forEach((id) => text(id, "…")), NOTICEABLE);
+        this.#shown = await this.#engine.run("shift", { shift: this.#by }).finally(() => clearTimeout(waiting));
         this.#draw();
       }
     } catch (error) {
