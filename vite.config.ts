@@ -77,7 +77,7 @@ const demo: UserConfig = {
   publicDir: false,
   cacheDir: path("node_modules/.vite/demo"),
   server: { open: isDesktop(), fs: { allow: [repository] } },
-  // The only dependency is an ES module already; serving it as it is spares the reload that follows the discovery of a dependency.
+  // Both dependencies are ES modules already; serving them as they are spares the reload that follows the discovery of a dependency.
   optimizeDeps: { noDiscovery: true },
   build: {
     outDir: path("dist-demo"),

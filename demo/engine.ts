@@ -1,6 +1,7 @@
-/** Where the page computes: on WebGPU, or on the CPU backend in a worker. One task at a time, in the order in which they were asked for. */
+/** Where the page computes: on WebGPU, or on the CPU backend in a worker. Tasks run in the order in which they were asked for. */
 import { createRuntime, FastRpbError, type Runtime } from "../src/index.ts";
 import { CpuWorker, type TaskOptions } from "./cpu-worker.ts";
+import { Turns } from "./turns.ts";
 import { TASKS, type EventOf, type InputOf, type OutputOf, type TaskName } from "./tasks/index.ts";
 import type { Task } from "./tasks/task.ts";
 
@@ -9,12 +10,15 @@ export type BackendChoice = "auto" | "webgpu" | "cpu";
 /** `"lost"`: the device went, and {@link Engine.recover} asks for another. `"none"`: there is no backend as chosen. */
 export type EngineState = "opening" | "ready" | "lost" | "none";
 
+/** Tasks whose times are shown: nothing else runs beside them. */
+const TIMED: ReadonlySet<TaskName> = new Set(["attention", "cost"]);
+
 export class Engine {
   #choice: BackendChoice;
   #runtime: Runtime | undefined;
   #opening: Promise<Runtime> | undefined;
   #state: EngineState = "opening";
-  #queue: Promise<unknown> = Promise.resolve();
+  readonly #turns = new Turns();
   readonly #worker = new CpuWorker();
   readonly #checker = new CpuWorker();
   readonly #listeners: ((state: EngineState, why: string) => void)[] = [];
@@ -79,20 +83,22 @@ export class Engine {
   }
 
   /**
-   * Runs a task when those before it are through. A lost device is asked for again first.
+   * Runs a task in its turn. A lost device is asked for again first.
    *
-   * @throws the reason of the signal, or what the task throws
+   * @throws the reason of the signal, also while it waits, or what the task throws
    */
-  run<Name extends TaskName>(name: Name, input: InputOf<Name>, options: TaskOptions<Name> = {}): Promise<OutputOf<Name>> {
-    const result = this.#queue.then(async (): Promise<OutputOf<Name>> => {
-      options.signal?.throwIfAborted();
+  async run<Name extends TaskName>(name: Name, input: InputOf<Name>, options: TaskOptions<Name> = {}): Promise<OutputOf<Name>> {
+    // The worker is ended with the task that is cancelled: it has one at a time.
+    const alone = TIMED.has(name) || this.#runtime?.backend !== "webgpu";
+    const endTurn = await this.#turns.take(alone, options.signal);
+    try {
       if (this.#state === "lost") await this.recover();
       const runtime = await this.open();
-      if (runtime.backend === "cpu") return this.#worker.run(name, input, options);
-      return runOn(runtime, name, input, options);
-    });
-    this.#queue = result.catch(() => undefined);
-    return result;
+      if (runtime.backend === "cpu") return await this.#worker.run(name, input, options);
+      return await runOn(runtime, name, input, options);
+    } finally {
+      endTurn();
+    }
   }
 
   /** Runs a task on the CPU backend whatever the choice is: to check the GPU. It waits for nothing. */
