@@ -4,12 +4,13 @@ import { loadData } from "./data.ts";
 import { element, text } from "./dom.ts";
 import { type BackendChoice, Engine } from "./engine.ts";
 import { showMachine, showNoMachine } from "./machine.ts";
-import { CostSection } from "./sections/cost.ts";
+import type { CostSection } from "./sections/cost.ts";
 import { Explorer } from "./sections/explorer.ts";
 import { RightSection } from "./sections/right.ts";
 import { RunSection } from "./sections/run.ts";
 import { ShiftSection } from "./sections/shift.ts";
 import { UseSection } from "./sections/use.ts";
+import { whenSeen } from "./when-seen.ts";
 
 const query = new URLSearchParams(location.search);
 const choice = element("backend-choice", HTMLSelectElement);
@@ -21,12 +22,19 @@ choice.value = asked === "webgpu" || asked === "cpu" ? asked : "auto";
 const engine = new Engine(choice.value as BackendChoice);
 const explorer = new Explorer(engine, reportError);
 const right = new RightSection(engine, reportError);
-const cost = new CostSection(engine, reportError);
 const shift = new ShiftSection(engine, reportError);
 const run = new RunSection(engine, query, reportError);
 const use = new UseSection();
 explorer.onShape = (shape) => use.setProduct(shape, 1);
 run.onRecipe = (recipe) => use.setRun(recipe);
+
+// With its plots, which take a library, when somebody comes to look.
+let cost: CostSection | undefined;
+whenSeen(element("cost", HTMLElement), () => {
+  import("./sections/cost.ts").then((section) => {
+    cost = new section.CostSection(engine, reportError);
+  }, reportError);
+});
 
 engine.onState((state, why) => {
   document.documentElement.dataset["engine"] = state;
@@ -68,7 +76,7 @@ function refresh(): void {
 function restart(): void {
   refresh();
   right.restart();
-  cost.restart();
+  cost?.restart();
   run.restart().catch(reportError);
 }
 

@@ -358,6 +358,8 @@ test("the page loads little code", async ({ browser }) => {
   await waitForRuns(demo.page, 1);
   await demo.page.locator("#inside").scrollIntoViewIfNeeded();
   await expect(demo.page.getByTestId("verdict")).toHaveAttribute("data-verdict", "pass", { timeout: PATIENCE });
+  await demo.page.locator("#cost").scrollIntoViewIfNeeded();
+  await expect(demo.page.getByTestId("cost-measure")).toBeEnabled({ timeout: PATIENCE });
   const bytes = await Promise.all(sizes.values());
   expect([...sizes.keys()].some((name) => name.includes("worker"))).toBe(true);
   expect(

@@ -1,6 +1,5 @@
 /** One attention with FastRPB, on whichever backend the runtime has. */
 import type { AttentionOptions, Cost, DispatchInfo, Runtime } from "../../src/index.ts";
-import { loadProgram } from "../../src/plan/planners.ts";
 import { attentionSpec } from "../../src/spec/operations.ts";
 import { biasWeights } from "../bias.ts";
 import { definitionRows, pickRows, relativeError, spreadRows, type Tables } from "../compare.ts";
@@ -123,6 +122,8 @@ function tablesOf({ source, heads }: Pick<Recipe, "source" | "heads">): Tables {
 /** Plans the same again, for a plan does not tell of its buffers. Where it comes out otherwise, there is no picture of what ran. */
 async function pictureOf(runtime: Runtime, options: AttentionOptions, ran: readonly DispatchInfo[]): Promise<ProgramPicture | undefined> {
   if (runtime.backend !== "webgpu") return undefined;
+  // The CPU's worker has no use for the planner.
+  const { loadProgram } = await import("../../src/plan/planners.ts");
   const program = await loadProgram("runtime.attention", attentionSpec(options), runtime.limits);
   return sameDispatches(program, ran) ? programPicture(program) : undefined;
 }
