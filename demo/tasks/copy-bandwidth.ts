@@ -59,5 +59,7 @@ async function measure(device: GPUDevice): Promise<number | undefined> {
   } finally {
     from.destroy();
     to.destroy();
+    // Their memory goes with the next submit.
+    device.queue.submit([]);
   }
 }
