@@ -142,6 +142,32 @@ describe("workspace", () => {
   });
 });
 
+describe("a grid that holds too few workgroups", () => {
+  const capacity = 4 ** 3;
+
+  test.each([1, capacity, capacity + 1, 2 * capacity, 10 * capacity - 1, 1000])("%i of them are done, each once", (groups) => {
+    const limits = limitsWith({ maxComputeWorkgroupsPerDimension: 4 });
+    const program = builder(limits);
+    const bytes = 4 * 64 * groups;
+    for (const name of ["in", "OUT"]) program.buffer(name, name === "in" ? "input" : "output", bytes);
+    const uses = { in: { buffer: "in", reads: bytes }, OUT: { buffer: "OUT", writes: bytes } };
+    program.dispatch({ kernel: kernelOf(["in", "OUT"], 64, ["count"]), groups, params: { count: 64 * groups }, uses, flops: 64 * groups });
+    const { dispatches, cost } = program.finish();
+    expect(dispatches.length).toBe(Math.ceil(groups / capacity));
+    let next = 0;
+    for (const { params, workgroups } of dispatches) {
+      const [endGroup, firstGroup, count] = params;
+      expect([firstGroup, count]).toEqual([next, 64 * groups]);
+      next = endGroup!;
+      const [x, y, z] = workgroups;
+      expect(Math.max(x, y, z)).toBeLessThanOrEqual(4);
+      expect(x * y * z).toBeGreaterThanOrEqual(endGroup! - firstGroup!);
+    }
+    expect(next).toBe(groups);
+    expect(cost).toMatchObject({ bytesMoved: 2 * bytes, bytesMinimum: 2 * bytes, flops: 64 * groups });
+  });
+});
+
 describe("tables", () => {
   test("with the same contents are one buffer, and count once a dispatch", () => {
     const program = builder();

@@ -8,7 +8,7 @@ import { FastRpbError } from "../spec/errors.ts";
 import { type PlannerLimits, wholeWords } from "../spec/limits.ts";
 import { dispatchesFor, estimatedSeconds } from "./duration.ts";
 import { type TablePart, tableBytes } from "./tables.ts";
-import { foldWorkgroups } from "./workgroups.ts";
+import { foldWorkgroups, gridCapacity } from "./workgroups.ts";
 
 /** The limits that are numbers of bytes, lanes or bindings. */
 type BoundedLimit = Exclude<keyof PlannerLimits, "choices" | "speed">;
@@ -90,7 +90,7 @@ export function bindableUnits(limits: PlannerLimits, unitBytes: number, count: n
 
 export interface DispatchRequest {
   readonly kernel: Kernel;
-  /** Workgroups that the work needs: folded over the grid, and by several dispatches where one would take long. */
+  /** Workgroups that the work needs: folded over the grid, by several dispatches where one would take long or its grid is too small. */
   readonly groups: number;
   /** Parameters besides those of the workgroups, by name. */
   readonly params: Readonly<Record<string, number>>;
@@ -171,7 +171,11 @@ export class ProgramBuilder {
     });
     const { groups, flops } = request;
     const bytes = sum(bindings, (b) => b.bytesRead + b.bytesWritten);
-    const parts = dispatchesFor(this.caller, kernel.label, { flops, bytes, groups }, this.limits.speed);
+    const { speed, maxComputeWorkgroupsPerDimension } = this.limits;
+    const parts = Math.max(
+      dispatchesFor(this.caller, kernel.label, { flops, bytes, groups }, speed),
+      Math.ceil(groups / gridCapacity(maxComputeWorkgroupsPerDimension)),
+    );
     for (let part = 0; part < parts; part++) this.#addPart(request, bindings, part, parts);
   }
 
@@ -191,7 +195,7 @@ export class ProgramBuilder {
       Object.freeze({
         label: kernel.label,
         kernel,
-        workgroups: foldWorkgroups(this.caller, kernel.label, end - first, this.limits.maxComputeWorkgroupsPerDimension),
+        workgroups: foldWorkgroups(end - first, this.limits.maxComputeWorkgroupsPerDimension),
         workgroupSize: kernel.workgroupSize,
         bindings: Object.freeze(bindings),
         params: Object.freeze(words),
@@ -206,11 +210,12 @@ export class ProgramBuilder {
   /** What a dispatch moves that does the work between two shares of all. Each reads the tables anew, and a word of any input at least. */
   #share(binding: ProgramBinding, from: number, to: number): ProgramBinding {
     const table = this.#buffers.get(binding.buffer)!.role === "table";
-    const wordsBefore = (share: number) => Math.round((binding.bytesWritten / WORD_BYTES) * share);
+    const words = (bytes: number) => Math.round((bytes / WORD_BYTES) * to) - Math.round((bytes / WORD_BYTES) * from);
+    const { bytesRead, bytesWritten } = binding;
     return Object.freeze({
       ...binding,
-      bytesRead: table ? binding.bytesRead : WORD_BYTES * Math.ceil((binding.bytesRead / WORD_BYTES) * (to - from)),
-      bytesWritten: WORD_BYTES * (wordsBefore(to) - wordsBefore(from)),
+      bytesRead: table || bytesRead === 0 ? bytesRead : WORD_BYTES * Math.max(1, words(bytesRead)),
+      bytesWritten: WORD_BYTES * words(bytesWritten),
     });
   }
 

@@ -1,15 +1,13 @@
-import { FastRpbError } from "../spec/errors.ts";
+/** How many workgroups a grid holds, with at most `limit` per dimension. */
+export function gridCapacity(limit: number): number {
+  return limit ** 3;
+}
 
 /**
- * Folds a number of workgroups over the grid: each dimension holds at most `limit`. The grid may have a few workgroups more than
- * asked for; kernels return at once in those.
- *
- * @throws FastRpbError code `"limit"` above limit³
+ * Folds a number of workgroups over the grid: each dimension holds at most `limit`, and all of it no fewer. The grid may have a few
+ * workgroups more than asked for; kernels return at once in those.
  */
-export function foldWorkgroups(caller: string, label: string, groups: number, limit: number): readonly [number, number, number] {
-  if (groups > limit ** 3) {
-    throw new FastRpbError("limit", `${caller}: "${label}" takes ${groups} workgroups, but a grid of ${limit} per dimension holds ${limit ** 3}.`);
-  }
+export function foldWorkgroups(groups: number, limit: number): readonly [number, number, number] {
   const z = Math.ceil(groups / limit ** 2);
   const y = Math.ceil(groups / z / limit);
   const x = Math.ceil(groups / z / y);
