@@ -35,15 +35,14 @@ export type DeviceLimits = Pick<RuntimeOptions, "limits" | "workspaceBytes">;
 /** What the cases of one engine share: a WebGPU runtime, and the float64 CPU backend to compare with. */
 export class CaseContext {
   readonly gpu: GPU;
+  /** What all runtimes of the cases may use at most, unless a case asks for less. */
+  readonly limits: DeviceLimits;
   #runtime: Promise<Runtime> | undefined;
   #cpu: Promise<Runtime> | undefined;
 
-  readonly #limits: DeviceLimits;
-
-  /** @param limits what all runtimes of the cases may use at most, unless a case asks for less */
   constructor(gpu: GPU, limits: DeviceLimits = {}) {
     this.gpu = gpu;
-    this.#limits = limits;
+    this.limits = limits;
   }
 
   /** The shared runtime; cases leave it as they found it. */
@@ -57,7 +56,7 @@ export class CaseContext {
 
   /** A runtime of the case's own, on a device of its own unless it borrows one. */
   open(options: RuntimeOptions = {}): Promise<Runtime> {
-    const { limits, ...rest } = this.#limits;
+    const { limits, ...rest } = this.limits;
     return createRuntime({ backend: "webgpu", gpu: this.gpu, ...rest, ...options, limits: { ...limits, ...options.limits } });
   }
 }
@@ -124,10 +123,17 @@ export class Scope {
   }
 }
 
-/** Runs all at once: pipelines compile side by side, on all cores. Waits for every one before it throws. */
+/** Whether an error says that a shape does not fit a device; not, that memory is used up. */
+export function isRefusedByLimits(error: unknown): error is FastRpbError {
+  return error instanceof FastRpbError && error.code === "limit" && !/out of memory|main memory/.test(error.message);
+}
+
+/** Runs all at once: pipelines compile side by side, on all cores. Waits for every one before it throws; a failure goes before a refusal. */
 export async function together<T>(items: readonly T[], run: (item: T, index: number) => Promise<void>): Promise<void> {
   const results = await Promise.allSettled(items.map(run));
-  for (const result of results) if (result.status === "rejected") throw result.reason;
+  const rejected = results.filter((result) => result.status === "rejected");
+  const worst = rejected.find(({ reason }) => !isRefusedByLimits(reason)) ?? rejected[0];
+  if (worst) throw worst.reason;
 }
 
 /** Runs `body` with a scope that is disposed of afterwards. */

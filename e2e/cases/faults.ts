@@ -5,7 +5,7 @@ import type { Patience } from "../../src/gpu/watch.ts";
 import { type AttentionOptions, createRuntime, FastRpbError, type Runtime, type Speed } from "../../src/index.ts";
 import { Runtime as RuntimeClass } from "../../src/runtime.ts";
 import { capLimits, DEFAULT_WORKSPACE_BYTES, SLOW_GPU } from "../../src/spec/limits.ts";
-import { type CaseContext, check, checkClose, checkRefused, normals, scoped, type Suite } from "./case.ts";
+import { type CaseContext, check, checkClose, checkRefused, type DeviceLimits, normals, scoped, type Suite } from "./case.ts";
 import { type Fault, FaultyDevice, withLittleMemory } from "./faulty-device.ts";
 
 /** What Firefox prints of shaders that are made on a device that is lost. */
@@ -47,13 +47,14 @@ async function checkAllLost(promises: Readonly<Record<string, Promise<unknown>>>
 /** A runtime on a device of its own, with other patience or another speed than the public way gives. */
 async function special(
   context: CaseContext,
-  options: { readonly patience?: Patience; readonly speed?: Speed; readonly prepare?: (device: GPUDevice) => void },
+  options: { readonly patience?: Patience; readonly speed?: Speed; readonly limits?: DeviceLimits; readonly prepare?: (device: GPUDevice) => void },
 ): Promise<Runtime> {
   const caller = "createRuntime";
   const open = await openDevice({ caller, gpu: context.gpu, powerPreference: undefined, onStage: () => {}, signal: undefined });
   check(open !== undefined, "no device");
   options.prepare?.(open.device);
-  const limits = capLimits(caller, deviceLimits(open.device), {}, DEFAULT_WORKSPACE_BYTES, options.speed ?? SLOW_GPU);
+  const { limits: caps = {}, workspaceBytes = DEFAULT_WORKSPACE_BYTES } = options.limits ?? {};
+  const limits = capLimits(caller, deviceLimits(open.device), caps, workspaceBytes, options.speed ?? SLOW_GPU);
   return new RuntimeClass(new GpuBackend({ open, limits }, () => {}, options.patience), { gradients: true });
 }
 
@@ -366,11 +367,11 @@ export const faultsSuite: Suite = {
           };
           const plan = await whole.attention(spec);
           const uncut = await plan.run(inputs(whole)).data();
-          // A device on which a workgroup just fits into a dispatch.
+          // A device on which a workgroup fits into a dispatch and two do not; as much as a third of a grid may be idle.
           const largest = Math.max(...plan.dispatches.map(({ flops, workgroups: [x, y, z] }) => flops / (x * y * z)));
           const bytes = Math.max(...plan.dispatches.map(({ bytesRead, bytesWritten }) => bytesRead + bytesWritten));
-          const speed = { flopsPerSecond: 4.2 * largest, bytesPerSecond: 8 * bytes, workgroupShare: 1 };
-          const runtime = await special(context, { speed });
+          const speed = { flopsPerSecond: 6 * largest, bytesPerSecond: 8 * bytes, workgroupShare: 1 };
+          const runtime = await special(context, { speed, limits: context.limits });
           try {
             const cut = await runtime.attention(spec);
             check(cut.dispatches.length > plan.dispatches.length, `${what}: ${cut.dispatches.length} dispatches`);
