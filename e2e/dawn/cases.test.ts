@@ -1,26 +1,41 @@
 /**
  * The GPU cases in Node, `CASES=sample` those of the sample: Firefox runs them all, and Chromium has the same Dawn. `LIMITS` names a smaller
- * device: "default", "compatibility", or the seed of a drawn one.
+ * device: "default", "compatibility", or the seed of a drawn one. What is smaller than any device may refuse shapes that others take.
  */
 import { afterAll, describe, expect, test } from "vitest";
-import { CaseContext } from "../cases/case.ts";
+import { CaseContext, isRefusedByLimits } from "../cases/case.ts";
 import { isSampled, SUITES } from "../cases/index.ts";
-import { namedLimits } from "../fuzz/limits.ts";
+import { isDrawn, namedLimits } from "../fuzz/limits.ts";
 import { dawn } from "./gpu.ts";
 
-const context = new CaseContext(dawn(), namedLimits(process.env["LIMITS"]));
+const limits = process.env["LIMITS"];
+const context = new CaseContext(dawn(), namedLimits(limits));
 const sample = process.env["CASES"] === "sample";
+let ran = 0;
+const refused: string[] = [];
 
 afterAll(async () => {
   (await context.runtime).dispose();
+  if (!isDrawn(limits)) return;
+  console.log(`limits of seed ${limits} refused ${refused.length} of ${ran} cases${refused.map((what) => `\n  ${what}`).join("")}`);
+  expect(refused.length, "more than half of the cases do not fit: a test of too little").toBeLessThanOrEqual(ran / 2);
 });
 
 for (const suite of SUITES) {
   describe(suite.name, () => {
     for (const entry of suite.cases) {
       const { name, run, slow, skip } = entry;
-      test.skipIf(slow || skip?.node !== undefined || (sample && !isSampled(suite, entry)))(name, async () => {
-        await expect(run(context)).resolves.toBeUndefined();
+      test.skipIf(slow || skip?.node !== undefined || (sample && !isSampled(suite, entry)))(name, async ({ skip: leave }) => {
+        ran++;
+        const error: unknown = await run(context).then(
+          () => undefined,
+          (reason: unknown) => reason,
+        );
+        if (isDrawn(limits) && isRefusedByLimits(error)) {
+          refused.push(`${suite.name}, ${name}: ${error.message}`);
+          leave("too small for these limits");
+        }
+        if (error !== undefined) throw error;
       });
     }
   });

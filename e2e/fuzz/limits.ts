@@ -26,6 +26,11 @@ export function runtimeLimits(choice: LimitsChoice): Pick<RuntimeOptions, "limit
   return { limits, ...(workspaceBytes !== undefined && { workspaceBytes }) };
 }
 
+/** Whether a script's limits are those of a seed. */
+export function isDrawn(name: string | undefined): name is string {
+  return name !== undefined && !["default", "compatibility", "adapter"].includes(name);
+}
+
 /** Limits by the name that a script gives them. */
 export function namedLimits(name: string | undefined): Pick<RuntimeOptions, "limits" | "workspaceBytes"> {
   if (name === undefined || name === "adapter") return {};
