@@ -165,6 +165,18 @@ describe.each(Object.entries(LIMIT_SETS))(`${SPECS.length} random attentions and
   });
 });
 
+test("linear attention needs no more than a kibibyte of workgroup memory, whatever the lanes", () => {
+  for (const lanes of [32, 48, 100, 256, 1024]) {
+    const limits = limitsWith({ maxComputeWorkgroupStorageSize: 1024, maxComputeInvocationsPerWorkgroup: lanes, maxComputeWorkgroupSizeX: lanes });
+    for (const headDim of [1, 4, 7, 64]) {
+      for (const featureMap of ["sikf", "elu+1"] as const) {
+        const spec = attentionSpec({ heads: 3, length: 1000, headDim, featureMap, bias: "none" });
+        expect(complaints(spec, planProgram("test", spec, limits), limits), `${lanes} lanes, ${headDim} ${featureMap}`).toEqual([]);
+      }
+    }
+  }
+});
+
 describe("programs are data", () => {
   test("frozen, safe in JSON, and the same for the same spec and limits", () => {
     for (const spec of SPECS.filter((_, i) => i % 2 < 1 || i % 5 === 0).slice(0, 60)) {

@@ -228,6 +228,11 @@ export function chooseReduceTile(featureCount: number, valueDim: number, limits:
     if (features >= values) features = paddedToVec4(features / 2);
     else values = paddedToVec4(values / 2);
   }
+  // Each group of lanes takes rows of its own.
+  for (let last = candidates.at(-1)!; last.rowGroups > 1; last = candidates.at(-1)!) {
+    const tile = { ...last, rowGroups: Math.floor(last.rowGroups / 2) };
+    candidates.push({ ...tile, tileRows: reduceLoadRows(tile) });
+  }
   const possible = candidates.filter((tile) => reduceLanes(tile) <= mostLanes && reduceBytes(tile) <= limits.maxComputeWorkgroupStorageSize);
   const [tile] = possible;
   if (tile) return tile;
