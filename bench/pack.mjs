@@ -1,8 +1,10 @@
-// npm run bench:pack: everything that the benchmark needs on a Linux machine with a GPU, in one folder (bench/pack): run.sh starts it there.
+// npm run bench:pack: everything that the benchmark and the GPU tests need on a Linux machine with a GPU, in one folder (bench/pack): run.sh
+// starts the benchmark there, test.sh the tests.
 import { spawnSync } from "node:child_process";
 import { copyFileSync, cpSync, existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { build } from "vite";
 import { chromiumFolders } from "../scripts/chromium.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -35,7 +37,7 @@ rmSync(pack, { recursive: true, force: true });
 mkdirSync(pack);
 cpSync(join(bench, "dist"), join(pack, "dist"), { recursive: true });
 copyFileSync(join(bench, "package.json"), join(pack, "package.json"));
-for (const file of ["torch/bench_torch.py", "run.sh"]) copyFileSync(join(bench, file), join(pack, basename(file)));
+for (const file of ["torch/bench_torch.py", "environment.sh", "run.sh", "test.sh"]) copyFileSync(join(bench, file), join(pack, basename(file)));
 const dawn = join(root, "node_modules/webgpu");
 for (const file of ["index.js", "package.json", "LICENSE.md", "dist/linux-x64/dawn.node"]) {
   cpSync(join(dawn, file), join(pack, "node_modules/webgpu", file), { recursive: true });
@@ -43,12 +45,31 @@ for (const file of ["index.js", "package.json", "LICENSE.md", "dist/linux-x64/da
 // The peer that runs in Node, too; there it is asked for by --peers jax-js.
 const jax = join(bench, "node_modules/@jax-js/jax");
 if (existsSync(jax)) cpSync(jax, join(pack, "node_modules/@jax-js/jax"), { recursive: true, dereference: true });
+await buildTests();
 copyLibraries();
 console.log("compressing Node");
 const compressed = spawnSync("xz", ["-T0", "-6", "--stdout", process.execPath], { maxBuffer: 2 ** 30 });
 if (compressed.status !== 0) throw new Error("xz is needed to compress Node");
 writeFileSync(join(pack, "node.xz"), compressed.stdout);
-console.log(`${pack}: ${(folderBytes(pack) / 2 ** 20).toFixed(0)} MiB. There: bash run.sh, with the options of npm run bench`);
+console.log(`${pack}: ${(folderBytes(pack) / 2 ** 20).toFixed(0)} MiB. There: bash run.sh, with the options of npm run bench; bash test.sh`);
+
+/** The GPU cases and the fuzzer, and of the library's sources what they import. */
+async function buildTests() {
+  await build({
+    root,
+    configFile: false,
+    logLevel: "warn",
+    publicDir: false,
+    ssr: { noExternal: true, external: ["webgpu"] },
+    build: {
+      ssr: join(root, "e2e/dawn/command.ts"),
+      outDir: join(pack, "tests"),
+      target: "node20",
+      minify: false,
+      rolldownOptions: { treeshake: false, output: { entryFileNames: "tests.mjs", chunkFileNames: "[name]-[hash].mjs" } },
+    },
+  });
+}
 
 /** From the system, or from Chromium's folder, which has a loader of its own. */
 function copyLibraries() {

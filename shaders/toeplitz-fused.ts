@@ -28,7 +28,7 @@ export function toeplitzFusedKernel(spec: ToeplitzFusedKernelSpec): Kernel {
   const body = wgsl`${stockhamRegisters(shape)}
   let local_column = group * ${u32(shape.columns)} + slot;
   let active_column = local_column < params.columns;
-  let column = params.firstColumn + local_column;
+  let column = params.firstColumn + min(local_column, params.columns - 1u); // idle ones read no other head's spectrum
   let pair = column % PAIRS;
   let bh = column / PAIRS;
   let row = bh * N;

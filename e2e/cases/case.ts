@@ -2,6 +2,7 @@
  * GPU test cases, independent of where they run: the same list in Chromium (e2e/*.spec.ts), in Node with Dawn (e2e/dawn), and in
  * whatever engine comes next. A case throws where something is wrong.
  */
+import { DEFAULT_LIMITS, isAlignment, LIMIT_NAMES } from "../../src/spec/limits.ts";
 import { createRuntime, type DType, FastRpbError, type FastRpbErrorCode, type Runtime, type RuntimeOptions, type Tensor } from "../../src/index.ts";
 import { normals, relativeL2 } from "../../src/testing/random.ts";
 
@@ -38,6 +39,7 @@ export class CaseContext {
   /** What all runtimes of the cases may use at most, unless a case asks for less. */
   readonly limits: DeviceLimits;
   #runtime: Promise<Runtime> | undefined;
+  #guaranteed: Promise<Runtime> | undefined;
   #cpu: Promise<Runtime> | undefined;
 
   constructor(gpu: GPU, limits: DeviceLimits = {}) {
@@ -48,6 +50,32 @@ export class CaseContext {
   /** The shared runtime; cases leave it as they found it. */
   get runtime(): Promise<Runtime> {
     return (this.#runtime ??= this.open());
+  }
+
+  /** Another shared runtime, with the limits that every device has: for cases about one way to plan, where more would plan another. */
+  get guaranteed(): Promise<Runtime> {
+    return (this.#guaranteed ??= this.open({ limits: { ...DEFAULT_LIMITS, ...this.limits.limits } }));
+  }
+
+  /** Whether runtimes have less than every device has. Cases about one way to plan hold for their results alone there. */
+  get lowered(): boolean {
+    const { limits = {}, workspaceBytes } = this.limits;
+    const isLower = (name: (typeof LIMIT_NAMES)[number]) => {
+      const cap = limits[name] ?? DEFAULT_LIMITS[name];
+      return isAlignment(name) ? cap > DEFAULT_LIMITS[name] : cap < DEFAULT_LIMITS[name];
+    };
+    return workspaceBytes !== undefined || LIMIT_NAMES.some(isLower);
+  }
+
+  /** Checks how many dispatches a plan of a runtime with guaranteed limits, or more, has. */
+  checkDispatches(plan: { readonly cost: { readonly dispatches: number } }, expected: number | undefined, what: string): void {
+    const { dispatches } = plan.cost;
+    check(expected === undefined || this.lowered || dispatches === expected, `${what}: ${dispatches} dispatches, ${expected} expected`);
+  }
+
+  /** Disposes of the shared runtimes. */
+  async dispose(): Promise<void> {
+    for (const runtime of [this.#runtime, this.#guaranteed]) (await runtime)?.dispose();
   }
 
   get cpu(): Promise<Runtime> {

@@ -242,10 +242,10 @@ export const causalAttentionSuite: Suite = {
     {
       name: "FastRPB at length 4096, heads of 64: four dispatches",
       run: async (context) => {
-        const runtime = await context.runtime;
+        const runtime = await context.guaranteed;
         const options: AttentionOptions = { heads: 1, length: 4096, headDim: 64, featureMap: "sikf", causal: true, bias: "fastrpb" };
         const plan = await runtime.attention(options);
-        check(plan.cost.dispatches === 4, `${plan.cost.dispatches} dispatches`);
+        context.checkDispatches(plan, 4, JSON.stringify(options));
         plan.dispose();
         await compareForward(context, options, 6);
       },

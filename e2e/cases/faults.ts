@@ -1,7 +1,7 @@
 /** Devices that are lost, short of memory, slow or silent. */
 import { borrowDevice, deviceLimits, openDevice } from "../../src/gpu/device.ts";
 import { GpuBackend } from "../../src/gpu/backend.ts";
-import type { Patience } from "../../src/gpu/watch.ts";
+import { type Patience, PATIENCE } from "../../src/gpu/watch.ts";
 import { type AttentionOptions, createRuntime, FastRpbError, type Runtime, type Speed } from "../../src/index.ts";
 import { Runtime as RuntimeClass } from "../../src/runtime.ts";
 import { capLimits, DEFAULT_WORKSPACE_BYTES, SLOW_GPU } from "../../src/spec/limits.ts";
@@ -78,6 +78,10 @@ async function everyWait(runtime: Runtime): Promise<readonly (readonly number[])
 
 const SMALL = { heads: 2, length: 12, headDim: 4, featureMap: "sikf", bias: "fastrpb" } as const;
 const QUICK: Patience = { answer: 60, compile: 2000, announcement: 200, open: 2000 };
+/** The same for a machine on which a run without a fault takes so many milliseconds: what is slow is not silent. */
+function patienceFor(milliseconds: number): Patience {
+  return { ...QUICK, answer: Math.max(QUICK.answer, milliseconds / 2), compile: Math.max(QUICK.compile, 5 * milliseconds) };
+}
 
 /** Attentions with all kinds of dispatches. */
 const KINDS: readonly Partial<AttentionOptions>[] = [
@@ -90,15 +94,18 @@ const KINDS: readonly Partial<AttentionOptions>[] = [
 async function injectFaults(context: CaseContext, kind: Fault): Promise<void> {
   const request = { caller: "test", gpu: context.gpu, powerPreference: undefined, onStage: () => {}, signal: undefined } as const;
   const openDeviceOnce = async () => new FaultyDevice((await openDevice(request))!.device);
-  const runtimeOn = ({ device: borrowed }: FaultyDevice) => {
+  const runtimeOn = ({ device: borrowed }: FaultyDevice, patience: Patience) => {
     const limits = capLimits("test", deviceLimits(borrowed), {}, DEFAULT_WORKSPACE_BYTES);
     return new RuntimeClass(new GpuBackend({ open: borrowDevice("test", borrowed), limits }, () => {}, patience), { gradients: true });
   };
-  // Without a loss, there is none to wait for.
-  const patience = kind === "destroy" ? QUICK : { ...QUICK, announcement: 5 };
   let device = await openDeviceOnce();
-  let runtime = runtimeOn(device);
+  let runtime = runtimeOn(device, PATIENCE);
+  const started = performance.now();
   const expected = await everyWait(runtime);
+  const usual = performance.now() - started;
+  // Without a loss, there is none to wait for.
+  const patience = { ...patienceFor(usual), ...(kind !== "destroy" && { announcement: 5 }) };
+  const deadline = patience.compile + LOSS_DEADLINE + usual;
   const same = (results: readonly (readonly number[])[]) => JSON.stringify(results) === JSON.stringify(expected);
   const waits = [...device.waits];
   check(waits.length > 30 && new Set(waits).size === 4, `${waits.length} waits of ${new Set(waits).size} kinds`);
@@ -110,9 +117,9 @@ async function injectFaults(context: CaseContext, kind: Fault): Promise<void> {
     runtime.dispose();
     if (lost) device = await openDeviceOnce();
     lost = false;
-    runtime = runtimeOn(device);
+    runtime = runtimeOn(device, patience);
     device.inject({ at, kind });
-    const result = await outcome(everyWait(runtime), QUICK.compile + LOSS_DEADLINE);
+    const result = await outcome(everyWait(runtime), deadline);
     check(result !== "unsettled", `${where}: unsettled`);
     const what = "value" in result ? "right" : result.error instanceof FastRpbError ? result.error.code : String(result.error);
     check("error" in result || same(result.value), `${where}: a wrong result`);
@@ -126,7 +133,7 @@ async function injectFaults(context: CaseContext, kind: Fault): Promise<void> {
     came[`${kind}: ${what}`] = (came[`${kind}: ${what}`] ?? 0) + 1;
     device.inject(undefined);
     // Whoever is not lost works on.
-    const next = await outcome(everyWait(runtime), QUICK.compile + LOSS_DEADLINE);
+    const next = await outcome(everyWait(runtime), deadline);
     check(next !== "unsettled", `${where}: unsettled afterwards`);
     const then = "value" in next ? (same(next.value) ? "right" : "wrong") : next.error instanceof FastRpbError ? next.error.code : String(next.error);
     check(

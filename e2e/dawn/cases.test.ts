@@ -15,7 +15,7 @@ let ran = 0;
 const refused: string[] = [];
 
 afterAll(async () => {
-  (await context.runtime).dispose();
+  await context.dispose();
   if (!isDrawn(limits)) return;
   console.log(`limits of seed ${limits} refused ${refused.length} of ${ran} cases${refused.map((what) => `\n  ${what}`).join("")}`);
   expect(refused.length, "more than half of the cases do not fit: a test of too little").toBeLessThanOrEqual(ran / 2);
