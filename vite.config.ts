@@ -63,7 +63,8 @@ const library: UserConfig = {
     lib: { entry: path("src/index.ts"), formats: ["es"], fileName: "fastrpb" },
     rolldownOptions: {
       output: {
-        chunkFileNames: "chunks/[name]-[hash:6].js",
+        // Without hashes: a package's files belong to its version, and names that compress well are a part of what a page downloads.
+        chunkFileNames: "chunks/[name].js",
         codeSplitting: { groups: chunkGroups() },
       },
     },

@@ -34,7 +34,7 @@ function watch(page: Page): { readonly errors: string[]; readonly loaded: () => 
   });
   page.on("request", (request) => {
     const { pathname } = new URL(request.url());
-    if (pathname.endsWith(".js")) loaded.add(pathname.replace(/-[\w-]{6}\.js$/, ""));
+    if (pathname.endsWith(".js")) loaded.add(pathname);
   });
   return { errors, loaded: () => [...loaded] };
 }
@@ -45,7 +45,7 @@ for (const backend of ["webgpu", "cpu"] as const) {
     const response = await page.goto("/e2e/strict.html");
     expect(response!.headers()["content-security-policy"]).toBe("default-src 'self'");
     const module = await page.evaluateHandle(async () => (await import("/dist/fastrpb.js" as string)) as typeof fastrpb);
-    expect(loaded()).toEqual(["/dist/fastrpb.js", "/dist/chunks/core"]);
+    expect(loaded()).toEqual(["/dist/fastrpb.js", "/dist/chunks/core.js"]);
     const report = await page.evaluate(
       async ([{ createRuntime }, wanted]) => {
         const runtime = await createRuntime({ backend: wanted });
@@ -66,7 +66,7 @@ for (const backend of ["webgpu", "cpu"] as const) {
     );
     expect(report).toEqual({ backend, first: 16, dispatches: 1, gradient: true, tuning: 1 });
     expect(errors).toEqual([]);
-    const parts = loaded().map((path) => path.replace("/dist/chunks/", ""));
+    const parts = loaded().map((path) => path.replace(/^\/dist\/chunks\/|\.js$/g, ""));
     expect(parts).toEqual(expect.arrayContaining(["fft-plan", "tuning", backend]));
     if (backend === "cpu") expect(parts).not.toContain("webgpu");
     else expect(parts).toEqual(expect.arrayContaining(["fft-real", "profile", "causal-attention", "random-features", "causal-attention-gradient"]));

@@ -1,8 +1,9 @@
 /**
- * The GPU cases and the fuzzer as one program for Node alone (`npm run bench:pack`):
+ * The GPU cases, the fuzzer and the accuracy of all lengths (`npm run test:long`) as one program for Node alone (`npm run bench:pack`):
  *
- *     node tests.js cases [--limits default|compatibility|adapter|SEED] [--sample] [--only TEXT] [--skip TEXT] ...
- *     node tests.js fuzz [options of npm run fuzz]
+ *     node tests.mjs cases [--limits default|compatibility|adapter|SEED] [--sample] [--only TEXT] [--skip TEXT] ...
+ *     node tests.mjs fuzz [options of npm run fuzz]
+ *     node tests.mjs accuracy [--part I/N]     of N processes side by side, the I-th; all in one by default
  */
 import { parseArgs } from "node:util";
 import { CaseContext, isRefusedByLimits } from "../cases/case.ts";
@@ -10,13 +11,15 @@ import { isSampled, SUITES } from "../cases/index.ts";
 import { isDrawn, namedLimits } from "../fuzz/limits.ts";
 import { gpuMachine } from "../fuzz/machine.ts";
 import { main as fuzz } from "../fuzz/run.ts";
+import { checkAll, drawnLengths, everyLength, longest, type Worst, worstLines } from "../long/sweep.ts";
 import { dawn } from "./gpu.ts";
 
 const CASE_TIMEOUT_MS = 300_000;
 
 const [command, ...rest] = process.argv.slice(2);
+const run = command === "fuzz" ? fuzz : command === "accuracy" ? accuracy : cases;
 // Dawn would keep the process alive.
-process.exit(await (command === "fuzz" ? fuzz(rest) : cases(rest)));
+process.exit(await run(rest));
 
 async function cases(args: readonly string[]): Promise<number> {
   const { values } = parseArgs({
@@ -69,4 +72,35 @@ async function inTime(run: Promise<void>): Promise<unknown> {
   const error = await Promise.race([ran, timeout]);
   clearTimeout(timer);
   return error;
+}
+
+async function accuracy(args: readonly string[]): Promise<number> {
+  const { values } = parseArgs({ args: [...args], options: { part: { type: "string", default: "1/1" } } });
+  const [part, parts] = values.part.split("/").map(Number) as [number, number | undefined];
+  if (!parts || !Number.isInteger(parts) || !Number.isInteger(part) || part < 1 || part > parts) {
+    throw new Error(`--part: ${values.part} is no part, such as 1/8`);
+  }
+  const gpu = dawn();
+  const machine = await gpuMachine(gpu);
+  console.log(`accuracy part ${part}/${parts} on ${machine.name}`);
+  machine.dispose();
+  const context = new CaseContext(gpu);
+  const groups = [...everyLength(), ...drawnLengths()].filter((_, i) => i % parts === part - 1);
+  // Several of the longest at once would want much memory.
+  if (part === 1) groups.push(...longest());
+  const worst: Worst = new Map();
+  let lengths = 0;
+  let failed = 0;
+  for (const { name, transforms } of groups) {
+    const started = performance.now();
+    // Without a device, none of the group has been checked.
+    const failures = await checkAll(context, transforms, worst).catch((error: unknown) => transforms.map((transform) => ({ transform, error })));
+    lengths += transforms.length;
+    failed += failures.length;
+    console.log(`${name} (${((performance.now() - started) / 1000).toFixed(1)} s)`);
+    for (const { transform, error } of failures) console.log(`✗ ${transform.shape.join(" × ")}: ${String(error)}`);
+  }
+  for (const line of worstLines(worst)) console.log(line);
+  console.log(`accuracy part ${part}/${parts}: ${lengths} lengths, ${failed} failed`);
+  return failed > 0 ? 1 : 0;
 }
