@@ -15,6 +15,7 @@ function fake(milliseconds: (choices: Choices) => number | undefined, timestamps
   const live = { executables: 0, storages: 0 };
   const cost = new Map<Executable, number>();
   const backend = {
+    limits: { choices: DEFAULT_CHOICES },
     allocate(): Storage {
       live.storages++;
       return { lost: false, taint() {}, byteLength: 8, buffer: undefined, byteOffset: 0, read: async () => {}, release: () => void live.storages-- };

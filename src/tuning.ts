@@ -2,7 +2,7 @@
 import type { PlanMaker } from "./plans/plan.ts";
 import type { Backend, Executable, Storage } from "./spec/backend.ts";
 import { checkEnum, checkOptions, copyOptions } from "./spec/check.ts";
-import { checkChoices, type Choices, DEFAULT_CHOICES } from "./spec/choices.ts";
+import { checkChoices, type Choices } from "./spec/choices.ts";
 import { checkAborted, FastRpbError, refuse } from "./spec/errors.ts";
 import {
   type AttentionOptions,
@@ -148,7 +148,7 @@ export async function tuneSpec(
   onMeasured: (measured: Measured) => void,
 ): Promise<Choices> {
   await backend.loadProfiler();
-  let best = DEFAULT_CHOICES;
+  let best = backend.limits.choices;
   let bestPlan = await backend.compile(caller, spec, best);
   const tried = new Set([fingerprint(bestPlan)]);
   const bindings: Record<string, Storage> = {};

@@ -1,12 +1,13 @@
 import type { CompileProgress, OpenSession } from "../spec/backend.ts";
-import { type LimitName, type PlannerLimits, SLOW_GPU, SOFTWARE_GPU, type Speed } from "../spec/limits.ts";
+import type { LimitName, PlannerLimits } from "../spec/limits.ts";
+import { adapterDefaults } from "./adapter.ts";
 import { GpuBackend } from "./backend.ts";
 import { borrowDevice, deviceLimits, openDevice, type OpenDeviceOptions } from "./device.ts";
 
 export interface OpenOptions extends OpenDeviceOptions {
   /** The caller's own device, instead of one from `gpu`. */
   readonly device: GPUDevice | undefined;
-  readonly limitsOf: (device: Readonly<Record<LimitName, number>>, speed: Speed) => PlannerLimits;
+  readonly limitsOf: (device: Readonly<Record<LimitName, number>>, defaults: Pick<PlannerLimits, "speed" | "choices">) => PlannerLimits;
 }
 
 /**
@@ -18,8 +19,7 @@ export interface OpenOptions extends OpenDeviceOptions {
 export async function openSession(options: OpenOptions): Promise<OpenSession | undefined> {
   const open = options.device ? borrowDevice(options.caller, options.device) : await openDevice(options);
   if (!open) return undefined;
-  const speed = open.adapterInfo?.isFallbackAdapter ? SOFTWARE_GPU : SLOW_GPU;
-  return { open, limits: options.limitsOf(deviceLimits(open.device), speed) };
+  return { open, limits: options.limitsOf(deviceLimits(open.device), adapterDefaults(open.adapterInfo)) };
 }
 
 export function createGpuBackend(session: OpenSession, onCompile: (progress: CompileProgress) => void): GpuBackend {

@@ -68,6 +68,7 @@ export function capLimits(
   caps: Partial<Record<LimitName, number>>,
   workspaceBytes: number,
   speed: Speed = SLOW_GPU,
+  choices: Choices = DEFAULT_CHOICES,
 ): PlannerLimits {
   checkOptions(caller, "options.limits", caps, LIMIT_NAMES);
   for (const [name, value] of Object.entries(caps)) {
@@ -81,5 +82,5 @@ export function capLimits(
     // An alignment may grow, to a multiple of the device's.
     limits[name] = isAlignment(name) ? Math.ceil(cap / device[name]) * device[name] : Math.min(cap, device[name]);
   }
-  return Object.freeze({ ...limits, workspaceBytes, speed, choices: DEFAULT_CHOICES });
+  return Object.freeze({ ...limits, workspaceBytes, speed, choices });
 }
