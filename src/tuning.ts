@@ -2,7 +2,8 @@
 import type { PlanMaker } from "./plans/plan.ts";
 import type { Backend, Executable, Storage } from "./spec/backend.ts";
 import { checkEnum, checkOptions, copyOptions } from "./spec/check.ts";
-import { checkChoices, type Choices } from "./spec/choices.ts";
+import { checkChoices } from "./spec/check-choices.ts";
+import type { Choices } from "./spec/choices.ts";
 import { checkAborted, FastRpbError, refuse } from "./spec/errors.ts";
 import {
   type AttentionOptions,

@@ -1,6 +1,3 @@
-import { checkEnum, checkOptions } from "./check.ts";
-import { refuse } from "./errors.ts";
-
 /** What the planner is free to choose and a device may want otherwise; see {@link Runtime.tune}. */
 export interface Choices {
   /** Largest butterfly of a power of two: fewer stages, or fewer registers. */
@@ -20,18 +17,3 @@ export interface Choices {
  * enough for several workgroups per core; columns that fill a 32-byte memory sector.
  */
 export const DEFAULT_CHOICES: Choices = Object.freeze({ maxRadix: 16, registers: 16, lanes: 128, columns: 4, exchange: "auto" });
-
-/** @throws FastRpbError code `"value"` */
-export function checkChoices(caller: string, argument: string, value: unknown): Choices {
-  const choices = checkOptions(caller, argument, value as Choices, ["maxRadix", "registers", "lanes", "columns", "exchange"]);
-  if (![4, 8, 16].includes(choices.maxRadix)) {
-    throw refuse("value", { caller, argument: `${argument}.maxRadix`, expected: "4, 8 or 16", got: choices.maxRadix });
-  }
-  for (const name of ["registers", "lanes", "columns"] as const) {
-    if (!Number.isInteger(choices[name]) || choices[name] < 1 || choices[name] > 1024) {
-      throw refuse("value", { caller, argument: `${argument}.${name}`, expected: "an integer from 1 to 1024", got: choices[name] });
-    }
-  }
-  checkEnum(caller, `${argument}.exchange`, choices.exchange, ["auto", "split", "whole"]);
-  return Object.freeze({ ...choices });
-}

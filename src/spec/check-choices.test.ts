@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { type Choices, checkChoices, DEFAULT_CHOICES } from "./choices.ts";
+import { checkChoices } from "./check-choices.ts";
+import { type Choices, DEFAULT_CHOICES } from "./choices.ts";
 import { FastRpbError } from "./errors.ts";
 
 describe("choices of the planner", () => {

@@ -1,0 +1,18 @@
+import { checkEnum, checkOptions } from "./check.ts";
+import type { Choices } from "./choices.ts";
+import { refuse } from "./errors.ts";
+
+/** @throws FastRpbError code `"value"` */
+export function checkChoices(caller: string, argument: string, value: unknown): Choices {
+  const choices = checkOptions(caller, argument, value as Choices, ["maxRadix", "registers", "lanes", "columns", "exchange"]);
+  if (![4, 8, 16].includes(choices.maxRadix)) {
+    throw refuse("value", { caller, argument: `${argument}.maxRadix`, expected: "4, 8 or 16", got: choices.maxRadix });
+  }
+  for (const name of ["registers", "lanes", "columns"] as const) {
+    if (!Number.isInteger(choices[name]) || choices[name] < 1 || choices[name] > 1024) {
+      throw refuse("value", { caller, argument: `${argument}.${name}`, expected: "an integer from 1 to 1024", got: choices[name] });
+    }
+  }
+  checkEnum(caller, `${argument}.exchange`, choices.exchange, ["auto", "split", "whole"]);
+  return Object.freeze({ ...choices });
+}
