@@ -97,7 +97,7 @@ export async function createRuntime(options: RuntimeOptions = {}): Promise<Runti
       powerPreference: options.powerPreference,
       onStage: (stage) => progress({ stage }),
       signal,
-      limitsOf: (available, { speed, choices }) => capLimits(by, available, caps, workspaceBytes, speed, choices),
+      limitsOf: (available, defaults) => capLimits(by, available, caps, workspaceBytes, defaults),
     });
   };
   let backend: Backend | undefined;

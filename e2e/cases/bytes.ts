@@ -25,6 +25,7 @@ import {
   toeplitzSpec,
 } from "../../src/spec/operations.ts";
 import { limitsWith } from "../../src/testing/planning.ts";
+import { dispatchGroups, total, wholeDispatches } from "../../src/testing/programs.ts";
 import { type CaseContext, check, normals, type Suite, together } from "./case.ts";
 import { runProgram } from "./run-program.ts";
 
@@ -126,17 +127,6 @@ function countBits(words: Uint32Array): number {
   return count;
 }
 
-/** Indices of dispatches, those together that share the work of one: what each of them is stated to move is a share of the whole. */
-function sharedWork({ dispatches }: Program): readonly (readonly number[])[] {
-  const groups: number[][] = [];
-  for (const [i, { params }] of dispatches.entries()) {
-    const firstGroup = params[1]!;
-    if (firstGroup === 0) groups.push([]);
-    groups.at(-1)!.push(i);
-  }
-  return groups;
-}
-
 async function checkBytes(context: CaseContext, spec: OperationSpec, limits?: PlannerLimits): Promise<void> {
   const runtime = await context.runtime;
   const program = planProgram("test", spec, limits ?? runtime.limits);
@@ -149,15 +139,16 @@ async function checkBytes(context: CaseContext, spec: OperationSpec, limits?: Pl
   if (data["lengths"] && "length" in spec) data["lengths"] = new Uint32Array(data["lengths"].length).fill(spec.length);
   const counts = new Uint32Array((await runProgram(runtime.device!, probedProgram(program, areas), data))["probes"]!);
   let moved = 0;
-  for (const parts of sharedWork(program)) {
-    const dispatch = program.dispatches[parts[0]!]!;
+  const whole = [...wholeDispatches(program)];
+  const left = [...areas];
+  for (const parts of dispatchGroups(program)) {
+    const dispatch = whole.shift()!;
+    const own = left.splice(0, parts.length);
     for (const [b, binding] of dispatch.bindings.entries()) {
+      const { bytesRead, bytesWritten } = binding;
       const element = ELEMENT_BYTES[dispatch.kernel.bindings[b]!.element];
-      const total = (of: (i: number) => number) => parts.reduce((sum, i) => sum + of(i), 0);
-      const reads = element * total((i) => counts[areas[i]!.offset + b * COUNTERS]!);
-      const writes = element * total((i) => counts[areas[i]!.offset + b * COUNTERS + 1]!);
-      const bytesRead = total((i) => program.dispatches[i]!.bindings[b]!.bytesRead);
-      const bytesWritten = total((i) => program.dispatches[i]!.bindings[b]!.bytesWritten);
+      const reads = element * total(own, ({ offset }) => counts[offset + b * COUNTERS]!);
+      const writes = element * total(own, ({ offset }) => counts[offset + b * COUNTERS + 1]!);
       const what = `${JSON.stringify(spec)}, "${dispatch.label}", ${binding.name}`;
       check(writes === bytesWritten, `${what}: ${writes} bytes written, ${bytesWritten} stated`);
       // The combined key state counts once, too: a head's workgroups share it.
@@ -166,9 +157,8 @@ async function checkBytes(context: CaseContext, spec: OperationSpec, limits?: Pl
         check(reads === bytesRead, `${what}: ${reads} bytes read, ${bytesRead} stated`);
       } else if (reads > 0) {
         // Dispatches that share the work may read the same.
-        const bits = new Uint32Array(areas[parts[0]!]!.bits[b]!.words);
-        for (const i of parts) {
-          const { offset, bits: all } = areas[i]!;
+        const bits = new Uint32Array(own[0]!.bits[b]!.words);
+        for (const { offset, bits: all } of own) {
           for (let word = 0; word < bits.length; word++) bits[word]! |= counts[offset + all[b]!.start + word]!;
         }
         const covered = countBits(bits) * element;
@@ -177,7 +167,7 @@ async function checkBytes(context: CaseContext, spec: OperationSpec, limits?: Pl
         check(covered * 0.9 - 256 <= bytesRead, `${what}: covers ${covered} bytes, ${bytesRead} stated`);
         check(reads >= bytesRead * 0.9 - 256, `${what}: reads ${reads} bytes, ${bytesRead} stated`);
       }
-      moved += (shared ? bytesRead : reads) + writes;
+      moved += (shared ? total(parts, (part) => part.bindings[b]!.bytesRead) : reads) + writes;
     }
   }
   check(moved === program.cost.bytesMoved, `${JSON.stringify(spec)}: ${moved} bytes counted, ${program.cost.bytesMoved} stated`);

@@ -164,6 +164,25 @@ export async function together<T>(items: readonly T[], run: (item: T, index: num
   if (worst) throw worst.reason;
 }
 
+/** What a promise came to, or "unsettled" after a time. */
+export async function outcome<T>(promise: Promise<T>, milliseconds: number): Promise<{ value: T } | { error: unknown } | "unsettled"> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<"unsettled">((resolve) => {
+    timer = setTimeout(() => resolve("unsettled"), milliseconds);
+  });
+  try {
+    return await Promise.race([
+      promise.then(
+        (value) => ({ value }),
+        (error: unknown) => ({ error }),
+      ),
+      late,
+    ]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 /** Runs `body` with a scope that is disposed of afterwards. */
 export async function scoped<T>(runtime: Runtime, body: (scope: Scope) => Promise<T>): Promise<T> {
   const scope = new Scope(runtime);

@@ -55,20 +55,7 @@ function floats({ dtype }: ConvolveOptions, shape: readonly number[]): number {
 }
 
 /** Runs with the kernel and with its spectrum: the same bits, close to the definition. */
-async function compare(runtime: Runtime, options: ConvolveOptions): Promise<void> {
-  await compareIn(undefined, runtime, options);
-}
-
-/** The same with the limits that every device has, for which it is known how many dispatches there are. */
-async function comparePlanned(context: CaseContext, options: ConvolveOptions, dispatches: number): Promise<void> {
-  await compareIn((plan, what) => context.checkDispatches(plan, dispatches, what), await context.guaranteed, options);
-}
-
-async function compareIn(
-  checkPlan: ((plan: ConvolvePlan, what: string) => void) | undefined,
-  runtime: Runtime,
-  options: ConvolveOptions,
-): Promise<void> {
+async function compare(runtime: Runtime, options: ConvolveOptions, checkPlan?: (plan: ConvolvePlan, what: string) => void): Promise<void> {
   const seed = options.shape.length + options.kernel.at(-1)!;
   const what = `${JSON.stringify(options)}, seed ${seed}`;
   const spec = convolveSpec(options);
@@ -90,6 +77,11 @@ async function compareIn(
     return direct;
   });
   checkClose(actual, definition(spec, x, h), BOUND, what);
+}
+
+/** The same with the limits that every device has, for which it is known how many dispatches there are. */
+async function comparePlanned(context: CaseContext, options: ConvolveOptions, dispatches: number): Promise<void> {
+  await compare(await context.guaranteed, options, (plan, what) => context.checkDispatches(plan, dispatches, what));
 }
 
 export const convolveSuite: Suite = {

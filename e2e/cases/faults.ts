@@ -4,33 +4,14 @@ import { GpuBackend } from "../../src/gpu/backend.ts";
 import { type Patience, PATIENCE } from "../../src/gpu/watch.ts";
 import { type AttentionOptions, createRuntime, FastRpbError, type Runtime, type Speed } from "../../src/index.ts";
 import { Runtime as RuntimeClass } from "../../src/runtime.ts";
-import { capLimits, DEFAULT_WORKSPACE_BYTES, SLOW_GPU } from "../../src/spec/limits.ts";
-import { type CaseContext, check, checkClose, checkRefused, type DeviceLimits, normals, scoped, type Suite } from "./case.ts";
+import { capLimits, DEFAULT_WORKSPACE_BYTES, HARDWARE_DEFAULTS } from "../../src/spec/limits.ts";
+import { type CaseContext, check, checkClose, checkRefused, type DeviceLimits, normals, outcome, scoped, type Suite } from "./case.ts";
 import { type Fault, FaultyDevice, withLittleMemory } from "./faulty-device.ts";
 
 /** What Firefox prints of shaders that are made on a device that is lost. */
 const LOST_SHADERS = /creating shader module|Parent device is lost/;
 /** A caller hears of a loss within this many milliseconds. */
 const LOSS_DEADLINE = 2000;
-
-/** What a promise came to, or "unsettled" after a time. */
-async function outcome<T>(promise: Promise<T>, milliseconds: number): Promise<{ value: T } | { error: unknown } | "unsettled"> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<"unsettled">((resolve) => {
-    timer = setTimeout(() => resolve("unsettled"), milliseconds);
-  });
-  try {
-    return await Promise.race([
-      promise.then(
-        (value) => ({ value }),
-        (error: unknown) => ({ error }),
-      ),
-      late,
-    ]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
 
 /** Checks that all of these come to code "lost" in time. */
 async function checkAllLost(promises: Readonly<Record<string, Promise<unknown>>>): Promise<void> {
@@ -54,7 +35,10 @@ async function special(
   check(open !== undefined, "no device");
   options.prepare?.(open.device);
   const { limits: caps = {}, workspaceBytes = DEFAULT_WORKSPACE_BYTES } = options.limits ?? {};
-  const limits = capLimits(caller, deviceLimits(open.device), caps, workspaceBytes, options.speed ?? SLOW_GPU);
+  const limits = capLimits(caller, deviceLimits(open.device), caps, workspaceBytes, {
+    ...HARDWARE_DEFAULTS,
+    ...(options.speed && { speed: options.speed }),
+  });
   return new RuntimeClass(new GpuBackend({ open, limits }, () => {}, options.patience), { gradients: true });
 }
 

@@ -47,6 +47,11 @@ export const SUITES: readonly Suite[] = [
   bytesSuite,
 ];
 
+/** Whether Node with Dawn has a case, or its sample. */
+export function runsInNode(suite: Suite, entry: Case, sample: boolean): boolean {
+  return !entry.slow && entry.skip?.node === undefined && (!sample || isSampled(suite, entry));
+}
+
 export function isSampled(suite: Suite, entry: Case): boolean {
   return (suite.sample ?? false) || (entry.sample ?? false);
 }

@@ -6,6 +6,7 @@ import type { Program } from "../../src/plan/program.ts";
 import { chooseSplit } from "../../src/plan/split.ts";
 import type { OperationSpec } from "../../src/spec/operations.ts";
 import { attentionSpec, spectrumSpec, toeplitzSpec } from "../../src/spec/operations.ts";
+import { dispatchGroups } from "../../src/testing/programs.ts";
 import { type CaseContext, check, checkClose, normals, type Suite } from "./case.ts";
 import { runProgram } from "./run-program.ts";
 
@@ -171,7 +172,7 @@ export const kernelSuite: Suite = {
         const period = periodOf(planProgram("test", spec, runtime.limits), "spectrum", 1);
         check(period > length, `expected some padding, the period is ${period}`);
         const { a, b } = chooseSplit(period, runtime.limits)!;
-        const passes = planProgram("test", spec, runtime.limits).dispatches.filter(({ params }) => params[1] === 0).length;
+        const passes = dispatchGroups(planProgram("test", spec, runtime.limits)).length;
         // On a small device, one group of pairs after the other.
         const groups = passes / 3;
         const pairs = channels / 2 / groups;

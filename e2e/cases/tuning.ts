@@ -17,7 +17,9 @@ const roundTrip: Case = {
       const tuning = await first.tune([{ operation: "fft", options: OPTIONS }], { onProgress: ({ choices }) => lanes.push(choices.lanes) });
       const after = first.memory();
       check(before.liveBytes === after.liveBytes && before.buffers === after.buffers, `left ${JSON.stringify(after)} of ${JSON.stringify(before)}`);
-      check(lanes.length >= (context.lowered ? 1 : 2), `measured only ${lanes.length} candidates`);
+      // Software GPUs have candidates of their own besides.
+      const fewest = context.lowered ? 1 : first.adapterInfo?.isFallbackAdapter ? 3 : 2;
+      check(lanes.length >= fewest, `measured only ${lanes.length} candidates`);
       check(tuning.plans.length === 1, `${tuning.plans.length} plans`);
       // Choices that the device would hardly make, to see that they are used.
       const choices = { maxRadix: 16, registers: 16, lanes: 8, columns: 4, exchange: "auto" } as const;

@@ -4,7 +4,7 @@
  */
 import { afterAll, describe, expect, test } from "vitest";
 import { CaseContext, isRefusedByLimits } from "../cases/case.ts";
-import { isSampled, SUITES } from "../cases/index.ts";
+import { runsInNode, SUITES } from "../cases/index.ts";
 import { isDrawn, namedLimits } from "../fuzz/limits.ts";
 import { dawn } from "./gpu.ts";
 
@@ -24,8 +24,8 @@ afterAll(async () => {
 for (const suite of SUITES) {
   describe(suite.name, () => {
     for (const entry of suite.cases) {
-      const { name, run, slow, skip } = entry;
-      test.skipIf(slow || skip?.node !== undefined || (sample && !isSampled(suite, entry)))(name, async ({ skip: leave }) => {
+      const { name, run } = entry;
+      test.runIf(runsInNode(suite, entry, sample))(name, async ({ skip: leave }) => {
         ran++;
         const error: unknown = await run(context).then(
           () => undefined,

@@ -6,10 +6,10 @@
  *     node tests.mjs accuracy [--part I/N]     of N processes side by side, the I-th; all in one by default
  */
 import { parseArgs } from "node:util";
-import { CaseContext, isRefusedByLimits } from "../cases/case.ts";
-import { isSampled, SUITES } from "../cases/index.ts";
+import { CaseContext, isRefusedByLimits, outcome } from "../cases/case.ts";
+import { runsInNode, SUITES } from "../cases/index.ts";
 import { isDrawn, namedLimits } from "../fuzz/limits.ts";
-import { gpuMachine } from "../fuzz/machine.ts";
+import { machineName } from "../fuzz/machine.ts";
 import { main as fuzz } from "../fuzz/run.ts";
 import { checkAll, drawnLengths, everyLength, longest, type Worst, worstLines } from "../long/sweep.ts";
 import { dawn } from "./gpu.ts";
@@ -26,27 +26,27 @@ async function cases(args: readonly string[]): Promise<number> {
     args: [...args],
     options: { limits: { type: "string" }, sample: { type: "boolean" }, only: { type: "string" }, skip: { type: "string", multiple: true } },
   });
-  const gpu = dawn();
-  const machine = await gpuMachine(gpu);
   const limits = values.limits ?? "adapter";
-  console.log(`cases with limits "${limits}" on ${machine.name}`);
-  machine.dispose();
-  const context = new CaseContext(gpu, namedLimits(limits));
+  const context = new CaseContext(dawn(), namedLimits(limits));
+  console.log(`cases with limits "${limits}" on ${machineName(await context.runtime)}`);
   let passed = 0;
   let failed = 0;
   let refused = 0;
   for (const suite of SUITES) {
     for (const entry of suite.cases) {
       const name = `${suite.name} › ${entry.name}`;
-      if (entry.slow || entry.skip?.node !== undefined || (values.sample && !isSampled(suite, entry))) continue;
+      if (!runsInNode(suite, entry, values.sample ?? false)) continue;
       if (!name.includes(values.only ?? "") || values.skip?.some((text) => name.includes(text))) continue;
       const started = performance.now();
-      const error = await inTime(entry.run(context));
+      const came = await outcome(entry.run(context), CASE_TIMEOUT_MS);
       const seconds = `${((performance.now() - started) / 1000).toFixed(1)} s`;
-      if (error === undefined) {
+      if (came !== "unsettled" && "value" in came) {
         passed++;
         console.log(`✓ ${name} (${seconds})`);
-      } else if (isDrawn(limits) && isRefusedByLimits(error)) {
+        continue;
+      }
+      const error = came === "unsettled" ? new Error(`not settled after ${CASE_TIMEOUT_MS / 1000} s`) : came.error;
+      if (isDrawn(limits) && isRefusedByLimits(error)) {
         refused++;
         console.log(`- ${name}: ${error.message}`);
       } else {
@@ -59,32 +59,14 @@ async function cases(args: readonly string[]): Promise<number> {
   return failed > 0 || passed === 0 || refused > passed ? 1 : 0;
 }
 
-/** What a case throws; a case that does not settle fails. */
-async function inTime(run: Promise<void>): Promise<unknown> {
-  let timer: NodeJS.Timeout | undefined;
-  const timeout = new Promise<unknown>((resolve) => {
-    timer = setTimeout(() => resolve(new Error(`not settled after ${CASE_TIMEOUT_MS / 1000} s`)), CASE_TIMEOUT_MS);
-  });
-  const ran = run.then(
-    () => undefined,
-    (error: unknown) => error ?? new Error("rejected with nothing"),
-  );
-  const error = await Promise.race([ran, timeout]);
-  clearTimeout(timer);
-  return error;
-}
-
 async function accuracy(args: readonly string[]): Promise<number> {
   const { values } = parseArgs({ args: [...args], options: { part: { type: "string", default: "1/1" } } });
   const [part, parts] = values.part.split("/").map(Number) as [number, number | undefined];
   if (!parts || !Number.isInteger(parts) || !Number.isInteger(part) || part < 1 || part > parts) {
     throw new Error(`--part: ${values.part} is no part, such as 1/8`);
   }
-  const gpu = dawn();
-  const machine = await gpuMachine(gpu);
-  console.log(`accuracy part ${part}/${parts} on ${machine.name}`);
-  machine.dispose();
-  const context = new CaseContext(gpu);
+  const context = new CaseContext(dawn());
+  console.log(`accuracy part ${part}/${parts} on ${machineName(await context.runtime)}`);
   const groups = [...everyLength(), ...drawnLengths()].filter((_, i) => i % parts === part - 1);
   // Several of the longest at once would want much memory.
   if (part === 1) groups.push(...longest());

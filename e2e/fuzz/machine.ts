@@ -36,6 +36,10 @@ const PLANS_PER_DEVICE = 64;
 /** Buffers up to here are filled with NaN before they come to be a plan's workspace. */
 const LARGEST_SPOILT = 2 ** 20;
 
+export function machineName({ adapterInfo }: Runtime): string {
+  return [adapterInfo?.vendor, adapterInfo?.architecture, adapterInfo?.description].filter(Boolean).join(" ");
+}
+
 export async function gpuMachine(gpu: GPU): Promise<Machine> {
   let owner = await createRuntime({ backend: "webgpu", gpu });
   let uses = 0;
@@ -47,9 +51,9 @@ export async function gpuMachine(gpu: GPU): Promise<Machine> {
     counts.set(runtime, left);
     if (left === 0 && retired.has(runtime)) runtime.dispose();
   };
-  const { adapterInfo, device } = owner;
+  const { device } = owner;
   return {
-    name: [adapterInfo?.vendor, adapterInfo?.architecture, adapterInfo?.description].filter(Boolean).join(" "),
+    name: machineName(owner),
     half: device!.features.has("shader-f16"),
     async open(subject) {
       if (++plans % PLANS_PER_DEVICE === 0) {

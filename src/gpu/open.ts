@@ -1,5 +1,5 @@
 import type { CompileProgress, OpenSession } from "../spec/backend.ts";
-import type { LimitName, PlannerLimits } from "../spec/limits.ts";
+import type { DeviceDefaults, LimitName, PlannerLimits } from "../spec/limits.ts";
 import { adapterDefaults } from "./adapter.ts";
 import { GpuBackend } from "./backend.ts";
 import { borrowDevice, deviceLimits, openDevice, type OpenDeviceOptions } from "./device.ts";
@@ -7,7 +7,7 @@ import { borrowDevice, deviceLimits, openDevice, type OpenDeviceOptions } from "
 export interface OpenOptions extends OpenDeviceOptions {
   /** The caller's own device, instead of one from `gpu`. */
   readonly device: GPUDevice | undefined;
-  readonly limitsOf: (device: Readonly<Record<LimitName, number>>, defaults: Pick<PlannerLimits, "speed" | "choices">) => PlannerLimits;
+  readonly limitsOf: (device: Readonly<Record<LimitName, number>>, defaults: DeviceDefaults) => PlannerLimits;
 }
 
 /**

@@ -35,13 +35,20 @@ export const SLOW_GPU: Speed = Object.freeze({ flopsPerSecond: 4e10, bytesPerSec
 /** SwiftShader on two cores: half of what the Toeplitz product and linear attention reach there. */
 export const SOFTWARE_GPU: Speed = Object.freeze({ flopsPerSecond: 4e8, bytesPerSecond: 1e9, workgroupShare: 0.5 });
 
-export type PlannerLimits = Readonly<Record<LimitName, number>> & {
-  /** Scratch memory that one run may use, in bytes. */
-  readonly workspaceBytes: number;
+/** What goes by the kind of device rather than by its limits. */
+export interface DeviceDefaults {
   readonly speed: Speed;
   /** What is left to the planner. */
   readonly choices: Choices;
-};
+}
+
+export const HARDWARE_DEFAULTS: DeviceDefaults = Object.freeze({ speed: SLOW_GPU, choices: DEFAULT_CHOICES });
+
+export type PlannerLimits = Readonly<Record<LimitName, number>> &
+  DeviceDefaults & {
+    /** Scratch memory that one run may use, in bytes. */
+    readonly workspaceBytes: number;
+  };
 
 export const LIMIT_NAMES = Object.freeze(Object.keys(DEFAULT_LIMITS) as LimitName[]);
 
@@ -67,8 +74,7 @@ export function capLimits(
   device: Readonly<Record<LimitName, number>>,
   caps: Partial<Record<LimitName, number>>,
   workspaceBytes: number,
-  speed: Speed = SLOW_GPU,
-  choices: Choices = DEFAULT_CHOICES,
+  defaults: DeviceDefaults = HARDWARE_DEFAULTS,
 ): PlannerLimits {
   checkOptions(caller, "options.limits", caps, LIMIT_NAMES);
   for (const [name, value] of Object.entries(caps)) {
@@ -82,5 +88,5 @@ export function capLimits(
     // An alignment may grow, to a multiple of the device's.
     limits[name] = isAlignment(name) ? Math.ceil(cap / device[name]) * device[name] : Math.min(cap, device[name]);
   }
-  return Object.freeze({ ...limits, workspaceBytes, speed, choices });
+  return Object.freeze({ ...limits, workspaceBytes, ...defaults });
 }

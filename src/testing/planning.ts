@@ -1,12 +1,11 @@
 /** Limits and lengths that the planner's tests share. */
-import { DEFAULT_CHOICES } from "../spec/choices.ts";
-import { DEFAULT_LIMITS, DEFAULT_WORKSPACE_BYTES, type PlannerLimits, SLOW_GPU } from "../spec/limits.ts";
+import { DEFAULT_LIMITS, DEFAULT_WORKSPACE_BYTES, HARDWARE_DEFAULTS, type PlannerLimits } from "../spec/limits.ts";
 
 const MIB = 2 ** 20;
 
 /** WebGPU's guaranteed limits, some of them changed. */
 export function limitsWith(changes: Partial<PlannerLimits> = {}): PlannerLimits {
-  return Object.freeze({ ...DEFAULT_LIMITS, workspaceBytes: DEFAULT_WORKSPACE_BYTES, speed: SLOW_GPU, choices: DEFAULT_CHOICES, ...changes });
+  return Object.freeze({ ...DEFAULT_LIMITS, workspaceBytes: DEFAULT_WORKSPACE_BYTES, ...HARDWARE_DEFAULTS, ...changes });
 }
 
 /** What a desktop GPU offers. */

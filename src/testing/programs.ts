@@ -58,25 +58,32 @@ export function thawed(value: unknown, path = "program"): string[] {
   return [...here, ...Object.entries(value).flatMap(([key, inner]) => thawed(inner, `${path}.${key}`))];
 }
 
-/** The dispatches as they were before work that takes long was cut: each does all workgroups of its kernel, from the first on. */
-export function wholeDispatches(program: Program): readonly ProgramDispatch[] {
-  const whole: ProgramDispatch[] = [];
-  for (const dispatch of program.dispatches) {
-    const [endGroup, firstGroup, ...params] = dispatch.params as [number, number, ...number[]];
-    const before = whole.at(-1);
-    if (firstGroup === 0) whole.push(dispatch);
+/** The dispatches, those together that share the work of one that was cut. */
+export function dispatchGroups({ dispatches }: Program): readonly (readonly ProgramDispatch[])[] {
+  const groups: ProgramDispatch[][] = [];
+  for (const dispatch of dispatches) {
+    const [, firstGroup, ...params] = dispatch.params;
+    const before = groups.at(-1)?.at(-1);
+    if (firstGroup === 0) groups.push([dispatch]);
     else if (!before || before.kernel !== dispatch.kernel || before.params[0] !== firstGroup || `${before.params.slice(2)}` !== `${params}`) {
       throw new Error(`${dispatch.label}: groups from ${firstGroup} on follow others`);
-    } else {
-      const bindings = dispatch.bindings.map((binding, i) => {
-        const { bytesRead, bytesWritten } = before.bindings[i]!;
-        const table = program.buffers.some(({ name, role }) => name === binding.buffer && role === "table");
-        return { ...binding, bytesRead: table ? bytesRead : bytesRead + binding.bytesRead, bytesWritten: bytesWritten + binding.bytesWritten };
-      });
-      whole[whole.length - 1] = { ...dispatch, bindings, params: [endGroup, 0, ...params], flops: before.flops + dispatch.flops };
-    }
+    } else groups.at(-1)!.push(dispatch);
   }
-  return whole;
+  return groups;
+}
+
+/** The dispatches as they were before work that takes long was cut: each does all workgroups of its kernel, from the first on. */
+export function wholeDispatches(program: Program): readonly ProgramDispatch[] {
+  return dispatchGroups(program).map((group) => {
+    const last = group.at(-1)!;
+    const bindings = last.bindings.map((binding, b) => {
+      const table = program.buffers.some(({ name, role }) => name === binding.buffer && role === "table");
+      const [bytesRead, bytesWritten] = [total(group, (d) => d.bindings[b]!.bytesRead), total(group, (d) => d.bindings[b]!.bytesWritten)];
+      return { ...binding, bytesRead: table ? binding.bytesRead : bytesRead, bytesWritten };
+    });
+    const [endGroup, , ...params] = last.params as [number, number, ...number[]];
+    return { ...last, bindings, params: [endGroup, 0, ...params], flops: total(group, (d) => d.flops) };
+  });
 }
 
 /** Everything that is wrong with a program on a device, but for what depends on its operation. */
