@@ -115,7 +115,7 @@ test("gradients: asked for too early they say what to do; loaded ahead, or with 
 
 test("a part that does not come is named, the runtime stays usable, and it comes when the page is loaded again", async ({ page }) => {
   let offline = true;
-  await page.route(/\/dist\/chunks\/(math-fft|transform)-/, (route) => (offline ? route.abort() : route.continue()));
+  await page.route(/\/dist\/chunks\/(math-fft|transform)\.js/, (route) => (offline ? route.abort() : route.continue()));
   const attempt = async (backend: "cpu" | "webgpu") => {
     await page.goto("/e2e/strict.html");
     return page.evaluate(async (wanted) => {
