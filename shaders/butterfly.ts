@@ -6,7 +6,7 @@
  *   y_k = x_0 + Σ_j cos(2πjk/R) t_j − i Σ_j sin(2πjk/R) d_j,   y_{R−k} the same with +i   (j = 1 … (R−1)/2).
  * Radix 8 is 2 × 4 and radix 16 is 4 × 4, by the usual decimation (Cooley and Tukey 1965).
  */
-import { f32, range } from "./wgsl.ts";
+import { f32, range, wgsl } from "./wgsl.ts";
 
 /** The radices that have a butterfly; 1 is the identity, for a transform of length 1. */
 export const RADICES = [1, 2, 3, 4, 5, 7, 8, 11, 13, 16] as const;
@@ -15,7 +15,7 @@ export type Radix = (typeof RADICES)[number];
 const ODD_RADICES = [3, 5, 7, 11, 13] as const;
 type OddRadix = (typeof ODD_RADICES)[number];
 
-const BUTTERFLY_2 = `
+const BUTTERFLY_2 = wgsl`
 fn butterfly2(a: ptr<function, vec2f>, b: ptr<function, vec2f>) {
   let difference = *a - *b;
   *a = *a + *b;
@@ -23,7 +23,7 @@ fn butterfly2(a: ptr<function, vec2f>, b: ptr<function, vec2f>) {
 }
 `;
 
-const BUTTERFLY_4 = `
+const BUTTERFLY_4 = wgsl`
 fn butterfly4(a: ptr<function, vec2f>, b: ptr<function, vec2f>, c: ptr<function, vec2f>, d: ptr<function, vec2f>) {
   let s0 = *a + *c;
   let s1 = *a - *c;
@@ -36,7 +36,7 @@ fn butterfly4(a: ptr<function, vec2f>, b: ptr<function, vec2f>, c: ptr<function,
 }
 `;
 
-const BUTTERFLY_8 = `
+const BUTTERFLY_8 = wgsl`
 fn butterfly8(
   a: ptr<function, vec2f>, b: ptr<function, vec2f>, c: ptr<function, vec2f>, d: ptr<function, vec2f>,
   e: ptr<function, vec2f>, f: ptr<function, vec2f>, g: ptr<function, vec2f>, h: ptr<function, vec2f>,
@@ -92,7 +92,7 @@ const TWIDDLES_16 = range(16)
   .map(({ i, power }) => `  { let z = *p${i}; *p${i} = ${turnSixteenth("z", power)}; }`)
   .join("\n");
 
-const BUTTERFLY_16 = `
+const BUTTERFLY_16 = wgsl`
 fn butterfly16(
 ${range(16)
   .map((i) => `  p${i}: ptr<function, vec2f>,`)
@@ -124,7 +124,7 @@ function oddButterfly(radix: OddRadix): string {
   const half = (radix - 1) / 2;
   const js = range(half).map((j) => j + 1);
   const angle = (j: number, k: number) => (2 * Math.PI * ((j * k) % radix)) / radix;
-  return `
+  return wgsl`
 fn butterfly${radix}(
 ${range(radix)
   .map((i) => `  x${i}: ptr<function, vec2f>,`)

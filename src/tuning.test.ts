@@ -1,4 +1,4 @@
-import { describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import { type Choices, DEFAULT_CHOICES } from "./spec/choices.ts";
 import type { Backend, Executable, Storage } from "./spec/backend.ts";
 import { FastRpbError } from "./spec/errors.ts";
@@ -53,6 +53,8 @@ async function tuned(device: Fake, measured: Measured[] = []): Promise<Choices> 
   return choices;
 }
 
+afterEach(() => void vi.restoreAllMocks());
+
 describe("tuneSpec", () => {
   for (const timestamps of [true, false]) {
     test(`finds choices that are better together, ${timestamps ? "with" : "without"} timestamps`, async () => {
@@ -73,6 +75,17 @@ describe("tuneSpec", () => {
       ...DEFAULT_CHOICES,
       lanes: 512,
     });
+  });
+
+  test("warms up no longer than it says where recording takes longer than running", async () => {
+    let now = 0;
+    vi.spyOn(performance, "now").mockImplementation(() => now);
+    const device = fake(({ lanes }) => 1e-3 * (lanes === 64 ? 0.5 : 1));
+    const runs = vi.spyOn(device.backend, "run").mockImplementation(() => void (now += 10));
+    const measured: Measured[] = [];
+    await tuned(device, measured);
+    expect(measured.length).toBeGreaterThan(3);
+    expect(runs.mock.calls.length / measured.length).toBe(50); // 500 ms
   });
 
   test("stops when asked, with nothing left behind", async () => {

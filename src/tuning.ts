@@ -199,10 +199,14 @@ export async function tuneSpec(
   }
 }
 
-/** Starts work without waiting for it, so that the GPU has no pause before what comes next. */
+/**
+ * Starts work without waiting for it, so that the GPU has no pause before what comes next. Dispatches that are shorter than their recording
+ * keep it busy no longer than they are recorded: the clock ends that.
+ */
 function warmUp(backend: Backend, executable: Executable, bindings: Readonly<Record<string, Storage>>, repetitions: number, submits: number): void {
   const steps = Array.from({ length: repetitions }, () => ({ executable, bindings }));
-  for (let i = 0; i < submits; i++) backend.run(steps);
+  const until = performance.now() + WARM_UP_MILLISECONDS;
+  for (let i = 0; i < submits && performance.now() < until; i++) backend.run(steps);
 }
 
 /** What differs between plans that are not the same. */
