@@ -268,6 +268,7 @@ export const bytesSuite: Suite = {
           { shape: [5, 3, 50], kernel: [3, 13] },
           { shape: [4, 40, 3], kernel: [9], axes: [1], mode: "valid", dtype: "complex64" },
           { shape: [4, 37], kernel: [5], mode: "circular" },
+          { shape: [4, 37, 6], kernel: [5], axes: [1], mode: "same" },
           { shape: [4, 9001], kernel: [50], mode: "same" },
           { shape: [2, 17, 19], kernel: [5, 3], axes: [1, 2], mode: "circular" },
           { shape: [3, 100, 90], kernel: [3, 4], axes: [1, 2], mode: "valid" },

@@ -121,6 +121,22 @@ export const convolveSuite: Suite = {
       },
     },
     {
+      name: "real neighbours in pairs, and what is left alone where they are odd",
+      run: async (context) => {
+        await together<ConvolveOptions>(
+          [
+            { shape: [3, 101, 2], kernel: [100], axes: [1], mode: "circular" },
+            { shape: [2, 3, 50, 2, 3], kernel: [3, 13], axes: [2], mode: "valid" },
+            { shape: [3, 50, 5], kernel: [3, 13], axes: [1], mode: "same" },
+            { shape: [2, 11, 20, 4], kernel: [11, 3], axes: [1, 2], mode: "full" },
+          ],
+          (options) => comparePlanned(context, options, 1),
+        );
+        await comparePlanned(context, { shape: [9100, 2], kernel: [100], axes: [0], mode: "causal" }, 3);
+        await comparePlanned(context, { shape: [2, 120, 118, 2], kernel: [5, 7], axes: [1, 2], mode: "same" }, 3);
+      },
+    },
+    {
       name: "every mode in three dispatches",
       run: async (context) => {
         await together(MODES, (mode) => comparePlanned(context, { shape: [2, 3, 9100], kernel: [3, 100], mode }, 3)); // one period for all

@@ -155,7 +155,13 @@ export function planKernelSpectrum(caller: string, spec: KernelSpectrumSpec, lim
   return program.finish();
 }
 
-export function planConvolve(caller: string, spec: ConvolveSpec, limits: PlannerLimits): Program {
+/** Two real sequences side by side, along the axes after those of the kernel, are one complex one: the kernel is real. Half the transforms. */
+function inPairs(spec: ConvolveSpec): ConvolveSpec {
+  return spec.dtype === "f32" && spec.inner % 2 === 0 ? { ...spec, dtype: "complex64", inner: spec.inner / 2 } : spec;
+}
+
+export function planConvolve(caller: string, options: ConvolveSpec, limits: PlannerLimits): Program {
+  const spec = inPairs(options);
   const program = new ProgramBuilder(caller, `convolve ${spec.axes.map((axis) => axis.length).join("×")}`, limits);
   const method = chooseMethod(caller, spec, spec.mode === "circular", limits);
   const outer = spec.repeats * spec.kernels;

@@ -846,6 +846,21 @@ describe("costs", () => {
     }
   });
 
+  test("convolutions of real neighbours are those of half as many complex numbers", () => {
+    for (const options of [
+      { shape: [8, 2048, 6], kernel: [300], axes: [1], mode: "same" },
+      { shape: [65_536, 8], kernel: [1000], axes: [0], mode: "same" },
+      { shape: [2, 512, 512, 4], kernel: [11, 11], axes: [1, 2], mode: "same" },
+    ] as const) {
+      const [real, complex] = (["f32", "complex64"] as const).map((dtype) => {
+        const inner = options.shape.at(-1)! / (dtype === "f32" ? 1 : 2);
+        return plan(convolveSpec({ ...options, shape: [...options.shape.slice(0, -1), inner], dtype }), limitsWith()).cost;
+      });
+      expect(real, JSON.stringify(options)).toEqual(complex);
+      expect(real!.bytesMoved / real!.bytesMinimum, JSON.stringify(options)).toBeLessThanOrEqual(3.3);
+    }
+  });
+
   test("flops of an FFT are 5 N log₂ N: exactly in one pass, within 20 % in two", () => {
     for (const length of smoothNumbers(2, 2 ** 20).filter((n, i) => n <= 4096 || i % 7 === 0)) {
       const flops = 3 * 5 * length * Math.log2(length);
