@@ -36,7 +36,7 @@ export interface ToeplitzBranchesSpec {
 }
 
 /** A factor of the spectrum. */
-export function spectrumFactor(index: string, transposed: boolean): string {
+function spectrumFactor(index: string, transposed: boolean): string {
   return transposed ? `(spectrum[${index}] * vec2f(1.0, -1.0))` : `spectrum[${index}]`;
 }
 

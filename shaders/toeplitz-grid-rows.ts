@@ -30,6 +30,7 @@ export function toeplitzGridRowsKernel(spec: ToeplitzGridRowsSpec): Kernel {
   };
   const body = wgsl`${stockhamRegisters(shape)}
 ${columnOverB(shape)}
+  let work_start = line * B * params.pairs + c;
   let branch_y = line / A % 2u;
   let spectrum_start = ((bh % params.heads * 4u + branch_y * 2u) * A + line % A) * ${u32(shape.length)} - params.spectrumBase;
   if (active_column) {

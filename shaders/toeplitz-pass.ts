@@ -51,12 +51,11 @@ export function columnOverA(shape: StockhamShape): string {
   let work_start = (h * 2u * A * B + b) * params.pairs + c;`;
 }
 
-/** A lane's column over b: `line` = (h, branch, k_a), `bh`, `work_start` of its first point. */
+/** A lane's column over b: `line` = (h, branch, place among its A rows), `bh`. */
 export function columnOverB(shape: StockhamShape): string {
   return `  let column = group * ${u32(shape.columns)} + slot;
   let active_column = column < params.columns;
   let c = column % params.pairs;
   let line = column / params.pairs;
-  let bh = params.firstHead + line / (2u * A);
-  let work_start = line * B * params.pairs + c;`;
+  let bh = params.firstHead + line / (2u * A);`;
 }

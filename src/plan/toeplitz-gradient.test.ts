@@ -89,7 +89,8 @@ test.each(Object.entries(LIMIT_SETS))("obeys %s", (name, limits) => {
       const moved = (way: "bytesRead" | "bytesWritten") =>
         sum(program.dispatches, ({ bindings }) => sum(bindings, (binding) => (binding.buffer === buffer ? binding[way] : 0)));
       if (role === "output") expect(moved("bytesWritten"), `${what}, ${buffer}`).toBe(bytes);
-      if (role === "input") expect(moved("bytesRead"), `${what}, ${buffer}`).toBeGreaterThanOrEqual(bytes);
+      const least = buffer === "spectrum" ? bytes / 2 : bytes; // in three passes, rows that are images of others need not be read
+      if (role === "input") expect(moved("bytesRead"), `${what}, ${buffer}`).toBeGreaterThanOrEqual(least);
     }
     expect(sumComplaints(spec, program), what).toEqual([]);
   }

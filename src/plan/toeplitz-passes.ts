@@ -82,6 +82,7 @@ export function addToeplitzPasses(
     return toeplitzColumnsInverseKernel({ ...base, axisRoots: axisRoots(tables, a) });
   });
   const spectrumHead = headSpectrumBytes(spec, program.limits);
+  const spectrumReads = layout.kind === "grid" ? spectrumHead : (a + 1) * b * COMPLEX_BYTES; // of two mirrored rows one
   for (const group of groups) {
     const count = group.heads * group.pairs;
     const bytes = count * pairBytes;
@@ -113,7 +114,7 @@ export function addToeplitzPasses(
     add(
       middle,
       { spectrumBase: spectrumBase(middle.kernel, group, buffers, spectrumHead) },
-      { work: { buffer: work, slice, reads: bytes, writes: bytes }, spectrum: spectrumUse(spec, group, spectrumHead) },
+      { work: { buffer: work, slice, reads: bytes, writes: bytes }, spectrum: spectrumUse(spec, group, spectrumReads) },
     );
     add(
       inverse,

@@ -108,7 +108,11 @@ export function rowsUse(spec: ToeplitzSpec, group: PairGroup, buffer: string, mo
   return { buffer, ...(group.rows && { slice: group.rows }), [moves]: bytes };
 }
 
-/** One head's spectrum serves all its pairs: from memory it comes once. */
+/**
+ * One head's spectrum serves all its pairs: from memory it comes once.
+ *
+ * @param headBytes what is read of it
+ */
 export function spectrumUse(spec: ToeplitzSpec, group: PairGroup, headBytes: number): BindingUse {
   const reads = Math.min(group.heads, spec.heads) * headBytes;
   return { buffer: "spectrum", ...(group.spectrum && { slice: group.spectrum }), reads };
