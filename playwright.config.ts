@@ -7,6 +7,7 @@ const chromiumPath = findChromium();
 export default defineConfig({
   testDir: "e2e",
   outputDir: "test-results",
+  // A browser compiles pipelines on one core, so that a second one is worth having.
   workers: 2,
   timeout: 300_000,
   retries: 0,
@@ -17,8 +18,6 @@ export default defineConfig({
       name: "chromium",
       testMatch: "*.spec.ts",
       testIgnore: "firefox.spec.ts",
-      // One GPU process: the tests share it, and without a GPU all cores.
-      workers: 1,
       use: {
         launchOptions: {
           ...(chromiumPath === undefined ? {} : { executablePath: chromiumPath }),
@@ -37,9 +36,7 @@ export default defineConfig({
     {
       name: "firefox",
       testMatch: "firefox.spec.ts",
-      // It compiles on one core, so that a second browser is worth having.
       fullyParallel: true,
-      workers: 2,
     },
   ],
   use: { baseURL: ADDRESS },
