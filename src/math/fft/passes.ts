@@ -14,12 +14,14 @@ export interface Pass {
 }
 
 /**
- * Which rows make up the tile, in an order that is good for the cache: for n < fan and j < group, its row slots[m] + rows/fan · n + j is row
- * sources[m] + n + rows/group · j of what it is loaded from. Only a tile of one column, whose rows are neighbours there, may have a fan.
+ * Which rows make up the tile, in an order that is good for the cache: for n < fan, d < spread and j < group, its row
+ * slots[m] + rows/fan · n + rows/(fan · spread) · d + j is row sources[m] + n + fan · d + rows/group · j of what it is loaded from. Only a tile of one
+ * column, whose rows are neighbours there, may have a fan.
  */
 export interface Order {
   readonly rows: number;
   readonly fan: number;
+  readonly spread: number;
   readonly group: number;
   readonly sources: Int32Array;
   readonly slots: Int32Array;
@@ -34,8 +36,8 @@ export interface Place {
   readonly columnPitch: number;
 }
 
-/** Points that a tile holds: all columns together. */
-export const TILE = 4096;
+/** Points that a tile holds, all columns together: sixteen columns of the longest step. */
+export const TILE = 16384;
 
 let codelets: ReturnType<typeof createCodelets> | undefined;
 
@@ -50,7 +52,9 @@ export function sharedCodelets() {
  * function names them outside of its loops; hence the closure, and `const re = real` at the head of each codelet. (Bundlers turn constants of a
  * module into variables.) The masks tell it that an index and its sums stay in a machine word; they have to be literals.
  *
- * A codelet's two inner loops are over what shares its twiddles. With one column the innermost is over blocks, as a loop of one round costs more.
+ * A codelet's two inner loops are over what shares its twiddles, the outer one by `stride`, the inner one as far as `reach`. With one column the inner
+ * one is over blocks, as a loop of one round costs more. They count in places themselves: counters beside them, and products, took a fifth of the time.
+ * Nor does a radix of 8 pay: its numbers and twiddles are too many for sixteen registers.
  */
 function createCodelets() {
   // Were the parts of a number a multiple of 4 KiB apart, they would contend for the same lines of the cache.
@@ -60,8 +64,11 @@ function createCodelets() {
 
   /** Runs a pass over all columns of the tile; there are `blocks` groups of span · radix points. */
   function runPass(pass: Pass, blocks: number, columns: number): void {
-    const { radix } = pass;
-    if (radix === 4) four(pass, blocks, columns);
+    const { radix, span } = pass;
+    if (radix === 4 && span === 4) {
+      fourByEighths(blocks, columns);
+      four(pass, blocks, columns, 1, 2);
+    } else if (radix === 4) four(pass, blocks, columns, 0, 1);
     else if (radix === 2) two(pass, blocks, columns);
     else if (radix === 3) three(pass, blocks, columns);
     else if (radix === 5) five(pass, blocks, columns);
@@ -74,16 +81,16 @@ function createCodelets() {
     const re = real;
     const im = imaginary;
     const leg1 = (span * columns) & 0x3fffffff;
-    const outer = columns === 1 ? 1 : blocks;
-    const inner = columns === 1 ? blocks : columns;
-    const step = columns === 1 ? 2 * leg1 : 1;
-    for (let p = 0; p < span; p++) {
-      const t = (2 * p) & 0x3fffffff;
+    const total = 2 * leg1 * blocks;
+    const reach = columns === 1 ? total : columns;
+    const stride = columns === 1 ? total : 2 * leg1;
+    const step = (columns === 1 ? 2 * leg1 : 1) & 0x3fffffff;
+    for (let row = 0, t = 0; row < leg1; row = (row + columns) & 0x3fffffff, t = (t + 2) & 0x3fffffff) {
       const w1r = twiddles[t]!;
       const w1i = twiddles[t + 1]!;
-      for (let block = 0, start = p * columns; block < outer; block++, start += 2 * leg1) {
-        for (let q = 0; q < inner; q++) {
-          const i = (start + step * q) & 0x3fffffff;
+      for (let start = row; start < total; start = (start + stride) & 0x3fffffff) {
+        const end = start + reach;
+        for (let i = start; i < end; i = (i + step) & 0x3fffffff) {
           const ar = re[i]!;
           const ai = im[i]!;
           const i1 = i + leg1;
@@ -109,20 +116,20 @@ function createCodelets() {
     const im = imaginary;
     const leg1 = (span * columns) & 0x3fffffff;
     const leg2 = (2 * leg1) & 0x3fffffff;
-    const outer = columns === 1 ? 1 : blocks;
-    const inner = columns === 1 ? blocks : columns;
-    const step = columns === 1 ? 3 * leg1 : 1;
+    const total = 3 * leg1 * blocks;
+    const reach = columns === 1 ? total : columns;
+    const stride = columns === 1 ? total : 3 * leg1;
+    const step = (columns === 1 ? 3 * leg1 : 1) & 0x3fffffff;
     const c1 = -0.5;
     const s1 = 0.8660254037844386;
-    for (let p = 0; p < span; p++) {
-      const t = (4 * p) & 0x3fffffff;
+    for (let row = 0, t = 0; row < leg1; row = (row + columns) & 0x3fffffff, t = (t + 4) & 0x3fffffff) {
       const w1r = twiddles[t]!;
       const w1i = twiddles[t + 1]!;
       const w2r = twiddles[t + 2]!;
       const w2i = twiddles[t + 3]!;
-      for (let block = 0, start = p * columns; block < outer; block++, start += 3 * leg1) {
-        for (let q = 0; q < inner; q++) {
-          const i = (start + step * q) & 0x3fffffff;
+      for (let start = row; start < total; start = (start + stride) & 0x3fffffff) {
+        const end = start + reach;
+        for (let i = start; i < end; i = (i + step) & 0x3fffffff) {
           const ar = re[i]!;
           const ai = im[i]!;
           const i1 = i + leg1;
@@ -154,27 +161,33 @@ function createCodelets() {
     }
   }
 
-  /** Radix 4. */
-  function four({ span, twiddles }: Pass, blocks: number, columns: number): void {
+  /** Radix 4, for p = first, first + by, and so on. */
+  function four({ span, twiddles }: Pass, blocks: number, columns: number, first: number, by: number): void {
     const re = real;
     const im = imaginary;
     const leg1 = (span * columns) & 0x3fffffff;
     const leg2 = (2 * leg1) & 0x3fffffff;
     const leg3 = (3 * leg1) & 0x3fffffff;
-    const outer = columns === 1 ? 1 : blocks;
-    const inner = columns === 1 ? blocks : columns;
-    const step = columns === 1 ? 4 * leg1 : 1;
-    for (let p = 0; p < span; p++) {
-      const t = (6 * p) & 0x3fffffff;
+    const total = 4 * leg1 * blocks;
+    const reach = columns === 1 ? total : columns;
+    const stride = columns === 1 ? total : 4 * leg1;
+    const step = (columns === 1 ? 4 * leg1 : 1) & 0x3fffffff;
+    const nextRow = (by * columns) & 0x3fffffff;
+    const nextTwiddle = (6 * by) & 0x3fffffff;
+    for (
+      let row = (first * columns) & 0x3fffffff, t = (6 * first) & 0x3fffffff;
+      row < leg1;
+      row = (row + nextRow) & 0x3fffffff, t = (t + nextTwiddle) & 0x3fffffff
+    ) {
       const w1r = twiddles[t]!;
       const w1i = twiddles[t + 1]!;
       const w2r = twiddles[t + 2]!;
       const w2i = twiddles[t + 3]!;
       const w3r = twiddles[t + 4]!;
       const w3i = twiddles[t + 5]!;
-      for (let block = 0, start = p * columns; block < outer; block++, start += 4 * leg1) {
-        for (let q = 0; q < inner; q++) {
-          const i = (start + step * q) & 0x3fffffff;
+      for (let start = row; start < total; start = (start + stride) & 0x3fffffff) {
+        const end = start + reach;
+        for (let i = start; i < end; i = (i + step) & 0x3fffffff) {
           const ar = re[i]!;
           const ai = im[i]!;
           const i1 = i + leg1;
@@ -213,6 +226,88 @@ function createCodelets() {
     }
   }
 
+  /** Radix 4 where the span is 4, for p = 0 and p = 2: their twiddles are eighths of a turn, which take half of the arithmetic. */
+  function fourByEighths(blocks: number, columns: number): void {
+    const re = real;
+    const im = imaginary;
+    const leg1 = (4 * columns) & 0x3fffffff;
+    const leg2 = (8 * columns) & 0x3fffffff;
+    const leg3 = (12 * columns) & 0x3fffffff;
+    const total = 16 * columns * blocks;
+    const reach = columns === 1 ? total : columns;
+    const stride = columns === 1 ? total : 16 * columns;
+    const step = (columns === 1 ? 16 : 1) & 0x3fffffff;
+    const h = Math.SQRT1_2;
+    for (let start = 0; start < total; start += stride) {
+      const end = start + reach;
+      for (let i = start & 0x3fffffff; i < end; i = (i + step) & 0x3fffffff) {
+        const ar = re[i]!;
+        const ai = im[i]!;
+        const i1 = i + leg1;
+        const br = re[i1]!;
+        const bi = im[i1]!;
+        const i2 = i + leg2;
+        const cr = re[i2]!;
+        const ci = im[i2]!;
+        const i3 = i + leg3;
+        const dr = re[i3]!;
+        const di = im[i3]!;
+        const acr = ar + cr;
+        const aci = ai + ci;
+        const bdr = br + dr;
+        const bdi = bi + di;
+        const ur = ar - cr;
+        const ui = ai - ci;
+        const vr = bi - di;
+        const vi = dr - br;
+        re[i] = acr + bdr;
+        im[i] = aci + bdi;
+        re[i2] = acr - bdr;
+        im[i2] = aci - bdi;
+        re[i1] = ur + vr;
+        im[i1] = ui + vi;
+        re[i3] = ur - vr;
+        im[i3] = ui - vi;
+      }
+    }
+    for (let start = 2 * columns; start < total; start += stride) {
+      const end = start + reach;
+      for (let i = start & 0x3fffffff; i < end; i = (i + step) & 0x3fffffff) {
+        const ar = re[i]!;
+        const ai = im[i]!;
+        const i1 = i + leg1;
+        const bR = re[i1]!;
+        const bI = im[i1]!;
+        const br = h * (bR + bI);
+        const bi = h * (bI - bR);
+        const i2 = i + leg2;
+        const cr = im[i2]!;
+        const ci = -re[i2]!;
+        const i3 = i + leg3;
+        const dR = re[i3]!;
+        const dI = im[i3]!;
+        const dr = h * (dI - dR);
+        const di = -h * (dR + dI);
+        const acr = ar + cr;
+        const aci = ai + ci;
+        const bdr = br + dr;
+        const bdi = bi + di;
+        const ur = ar - cr;
+        const ui = ai - ci;
+        const vr = bi - di;
+        const vi = dr - br;
+        re[i] = acr + bdr;
+        im[i] = aci + bdi;
+        re[i2] = acr - bdr;
+        im[i2] = aci - bdi;
+        re[i1] = ur + vr;
+        im[i1] = ui + vi;
+        re[i3] = ur - vr;
+        im[i3] = ui - vi;
+      }
+    }
+  }
+
   /** Radix 5. */
   function five({ span, twiddles }: Pass, blocks: number, columns: number): void {
     const re = real;
@@ -221,15 +316,15 @@ function createCodelets() {
     const leg2 = (2 * leg1) & 0x3fffffff;
     const leg3 = (3 * leg1) & 0x3fffffff;
     const leg4 = (4 * leg1) & 0x3fffffff;
-    const outer = columns === 1 ? 1 : blocks;
-    const inner = columns === 1 ? blocks : columns;
-    const step = columns === 1 ? 5 * leg1 : 1;
+    const total = 5 * leg1 * blocks;
+    const reach = columns === 1 ? total : columns;
+    const stride = columns === 1 ? total : 5 * leg1;
+    const step = (columns === 1 ? 5 * leg1 : 1) & 0x3fffffff;
     const c1 = 0.30901699437494745;
     const s1 = 0.9510565162951535;
     const c2 = -0.8090169943749475;
     const s2 = 0.5877852522924731;
-    for (let p = 0; p < span; p++) {
-      const t = (8 * p) & 0x3fffffff;
+    for (let row = 0, t = 0; row < leg1; row = (row + columns) & 0x3fffffff, t = (t + 8) & 0x3fffffff) {
       const w1r = twiddles[t]!;
       const w1i = twiddles[t + 1]!;
       const w2r = twiddles[t + 2]!;
@@ -238,9 +333,9 @@ function createCodelets() {
       const w3i = twiddles[t + 5]!;
       const w4r = twiddles[t + 6]!;
       const w4i = twiddles[t + 7]!;
-      for (let block = 0, start = p * columns; block < outer; block++, start += 5 * leg1) {
-        for (let q = 0; q < inner; q++) {
-          const i = (start + step * q) & 0x3fffffff;
+      for (let start = row; start < total; start = (start + stride) & 0x3fffffff) {
+        const end = start + reach;
+        for (let i = start; i < end; i = (i + step) & 0x3fffffff) {
           const ar = re[i]!;
           const ai = im[i]!;
           const i1 = i + leg1;
@@ -304,17 +399,17 @@ function createCodelets() {
     const leg4 = (4 * leg1) & 0x3fffffff;
     const leg5 = (5 * leg1) & 0x3fffffff;
     const leg6 = (6 * leg1) & 0x3fffffff;
-    const outer = columns === 1 ? 1 : blocks;
-    const inner = columns === 1 ? blocks : columns;
-    const step = columns === 1 ? 7 * leg1 : 1;
+    const total = 7 * leg1 * blocks;
+    const reach = columns === 1 ? total : columns;
+    const stride = columns === 1 ? total : 7 * leg1;
+    const step = (columns === 1 ? 7 * leg1 : 1) & 0x3fffffff;
     const c1 = 0.6234898018587335;
     const s1 = 0.7818314824680298;
     const c2 = -0.2225209339563144;
     const s2 = 0.9749279121818236;
     const c3 = -0.9009688679024191;
     const s3 = 0.4338837391175581;
-    for (let p = 0; p < span; p++) {
-      const t = (12 * p) & 0x3fffffff;
+    for (let row = 0, t = 0; row < leg1; row = (row + columns) & 0x3fffffff, t = (t + 12) & 0x3fffffff) {
       const w1r = twiddles[t]!;
       const w1i = twiddles[t + 1]!;
       const w2r = twiddles[t + 2]!;
@@ -327,9 +422,9 @@ function createCodelets() {
       const w5i = twiddles[t + 9]!;
       const w6r = twiddles[t + 10]!;
       const w6i = twiddles[t + 11]!;
-      for (let block = 0, start = p * columns; block < outer; block++, start += 7 * leg1) {
-        for (let q = 0; q < inner; q++) {
-          const i = (start + step * q) & 0x3fffffff;
+      for (let start = row; start < total; start = (start + stride) & 0x3fffffff) {
+        const end = start + reach;
+        for (let i = start; i < end; i = (i + step) & 0x3fffffff) {
           const ar = re[i]!;
           const ai = im[i]!;
           const i1 = i + leg1;
@@ -471,20 +566,28 @@ function createCodelets() {
   }
 
   /** Loads the tile, `pitch` numbers from one row to the next. */
-  function load(from: Float64Array, start: number, pitch: number, { rows, fan, group, sources, slots }: Order, columns: number, part: number): void {
+  function load(
+    from: Float64Array,
+    start: number,
+    pitch: number,
+    { rows, fan, spread, group, sources, slots }: Order,
+    columns: number,
+    part: number,
+  ): void {
     const re = real;
     const im = imaginary;
     const inner = fan * columns;
-    const way = fan === 1 ? 1 : rows / fan;
+    const way = (fan === 1 ? 1 : rows / fan) & 0x3fffffff;
+    const near = rows / (fan * spread);
     for (let j = 0; j < group; j++) {
       for (let m = 0; m < sources.length; m++) {
-        const source = 2 * (start + (sources[m]! + (rows / group) * j) * pitch) + part;
-        const target = (slots[m]! + j) * columns;
-        for (let n = 0; n < inner; n++) {
-          const i = (source + 2 * n) & 0x3fffffff;
-          const o = (target + way * n) & 0x3fffffff;
-          re[o] = from[i]!;
-          im[o] = from[i ^ 1]!;
+        let i = (2 * (start + (sources[m]! + (rows / group) * j) * pitch) + part) & 0x3fffffff;
+        for (let d = 0, target = (slots[m]! + j) * columns; d < spread; d++, target += near) {
+          const end = i + 2 * inner;
+          for (let o = target & 0x3fffffff; i < end; i = (i + 2) & 0x3fffffff, o = (o + way) & 0x3fffffff) {
+            re[o] = from[i]!;
+            im[o] = from[i ^ 1]!;
+          }
         }
       }
     }
@@ -502,13 +605,20 @@ function createCodelets() {
   ): void {
     const re = real;
     const im = imaginary;
+    const first = (2 * start) & 0x3fffffff;
+    const step = (2 * pitch) & 0x3fffffff;
+    const inner = (2 * columns) & 0x3fffffff;
+    let t = (2 * at) & 0x3fffffff;
     for (let m = 0; m < rows; m++) {
-      for (let q = 0; q < columns; q++) {
-        const i = (2 * (start + sources[m]! * pitch + q)) & 0x3fffffff;
-        const o = (slots[m]! * columns + q) & 0x3fffffff;
-        const t = (2 * (at + m * columns + q)) & 0x3fffffff;
-        re[o] = from[i]! * turns[t]! - from[i + 1]! * turns[t + 1]!;
-        im[o] = from[i]! * turns[t + 1]! + from[i + 1]! * turns[t]!;
+      let i = (first + Math.imul(step, sources[m]!)) & 0x3fffffff;
+      let o = Math.imul(columns, slots[m]!) & 0x3fffffff;
+      for (const end = i + inner; i < end; i = (i + 2) & 0x3fffffff, o = (o + 1) & 0x3fffffff, t = (t + 2) & 0x3fffffff) {
+        const aR = from[i]!;
+        const aI = from[i + 1]!;
+        const wr = turns[t]!;
+        const wi = turns[t + 1]!;
+        re[o] = aR * wr - aI * wi;
+        im[o] = aR * wi + aI * wr;
       }
     }
   }
@@ -521,23 +631,31 @@ function createCodelets() {
     const single = columns === 1 && group === 1;
     const outer = single ? 1 : rows;
     const inner = single ? rows : columns;
-    const step = 2 * (single ? rowPitch : columnPitch);
+    const step = (2 * (single ? rowPitch : columnPitch)) & 0x3fffffff;
     for (let m = 0; m < outer; m++) {
       const source = m * columns;
-      const target = 2 * (start + (m - (m % group)) * rowPitch + (m % group)) + part;
-      for (let n = 0; n < inner; n++) {
-        const i = (source + n) & 0x3fffffff;
-        const o = (target + step * n) & 0x3fffffff;
+      const lane = m % group;
+      const target = 2 * (start + (m - lane) * rowPitch + lane) + part;
+      const end = source + inner;
+      for (let i = source & 0x3fffffff, o = target & 0x3fffffff; i < end; i = (i + 1) & 0x3fffffff, o = (o + step) & 0x3fffffff) {
         to[o] = re[i]!;
         to[o ^ 1] = im[i]!;
       }
     }
   }
 
-  // The codelets of radix 4 at either end exist for the type of array that they read or write: V8 is slow where it meets two.
+  // The codelets of radix 4 at either end exist for the type of array that they read or write: V8 is slow where it meets two. In those arrays legs and
+  // ways are even, so that the other part of a number is as far from that of the first.
 
   /** Loads the tile and runs its first pass, of radix 4. */
-  function firstFour(from: Float32Array, start: number, pitch: number, { rows, fan, sources, slots }: Order, columns: number, part: number): void {
+  function firstFour(
+    from: Float32Array,
+    start: number,
+    pitch: number,
+    { rows, fan, spread, sources, slots }: Order,
+    columns: number,
+    part: number,
+  ): void {
     const re = real;
     const im = imaginary;
     const blocks = rows / 4;
@@ -547,44 +665,46 @@ function createCodelets() {
     const way1 = columns & 0x3fffffff;
     const way2 = (2 * columns) & 0x3fffffff;
     const way3 = (3 * columns) & 0x3fffffff;
-    const inner = fan * columns;
-    const way = fan === 1 ? 1 : rows / fan;
-    for (let m = 0; m < sources.length; m++) {
-      const source = 2 * (start + sources[m]! * pitch) + part;
-      const target = slots[m]! * columns;
-      for (let n = 0; n < inner; n++) {
-        const i = (source + 2 * n) & 0x3fffffff;
-        const o = (target + way * n) & 0x3fffffff;
-        const ar = from[i]!;
-        const ai = from[i ^ 1]!;
-        const i1 = i + leg1;
-        const br = from[i1]!;
-        const bi = from[i1 ^ 1]!;
-        const i2 = i + leg2;
-        const cr = from[i2]!;
-        const ci = from[i2 ^ 1]!;
-        const i3 = i + leg3;
-        const dr = from[i3]!;
-        const di = from[i3 ^ 1]!;
-        const acr = ar + cr;
-        const aci = ai + ci;
-        const bdr = br + dr;
-        const bdi = bi + di;
-        const ur = ar - cr;
-        const ui = ai - ci;
-        const vr = bi - di;
-        const vi = dr - br;
-        re[o] = acr + bdr;
-        im[o] = aci + bdi;
-        const o2 = o + way2;
-        re[o2] = acr - bdr;
-        im[o2] = aci - bdi;
-        const o1 = o + way1;
-        re[o1] = ur + vr;
-        im[o1] = ui + vi;
-        const o3 = o + way3;
-        re[o3] = ur - vr;
-        im[o3] = ui - vi;
+    const first = (2 * start + part) & 0x3fffffff;
+    const step = (2 * pitch) & 0x3fffffff;
+    const inner = (2 * fan * columns) & 0x3fffffff;
+    const way = (fan === 1 ? 1 : rows / fan) & 0x3fffffff;
+    const near = rows / (fan * spread);
+    const count = sources.length;
+    for (let m = 0; m < count; m++) {
+      let i = (first + Math.imul(step, sources[m]!)) & 0x3fffffff;
+      for (let d = 0, target = Math.imul(columns, slots[m]!); d < spread; d++, target += near) {
+        const end = i + inner;
+        for (let o = target & 0x3fffffff; i < end; i = (i + 2) & 0x3fffffff, o = (o + way) & 0x3fffffff) {
+          const ar = from[i]!;
+          const k = (i ^ 1) & 0x3fffffff;
+          const ai = from[k]!;
+          const br = from[i + leg1]!;
+          const bi = from[k + leg1]!;
+          const cr = from[i + leg2]!;
+          const ci = from[k + leg2]!;
+          const dr = from[i + leg3]!;
+          const di = from[k + leg3]!;
+          const acr = ar + cr;
+          const aci = ai + ci;
+          const bdr = br + dr;
+          const bdi = bi + di;
+          const ur = ar - cr;
+          const ui = ai - ci;
+          const vr = bi - di;
+          const vi = dr - br;
+          re[o] = acr + bdr;
+          im[o] = aci + bdi;
+          const o2 = o + way2;
+          re[o2] = acr - bdr;
+          im[o2] = aci - bdi;
+          const o1 = o + way1;
+          re[o1] = ur + vr;
+          im[o1] = ui + vi;
+          const o3 = o + way3;
+          re[o3] = ur - vr;
+          im[o3] = ui - vi;
+        }
       }
     }
   }
@@ -608,14 +728,15 @@ function createCodelets() {
     const way1 = columns & 0x3fffffff;
     const way2 = (2 * columns) & 0x3fffffff;
     const way3 = (3 * columns) & 0x3fffffff;
-    for (let m = 0; m < sources.length; m++) {
-      const source = 2 * (start + sources[m]! * pitch);
-      const target = slots[m]! * columns;
-      const turn = 2 * at + 8 * columns * m;
-      for (let n = 0; n < columns; n++) {
-        const i = (source + 2 * n) & 0x3fffffff;
-        const o = (target + n) & 0x3fffffff;
-        const t = (turn + 8 * n) & 0x3fffffff;
+    const first = (2 * start) & 0x3fffffff;
+    const step = (2 * pitch) & 0x3fffffff;
+    const inner = (2 * columns) & 0x3fffffff;
+    const count = sources.length;
+    let t = (2 * at) & 0x3fffffff;
+    for (let m = 0; m < count; m++) {
+      let i = (first + Math.imul(step, sources[m]!)) & 0x3fffffff;
+      let o = Math.imul(columns, slots[m]!) & 0x3fffffff;
+      for (const end = i + inner; i < end; i = (i + 2) & 0x3fffffff, o = (o + 1) & 0x3fffffff, t = (t + 8) & 0x3fffffff) {
         const aR = from[i]!;
         const aI = from[i + 1]!;
         const w0r = turns[t]!;
@@ -674,7 +795,7 @@ function createCodelets() {
     const single = columns === 1 && group === 1;
     const outer = single ? 1 : span;
     const inner = single ? span : columns;
-    const step = 2 * (single ? rowPitch : columnPitch);
+    const step = (2 * (single ? rowPitch : columnPitch)) & 0x3fffffff;
     const leg1 = (span * columns) & 0x3fffffff;
     const leg2 = (2 * leg1) & 0x3fffffff;
     const leg3 = (3 * leg1) & 0x3fffffff;
@@ -683,7 +804,8 @@ function createCodelets() {
     const way3 = (3 * way1) & 0x3fffffff;
     for (let m = 0; m < outer; m++) {
       const source = m * columns;
-      const target = 2 * (start + (m - (m % group)) * rowPitch + (m % group)) + part;
+      const lane = m % group;
+      const target = 2 * (start + (m - lane) * rowPitch + lane) + part;
       const first = (6 * m) & 0x3fffffff;
       let w1r = twiddles[first]!;
       let w1i = twiddles[first + 1]!;
@@ -691,17 +813,17 @@ function createCodelets() {
       let w2i = twiddles[first + 3]!;
       let w3r = twiddles[first + 4]!;
       let w3i = twiddles[first + 5]!;
-      for (let n = 0; n < inner; n++) {
-        const i = (source + n) & 0x3fffffff;
-        const o = (target + step * n) & 0x3fffffff;
+      const end = source + inner;
+      let t = 0;
+      for (let i = source & 0x3fffffff, o = target & 0x3fffffff; i < end; i = (i + 1) & 0x3fffffff, o = (o + step) & 0x3fffffff) {
         if (single) {
-          const t = (6 * n) & 0x3fffffff;
           w1r = twiddles[t]!;
           w1i = twiddles[t + 1]!;
           w2r = twiddles[t + 2]!;
           w2i = twiddles[t + 3]!;
           w3r = twiddles[t + 4]!;
           w3i = twiddles[t + 5]!;
+          t = (t + 6) & 0x3fffffff;
         }
         const ar = re[i]!;
         const ai = im[i]!;
@@ -728,60 +850,44 @@ function createCodelets() {
         const ui = ai - ci;
         const vr = bi - di;
         const vi = dr - br;
+        const n = (o ^ 1) & 0x3fffffff;
         to[o] = acr + bdr;
-        to[o ^ 1] = aci + bdi;
-        const o2 = o + way2;
-        to[o2] = acr - bdr;
-        to[o2 ^ 1] = aci - bdi;
-        const o1 = o + way1;
-        to[o1] = ur + vr;
-        to[o1 ^ 1] = ui + vi;
-        const o3 = o + way3;
-        to[o3] = ur - vr;
-        to[o3 ^ 1] = ui - vi;
+        to[n] = aci + bdi;
+        to[o + way2] = acr - bdr;
+        to[n + way2] = aci - bdi;
+        to[o + way1] = ur + vr;
+        to[n + way1] = ui + vi;
+        to[o + way3] = ur - vr;
+        to[n + way3] = ui - vi;
       }
     }
   }
 
-  /** The same, scaled and rounded. */
+  /** The same for groups of 1, scaled and rounded. */
   function lastFourScaled({ span, twiddles }: Pass, columns: number, to: Float32Array, place: Place, part: number, scale: number): void {
     const re = real;
     const im = imaginary;
-    const { start, group, rowPitch, columnPitch } = place;
-    const single = columns === 1 && group === 1;
-    const outer = single ? 1 : span;
-    const inner = single ? span : columns;
-    const step = 2 * (single ? rowPitch : columnPitch);
+    const { start, rowPitch, columnPitch } = place;
+    const step = (2 * columnPitch) & 0x3fffffff;
     const leg1 = (span * columns) & 0x3fffffff;
     const leg2 = (2 * leg1) & 0x3fffffff;
     const leg3 = (3 * leg1) & 0x3fffffff;
     const way1 = (2 * span * rowPitch) & 0x3fffffff;
     const way2 = (2 * way1) & 0x3fffffff;
     const way3 = (3 * way1) & 0x3fffffff;
-    for (let m = 0; m < outer; m++) {
-      const source = m * columns;
-      const target = 2 * (start + (m - (m % group)) * rowPitch + (m % group)) + part;
-      const first = (6 * m) & 0x3fffffff;
-      let w1r = twiddles[first]!;
-      let w1i = twiddles[first + 1]!;
-      let w2r = twiddles[first + 2]!;
-      let w2i = twiddles[first + 3]!;
-      let w3r = twiddles[first + 4]!;
-      let w3i = twiddles[first + 5]!;
-      for (let n = 0; n < inner; n++) {
-        const i = (source + n) & 0x3fffffff;
-        const o = (target + step * n) & 0x3fffffff;
-        if (single) {
-          const t = (6 * n) & 0x3fffffff;
-          w1r = twiddles[t]!;
-          w1i = twiddles[t + 1]!;
-          w2r = twiddles[t + 2]!;
-          w2i = twiddles[t + 3]!;
-          w3r = twiddles[t + 4]!;
-          w3i = twiddles[t + 5]!;
-        }
-        const ar = re[i]!;
-        const ai = im[i]!;
+    const next = (2 * rowPitch) & 0x3fffffff;
+    let target = (2 * start + part) & 0x3fffffff;
+    for (let row = 0, t = 0; row < leg1; row = (row + columns) & 0x3fffffff, t = (t + 6) & 0x3fffffff, target = (target + next) & 0x3fffffff) {
+      const w1r = scale * twiddles[t]!;
+      const w1i = scale * twiddles[t + 1]!;
+      const w2r = scale * twiddles[t + 2]!;
+      const w2i = scale * twiddles[t + 3]!;
+      const w3r = scale * twiddles[t + 4]!;
+      const w3i = scale * twiddles[t + 5]!;
+      const end = row + columns;
+      for (let i = row, o = target; i < end; i = (i + 1) & 0x3fffffff, o = (o + step) & 0x3fffffff) {
+        const ar = scale * re[i]!;
+        const ai = scale * im[i]!;
         const i1 = i + leg1;
         const bR = re[i1]!;
         const bI = im[i1]!;
@@ -805,20 +911,113 @@ function createCodelets() {
         const ui = ai - ci;
         const vr = bi - di;
         const vi = dr - br;
-        to[o] = scale * (acr + bdr);
-        to[o ^ 1] = scale * (aci + bdi);
-        const o2 = o + way2;
-        to[o2] = scale * (acr - bdr);
-        to[o2 ^ 1] = scale * (aci - bdi);
-        const o1 = o + way1;
-        to[o1] = scale * (ur + vr);
-        to[o1 ^ 1] = scale * (ui + vi);
-        const o3 = o + way3;
-        to[o3] = scale * (ur - vr);
-        to[o3 ^ 1] = scale * (ui - vi);
+        const n = (o ^ 1) & 0x3fffffff;
+        to[o] = acr + bdr;
+        to[n] = aci + bdi;
+        to[o + way2] = acr - bdr;
+        to[n + way2] = aci - bdi;
+        to[o + way1] = ur + vr;
+        to[n + way1] = ui + vi;
+        to[o + way3] = ur - vr;
+        to[n + way3] = ui - vi;
       }
     }
   }
 
-  return { runPass, load, loadTurned, store, firstFour, firstFourTurned, lastFour, lastFourScaled };
+  /**
+   * The same of one column, two butterflies at once: those of p and of its mirror image span − p share their twiddles, as
+   * w_{span−p,j} = (−i)^j conj(w_pj). For p = 0 the image is wrong, and overwritten.
+   */
+  function lastFourMirrored({ span, twiddles }: Pass, to: Float32Array, part: number, scale: number): void {
+    const re = real;
+    const im = imaginary;
+    const first = part & 1;
+    const leg1 = span & 0x3fffffff;
+    const leg2 = (2 * leg1) & 0x3fffffff;
+    const leg3 = (3 * leg1) & 0x3fffffff;
+    const way1 = (2 * leg1) & 0x3fffffff;
+    const way2 = (4 * leg1) & 0x3fffffff;
+    const way3 = (6 * leg1) & 0x3fffffff;
+    const end = span / 2;
+    for (let p = 0, t = 0, i = 0; p <= end; p = (p + 1) & 0x3fffffff, t = (t + 6) & 0x3fffffff, i = (leg1 - p) & 0x3fffffff) {
+      const w1r = scale * twiddles[t]!;
+      const w1i = scale * twiddles[t + 1]!;
+      const w2r = scale * twiddles[t + 2]!;
+      const w2i = scale * twiddles[t + 3]!;
+      const w3r = scale * twiddles[t + 4]!;
+      const w3i = scale * twiddles[t + 5]!;
+      const er = scale * re[i]!;
+      const ei = scale * im[i]!;
+      const i1 = i + leg1;
+      const fR = re[i1]!;
+      const fI = im[i1]!;
+      const fr = fR * w1r + fI * w1i;
+      const fi = fI * w1r - fR * w1i;
+      const i2 = i + leg2;
+      const gR = re[i2]!;
+      const gI = im[i2]!;
+      const gr = gR * w2r + gI * w2i;
+      const gi = gI * w2r - gR * w2i;
+      const i3 = i + leg3;
+      const hR = re[i3]!;
+      const hI = im[i3]!;
+      const hr = hR * w3r + hI * w3i;
+      const hi = hI * w3r - hR * w3i;
+      const egr = er + gr;
+      const egi = ei + gi;
+      const fhr = fr + hr;
+      const fhi = fi + hi;
+      const xr = er - gr;
+      const xi = ei - gi;
+      const yr = fi - hi;
+      const yi = hr - fr;
+      const m = (2 * i + first) & 0x3fffffff;
+      const l = (m ^ 1) & 0x3fffffff;
+      to[m] = xr + yr;
+      to[l] = xi + yi;
+      to[m + way2] = xr - yr;
+      to[l + way2] = xi - yi;
+      to[m + way1] = egr - fhr;
+      to[l + way1] = egi - fhi;
+      to[m + way3] = egr + fhr;
+      to[l + way3] = egi + fhi;
+      const ar = scale * re[p]!;
+      const ai = scale * im[p]!;
+      const p1 = p + leg1;
+      const bR = re[p1]!;
+      const bI = im[p1]!;
+      const br = bR * w1r - bI * w1i;
+      const bi = bR * w1i + bI * w1r;
+      const p2 = p + leg2;
+      const cR = re[p2]!;
+      const cI = im[p2]!;
+      const cr = cR * w2r - cI * w2i;
+      const ci = cR * w2i + cI * w2r;
+      const p3 = p + leg3;
+      const dR = re[p3]!;
+      const dI = im[p3]!;
+      const dr = dR * w3r - dI * w3i;
+      const di = dR * w3i + dI * w3r;
+      const acr = ar + cr;
+      const aci = ai + ci;
+      const bdr = br + dr;
+      const bdi = bi + di;
+      const ur = ar - cr;
+      const ui = ai - ci;
+      const vr = bi - di;
+      const vi = dr - br;
+      const o = (2 * p + first) & 0x3fffffff;
+      const n = (o ^ 1) & 0x3fffffff;
+      to[o] = acr + bdr;
+      to[n] = aci + bdi;
+      to[o + way2] = acr - bdr;
+      to[n + way2] = aci - bdi;
+      to[o + way1] = ur + vr;
+      to[n + way1] = ui + vi;
+      to[o + way3] = ur - vr;
+      to[n + way3] = ui - vi;
+    }
+  }
+
+  return { runPass, load, loadTurned, store, firstFour, firstFourTurned, lastFour, lastFourScaled, lastFourMirrored };
 }

@@ -16,11 +16,14 @@ export interface SmoothFft {
   readonly rounding: Rounding | undefined;
 }
 
+/** The longest transform in one tile: one of 8192 points takes longer than its two steps. */
+const LONGEST_TILE = 4096;
+
 /** The longest transforms of tiles with several columns. */
 const LONGEST_STEP = 1024;
 
-/** Columns of a tile, the best ones first: a line of the cache holds eight complex numbers of float32. */
-const WIDTHS = [8, 7, 6, 5, 4, 3, 2, 13, 11, 1] as const;
+/** Columns of a tile, the best ones first: lines of the cache, which come in pairs, hold eight complex numbers of float32 each. */
+const WIDTHS = [16, 8, 7, 6, 5, 4, 3, 2, 13, 11, 1] as const;
 
 /** The transforms of a tile. */
 interface Transform extends Order {
@@ -36,11 +39,11 @@ export function hasCodelets(length: number): boolean {
 
 /** For lengths that have codelets. */
 export function createSmooth(length: number): SmoothFft {
-  return length <= TILE ? createTile(length) : createSteps(length);
+  return length <= LONGEST_TILE ? createTile(length) : createSteps(length);
 }
 
 function createTile(length: number): SmoothFft {
-  const { load, store, firstFour, lastFour, lastFourScaled } = sharedCodelets();
+  const { load, store, firstFour, lastFour, lastFourMirrored } = sharedCodelets();
   const transform = createTransform(length, true);
   const { fused, passes } = transform;
   const last = passes.at(-1);
@@ -56,7 +59,7 @@ function createTile(length: number): SmoothFft {
       ? (from, to, part, scale) => {
           firstFour(from, 0, 1, transform, 1, part);
           runPasses(transform, 1, 1, 1);
-          lastFourScaled(last!, 1, to, place, part, scale);
+          lastFourMirrored(last!, to, part, scale);
         }
       : undefined,
   };
@@ -83,7 +86,7 @@ function createSteps(length: number): SmoothFft {
   const works = Array.from({ length: Math.min(2, steps.length) }, () => float64Array("fft", 2 * length));
   // Digits of a place between the first and the last: the columns of the first step are neighbours in the last digit, which is its first where they go to.
   const middle = placeOrder(sizes.slice(1, -1));
-  const firstWidth = Math.min(8, Math.floor(TILE / first.rows));
+  const firstWidth = Math.min(WIDTHS[0], Math.floor(TILE / first.rows));
 
   const storeDoubles = (transform: Transform, columns: number, to: Float64Array, place: Place, part: number) => {
     if (transform.fused) lastFour(transform.passes.at(-1)!, columns, to, place, part);
@@ -160,11 +163,12 @@ function createTransform(rows: number, single: boolean): Transform {
   const fused = rows % 16 === 0;
   const group = fused ? 4 : 1;
   const places = placeOrder(fused ? radices.slice(1) : radices);
-  // Of a tile of its own, neighbours are as many rows as its last radix says. Of columns, row after row is read.
+  // Of a tile of its own, neighbours are as many rows as its last two radices say. Of columns, row after row is read.
   const fan = single ? (radices.at(-1) ?? 1) : 1;
-  const blocks = Int32Array.from({ length: places.length / fan }, (_, block) => block);
+  const spread = single && radices.length > 2 ? radices.at(-2)! : 1;
+  const blocks = Int32Array.from({ length: places.length / (fan * spread) }, (_, block) => block);
   if (!single) blocks.sort((a, b) => places[a]! - places[b]!);
-  return { rows, passes, fused, fan, group, sources: blocks.map((block) => places[block]!), slots: blocks.map((block) => group * block) };
+  return { rows, passes, fused, fan, spread, group, sources: blocks.map((block) => places[block]!), slots: blocks.map((block) => group * block) };
 }
 
 /** Steps of about the same size. */
