@@ -279,7 +279,7 @@ describe("createRuntime", () => {
   const TUNING = {
     version: 1,
     adapter: "cpu",
-    plans: [{ key: "a key", choices: { maxRadix: 8, registers: 16, lanes: 64, columns: 4, exchange: "auto" } }],
+    plans: [{ key: "a key", choices: { maxRadix: 8, registers: 16, lanes: 64, columns: 4, exchange: "auto", roots: "split" } }],
   };
 
   test.each([...NEVER, ["-1", -1], ["0", 0], ["1.5", 1.5], ["2^53", 2 ** 53], ["true", true]] as const)(

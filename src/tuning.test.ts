@@ -142,7 +142,7 @@ test("requests are validated like the options of a plan", () => {
 });
 
 test("a tuning is read back, and refused where it is none", () => {
-  const choices = { maxRadix: 8, registers: 8, lanes: 64, columns: 4, exchange: "split" } as const;
+  const choices = { maxRadix: 8, registers: 8, lanes: 64, columns: 4, exchange: "split", roots: "full" } as const;
   const tuning = { version: 1, adapter: "a", plans: [{ key: "k", choices }] };
   const read = readTuning("createRuntime", JSON.parse(JSON.stringify(tuning)));
   expect(read.adapter).toBe("a");

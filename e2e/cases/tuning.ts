@@ -1,5 +1,9 @@
 /** Tuning on a device: what it leaves behind, and what plans make of it. */
 import { createFft } from "../../src/math/fft.ts";
+import type { Runtime } from "../../src/index.ts";
+import { DEFAULT_CHOICES } from "../../src/spec/choices.ts";
+import { fftSpec, toeplitzSpec } from "../../src/spec/operations.ts";
+import { adapterName, tuningKey } from "../../src/tuning.ts";
 import { type Case, check, checkClose, checkRefused, normals, scoped, type Suite } from "./case.ts";
 
 /** Few stages: the pipelines compile fast. */
@@ -9,6 +13,7 @@ const ROWS = 20;
 
 const roundTrip: Case = {
   name: "finds choices, frees what it used, and gives them to the next runtime",
+  sample: true,
   run: async (context) => {
     const first = await context.open();
     try {
@@ -22,7 +27,7 @@ const roundTrip: Case = {
       check(lanes.length >= fewest, `measured only ${lanes.length} candidates`);
       check(tuning.plans.length === 1, `${tuning.plans.length} plans`);
       // Choices that the device would hardly make, to see that they are used.
-      const choices = { maxRadix: 16, registers: 16, lanes: 8, columns: 4, exchange: "auto" } as const;
+      const choices = { maxRadix: 16, registers: 16, lanes: 8, columns: 4, exchange: "auto", roots: "split" } as const;
       const plans = tuning.plans.map((plan) => ({ ...plan, choices }));
       const second = await context.open({ tuning: JSON.parse(JSON.stringify({ ...tuning, plans })) });
       try {
@@ -58,8 +63,43 @@ const roundTrip: Case = {
   },
 };
 
+const fullRoots: Case = {
+  name: "tables of all roots for long transforms",
+  run: async (context) => {
+    const length = 2 ** 14;
+    const { adapterInfo } = await context.runtime;
+    const choices = { ...DEFAULT_CHOICES, roots: "full" } as const;
+    const specs = [fftSpec({ shape: [length] }), toeplitzSpec({ heads: 1, length, channels: 2 })];
+    const plans = specs.map((spec) => ({ key: tuningKey(spec), choices }));
+    const tuned = await context.open({ tuning: { version: 1, adapter: adapterName(adapterInfo), plans } });
+    try {
+      const run = async (runtime: Runtime) =>
+        scoped(runtime, async (scope) => {
+          const fft = scope.keep(await runtime.fft({ shape: [length] }));
+          const x = scope.tensor(normals(6, 2 * length), [length], "complex64");
+          const spectrum = await fft.run(x, { out: scope.unwritten([length], "complex64") }).data();
+          const toeplitz = scope.keep(await runtime.toeplitz({ heads: 1, length, channels: 2 }));
+          const [v, weights] = [
+            scope.tensor(normals(7, 2 * length), [1, 1, length, 2]),
+            scope.tensor(normals(8, 2 * length - 1), [1, 2 * length - 1]),
+          ];
+          const product = await toeplitz.run(v, weights, { out: scope.unwritten([1, 1, length, 2]) }).data();
+          return { spectrum, product, bytes: fft.cost.bytesMoved };
+        });
+      const [actual, expected] = [await run(tuned), await run(await context.cpu)];
+      // x, what waits between two passes, the spectrum, and a root for each point.
+      if (!context.lowered) check(actual.bytes >= 5 * 8 * length, `${actual.bytes} bytes`);
+      checkClose(actual.spectrum, expected.spectrum, 2e-7, "fft, seed 6");
+      checkClose(actual.product, expected.product, 3e-7, "toeplitz, seeds 7 and 8");
+    } finally {
+      tuned.dispose();
+    }
+  },
+};
+
 const refusals: Case = {
   name: "bad requests and an abort",
+  sample: true,
   run: async (context) => {
     const runtime = await context.runtime;
     const before = runtime.memory();
@@ -76,6 +116,7 @@ const refusals: Case = {
 
 const sharedWorkspace: Case = {
   name: "runs that follow one another share a workspace",
+  sample: true,
   run: async (context) => {
     const runtime = await context.open({ limits: { maxComputeWorkgroupStorageSize: 256 } }); // two passes
     try {
@@ -96,4 +137,4 @@ const sharedWorkspace: Case = {
   },
 };
 
-export const tuningSuite: Suite = { name: "tuning", sample: true, cases: [roundTrip, sharedWorkspace, refusals] };
+export const tuningSuite: Suite = { name: "tuning", cases: [roundTrip, sharedWorkspace, fullRoots, refusals] };

@@ -72,7 +72,7 @@ export function addPass(program: ProgramBuilder, pass: PassRequest): void {
   // A length without codelets, or too long for the radices that it has, is a convolution inside the workgroup.
   const convolved = !fits(limits, ...lengths);
   const shape = chooseShape({ lengths: convolved ? [chirpLength(points, limits)] : lengths, columns, lanes: lanesOf(pass) }, limits)!;
-  const tables = new TableLayout();
+  const tables = new TableLayout(limits.choices);
   const inPlace = source.buffer === destination.buffer;
   const kernel = fftKernel({
     shape,

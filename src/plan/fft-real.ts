@@ -122,7 +122,7 @@ function addHalfLength(program: ProgramBuilder, request: RealLineRequest, kind: 
   if (length % 2 !== 0 || !hasRadices(points)) return false;
   const shape = chooseShape({ lengths: [points], columns, lanes: inner === 1 ? "points" : "columns", mirrors: true }, limits);
   if (!shape) return false;
-  const tables = new TableLayout();
+  const tables = new TableLayout(limits.choices);
   const kernel = (kind === "r2c" ? realToComplexKernel : complexToRealKernel)({
     shape,
     twiddles: tables.twiddles(shape.axes),

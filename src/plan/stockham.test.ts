@@ -20,11 +20,11 @@ const DEVICES: Readonly<Record<string, PlannerLimits>> = {
 };
 const CHOICES: readonly Choices[] = [
   DEFAULT_CHOICES,
-  { maxRadix: 4, registers: 4, lanes: 32, columns: 1, exchange: "split" },
-  { maxRadix: 8, registers: 8, lanes: 256, columns: 8, exchange: "whole" },
-  { maxRadix: 16, registers: 24, lanes: 1, columns: 4, exchange: "auto" },
-  { maxRadix: 8, registers: 1024, lanes: 1024, columns: 2, exchange: "whole" },
-  { maxRadix: 4, registers: 1, lanes: 64, columns: 16, exchange: "auto" },
+  { maxRadix: 4, registers: 4, lanes: 32, columns: 1, exchange: "split", roots: "split" },
+  { maxRadix: 8, registers: 8, lanes: 256, columns: 8, exchange: "whole", roots: "full" },
+  { maxRadix: 16, registers: 24, lanes: 1, columns: 4, exchange: "auto", roots: "split" },
+  { maxRadix: 8, registers: 1024, lanes: 1024, columns: 2, exchange: "whole", roots: "split" },
+  { maxRadix: 4, registers: 1, lanes: 64, columns: 16, exchange: "auto", roots: "split" },
 ];
 /** Registers that a thread may hold: 52 floats beside the temporaries. */
 const MOST_REGISTERS = 26;

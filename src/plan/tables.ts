@@ -1,6 +1,7 @@
 /** Constant tables: described as data in a Program, computed in float64 when a device first needs them. */
 import { paddedToVec4 } from "../../shaders/kernel.ts";
 import { type RootTable, twiddleCount } from "../../shaders/roots.ts";
+import type { Choices } from "../spec/choices.ts";
 import { need } from "./parts.ts";
 
 export type TablePart =
@@ -26,8 +27,8 @@ export type TablePart =
       readonly to: "features" | "rows";
     };
 
-/** Above this order a full table of roots would be traffic of its own, and the split form is used. */
-const LARGEST_FULL_TABLE = 8192;
+/** Above so many entries a full table of roots would be traffic of its own, and the split form is used; or where a device wants full ones. */
+const LARGEST_FULL_TABLE = { split: 8192, full: 2 ** 18 } as const;
 
 /** Complex entries of a part. @throws MissingParts for one whose contents take more code than is loaded */
 export function partEntries(part: TablePart): number {
@@ -58,6 +59,11 @@ export class TableLayout {
   readonly #parts: TablePart[] = [];
   readonly #offsets = new Map<string, number>();
   #entries = 0;
+  readonly #largestFull: number;
+
+  constructor({ roots }: Pick<Choices, "roots">) {
+    this.#largestFull = LARGEST_FULL_TABLE[roots];
+  }
 
   /** Offset of the part, in complex entries; equal parts are one. */
   add(part: TablePart): number {
@@ -84,7 +90,7 @@ export class TableLayout {
 
   /** The roots exp(−2πi·i/order) for 0 ≤ i < count. */
   roots(order: number, count: number): RootTable {
-    if (count <= LARGEST_FULL_TABLE) return { kind: "full", offset: this.add({ kind: "roots", order, count }) };
+    if (count <= this.#largestFull) return { kind: "full", offset: this.add({ kind: "roots", order, count }) };
     const fineBits = Math.ceil(Math.log2(order) / 2);
     return {
       kind: "split",

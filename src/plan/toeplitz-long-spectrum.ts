@@ -21,7 +21,7 @@ export function longSpectrum(program: ProgramBuilder, spec: SpectrumSpec, layout
   const points = branchPoints(axes);
   const headBytes = headSpectrumBytes(spec, limits);
   const buffersBetween = layout.kind === "sequence" ? 2 : 1; // embedded, and the columns of a two-pass transform
-  const tables = new TableLayout();
+  const tables = new TableLayout(limits.choices);
   const kernel = embedKernel(tables, spec, program);
   return {
     headBytes: headBytes * buffersBetween,

@@ -56,7 +56,7 @@ export function addToeplitzPasses(
     make: (spec: ToeplitzPassSpec, tables: TableLayout) => Kernel,
   ): Pass => {
     const shape = chooseShape({ lengths: [length], columns: largest * columns, lanes }, program.limits)!;
-    const tables = new TableLayout();
+    const tables = new TableLayout(program.limits.choices);
     const { length: tokens, channels, variableLengths, storage } = spec;
     const { transposed } = buffers;
     const kernel = make(

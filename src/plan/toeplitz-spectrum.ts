@@ -83,7 +83,7 @@ export function planSpectrum(caller: string, spec: SpectrumSpec, limits: Planner
 function fusedSpectrum(program: ProgramBuilder, spec: SpectrumSpec, axis: AxisPeriod): SpectrumMethod {
   const { period } = axis;
   const shape = chooseShape({ lengths: [period], columns: HALVES * spec.heads, lanes: "points" }, program.limits)!;
-  const tables = new TableLayout();
+  const tables = new TableLayout(program.limits.choices);
   const kernel: Kernel = toeplitzSpectrumKernel({
     shape,
     twiddles: tables.twiddles(shape.axes),

@@ -54,7 +54,7 @@ function addFused(program: ProgramBuilder, spec: ToeplitzSpec, axes: readonly Ax
   const lengths = axes.map((axis) => axis.period);
   const columns = spec.batch * spec.heads * pairs;
   const shape = chooseShape({ lengths, columns, lanes: lanesFor(pairs) }, program.limits)!;
-  const tables = new TableLayout();
+  const tables = new TableLayout(program.limits.choices);
   const kernel = toeplitzFusedKernel({
     shape,
     twiddles: tables.twiddles(shape.axes),

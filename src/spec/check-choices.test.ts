@@ -5,13 +5,18 @@ import { FastRpbError } from "./errors.ts";
 
 describe("choices of the planner", () => {
   test("are taken as they are, as a frozen copy", () => {
-    const choices: Choices = { maxRadix: 4, registers: 1024, lanes: 1, columns: 1, exchange: "whole" };
+    const choices: Choices = { maxRadix: 4, registers: 1024, lanes: 1, columns: 1, exchange: "whole", roots: "full" };
     const checked = checkChoices("runtime.test", "options.choices", choices);
     expect(checked).toEqual(choices);
     expect(checked).not.toBe(choices);
     expect(Object.isFrozen(checked)).toBe(true);
     expect(checkChoices("runtime.test", "options.choices", DEFAULT_CHOICES)).toEqual(DEFAULT_CHOICES);
     expect(Object.isFrozen(DEFAULT_CHOICES)).toBe(true);
+  });
+
+  test("from before there was one of roots have split ones", () => {
+    const { roots: _, ...rest } = { ...DEFAULT_CHOICES, lanes: 64 };
+    expect(checkChoices("runtime.test", "options.choices", rest)).toEqual({ ...rest, roots: "split" });
   });
 
   test.each<[string, unknown, string]>([
@@ -25,6 +30,7 @@ describe("choices of the planner", () => {
     ["lanes that are none", { ...DEFAULT_CHOICES, lanes: Number.NaN }, "options.choices.lanes"],
     ["too many lanes", { ...DEFAULT_CHOICES, lanes: 1025 }, "options.choices.lanes"],
     ["lanes left out", { maxRadix: 4, registers: 4, exchange: "auto" }, "options.choices.lanes"],
+    ["unknown roots", { ...DEFAULT_CHOICES, roots: "none" }, "options.choices.roots"],
     ["an unknown exchange", { ...DEFAULT_CHOICES, exchange: "both" }, "options.choices.exchange"],
   ])("%s: a bad value", (_what, value, mention) => {
     let error: unknown;

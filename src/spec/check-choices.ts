@@ -4,7 +4,7 @@ import { refuse } from "./errors.ts";
 
 /** @throws FastRpbError code `"value"` */
 export function checkChoices(caller: string, argument: string, value: unknown): Choices {
-  const choices = checkOptions(caller, argument, value as Choices, ["maxRadix", "registers", "lanes", "columns", "exchange"]);
+  const choices = checkOptions(caller, argument, value as Choices, ["maxRadix", "registers", "lanes", "columns", "exchange", "roots"]);
   if (![4, 8, 16].includes(choices.maxRadix)) {
     throw refuse("value", { caller, argument: `${argument}.maxRadix`, expected: "4, 8 or 16", got: choices.maxRadix });
   }
@@ -14,5 +14,7 @@ export function checkChoices(caller: string, argument: string, value: unknown): 
     }
   }
   checkEnum(caller, `${argument}.exchange`, choices.exchange, ["auto", "split", "whole"]);
-  return Object.freeze({ ...choices });
+  // What was measured before there was a choice had split ones.
+  const roots = "roots" in choices ? checkEnum(caller, `${argument}.roots`, choices.roots, ["split", "full"]) : "split";
+  return Object.freeze({ ...choices, roots });
 }
