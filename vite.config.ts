@@ -25,7 +25,7 @@ const CHUNKS: Readonly<Record<string, RegExp>> = {
   "fft-plan": /^src\/(plans\/fft|spec\/(axes|operations\/fft))\.ts$/,
   "convolve-plan": /^src\/(plans|spec\/operations)\/convolve\.ts$/,
   "complex-multiply-plan": /^src\/(plans|spec\/operations)\/complex-multiply\.ts$/,
-  "toeplitz-plan": /^src\/plans\/toeplitz\.ts$/,
+  "toeplitz-plan": /^src\/(plans\/toeplitz|spec\/operations\/toeplitz-options)\.ts$/,
   "math-fft": /^src\/math\/(fft|fft\/.*|memory|roots)\.ts$/,
   "math-random": /^src\/math\/random(-features)?\.ts$/,
   cpu: /^src\/cpu\/.*\.ts$/,

@@ -27,3 +27,4 @@ export * from "./operations/convolve.ts";
 export * from "./operations/fft.ts";
 export * from "./operations/find-non-finite.ts";
 export * from "./operations/toeplitz.ts";
+export * from "./operations/toeplitz-options.ts";

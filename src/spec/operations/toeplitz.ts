@@ -1,4 +1,4 @@
-import { checkBoolean, checkElements, checkOptions, checkSize } from "../check.ts";
+import { checkBoolean, checkElements, checkSize } from "../check.ts";
 import { refuse } from "../errors.ts";
 import type { AttentionShape } from "./attention.ts";
 
@@ -6,16 +6,6 @@ import type { AttentionShape } from "./attention.ts";
 export type SequenceOptions =
   | { /** Sequence length N. */ length: number; grid?: undefined }
   | { length?: undefined; /** [H, W] */ grid: readonly [number, number] };
-
-export type ToeplitzOptions = SequenceOptions & {
-  /** Default 1. */
-  batch?: number;
-  heads: number;
-  /** Real channels per head, the D of `v: [batch, heads, N, D]`. */
-  channels: number;
-  /** Weights of offsets j − i > 0 count as zero. Default `false`; not on a grid. */
-  causal?: boolean;
-};
 
 /** Where the weights of relative positions apply. */
 export interface RelativePositions {
@@ -49,24 +39,6 @@ export interface SpectrumSpec extends RelativePositions {
   readonly heads: number;
   /** Of exp(w − max w), with the maximum over the weights of a head that count, instead of w. */
   readonly exponential: boolean;
-}
-
-/** @throws FastRpbError code `"value"` */
-export function toeplitzSpec(options: ToeplitzOptions): ToeplitzSpec {
-  const caller = "runtime.toeplitz";
-  checkOptions(caller, "options", options, ["batch", "heads", "length", "grid", "channels", "causal"]);
-  const spec: ToeplitzSpec = {
-    operation: "toeplitz",
-    batch: checkSize(caller, "options.batch", options.batch ?? 1),
-    heads: checkSize(caller, "options.heads", options.heads),
-    channels: checkSize(caller, "options.channels", options.channels),
-    ...checkPositions(caller, options),
-    variableLengths: false,
-    storage: "f32",
-  };
-  checkElements(caller, "batch × heads × tokens × channels", [spec.batch, spec.heads, spec.length, spec.channels]);
-  checkElements(caller, "the weights", weightsShape(spec));
-  return Object.freeze(spec);
 }
 
 export function toeplitzGradientSpec(spec: ToeplitzSpec): ToeplitzGradientSpec {
