@@ -23,7 +23,7 @@ import {
   toeplitzSpec,
 } from "../spec/operations.ts";
 import { DESKTOP_LIMITS, LIMIT_SETS, limitsWith, smoothNumbers } from "../testing/planning.ts";
-import { programComplaints, Ranges, thawed, total, tryPlan, wholeDispatches, workgroupBytes } from "../testing/programs.ts";
+import { leastReads, programComplaints, Ranges, thawed, total, tryPlan, wholeDispatches, workgroupBytes } from "../testing/programs.ts";
 import { random } from "../testing/random.ts";
 import { planProgram } from "./index.ts";
 import type { Program, ProgramBinding, ProgramDispatch } from "./program.ts";
@@ -228,9 +228,8 @@ function complaints(spec: OperationSpec, program: Program, limits: PlannerLimits
     const uses = program.dispatches.flatMap((dispatch) => dispatch.bindings.filter((binding) => binding.buffer === name));
     const moved = total(uses, (use) => (role === "input" ? use.bytesRead : use.bytesWritten));
     if (role === "inout") check(total(uses, (use) => use.bytesRead) === moved, () => `${name}: ${moved} bytes written, others read`);
-    // Causal weights are half zeros that need not be read. Half of the spectrum of a long sequence is the image of the rest.
-    const halved = name === "weights" ? spec.operation === "spectrum" && spec.causal : name === "spectrum" && spec.operation !== "convolve";
-    const least = halved ? bytes / 2 : bytes;
+    // Causal weights are half zeros that need not be read.
+    const least = name === "weights" && spec.operation === "spectrum" && spec.causal ? bytes / 2 : leastReads(program, { name, bytes });
     check(moved >= least, () => `${name}: ${moved} of ${bytes} bytes moved`);
     // Only a biased attention comes to its output twice.
     const passes = spec.operation === "attention" && spec.bias === "fastrpb" ? 2 : 1;

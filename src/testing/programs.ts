@@ -86,6 +86,12 @@ export function wholeDispatches(program: Program): readonly ProgramDispatch[] {
   });
 }
 
+/** Bytes that a program has to read of an input at least: half of the spectrum's rows of a long sequence are images of the rest. */
+export function leastReads({ dispatches }: Program, { name, bytes }: { readonly name: string; readonly bytes: number }): number {
+  const halved = name === "spectrum" && dispatches.some(({ label }) => label.startsWith("toeplitz rows "));
+  return halved ? bytes / 2 : bytes;
+}
+
 /** Everything that is wrong with a program on a device, but for what depends on its operation. */
 export function programComplaints(program: Program, limits: PlannerLimits): string[] {
   const found: string[] = [];
