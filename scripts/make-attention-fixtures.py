@@ -1,4 +1,4 @@
-"""Writes src/cpu/fixtures/attention.json: small attentions of every kind and their gradients, by PyTorch's autograd in float64.
+"""Writes src/testing/fixtures/attention.json: small attentions of every kind and their gradients, by PyTorch's autograd in float64.
 
 Each is its definition, as dense matrices. Numbers that go in are multiples of 1/8; what comes out has 10 digits.
 Run `python3 scripts/make-attention-fixtures.py` (needs numpy and torch); the same every time.
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy
 import torch
 
-TARGET = Path(__file__).parent.parent / "src" / "cpu" / "fixtures" / "attention.json"
+TARGET = Path(__file__).parent.parent / "src" / "testing" / "fixtures" / "attention.json"
 SMALL = {"heads": 2, "length": 7, "headDim": 3, "valueDim": 2}
 BATCH = {"batch": 2, "heads": 2, "length": 6, "headDim": 3, "valueDim": 4}
 GRID = {"heads": 2, "grid": [3, 4], "headDim": 2, "valueDim": 3}

@@ -1,9 +1,9 @@
 """Writes the fixtures of the tests: small results of scipy, for the tests of src/math and src/cpu and for those on WebGPU.
 
-- src/math/fixtures/fft.json: complex transforms of one axis, in full precision
-- src/cpu/fixtures/fftn.json: transforms of one to three axes of all kinds, to 10 digits, like the rest
-- src/cpu/fixtures/convolve.json: convolutions in all modes
-- src/cpu/fixtures/toeplitz.json: Toeplitz products, causal ones and on grids
+- src/testing/fixtures/fft.json: complex transforms of one axis, in full precision
+- src/testing/fixtures/fftn.json: transforms of one to three axes of all kinds, to 10 digits, like the rest
+- src/testing/fixtures/convolve.json: convolutions in all modes
+- src/testing/fixtures/toeplitz.json: Toeplitz products, causal ones and on grids
 
 Complex numbers are interleaved. Run `python3 scripts/make-fixtures.py` (needs numpy and scipy); the same every time.
 """
@@ -17,7 +17,7 @@ import scipy.fft
 import scipy.linalg
 import scipy.signal
 
-SOURCE = Path(__file__).parent.parent / "src"
+FIXTURES = Path(__file__).parent.parent / "src" / "testing" / "fixtures"
 NORMS = ["backward", "ortho", "forward"]
 LINES = {"forward": scipy.fft.fft, "inverse": scipy.fft.ifft}
 EVERY = [(direction, norm) for direction in LINES for norm in NORMS]
@@ -182,10 +182,10 @@ def products():
 
 
 def main():
-    write(SOURCE / "math" / "fixtures" / "fft.json", lines())
-    write(SOURCE / "cpu" / "fixtures" / "fftn.json", transforms())
-    write(SOURCE / "cpu" / "fixtures" / "convolve.json", convolutions())
-    write(SOURCE / "cpu" / "fixtures" / "toeplitz.json", products())
+    write(FIXTURES / "fft.json", lines())
+    write(FIXTURES / "fftn.json", transforms())
+    write(FIXTURES / "convolve.json", convolutions())
+    write(FIXTURES / "toeplitz.json", products())
 
 
 main()

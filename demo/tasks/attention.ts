@@ -1,6 +1,6 @@
 /** One attention with FastRPB, on whichever backend the runtime has. */
 import type { AttentionOptions, Cost, DispatchInfo, Runtime } from "../../src/index.ts";
-import { attentionSpec } from "../../src/spec/operations.ts";
+import { attentionSpec } from "../../src/operations/specs.ts";
 import { biasWeights } from "../bias.ts";
 import { definitionRows, pickRows, relativeError, spreadRows, type Tables } from "../compare.ts";
 import { embed, table, type TensorName } from "../input.ts";
@@ -123,7 +123,7 @@ function tablesOf({ source, heads }: Pick<Recipe, "source" | "heads">): Tables {
 async function pictureOf(runtime: Runtime, options: AttentionOptions, ran: readonly DispatchInfo[]): Promise<ProgramPicture | undefined> {
   if (runtime.backend !== "webgpu") return undefined;
   // The CPU's worker has no use for the planner.
-  const { loadProgram } = await import("../../src/plan/planners.ts");
+  const { loadProgram } = await import("../../src/operations/planners.ts");
   const program = await loadProgram("runtime.attention", attentionSpec(options), runtime.limits);
   return sameDispatches(program, ran) ? programPicture(program) : undefined;
 }

@@ -1,6 +1,6 @@
 /** What a program does with its memory, as plain data that can be drawn. */
 import type { DispatchInfo } from "../../src/index.ts";
-import type { BufferRole, Program, ProgramBuffer } from "../../src/plan/program.ts";
+import type { BufferRole, Program, ProgramBuffer } from "../../src/program/program.ts";
 
 /** Dispatches in a row with one label: the planner splits long work into parts of it. */
 export interface Step {

@@ -1,5 +1,5 @@
 /** Linear attention with and without FastRPB: against its O(N²) definition, against the float64 CPU, and its properties. */
-import { attentionReference } from "../../src/cpu/attention-reference.ts";
+import { attentionReference } from "../../src/testing/attention-reference.ts";
 import type { Runtime } from "../../src/index.ts";
 import { type CaseContext, check, checkClose, normals, relativeL2, scoped, type Suite, together } from "./case.ts";
 

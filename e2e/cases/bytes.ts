@@ -2,10 +2,10 @@
  * The bytes that a plan states are the bytes that its kernels move: every kernel is run with each access to a storage buffer replaced by
  * one that is counted on the GPU, and the counts are added up.
  */
-import { ELEMENT_BYTES, type Kernel } from "../../shaders/kernel.ts";
-import { planProgram } from "../../src/plan/index.ts";
-import type { Program, ProgramDispatch } from "../../src/plan/program.ts";
-import type { PlannerLimits } from "../../src/spec/limits.ts";
+import { ELEMENT_BYTES, type Kernel } from "../../shaders/wgsl/kernel.ts";
+import { planProgram } from "../../src/operations/index.ts";
+import type { Program, ProgramDispatch } from "../../src/program/program.ts";
+import type { PlannerLimits } from "../../src/core/limits.ts";
 import {
   attentionGradientSpec,
   type AttentionOptions,
@@ -23,7 +23,7 @@ import {
   toeplitzGradientSpec,
   type ToeplitzOptions,
   toeplitzSpec,
-} from "../../src/spec/operations.ts";
+} from "../../src/operations/specs.ts";
 import { limitsWith } from "../../src/testing/planning.ts";
 import { dispatchGroups, total, wholeDispatches } from "../../src/testing/programs.ts";
 import { type CaseContext, check, normals, type Suite, together } from "./case.ts";

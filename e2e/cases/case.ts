@@ -2,7 +2,7 @@
  * GPU test cases, independent of where they run: the same list in Chromium (e2e/*.spec.ts), in Node with Dawn (e2e/dawn), and in
  * whatever engine comes next. A case throws where something is wrong.
  */
-import { DEFAULT_LIMITS, isAlignment, LIMIT_NAMES } from "../../src/spec/limits.ts";
+import { DEFAULT_LIMITS, isAlignment, LIMIT_NAMES } from "../../src/core/limits.ts";
 import { createRuntime, type DType, FastRpbError, type FastRpbErrorCode, type Runtime, type RuntimeOptions, type Tensor } from "../../src/index.ts";
 import { normals, relativeL2 } from "../../src/testing/random.ts";
 

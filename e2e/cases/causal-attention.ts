@@ -1,9 +1,9 @@
 /** Causal linear attention against its O(N²) definition in float64, and that nothing later has any influence. */
 import type { AttentionOptions, FeatureMap, Runtime } from "../../src/index.ts";
-import { addScan, chooseCausalReduction } from "../../src/plan/causal-attention.ts";
-import type { LinearWork } from "../../src/plan/linear-attention-parts.ts";
-import { ProgramBuilder } from "../../src/plan/program.ts";
-import { type AttentionSpec, attentionSpec } from "../../src/spec/operations.ts";
+import { addScan, chooseCausalReduction } from "../../src/operations/attention/causal/plan.ts";
+import type { LinearWork } from "../../src/operations/attention/linear/parts.ts";
+import { ProgramBuilder } from "../../src/program/program.ts";
+import { type AttentionSpec, attentionSpec } from "../../src/operations/specs.ts";
 import {
   attend,
   ATTENTION_BOUND,

@@ -3,8 +3,8 @@ import { borrowDevice, deviceLimits, openDevice } from "../../src/gpu/device.ts"
 import { GpuBackend } from "../../src/gpu/backend.ts";
 import { type Patience, PATIENCE } from "../../src/gpu/watch.ts";
 import { type AttentionOptions, createRuntime, FastRpbError, type Runtime, type Speed } from "../../src/index.ts";
-import { Runtime as RuntimeClass } from "../../src/runtime.ts";
-import { capLimits, DEFAULT_WORKSPACE_BYTES, HARDWARE_DEFAULTS } from "../../src/spec/limits.ts";
+import { Runtime as RuntimeClass } from "../../src/runtime/runtime.ts";
+import { capLimits, DEFAULT_WORKSPACE_BYTES, HARDWARE_DEFAULTS } from "../../src/core/limits.ts";
 import { type CaseContext, check, checkClose, checkRefused, type DeviceLimits, normals, outcome, scoped, type Suite } from "./case.ts";
 import { type Fault, FaultyDevice, withLittleMemory } from "./faulty-device.ts";
 

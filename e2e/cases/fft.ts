@@ -1,8 +1,8 @@
 /** FFTs against their definition in float64, against scipy, and the properties that define them. */
-import scipy from "../../src/cpu/fixtures/fftn.json" with { type: "json" };
+import scipy from "../../src/testing/fixtures/fftn.json" with { type: "json" };
 import type { Runtime } from "../../src/index.ts";
-import { fftSpec } from "../../src/spec/operations.ts";
-import { isSmooth } from "../../src/spec/smooth.ts";
+import { fftSpec } from "../../src/operations/specs.ts";
+import { isSmooth } from "../../src/math/smooth.ts";
 import { random } from "../../src/testing/random.ts";
 import { type Case, type CaseContext, check, checkClose, normals, relativeL2, scoped, type Suite, together } from "./case.ts";
 import { checkTransform, inputFloats, type Transform, transformed } from "./transform.ts";

@@ -1,7 +1,7 @@
 /** Tensors of float16, where the device has `shader-f16`; where it has not, that they are refused by name. */
 import { STORAGE_USAGE } from "../../src/gpu/usage.ts";
 import type { FftOptions, Runtime, RuntimeOptions } from "../../src/index.ts";
-import { decodeHalf } from "../../src/spec/half.ts";
+import { decodeHalf } from "../../src/core/half.ts";
 import { random } from "../../src/testing/random.ts";
 import { type Case, type CaseContext, check, checkClose, checkRefused, scoped, type Scope, type Suite, together } from "./case.ts";
 

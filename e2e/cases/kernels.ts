@@ -1,11 +1,11 @@
 /** Each kernel that works between input and output, by itself: its workspace is read back and compared with float64. */
-import { keyStateLayout } from "../../shaders/feature-map.ts";
+import { keyStateLayout } from "../../shaders/attention/feature-map.ts";
 import { createFft } from "../../src/math/fft.ts";
-import { planProgram } from "../../src/plan/index.ts";
-import type { Program } from "../../src/plan/program.ts";
-import { chooseSplit } from "../../src/plan/split.ts";
-import type { OperationSpec } from "../../src/spec/operations.ts";
-import { attentionSpec, spectrumSpec, toeplitzSpec } from "../../src/spec/operations.ts";
+import { planProgram } from "../../src/operations/index.ts";
+import type { Program } from "../../src/program/program.ts";
+import { chooseSplit } from "../../src/operations/fft/split.ts";
+import type { OperationSpec } from "../../src/operations/specs.ts";
+import { attentionSpec, spectrumSpec, toeplitzSpec } from "../../src/operations/specs.ts";
 import { dispatchGroups } from "../../src/testing/programs.ts";
 import { type CaseContext, check, checkClose, normals, type Suite } from "./case.ts";
 import { runProgram } from "./run-program.ts";

@@ -1,5 +1,5 @@
 /** Buffers, plans, encoders and devices over time. */
-import { makeKernel } from "../../shaders/kernel.ts";
+import { makeKernel } from "../../shaders/wgsl/kernel.ts";
 import { PipelineCache } from "../../src/gpu/pipelines.ts";
 import { createRuntime, type Tensor } from "../../src/index.ts";
 import { COPY_SOURCE, STORAGE_USAGE } from "../../src/gpu/usage.ts";

@@ -4,8 +4,8 @@ import { InstalledProgram } from "../../src/gpu/installed-program.ts";
 import { Session } from "../../src/gpu/session.ts";
 import { GpuStorage } from "../../src/gpu/storage.ts";
 import { MAP_MODE_READ, READBACK_USAGE, STORAGE_USAGE } from "../../src/gpu/usage.ts";
-import type { Program } from "../../src/plan/program.ts";
-import { capLimits } from "../../src/spec/limits.ts";
+import type { Program } from "../../src/program/program.ts";
+import { capLimits } from "../../src/core/limits.ts";
 
 /** Inputs by name, results in the place of inputs among them; outputs start as NaN, or as the data given for them. The result holds the bits of every output. */
 export async function runProgram(

@@ -1,8 +1,8 @@
 /** Gradients of the Toeplitz product, products with variable lengths, and spectra of exponentials: against definitions and against the float64 CPU. */
-import { toeplitzGradientReference, toeplitzReference } from "../../src/cpu/reference.ts";
+import { toeplitzGradientReference, toeplitzReference } from "../../src/testing/reference.ts";
 import type { Runtime, ToeplitzOptions } from "../../src/index.ts";
-import { planProgram } from "../../src/plan/index.ts";
-import type { PlannerLimits } from "../../src/spec/limits.ts";
+import { planProgram } from "../../src/operations/index.ts";
+import type { PlannerLimits } from "../../src/core/limits.ts";
 import {
   type OperationSpec,
   type SpectrumSpec,
@@ -11,7 +11,7 @@ import {
   toeplitzSpec,
   type ToeplitzSpec,
   weightsShape,
-} from "../../src/spec/operations.ts";
+} from "../../src/operations/specs.ts";
 import { limitsWith } from "../../src/testing/planning.ts";
 import { type CaseContext, check, checkClose, checkRefused, normals, scoped, type Suite, together } from "./case.ts";
 import { runProgram } from "./run-program.ts";

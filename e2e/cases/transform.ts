@@ -1,10 +1,10 @@
 /** FFTs on a runtime, their definition in float64, and the measure of their error. */
 import type { FftOptions, Runtime } from "../../src/index.ts";
 import { createFft } from "../../src/math/fft.ts";
-import { axisLayout } from "../../src/spec/axes.ts";
-import { elementCount } from "../../src/spec/check.ts";
-import { type Direction, type FftSpec, fftSpec } from "../../src/spec/operations.ts";
-import { isSmooth } from "../../src/spec/smooth.ts";
+import { axisLayout } from "../../src/core/axes.ts";
+import { elementCount } from "../../src/core/check.ts";
+import { type Direction, type FftSpec, fftSpec } from "../../src/operations/specs.ts";
+import { isSmooth } from "../../src/math/smooth.ts";
 import { check, normals, relativeL2, scoped } from "./case.ts";
 import { reassociates } from "./reassociation.ts";
 

@@ -1,9 +1,9 @@
 /** Tuning on a device: what it leaves behind, and what plans make of it. */
 import { createFft } from "../../src/math/fft.ts";
 import type { Runtime } from "../../src/index.ts";
-import { DEFAULT_CHOICES } from "../../src/spec/choices.ts";
-import { fftSpec, toeplitzSpec } from "../../src/spec/operations.ts";
-import { adapterName, tuningKey } from "../../src/tuning.ts";
+import { DEFAULT_CHOICES } from "../../src/core/choices.ts";
+import { fftSpec, toeplitzSpec } from "../../src/operations/specs.ts";
+import { adapterName, tuningKey } from "../../src/runtime/tuning.ts";
 import { type Case, check, checkClose, checkRefused, normals, scoped, type Suite } from "./case.ts";
 
 /** Few stages: the pipelines compile fast. */

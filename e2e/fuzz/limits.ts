@@ -1,6 +1,6 @@
 /** Devices to plan for: caps on what the device at hand offers. */
 import type { RuntimeOptions } from "../../src/index.ts";
-import { DEFAULT_LIMITS } from "../../src/spec/limits.ts";
+import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
 import { Draw } from "./draw-numbers.ts";
 
 type Caps = NonNullable<RuntimeOptions["limits"]>;

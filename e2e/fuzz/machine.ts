@@ -1,7 +1,7 @@
 /** Where cases run: a GPU, or in the fuzzer's own tests, something that makes mistakes on purpose. */
 import { createRuntime, type Runtime, type Tensor } from "../../src/index.ts";
 import { MAP_MODE_READ, READBACK_USAGE, STORAGE_USAGE } from "../../src/gpu/usage.ts";
-import { wholeWords } from "../../src/spec/limits.ts";
+import { wholeWords } from "../../src/core/limits.ts";
 import type { Arrays, FuzzCase, Subject } from "./case.ts";
 import { runtimeLimits } from "./limits.ts";
 import type { Memory, Place } from "./memory.ts";

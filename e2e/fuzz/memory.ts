@@ -1,6 +1,6 @@
 /** The memory of a run, byte by byte: tensors, and between those in a buffer of the caller's, guards. */
-import { decodeHalf } from "../../src/spec/half.ts";
-import { wholeWords } from "../../src/spec/limits.ts";
+import { decodeHalf } from "../../src/core/half.ts";
+import { wholeWords } from "../../src/core/limits.ts";
 import { random } from "../../src/testing/random.ts";
 import { type Arrays, type FuzzCase, numbersOf, type TensorPlan } from "./case.ts";
 import { encodeHalf, fill } from "./data.ts";

@@ -9,11 +9,11 @@ import {
   spectrumSpec,
   toeplitzSpec,
   type AttentionOptions,
-} from "../spec/operations.ts";
+} from "../operations/specs.ts";
 import { normals, random, relativeL2 } from "../testing/random.ts";
-import { compute, createTestBackend } from "./compute.ts";
-import { attentionReference } from "./attention-reference.ts";
-import { toeplitzReference } from "./reference.ts";
+import { compute, createTestBackend } from "../testing/compute.ts";
+import { attentionReference } from "../testing/attention-reference.ts";
+import { toeplitzReference } from "../testing/reference.ts";
 
 /** Half a unit of float32: all that a float64 result loses when it is stored. */
 const ROUNDING = 2 ** -24;

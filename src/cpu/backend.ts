@@ -1,19 +1,19 @@
 import { createFft, type Fft } from "../math/fft.ts";
-import type { Backend, Bindings, Cost, DispatchInfo, Executable, Step, Storage } from "../spec/backend.ts";
-import { checkAborted, FastRpbError } from "../spec/errors.ts";
-import type { PlannerLimits } from "../spec/limits.ts";
-import type { OperationSpec } from "../spec/operations.ts";
-import { CpuStorage } from "./memory.ts";
-import { type CpuOperation, type FftOf, OUTPUTS } from "./operation.ts";
-import { attentionGradientOperation } from "./operations/attention-gradient.ts";
-import { attentionOperation } from "./operations/attention.ts";
-import { complexMultiplyOperation } from "./operations/complex-multiply.ts";
-import { convolveOperation, kernelSpectrumOperation } from "./operations/convolve.ts";
-import { fftOperation } from "./operations/fft.ts";
-import { findNonFiniteOperation } from "./operations/find-non-finite.ts";
-import { spectrumOperation } from "./operations/spectrum.ts";
-import { toeplitzGradientOperation } from "./operations/toeplitz-gradient.ts";
-import { toeplitzOperation } from "./operations/toeplitz.ts";
+import type { Backend, Bindings, Cost, DispatchInfo, Executable, Step, Storage } from "../core/backend.ts";
+import { checkAborted, FastRpbError } from "../core/errors.ts";
+import type { PlannerLimits } from "../core/limits.ts";
+import type { OperationSpec } from "../operations/specs.ts";
+import { CpuStorage } from "./storage.ts";
+import { type CpuOperation, type FftOf, OUTPUTS } from "../operations/cpu.ts";
+import { attentionGradientOperation } from "../operations/attention/cpu-gradient.ts";
+import { attentionOperation } from "../operations/attention/cpu.ts";
+import { complexMultiplyOperation } from "../operations/complex-multiply/cpu.ts";
+import { convolveOperation, kernelSpectrumOperation } from "../operations/convolve/cpu.ts";
+import { fftOperation } from "../operations/fft/cpu.ts";
+import { findNonFiniteOperation } from "../operations/find-non-finite/cpu.ts";
+import { spectrumOperation } from "../operations/toeplitz/cpu-spectrum.ts";
+import { toeplitzGradientOperation } from "../operations/toeplitz/cpu-gradient.ts";
+import { toeplitzOperation } from "../operations/toeplitz/cpu.ts";
 
 /**
  * The backend that needs no GPU: every operation in float64, rounded to float32 only in what it stores. `run` is synchronous.

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import { DEFAULT_CHOICES } from "../spec/choices.ts";
-import { SLOW_GPU, SOFTWARE_GPU } from "../spec/limits.ts";
+import { DEFAULT_CHOICES } from "../core/choices.ts";
+import { SLOW_GPU, SOFTWARE_GPU } from "../core/limits.ts";
 import { adapterDefaults } from "./adapter.ts";
 
 const info = (changes: Partial<GPUAdapterInfo>) => ({ vendor: "", architecture: "", device: "", description: "", ...changes }) as GPUAdapterInfo;

@@ -1,6 +1,6 @@
 /** What the planner takes from who an adapter says it is, where it was not tuned. */
-import { type Choices, DEFAULT_CHOICES } from "../spec/choices.ts";
-import { type DeviceDefaults, SLOW_GPU, SOFTWARE_GPU } from "../spec/limits.ts";
+import { type Choices, DEFAULT_CHOICES } from "../core/choices.ts";
+import { type DeviceDefaults, SLOW_GPU, SOFTWARE_GPU } from "../core/limits.ts";
 
 /**
  * Mesa's llvmpipe: re and im go through workgroup memory together, which halves the barriers, and a group takes one column where two would leave

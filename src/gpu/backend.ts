@@ -1,12 +1,12 @@
-import { MissingParts } from "../plan/parts.ts";
-import { loadProgram, planProgram } from "../plan/planners.ts";
-import type { Program } from "../plan/program.ts";
-import type { Backend, CompileProgress, MemoryUse, OpenSession, SliceOptions, Step, TensorData, Timings } from "../spec/backend.ts";
-import type { Choices } from "../spec/choices.ts";
-import { FastRpbError, refuse } from "../spec/errors.ts";
-import { type PlannerLimits, wholeWords } from "../spec/limits.ts";
-import { loadPart } from "../spec/load.ts";
-import type { OperationSpec } from "../spec/operations.ts";
+import { MissingParts } from "../operations/parts.ts";
+import { loadProgram, planProgram } from "../operations/planners.ts";
+import type { Program } from "../program/program.ts";
+import type { Backend, CompileProgress, MemoryUse, OpenSession, SliceOptions, Step, TensorData, Timings } from "../core/backend.ts";
+import type { Choices } from "../core/choices.ts";
+import { FastRpbError, refuse } from "../core/errors.ts";
+import { type PlannerLimits, wholeWords } from "../core/limits.ts";
+import { loadPart } from "../core/load.ts";
+import type { OperationSpec } from "../operations/specs.ts";
 import { type CompileRequest, GpuExecutable } from "./executable.ts";
 import { compilePipelines, InstalledProgram } from "./installed-program.ts";
 import type { profile } from "./profile.ts";
@@ -134,7 +134,7 @@ export class GpuBackend implements Backend {
   }
 
   async runSliced(caller: string, steps: readonly Step[], options: SliceOptions): Promise<void> {
-    const { runSliced } = await loadPart(caller, "runs in slices", () => import("./slices.ts"));
+    const { runSliced } = await loadPart(caller, "runs in slices", () => import("./sliced-run.ts"));
     this.#checkSteps(caller, steps);
     const storages = steps.flatMap((step) => Object.values(step.bindings) as GpuStorage[]);
     for (const storage of storages) storage.hold();

@@ -1,7 +1,7 @@
-import type { OpenSession } from "../spec/backend.ts";
-import { checkAborted, FastRpbError, refuse } from "../spec/errors.ts";
+import type { OpenSession } from "../core/backend.ts";
+import { checkAborted, FastRpbError, refuse } from "../core/errors.ts";
 import { type Patience, PATIENCE, pause } from "./watch.ts";
-import { isAlignment, LIMIT_NAMES, type LimitName } from "../spec/limits.ts";
+import { isAlignment, LIMIT_NAMES, type LimitName } from "../core/limits.ts";
 
 export interface OpenDeviceOptions {
   readonly caller: string;

@@ -1,8 +1,8 @@
-import type { Cost, DispatchInfo, Executable } from "../spec/backend.ts";
-import type { Choices } from "../spec/choices.ts";
-import { FastRpbError } from "../spec/errors.ts";
-import type { OperationSpec } from "../spec/operations.ts";
-import type { Program } from "../plan/program.ts";
+import type { Cost, DispatchInfo, Executable } from "../core/backend.ts";
+import type { Choices } from "../core/choices.ts";
+import { FastRpbError } from "../core/errors.ts";
+import type { OperationSpec } from "../operations/specs.ts";
+import type { Program } from "../program/program.ts";
 import type { InstalledProgram } from "./installed-program.ts";
 
 /** What an executable was compiled from, and is again after its device was lost. */

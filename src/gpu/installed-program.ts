@@ -1,6 +1,6 @@
-import type { Storage } from "../spec/backend.ts";
-import { wholeWords } from "../spec/limits.ts";
-import type { Program, ProgramBinding } from "../plan/program.ts";
+import type { Storage } from "../core/backend.ts";
+import { wholeWords } from "../core/limits.ts";
+import type { Program, ProgramBinding } from "../program/program.ts";
 import type { BufferPool } from "./pool.ts";
 import type { Pipeline, PipelineCache } from "./pipelines.ts";
 import type { TableCache } from "./tables.ts";

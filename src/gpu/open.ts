@@ -1,5 +1,5 @@
-import type { CompileProgress, OpenSession } from "../spec/backend.ts";
-import type { DeviceDefaults, LimitName, PlannerLimits } from "../spec/limits.ts";
+import type { CompileProgress, OpenSession } from "../core/backend.ts";
+import type { DeviceDefaults, LimitName, PlannerLimits } from "../core/limits.ts";
 import { adapterDefaults } from "./adapter.ts";
 import { GpuBackend } from "./backend.ts";
 import { borrowDevice, deviceLimits, openDevice, type OpenDeviceOptions } from "./device.ts";

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { type Kernel, makeKernel } from "../../shaders/kernel.ts";
+import { type Kernel, makeKernel } from "../../shaders/wgsl/kernel.ts";
 import { PipelineCache } from "./pipelines.ts";
 
 function kernelOf(number: number): Kernel {

@@ -1,5 +1,5 @@
-import type { Kernel } from "../../shaders/kernel.ts";
-import { FastRpbError } from "../spec/errors.ts";
+import type { Kernel } from "../../shaders/wgsl/kernel.ts";
+import { FastRpbError } from "../core/errors.ts";
 
 export interface Pipeline {
   readonly pipeline: GPUComputePipeline;

@@ -1,4 +1,4 @@
-import type { MemoryUse } from "../spec/backend.ts";
+import type { MemoryUse } from "../core/backend.ts";
 
 /** Sizes grow in steps of an eighth of a power of two: at most 12.5 % of a buffer is unused, and buffers meet again. */
 const STEPS_PER_OCTAVE = 8;

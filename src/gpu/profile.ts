@@ -1,5 +1,5 @@
-import type { DispatchTiming, Step, Timings } from "../spec/backend.ts";
-import type { FastRpbError } from "../spec/errors.ts";
+import type { DispatchTiming, Step, Timings } from "../core/backend.ts";
+import type { FastRpbError } from "../core/errors.ts";
 import type { GpuExecutable } from "./executable.ts";
 import { mapped } from "./readback.ts";
 import type { Session } from "./session.ts";

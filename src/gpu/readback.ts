@@ -1,6 +1,6 @@
-import type { TensorData } from "../spec/backend.ts";
-import { type FastRpbError, refuse } from "../spec/errors.ts";
-import { wholeWords } from "../spec/limits.ts";
+import type { TensorData } from "../core/backend.ts";
+import { type FastRpbError, refuse } from "../core/errors.ts";
+import { wholeWords } from "../core/limits.ts";
 import type { Session } from "./session.ts";
 import type { GpuStorage } from "./storage.ts";
 import { COPY_SOURCE, MAP_MODE_READ, READBACK_USAGE } from "./usage.ts";

@@ -1,6 +1,6 @@
 /** Another device in the place of one that was lost. */
-import type { OpenSession } from "../spec/backend.ts";
-import { FastRpbError } from "../spec/errors.ts";
+import type { OpenSession } from "../core/backend.ts";
+import { FastRpbError } from "../core/errors.ts";
 import type { CompileRequest, GpuExecutable } from "./executable.ts";
 import type { InstalledProgram } from "./installed-program.ts";
 import { Session } from "./session.ts";

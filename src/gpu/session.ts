@@ -1,5 +1,5 @@
-import { FastRpbError } from "../spec/errors.ts";
-import type { PlannerLimits } from "../spec/limits.ts";
+import { FastRpbError } from "../core/errors.ts";
+import type { PlannerLimits } from "../core/limits.ts";
 import type { OpenDevice } from "./device.ts";
 import type { DeviceContext } from "./installed-program.ts";
 import { PipelineCache } from "./pipelines.ts";

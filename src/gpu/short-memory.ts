@@ -1,6 +1,6 @@
 /** What to do where the device has no memory for a plan. */
-import type { Program } from "../plan/program.ts";
-import { FastRpbError } from "../spec/errors.ts";
+import type { Program } from "../program/program.ts";
+import { FastRpbError } from "../core/errors.ts";
 import type { InstalledProgram } from "./installed-program.ts";
 import type { Session } from "./session.ts";
 

@@ -1,6 +1,6 @@
 /** What runs of steps have in common, whether they submit once or bit by bit. */
-import type { Step } from "../spec/backend.ts";
-import type { FastRpbError } from "../spec/errors.ts";
+import type { Step } from "../core/backend.ts";
+import type { FastRpbError } from "../core/errors.ts";
 import type { GpuExecutable } from "./executable.ts";
 import type { GpuStorage } from "./storage.ts";
 

@@ -1,5 +1,5 @@
-import type { Storage, TensorData } from "../spec/backend.ts";
-import type { FastRpbError } from "../spec/errors.ts";
+import type { Storage, TensorData } from "../core/backend.ts";
+import type { FastRpbError } from "../core/errors.ts";
 import { readback } from "./readback.ts";
 import type { Session } from "./session.ts";
 

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { tableData, type TablePart } from "../plan/tables.ts";
+import { tableData, type TablePart } from "../program/tables.ts";
 import { BufferPool } from "./pool.ts";
 import { TableCache } from "./tables.ts";
 

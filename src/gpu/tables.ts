@@ -1,4 +1,4 @@
-import { type TablePart, tableBytes, tableData } from "../plan/tables.ts";
+import { type TablePart, tableBytes, tableData } from "../program/tables.ts";
 import type { BufferPool } from "./pool.ts";
 import { STORAGE_USAGE } from "./usage.ts";
 

@@ -1,5 +1,5 @@
 /** Waits for a device that may be lost, or may never answer. */
-import { FastRpbError } from "../spec/errors.ts";
+import { FastRpbError } from "../core/errors.ts";
 
 /** How long a device may be silent, in milliseconds. */
 export interface Patience {

@@ -1,10 +1,10 @@
 import { describe, expect, test } from "vitest";
-import { dftReference } from "../cpu/reference.ts";
-import { fftSpec } from "../spec/operations.ts";
+import { dftReference } from "../testing/reference.ts";
+import { fftSpec } from "../operations/specs.ts";
 import { normals, relativeL2 } from "../testing/random.ts";
 import { createFft } from "./fft.ts";
 import { writeRoot } from "./roots.ts";
-import fixtures from "./fixtures/fft.json" with { type: "json" };
+import fixtures from "../testing/fixtures/fft.json" with { type: "json" };
 
 const DIRECTIONS = ["forward", "inverse"] as const;
 const LONG = [343, 420, 499, 512, 625, 1001, 1024, 1050, 1331, 1715, 1999, 2000, 2048, 2197];

@@ -1,4 +1,4 @@
-import { FastRpbError } from "../spec/errors.ts";
+import { FastRpbError } from "../core/errors.ts";
 import { createBluestein } from "./fft/bluestein.ts";
 import { createSmooth, hasCodelets, type SmoothFft } from "./fft/smooth.ts";
 

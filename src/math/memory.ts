@@ -1,4 +1,4 @@
-import { FastRpbError } from "../spec/errors.ts";
+import { FastRpbError } from "../core/errors.ts";
 
 /** Zeros. @throws FastRpbError code `"limit"` where the machine has no room for them */
 export function float64Array(owner: string, length: number): Float64Array {

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { dftReference } from "../cpu/reference.ts";
+import { dftReference } from "../testing/reference.ts";
 import { normals, relativeL2 } from "../testing/random.ts";
 import { createFft } from "./fft.ts";
 import { createRealFft } from "./real-fft.ts";

@@ -1,5 +1,5 @@
-import fixtures from "../cpu/fixtures/attention.json" with { type: "json" };
-import type { AttentionOptions } from "../spec/operations.ts";
+import fixtures from "./fixtures/attention.json" with { type: "json" };
+import type { AttentionOptions } from "../operations/specs.ts";
 
 /** An attention and its gradients as PyTorch computes them: scripts/make-attention-fixtures.py. */
 export interface AttentionFixture {

@@ -1,5 +1,5 @@
 /** Limits and lengths that the planner's tests share. */
-import { DEFAULT_LIMITS, DEFAULT_WORKSPACE_BYTES, HARDWARE_DEFAULTS, type PlannerLimits } from "../spec/limits.ts";
+import { DEFAULT_LIMITS, DEFAULT_WORKSPACE_BYTES, HARDWARE_DEFAULTS, type PlannerLimits } from "../core/limits.ts";
 
 const MIB = 2 ** 20;
 

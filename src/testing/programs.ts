@@ -1,10 +1,10 @@
 /** What holds for every program of the planner, whatever it computes. */
-import { ELEMENT_BYTES } from "../../shaders/kernel.ts";
-import { planProgram } from "../plan/index.ts";
-import type { Program, ProgramDispatch } from "../plan/program.ts";
-import { FastRpbError } from "../spec/errors.ts";
-import type { PlannerLimits } from "../spec/limits.ts";
-import type { OperationSpec } from "../spec/operations.ts";
+import { ELEMENT_BYTES } from "../../shaders/wgsl/kernel.ts";
+import { planProgram } from "../operations/index.ts";
+import type { Program, ProgramDispatch } from "../program/program.ts";
+import { FastRpbError } from "../core/errors.ts";
+import type { PlannerLimits } from "../core/limits.ts";
+import type { OperationSpec } from "../operations/specs.ts";
 
 /** The program, or `undefined` where the device is too small. Any other error is passed on. */
 export function tryPlan(spec: OperationSpec, limits: PlannerLimits): Program | undefined {

@@ -1,4 +1,4 @@
-import { nextSmooth } from "../../spec/smooth.ts";
+import { nextSmooth } from "../smooth.ts";
 import { float64Array } from "../memory.ts";
 import { writeRoot } from "../roots.ts";
 import type { InPlace } from "./smooth.ts";

@@ -1,5 +1,5 @@
-import { elementCount } from "../../spec/check.ts";
-import { CODELET_PRIMES, isSmooth } from "../../spec/smooth.ts";
+import { elementCount } from "../../core/check.ts";
+import { CODELET_PRIMES, isSmooth } from "../smooth.ts";
 import { float64Array } from "../memory.ts";
 import { writeRoot } from "../roots.ts";
 import { type Order, type Pass, type Place, sharedCodelets, TILE } from "./passes.ts";

@@ -1,0 +1,120 @@
+/**
+ * Adds the key states of the chunks of a head: with m_d = max_c m_cd,
+ *
+ *   z_d = Σ_c exp(m_cd − m_d) z_cd,   s_de = Σ_c exp(m_cd − m_d) s_cde
+ *
+ * for SIKF, plain sums for the other maps. `normalised` is for Efficient Attention (Shen et al. 2018), whose keys go through softmax over
+ * positions: s_de / z_d, with z_d = 1 and m_d = 0. For those SIKF is softmax over the features of a query, so nothing else is different.
+ *
+ * Layout: states [heads, chunks, state] → combined [heads, state] (KeyStateLayout). A workgroup does one head's d: lanes first share the
+ * chunks out for m and z, then stand as `width` values × the rest over chunks for the row s_d; partial sums meet in workgroup memory.
+ * Bindings: 0 states, 1 combined, 2 params.
+ */
+import { EXPONENTIAL, type KernelFeatureMap, keyStateConstants, type KeyStateLayout } from "../feature-map.ts";
+import { type Kernel, makeKernel, workgroupBytes } from "../../wgsl/kernel.ts";
+import { LOWEST, u32, wgsl } from "../../wgsl/wgsl.ts";
+
+export interface CombineKernelSpec {
+  readonly headDim: number;
+  readonly valueDim: number;
+  readonly featureMap: KernelFeatureMap;
+  readonly normalised: boolean;
+  readonly state: KeyStateLayout;
+  readonly chunks: number;
+  /** A power of two. */
+  readonly lanes: number;
+}
+
+/** The most chunks whose factors fit into the workgroup memory beside the partial sums. */
+export function mostChunks(available: number, lanes: number): number {
+  return Math.floor((available - workgroupBytes(4 * lanes)) / 16) * 4;
+}
+
+export function combineKernel(spec: CombineKernelSpec): Kernel {
+  const sikf = spec.featureMap === "sikf";
+  const factor = sikf ? "factors[c] * " : "";
+  const width = Math.min(spec.lanes, 2 ** Math.ceil(Math.log2(spec.valueDim)));
+  const height = spec.lanes / width;
+  const body = wgsl`  let d = group % D;
+  let head = group / D;
+  let state = head * CHUNKS * STATE;
+  let result = head * STATE;
+#if ${sikf}
+  var largest = ${LOWEST};
+  for (var c = lane; c < CHUNKS; c += LANES) {
+    let m = states[state + c * STATE + d];
+    factors[c] = m;
+    largest = max(largest, m);
+  }
+  partials[lane] = largest;
+  workgroupBarrier();
+  for (var half = LANES / 2u; half > 0u; half /= 2u) {
+    if (lane < half) { partials[lane] = max(partials[lane], partials[lane + half]); }
+    workgroupBarrier();
+  }
+  largest = partials[0];
+  workgroupBarrier();
+  for (var c = lane; c < CHUNKS; c += LANES) { factors[c] = exponential(factors[c] - largest); }
+  workgroupBarrier();
+#endif
+  var z = 0.0;
+  for (var c = lane; c < CHUNKS; c += LANES) { z += ${factor}states[state + c * STATE + STATE_SUM + d]; }
+  partials[lane] = z;
+  workgroupBarrier();
+  for (var half = LANES / 2u; half > 0u; half /= 2u) {
+    if (lane < half) { partials[lane] += partials[lane + half]; }
+    workgroupBarrier();
+  }
+#if ${spec.normalised}
+  let sum = partials[0]; // at least 1, if there is any key
+  let share = select(1.0 / sum, 0.0, sum == 0.0);
+#endif
+  if (lane == 0u) {
+#if ${sikf}
+    combined[result + d] = ${spec.normalised ? "0.0" : "largest"};
+#endif
+    combined[result + STATE_SUM + d] = ${spec.normalised ? "1.0" : "partials[0]"};
+  }
+  workgroupBarrier();
+  let part = lane / WIDTH;
+  for (var first = 0u; first < E; first += WIDTH) {
+    let e = first + lane % WIDTH;
+    var s = 0.0;
+    if (e < E) {
+      for (var c = part; c < CHUNKS; c += HEIGHT) {
+        s += ${factor}states[state + c * STATE + STATE_PRODUCTS + d * STATE_STRIDE + e];
+      }
+    }
+    partials[lane] = s;
+    workgroupBarrier();
+    for (var half = HEIGHT / 2u; half > 0u; half /= 2u) {
+      if (part < half) { partials[lane] += partials[lane + half * WIDTH]; }
+      workgroupBarrier();
+    }
+    if (part == 0u && e < E) { combined[result + STATE_PRODUCTS + d * STATE_STRIDE + e] = partials[lane]${spec.normalised ? " * share" : ""}; }
+    workgroupBarrier();
+  }
+`;
+  return makeKernel({
+    label: `linear attention combine ${spec.chunks} chunks${spec.normalised ? ", normalised" : ""}`,
+    workgroupSize: spec.lanes,
+    bindings: [
+      { name: "states", access: "read", element: "f32" },
+      { name: "combined", access: "read_write", element: "f32" },
+    ],
+    params: [],
+    declarations: wgsl`const D = ${u32(spec.headDim)};
+const E = ${u32(spec.valueDim)};
+const CHUNKS = ${u32(spec.chunks)};
+const WIDTH = ${u32(width)};
+const HEIGHT = ${u32(height)};
+${keyStateConstants(spec.state)}
+#if ${sikf}
+${EXPONENTIAL}
+var<workgroup> factors: array<f32, ${u32(spec.chunks)}>;
+#endif
+var<workgroup> partials: array<f32, ${u32(spec.lanes)}>;
+`,
+    body,
+  });
+}

@@ -1,0 +1,256 @@
+/**
+ * Tiled reduction over keys: for one head, one chunk of rows and one tile of features × values,
+ *
+ *   z_d = Σ_j φ(k_jd),   s_de = Σ_j φ(k_jd) v_je      (Katharopoulos et al. 2020),
+ *
+ * relative to the chunk's own maximum m_d for SIKF (feature-map.ts). The split along N fills a GPU also when there are few heads;
+ * linear-attention-combine.ts adds the chunks.
+ *
+ * Rows go through workgroup memory `tileRows` at a time. The maximum runs along, as in online softmax: where a tile raises it, the sums
+ * so far are scaled, so that keys are read once. A lane keeps 4·`featureVectors` × 4 sums in registers. Each tile of rows is summed on
+ * its own before it joins the total, which keeps the rounding error of long chunks down.
+ *
+ * With `weighted` the rows are queries, and the values gradients, of the way back: with (r, p, n) the statistics of a row
+ * (linear-attention-query-gradient.ts), u_d = Σ_i φ(q_id − r_i) n_i and U_de = Σ_i φ(q_id − r_i) p_i g_ie take the places of z and s, for SIKF
+ * relative to the maximum of the whole parts of q_id − r_i.
+ *
+ * Layout: keys [B·H, N, D], values [B·H, N, E], states [heads of the dispatch, chunks, state] (KeyStateLayout).
+ * Workgroup → (bh, chunk, feature tile, value tile), value tile fastest. Lane → (row group, features, values), values fastest: where the
+ * tile is small, groups of lanes share its rows. While it loads keys, lane → (row, four features), features fastest.
+ * Bindings: 0 keys, 1 values, 2 states, then those that there are of: statistics, lengths; then params.
+ */
+import { featureFunctions, type KernelFeatureMap, keyStateConstants, type KeyStateLayout } from "../feature-map.ts";
+import { type Kernel, makeKernel, type Precision, workgroupBytes } from "../../wgsl/kernel.ts";
+import { lengthBinding, lengthFunction, lengthParams } from "../../wgsl/lengths.ts";
+import { loadVector, vectorElement } from "../../wgsl/rows.ts";
+import { LOWEST, range, u32, wgsl } from "../../wgsl/wgsl.ts";
+
+export interface ReduceKernelSpec {
+  /** N */
+  readonly length: number;
+  /** D, E */
+  readonly headDim: number;
+  readonly valueDim: number;
+  readonly featureMap: KernelFeatureMap;
+  readonly weighted: boolean;
+  readonly variableLengths: boolean;
+  readonly precision: { readonly keys: Precision; readonly values: Precision };
+  readonly state: KeyStateLayout;
+  /** Rows per chunk, and chunks per head. */
+  readonly chunkRows: number;
+  readonly chunks: number;
+  /** A multiple of 4·featureVectors. */
+  readonly featureTile: number;
+  /** A multiple of 4·featureVectors, so that the lanes fill whole rows of keys. */
+  readonly valueTile: number;
+  /** A multiple of {@link reduceLoadRows}. */
+  readonly tileRows: number;
+  /** Groups of four features that a lane sums. */
+  readonly featureVectors: 1 | 2;
+  readonly rowGroups: number;
+}
+
+type Tile = Pick<ReduceKernelSpec, "featureTile" | "valueTile" | "tileRows" | "featureVectors" | "rowGroups">;
+
+export function reduceLanes({ featureTile, valueTile, featureVectors, rowGroups }: Omit<Tile, "tileRows">): number {
+  return rowGroups * (featureTile / 4 / featureVectors) * (valueTile / 4);
+}
+
+/** Rows of keys that the lanes load at a time. */
+export function reduceLoadRows(tile: Omit<Tile, "tileRows">): number {
+  return reduceLanes(tile) / (tile.featureTile / 4);
+}
+
+/** Bytes of workgroup memory. */
+export function reduceBytes(tile: Tile): number {
+  const { featureTile, valueTile, tileRows } = tile;
+  return workgroupBytes(4 * tileRows * featureTile, 4 * tileRows * valueTile, 16 * reduceLanes(tile), 4 * featureTile);
+}
+
+export function reduceKernel(spec: ReduceKernelSpec): Kernel {
+  const { headDim, valueDim, featureTile, valueTile, tileRows } = spec;
+  const lanes = reduceLanes(spec);
+  const sikf = spec.featureMap === "sikf";
+  const loadRows = reduceLoadRows(spec);
+  const loads = range(tileRows / loadRows);
+  const vectors = range(spec.featureVectors);
+  const features = vectors.flatMap((vector) => range(4).map((i) => ({ vector, i, sum: `s${4 * vector + i}` })));
+  const featureTiles = Math.ceil(headDim / featureTile);
+  const valueTiles = Math.ceil(valueDim / valueTile);
+  /** From one vector of features that a lane sums to the next, within a row of the tile. */
+  const apart = featureTile / 4 / spec.featureVectors;
+  const body = wgsl`  let value_tile = group % ${u32(valueTiles)};
+  let feature_tile = group / ${u32(valueTiles)} % ${u32(featureTiles)};
+  let chunk = group / ${u32(valueTiles * featureTiles)} % CHUNKS;
+  let head = group / (${u32(valueTiles * featureTiles)} * CHUNKS);
+  let bh = params.firstHead + head;
+  let begin = chunk * CHUNK_ROWS;
+  let end = min(begin + CHUNK_ROWS, ${spec.variableLengths ? "length_of(bh)" : "N"});
+  let first_row = bh * N;
+  // As a loader of keys: four features of the rows part, part + LOAD_ROWS, …
+  let column = lane % KEY_VECTORS;
+  let part = lane / KEY_VECTORS;
+  let key_column = feature_tile * KEY_VECTORS + column;
+  var z = vec4f();
+#if ${sikf}
+  var maximum = vec4f(${LOWEST});
+#endif
+  // As an adder: four values, and one or two vectors of features, of the rows row_group, row_group + ROW_GROUPS, …
+  let row_group = lane / ${u32(lanes / spec.rowGroups)};
+  let lane_feature = lane % ${u32(lanes / spec.rowGroups)} / VALUE_VECTORS;
+  let lane_value = lane % VALUE_VECTORS;
+${features.map(({ sum }) => `  var ${sum} = vec4f();`).join("\n")}
+  for (var tile = begin; tile < end; tile += TILE_ROWS) {
+${loads
+  .map(
+    (j) => wgsl`    let row${j} = tile + part + ${u32(j * loadRows)};
+    let inside${j} = row${j} < end;
+    var key${j} = vec4f(${LOWEST});
+#if ${spec.weighted}
+    var row_statistics${j} = vec4f();
+    if (inside${j}) { row_statistics${j} = statistics[first_row + row${j} - params.statisticsBase]; }
+#endif
+#if ${spec.weighted && sikf}
+    // Relative to the row's reference in whole numbers, which a maximum of 1e4 does not round; the rest goes through exp beside it.
+    var rest${j} = vec4f();
+    if (inside${j}) {
+      let query = load_keys(first_row + row${j}, key_column);
+      key${j} = round(query) - row_statistics${j}.x;
+      rest${j} = query - round(query);
+    }
+#else
+    if (inside${j}) { key${j} = load_keys(first_row + row${j}, key_column); }
+#endif`,
+  )
+  .join("\n")}
+#if ${sikf}
+    shared_vectors[lane] = ${loads.reduce((largest, j) => (j === 0 ? "key0" : `max(${largest}, key${j})`), "")};
+    workgroupBarrier();
+    var largest = maximum;
+    for (var i = column; i < LANES; i += KEY_VECTORS) { largest = max(largest, shared_vectors[i]); }
+    if (tile == begin) { maximum = largest; } // nothing to scale yet, and no difference that overflows
+    let factor = exponential4(maximum - largest);
+    maximum = largest;
+    z *= factor;
+    if (part == 0u) { factors[column] = factor; }
+${loads.map((j) => `    key${j} = exponential4(key${j} - largest${spec.weighted ? ` + rest${j}` : ""});`).join("\n")}
+#else
+    workgroupBarrier();
+${loads.map((j) => `    key${j} = feature4(key${j});`).join("\n")}
+#endif
+${loads
+  .map(
+    (j) => `    key${j} = select(vec4f(), key${j}, inside${j});
+    z += key${j}${spec.weighted ? ` * row_statistics${j}.z` : ""};
+    key_tile${j}[lane] = key${j}${spec.weighted ? ` * row_statistics${j}.y` : ""};`,
+  )
+  .join("\n")}
+    for (var i = lane; i < LOAD_ROWS * VALUE_VECTORS; i += LANES) {
+      let row = tile + i / VALUE_VECTORS;
+      let value_column = value_tile * VALUE_VECTORS + i % VALUE_VECTORS;
+${loads
+  .map(
+    (j) => `      var value${j} = vec4f();
+      if (row + ${u32(j * loadRows)} < end) { value${j} = load_values(first_row + row + ${u32(j * loadRows)}, value_column); }
+      values_tile${j}[i] = value${j};`,
+  )
+  .join("\n")}
+    }
+    workgroupBarrier();
+${features.map(({ sum }) => `    var tile_${sum} = vec4f();`).join("\n")}
+    for (var r = row_group; r < LOAD_ROWS; r += ROW_GROUPS) {
+      let key_at = r * KEY_VECTORS + lane_feature;
+      let value_at = r * VALUE_VECTORS + lane_value;
+${loads
+  .map(
+    (j) => `      {
+        let value = values_tile${j}[value_at];
+${vectors.map((vector) => `        let phi${vector} = key_tile${j}[key_at + ${u32(apart * vector)}];`).join("\n")}
+${features.map(({ vector, i, sum }) => `        tile_${sum} = fma(vec4f(phi${vector}[${i}]), value, tile_${sum});`).join("\n")}
+      }`,
+  )
+  .join("\n")}
+    }
+#if ${sikf}
+${vectors.map((vector) => `    let factor${vector} = factors[lane_feature + ${u32(apart * vector)}];`).join("\n")}
+${features.map(({ vector, i, sum }) => `    ${sum} = fma(${sum}, vec4f(factor${vector}[${i}]), tile_${sum});`).join("\n")}
+#else
+${features.map(({ sum }) => `    ${sum} += tile_${sum};`).join("\n")}
+#endif
+  }
+#if ${spec.rowGroups > 1}
+${features
+  .map(
+    ({ sum }) => `  workgroupBarrier();
+  shared_vectors[lane] = ${sum};
+  workgroupBarrier();
+  for (var other = lane + ${u32(lanes / spec.rowGroups)}; other < LANES; other += ${u32(lanes / spec.rowGroups)}) { ${sum} += shared_vectors[other]; }`,
+  )
+  .join("\n")}
+#endif
+  let state = (head * CHUNKS + chunk) * STATE;
+  let first_value = value_tile * ${u32(valueTile)} + lane_value * 4u;
+${features
+  .map(
+    ({ vector, i, sum }) => `  {
+    let d = feature_tile * ${u32(featureTile)} + (lane_feature + ${u32(apart * vector)}) * 4u + ${u32(i)};
+    if (row_group == 0u && d < D) {
+${range(4)
+  .map(
+    (j) => `      if (first_value + ${u32(j)} < E) { states[state + STATE_PRODUCTS + d * STATE_STRIDE + first_value + ${u32(j)}] = ${sum}[${j}]; }`,
+  )
+  .join("\n")}
+    }
+  }`,
+  )
+  .join("\n")}
+  workgroupBarrier();
+  shared_vectors[lane] = z;
+  workgroupBarrier();
+  if (part == 0u && value_tile == 0u) {
+    for (var i = column + KEY_VECTORS; i < LANES; i += KEY_VECTORS) { z += shared_vectors[i]; }
+    for (var i = 0u; i < min(4u, D - min(D, 4u * key_column)); i++) {
+#if ${sikf}
+      states[state + 4u * key_column + i] = maximum[i];
+#endif
+      states[state + STATE_SUM + 4u * key_column + i] = z[i];
+    }
+  }
+`;
+  return makeKernel({
+    label: `linear attention reduce ${spec.weighted ? "queries " : ""}${spec.featureMap} ${featureTile}×${valueTile}, ${tileRows} rows`,
+    workgroupSize: lanes,
+    bindings: [
+      { name: "keys", access: "read", element: vectorElement(headDim, spec.precision.keys) },
+      { name: "values", access: "read", element: vectorElement(valueDim, spec.precision.values) },
+      { name: "states", access: "read_write", element: "f32" },
+      ...(spec.weighted ? [{ name: "statistics", access: "read", element: "vec4f" } as const] : []),
+      ...lengthBinding(spec),
+    ],
+    params: ["firstHead", "keysBase", "valuesBase", ...(spec.weighted ? ["statisticsBase"] : []), ...lengthParams(spec)],
+    declarations: wgsl`const N = ${u32(spec.length)};
+const D = ${u32(headDim)};
+const E = ${u32(valueDim)};
+const CHUNKS = ${u32(spec.chunks)};
+const CHUNK_ROWS = ${u32(spec.chunkRows)};
+const TILE_ROWS = ${u32(tileRows)};
+const LOAD_ROWS = ${u32(loadRows)};
+const ROW_GROUPS = ${u32(spec.rowGroups)};
+const KEY_VECTORS = ${u32(featureTile / 4)}; // of a row of the tile
+const VALUE_VECTORS = ${u32(valueTile / 4)};
+${keyStateConstants(spec.state)}
+// A variable for each load: one index serves them all, and is checked once.
+${loads
+  .map(
+    (j) => `var<workgroup> key_tile${j}: array<vec4f, ${u32(lanes)}>;
+var<workgroup> values_tile${j}: array<vec4f, ${u32((loadRows * valueTile) / 4)}>;`,
+  )
+  .join("\n")}
+var<workgroup> shared_vectors: array<vec4f, ${u32(lanes)}>;
+#if ${sikf}
+var<workgroup> factors: array<vec4f, ${u32(featureTile / 4)}>;
+#endif
+${featureFunctions(spec.featureMap)}${lengthFunction(spec)}${loadVector("load_keys", "keys", headDim, spec.precision.keys)}${loadVector("load_values", "values", valueDim, spec.precision.values)}`,
+    body,
+  });
+}

@@ -1,0 +1,145 @@
+/**
+ * Rows times a constant matrix, for the random features of FAVOR+ (Choromanski et al. 2020) and the way back from them:
+ *
+ *   out_r = Σ_d m_dr x_d               queries: with m = √scale·wᵀ, the logarithms of their features but for |x′|²/2, which cancels
+ *   out_r = Σ_d m_dr x_d − h |x|²/2    keys: the logarithms of their features, h = scale
+ *   out_d = Σ_r m_rd y_r               gradient of queries
+ *   out_d = Σ_r m_rd y_r − h x_d Σ_r y_r   gradient of keys, x the keys themselves
+ *
+ * What follows takes exp of the results, so errors must stay small: sixteen products are summed on their own before they join the total.
+ *
+ * Layout: rows [B·H·N, I], matrix [I, O′] with O′ = O rounded up to 4, out [B·H·N, O]. A workgroup does `rows` rows × `columns` columns.
+ * Workgroup → (row tile, column tile), column tile fastest; lane → (row, column), column fastest. A lane has `laneRows` rows, LANE_ROWS
+ * apart, and four columns; the rows stand in workgroup memory.
+ * Bindings: 0 rows, 1 tables (matrix), 2 out, 3 keys for their gradient; then params.
+ */
+import { type Kernel, makeKernel, type Precision, workgroupBytes, paddedToVec4 } from "../wgsl/kernel.ts";
+import { loadVector, storeVector, vectorElement } from "../wgsl/rows.ts";
+import { f32, range, u32, wgsl } from "../wgsl/wgsl.ts";
+
+export interface ProjectionKernelSpec {
+  /** I, O */
+  readonly inputs: number;
+  readonly outputs: number;
+  readonly of: "queries" | "keys" | "queryGradients" | "keyGradients";
+  /** h */
+  readonly scale: number;
+  /** Of the rows that come in. */
+  readonly precision: Precision;
+  /** A multiple of laneRows. */
+  readonly rows: number;
+  readonly laneRows: number;
+  /** A multiple of 4. */
+  readonly columns: number;
+}
+
+type Tile = Pick<ProjectionKernelSpec, "rows" | "laneRows" | "columns">;
+
+export function projectionLanes(tile: Tile): number {
+  return (tile.rows / tile.laneRows) * (tile.columns / 4);
+}
+
+/** vec4f of a row in workgroup memory: an odd number, so that rows start in different banks. */
+function pitch(inputs: number): number {
+  return (paddedToVec4(inputs) / 4) | 1;
+}
+
+/** Bytes of workgroup memory. */
+export function projectionBytes(tile: Tile & { readonly inputs: number }): number {
+  return workgroupBytes(...range(tile.laneRows).map(() => 16 * (tile.rows / tile.laneRows) * pitch(tile.inputs)));
+}
+
+/** Vectors of inputs that are summed on their own. */
+const BLOCK = 4;
+
+export function projectionKernel(spec: ProjectionKernelSpec): Kernel {
+  const { inputs, outputs, laneRows } = spec;
+  const lanes = projectionLanes(spec);
+  const columnTiles = Math.ceil(outputs / spec.columns);
+  const rows = range(laneRows);
+  const keys = spec.of === "keys";
+  const keyGradients = spec.of === "keyGradients";
+  const body = wgsl`  let column_tile = group % ${u32(columnTiles)};
+  let lane_row = lane / COLUMN_VECTORS;
+  let column = lane % COLUMN_VECTORS;
+  let first_row = group / ${u32(columnTiles)} * ROWS + lane_row;
+  let lane_input = lane_row * PITCH;
+  for (var c = column; c < VECTORS; c += COLUMN_VECTORS) {
+${rows
+  .map(
+    (i) => `    {
+      let row = first_row + ${u32(i)} * LANE_ROWS;
+      var x = vec4f();
+      if (row < params.rows) { x = load_rows(params.firstRow + row, c); }
+      input${i}[lane_input + c] = x;
+    }`,
+  )
+  .join("\n")}
+  }
+  workgroupBarrier();
+  let out_column = column_tile * COLUMN_VECTORS + column; // in units of 4
+  if (out_column * 4u >= ${u32(outputs)}) { return; }
+${rows.map((i) => `  var sum${i} = vec4f();\n  var extra${i} = 0.0;`).join("\n")}
+  for (var block = 0u; block < VECTORS; block += ${u32(BLOCK)}) {
+${rows.map((i) => `    var part${i} = vec4f();`).join("\n")}
+    for (var c = block; c < min(block + ${u32(BLOCK)}, VECTORS); c++) {
+      // Of inputs that are not there, the last row again: they are zero.
+${range(4)
+  .map((j) => `      let m${j} = tables[min(c * 4u + ${u32(j)}, ${u32(inputs - 1)}) * COLUMNS + out_column];`)
+  .join("\n")}
+${rows
+  .map(
+    (i) => wgsl`      {
+        let x = input${i}[lane_input + c];
+${range(4)
+  .map((j) => `        part${i} = fma(vec4f(x[${j}]), m${j}, part${i});`)
+  .join("\n")}
+#if ${keys}
+        extra${i} += dot(x, x);
+#elif ${keyGradients}
+        extra${i} += dot(x, vec4f(1.0));
+#endif
+      }`,
+  )
+  .join("\n")}
+    }
+${rows.map((i) => `    sum${i} += part${i};`).join("\n")}
+  }
+${rows
+  .map(
+    (i) => wgsl`  {
+    let row = first_row + ${u32(i)} * LANE_ROWS;
+    if (row < params.rows) {
+#if ${keys}
+      store_out(params.firstRow + row, out_column, sum${i} - ${f32(spec.scale / 2)} * extra${i});
+#elif ${keyGradients}
+      store_out(params.firstRow + row, out_column, fma(load_keys(params.firstRow + row, out_column), vec4f(-${f32(spec.scale)} * extra${i}), sum${i}));
+#else
+      store_out(params.firstRow + row, out_column, sum${i});
+#endif
+    }
+  }`,
+  )
+  .join("\n")}
+`;
+  return makeKernel({
+    label: `random features of ${spec.of} ${inputs} → ${outputs}, ${spec.rows}×${spec.columns}`,
+    workgroupSize: lanes,
+    bindings: [
+      { name: "rows", access: "read", element: vectorElement(inputs, spec.precision) },
+      { name: "tables", access: "read", element: "vec4f" },
+      { name: "out", access: "read_write", element: vectorElement(outputs) },
+      ...(keyGradients ? [{ name: "keys", access: "read", element: vectorElement(outputs) } as const] : []),
+    ],
+    params: ["rows", "firstRow", "rowsBase", "outBase", ...(keyGradients ? ["keysBase"] : [])],
+    declarations: wgsl`const ROWS = ${u32(spec.rows)};
+const LANE_ROWS = ${u32(spec.rows / laneRows)};
+const VECTORS = ${u32(paddedToVec4(inputs) / 4)}; // of a row
+const PITCH = ${u32(pitch(inputs))};
+const COLUMN_VECTORS = ${u32(spec.columns / 4)};
+const COLUMNS = ${u32(paddedToVec4(outputs) / 4)}; // vectors of a row of the matrix
+${rows.map((i) => `var<workgroup> input${i}: array<vec4f, ${u32((spec.rows / laneRows) * pitch(inputs))}>;`).join("\n")}
+${loadVector("load_rows", "rows", inputs, spec.precision)}${storeVector("store_out", "out", outputs, false)}${keyGradients ? loadVector("load_keys", "keys", outputs) : ""}`,
+    body,
+  });
+}

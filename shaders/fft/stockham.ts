@@ -1,0 +1,311 @@
+/**
+ * Stockham FFT of one workgroup, as pieces of WGSL: mixed radix, values in registers, exchange through workgroup memory
+ * (Govindaraju et al. 2008; the autosort framework of Stockham). It knows no storage buffer but the twiddle table: kernels load the
+ * registers, run {@link stockhamStages} and store them. A thread that holds a whole column exchanges nothing.
+ *
+ * A workgroup transforms `columns` columns of `length` points, `threads` threads each. In a stage of radix R, with N_s the product
+ * of the radices before it, butterfly b (0 ≤ b < length/R) takes the points b + r·length/R, r < R, multiplies by
+ * exp(−2πi·r·(b mod N_s)/(N_s·R)), and puts its outputs at ⌊b/N_s⌋·N_s·R + b mod N_s + r·N_s. Thread t owns the butterflies
+ * t, t + threads, …; register i·R + r holds point r of its i-th butterfly. The last stage leaves the result in natural order.
+ *
+ * Several axes at once: point n counts over them row-major, and the stages of the first axis come first. Every stage takes the highest
+ * digit of n that is left and appends a digit of k below, so the stages of the next axis go on where those of the last one ended, with
+ * twiddles of their own: k mod (axes before) takes no part. The result has its axes in reversed order: k = k_0 + L_0·(k_1 + L_1·k_2).
+ */
+import { butterflies, type Radix } from "./butterfly.ts";
+import { COMPLEX } from "../wgsl/complex.ts";
+import { TURN_BY } from "./roots.ts";
+import { range, u32, wgsl } from "../wgsl/wgsl.ts";
+
+export interface StockhamShape {
+  /** Points of a column, over all axes. */
+  readonly length: number;
+  /** The radices of each axis, the slowest axis first. */
+  readonly axes: readonly (readonly Radix[])[];
+  /** Threads per column. */
+  readonly threads: number;
+  /** Columns per workgroup. */
+  readonly columns: number;
+  /** Which index runs fastest over the lanes of a workgroup: `"columns"` where neighbouring columns are neighbours in memory. */
+  readonly lanes: "columns" | "points";
+  /** Exchange re and im in turn (4 bytes a point, 4 barriers) or together (8 bytes a point, 2 barriers). */
+  readonly exchange: "split" | "whole";
+  /** s: element i of the workgroup memory lies at i ⊕ (⌊i/2^s⌋ mod {@link BANKS}), which spreads strided stores over the banks; 0 leaves it at i. */
+  readonly bankShift: number;
+}
+
+/** Words of workgroup memory that a GPU reaches at a time; those a multiple of it apart are in one bank and wait for each other. */
+export const BANKS = 32;
+
+/** One stage: a radix, and the products of the radices before it, over all axes and over those of its own. */
+interface Stage {
+  readonly radix: Radix;
+  readonly axis: number;
+  readonly before: number;
+  readonly axisBefore: number;
+  /** Where its twiddles start in the table of the axis. */
+  readonly twiddle: number;
+}
+
+function stages(axes: StockhamShape["axes"]): readonly Stage[] {
+  const list: Stage[] = [];
+  let before = 1;
+  for (const [axis, radices] of axes.entries()) {
+    let axisBefore = 1;
+    for (const radix of radices) {
+      list.push({ radix, axis, before, axisBefore, twiddle: axisBefore - radices[0]! });
+      before *= radix;
+      axisBefore *= radix;
+    }
+  }
+  return list;
+}
+
+export function radicesOf(shape: Pick<StockhamShape, "axes">): readonly Radix[] {
+  return shape.axes.flat();
+}
+
+/** How a workgroup does it, for labels: "16·16 on 16×8" are the radices, the threads of a column and the columns; "8·8 × 8·8" two axes. */
+export function stockhamName(shape: StockhamShape): string {
+  const radices = shape.axes.map((axis) => axis.join("·")).join(" × ");
+  return `${radices} on ${shape.threads}×${shape.columns}${shape.exchange === "split" ? ", split" : ""}`;
+}
+
+/** The shape that transforms a result's axes, which are in reversed order. */
+export function reversedAxes(shape: StockhamShape): StockhamShape {
+  return { ...shape, axes: [...shape.axes].reverse() };
+}
+
+export function workgroupLanes(shape: StockhamShape): number {
+  return shape.threads * shape.columns;
+}
+
+/** Bytes of workgroup memory that the exchange takes. */
+export function exchangeBytes(shape: StockhamShape, mirrors = false): number {
+  if (!mirrors && !exchangesMemory(shape)) return 0;
+  return exchangeElements(shape) * (shape.exchange === "split" ? 4 : 8);
+}
+
+/** Whether threads hand values to each other between stages. */
+function exchangesMemory(shape: Pick<StockhamShape, "axes" | "threads">): boolean {
+  return radicesOf(shape).length > 1 && shape.threads > 1;
+}
+
+/** The places change within blocks of {@link BANKS}: the last block has to be whole. */
+function exchangeElements({ length, columns, bankShift }: StockhamShape): number {
+  return bankShift === 0 ? length * columns : BANKS * Math.ceil((length * columns) / BANKS);
+}
+
+/** Which lane is which. */
+export function laneOf(shape: StockhamShape, lane: number): { readonly slot: number; readonly thread: number } {
+  const { columns, threads } = shape;
+  return shape.lanes === "columns"
+    ? { slot: lane % columns, thread: Math.floor(lane / columns) }
+    : { slot: Math.floor(lane / threads), thread: lane % threads };
+}
+
+/** `exchange_index` of the kernel. */
+export function exchangeIndex(shape: StockhamShape, point: number, slot: number): number {
+  const at = shape.lanes === "columns" ? point * shape.columns + slot : slot * shape.length + point;
+  return shape.bankShift === 0 ? at : at ^ ((at >> shape.bankShift) % BANKS);
+}
+
+/** Where output r of butterfly b of a stage goes. */
+function outputPoint(radix: number, before: number, b: number, r: number): number {
+  return (b - (b % before)) * radix + (b % before) + r * before;
+}
+
+/** The exchanges between stages: where the outputs of butterfly b go, and where the inputs of the next stage's butterfly come from. */
+export function exchanges(
+  shape: StockhamShape,
+): readonly { readonly stores: (b: number) => number[] | undefined; readonly loads: (b: number) => number[] | undefined }[] {
+  const list = stages(shape.axes);
+  return list.slice(1).map((next, i) => {
+    const { radix, before } = list[i]!;
+    const [stored, loaded] = [shape.length / radix, shape.length / next.radix];
+    return {
+      stores: (b) => (b < stored ? range(radix).map((r) => outputPoint(radix, before, b, r)) : undefined),
+      loads: (b) => (b < loaded ? range(next.radix).map((r) => b + r * loaded) : undefined),
+    };
+  });
+}
+
+/** Complex registers per thread: the largest number that any stage holds. */
+export function registerCount(shape: Pick<StockhamShape, "length" | "axes" | "threads">): number {
+  return Math.max(...radicesOf(shape).map((radix) => butterfliesPerThread(shape, radix) * radix));
+}
+
+function butterfliesPerThread(shape: Pick<StockhamShape, "length" | "threads">, radix: number): number {
+  return Math.ceil(shape.length / radix / shape.threads);
+}
+
+/** Module-scope declarations: butterflies, complex arithmetic, rotations, workgroup memory (also for the mirror images of real-fft.ts, if asked). */
+export function stockhamDeclarations(shape: StockhamShape, mirrors = false): string {
+  const exchanged = mirrors || exchangesMemory(shape);
+  const { columns, length, bankShift } = shape;
+  const index = shape.lanes === "columns" ? `point * ${u32(columns)} + column` : `column * ${u32(length)} + point`;
+  return wgsl`${COMPLEX}${TURN_BY}${butterflies(radicesOf(shape))}
+#if ${exchanged}
+var<workgroup> exchange: array<${shape.exchange === "split" ? "f32" : "vec2f"}, ${u32(exchangeElements(shape))}>;
+#endif
+#if ${exchanged && bankShift > 0}
+fn exchange_index(point: u32, column: u32) -> u32 {
+  let at = ${index};
+  return at ^ ((at >> ${u32(bankShift)}) & ${u32(BANKS - 1)});
+}
+#elif ${exchanged}
+fn exchange_index(point: u32, column: u32) -> u32 { return ${index}; }
+#endif
+`;
+}
+
+/** `slot` (column within the workgroup), `thread` (within the column) and the registers `v0`, `v1`, …. */
+export function stockhamRegisters(shape: StockhamShape): string {
+  const [slot, thread] =
+    shape.lanes === "columns"
+      ? [`lane % ${u32(shape.columns)}`, `lane / ${u32(shape.columns)}`]
+      : [`lane / ${u32(shape.threads)}`, `lane % ${u32(shape.threads)}`];
+  return `  let slot = ${slot};
+  let thread = ${thread};
+${declareRegisters(shape, "v")}`;
+}
+
+/** A further set of registers of the same size. */
+export function declareRegisters(shape: StockhamShape, prefix: string): string {
+  return range(registerCount(shape))
+    .map((i) => `  var ${prefix}${i} = vec2f();`)
+    .join("\n");
+}
+
+/** WGSL for each register number, whatever it holds. */
+export function everyRegister(shape: StockhamShape, body: (register: number) => string): string {
+  return range(registerCount(shape))
+    .map((register) => `  ${body(register)}`)
+    .join("\n");
+}
+
+/** WGSL for each register before the first stage; `point` is its index in the column. */
+export function eachInput(shape: StockhamShape, body: (register: number) => string): string {
+  return eachPoint(shape, radicesOf(shape)[0]!, body);
+}
+
+/** WGSL for each register after the last stage; `point` is its index in the column. */
+export function eachOutput(shape: StockhamShape, body: (register: number) => string): string {
+  // The last stage puts output r of butterfly b at b + r·length/R: the same points as its inputs.
+  return eachPoint(shape, radicesOf(shape).at(-1)!, body);
+}
+
+function eachPoint(shape: StockhamShape, radix: number, body: (register: number) => string): string {
+  return eachButterfly(shape, radix, (i) =>
+    range(radix)
+      .map((r) => `    { let point = butterfly + ${u32((r * shape.length) / radix)}; ${body(i * radix + r)} }`)
+      .join("\n"),
+  );
+}
+
+function eachButterfly(shape: StockhamShape, radix: number, body: (i: number) => string): string {
+  const count = shape.length / radix;
+  return range(butterfliesPerThread(shape, radix))
+    .map((i) => {
+      const guard = (i + 1) * shape.threads > count ? `if (butterfly < ${u32(count)}) ` : "";
+      return `  { let butterfly = thread + ${u32(i * shape.threads)}; ${guard}{
+${body(i)}
+  } }`;
+    })
+    .join("\n");
+}
+
+/**
+ * All stages, from the registers of {@link eachInput} to those of {@link eachOutput}. Holds barriers: run it in uniform control flow.
+ *
+ * @param twiddles offset of each axis's table
+ */
+export function stockhamStages(shape: StockhamShape, twiddles: readonly number[]): string {
+  const list = stages(shape.axes);
+  return list
+    .map(({ radix, axis, before, axisBefore, twiddle }, stage) => {
+      const body = eachButterfly(shape, radix, (i) => {
+        const registers = range(radix).map((r) => `v${i * radix + r}`);
+        const call = radix === 1 ? [] : [`    butterfly${radix}(${registers.map((v) => `&${v}`).join(", ")});`];
+        if (axisBefore === 1) return call.join("\n");
+        const skipped = before / axisBefore; // digits of the axes before
+        const k = `    let k = butterfly % ${u32(before)}${skipped === 1 ? "" : ` / ${u32(skipped)}`};`;
+        const turns = registers.slice(1).map((v, r) => `    ${v} = turn_by(${v}, tables[${u32(twiddles[axis]! + twiddle + r * axisBefore)} + k]);`);
+        return [k, ...turns, ...call].join("\n");
+      });
+      const next = list[stage + 1];
+      return next === undefined ? body : `${body}\n${exchangeRegisters(shape, radix, before, next.radix)}`;
+    })
+    .join("\n");
+}
+
+/** Moves the registers of {@link eachOutput} to where {@link eachInput} of a second transform has them. Holds barriers, or nothing. */
+export function stockhamRewind(shape: StockhamShape, second: StockhamShape = shape): string {
+  const last = radicesOf(shape).at(-1)!;
+  const first = radicesOf(second)[0]!;
+  return first === last ? "" : exchangeRegisters(shape, last, shape.length / last, first);
+}
+
+/**
+ * Forward transform, `multiply` for each register, and the transform back, whose result has re and im swapped if `multiply` swaps them.
+ * The result stands as the outputs of {@link reversedAxes}. One body of stages serves both ways where it can: unrolling costs compile time and
+ * instruction cache.
+ *
+ * @param multiply WGSL for a register; `point` is its index in the transform, axes in reversed order
+ */
+export function stockhamProduct(shape: StockhamShape, twiddles: readonly number[], multiply: (register: number) => string): string {
+  const back = reversedAxes(shape);
+  if (stockhamName(back) === stockhamName(shape)) {
+    return `  for (var direction = 0u; direction < 2u; direction++) { // forward, inverse
+${stockhamStages(shape, twiddles)}
+    if (direction == 0u) {
+${eachOutput(shape, multiply)}
+${stockhamRewind(shape)}
+    }
+  }`;
+  }
+  return [
+    stockhamStages(shape, twiddles),
+    eachOutput(shape, multiply),
+    stockhamRewind(shape, back),
+    stockhamStages(back, [...twiddles].reverse()),
+  ].join("\n");
+}
+
+function exchangeRegisters(shape: StockhamShape, radix: number, before: number, next: number): string {
+  if (shape.threads === 1) return renameRegisters(shape, radix, before, next);
+  const components = shape.exchange === "split" ? [".x", ".y"] : [""];
+  return components
+    .map(
+      (component) => `${eachButterfly(
+        shape,
+        radix,
+        (i) => `    let k = butterfly % ${u32(before)};
+    let start = (butterfly - k) * ${u32(radix)} + k;
+${range(radix)
+  .map((r) => `    exchange[exchange_index(start + ${u32(r * before)}, slot)] = v${i * radix + r}${component};`)
+  .join("\n")}`,
+      )}
+  workgroupBarrier();
+${eachPoint(shape, next, (register) => `v${register}${component} = exchange[exchange_index(point, slot)];`)}
+  workgroupBarrier();`,
+    )
+    .join("\n");
+}
+
+/** The same where one thread holds a whole column: no lane waits for another. */
+function renameRegisters(shape: StockhamShape, radix: number, before: number, next: number): string {
+  const holder: number[] = [];
+  for (let b = 0; b < shape.length / radix; b++) {
+    for (let r = 0; r < radix; r++) holder[outputPoint(radix, before, b, r)] = b * radix + r;
+  }
+  const moves = range(shape.length).map((register) => {
+    const point = Math.floor(register / next) + (register % next) * (shape.length / next);
+    return { register, from: holder[point]! };
+  });
+  const moved = moves.filter(({ register, from }) => register !== from);
+  return `  {
+${moved.map(({ from }) => `    let moved${from} = v${from};`).join("\n")}
+${moved.map(({ register, from }) => `    v${register} = moved${from};`).join("\n")}
+  }`;
+}

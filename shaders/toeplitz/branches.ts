@@ -1,0 +1,103 @@
+/**
+ * What a workgroup does in every Toeplitz product: a vector in registers, times a matrix given by the spectra of its branches,
+ *
+ *   T v = Σ_s D_s* F⁻¹ Ŝ_s F D_s v.
+ *
+ * In one dimension T = C + S, circulant plus skew-circulant of size M, with D_C = 1 and D_S = D = diag(exp(−iπn/M)) (Davis, Circulant
+ * Matrices, 1979). On a grid each axis is split so, which makes four branches s = 2·s_y + s_x of D_s = D_y^{s_y} ⊗ D_x^{s_x}; F is the
+ * transform of both axes. No zero padding, half the working set of the padded transform in each dimension.
+ *
+ * An inverse transform is a forward one of swapped re and im, so that one body of stages serves all branches and, where the radices
+ * allow, both directions: unrolling it would cost compile time and instruction cache.
+ */
+import { rootFunction, type RootTable } from "../fft/roots.ts";
+import { declareRegisters, eachInput, eachOutput, everyRegister, reversedAxes, stockhamProduct, type StockhamShape } from "../fft/stockham.ts";
+import { u32, wgsl } from "../wgsl/wgsl.ts";
+
+/** An axis of a Toeplitz matrix. */
+export interface ToeplitzAxis {
+  /** Positions along it. */
+  readonly size: number;
+  /** Of the circulant and the skew-circulant half; at least `size`. */
+  readonly period: number;
+  /** Roots of order twice the period, as many as the period. */
+  readonly roots: RootTable;
+}
+
+export interface ToeplitzBranchesSpec {
+  /** Transform of the periods. */
+  readonly shape: StockhamShape;
+  /** Offset of each axis's twiddles. */
+  readonly twiddles: readonly number[];
+  /** One, or the y and the x of a grid. */
+  readonly axes: readonly ToeplitzAxis[];
+  /** Tᵀ instead of T: T is real, so Tᵀ has the conjugate spectra. */
+  readonly transposed: boolean;
+}
+
+/** A factor of the spectrum. */
+function spectrumFactor(index: string, transposed: boolean): string {
+  return transposed ? `(spectrum[${index}] * vec2f(1.0, -1.0))` : `spectrum[${index}]`;
+}
+
+export function branchCount(axes: readonly unknown[]): number {
+  return 2 ** axes.length;
+}
+
+/** `fn turn_branch(z, branch, point)`: z times D of a branch. Needs TURN_BY. */
+export function branchDeclarations({ axes }: ToeplitzBranchesSpec): string {
+  const x = axes.at(-1)!;
+  const y = axes.length === 2 ? axes[0] : undefined;
+  return wgsl`${rootFunction(x.roots, "turn_x")}${y ? rootFunction(y.roots, "turn_y") : ""}
+fn turn_branch(z: vec2f, branch: u32, point: u32) -> vec2f {
+  var turned = z;
+#if ${y !== undefined}
+  if ((branch & 2u) != 0u) { turned = turn_y(turned, point / ${u32(x.period)}); }
+  if ((branch & 1u) != 0u) { turned = turn_x(turned, point % ${u32(x.period)}); }
+#else
+  if (branch != 0u) { turned = turn_x(turned, point); }
+#endif
+  return turned;
+}
+`;
+}
+
+/**
+ * From v in the registers of {@link eachInput}, zero beyond the matrix, to T v with re and im swapped in those of
+ * {@link branchesOutput}. The factors are `spectrum[spectrum_start + branch·stride + k]`, k over the axes in reversed order. Holds barriers.
+ */
+export function toeplitzBranches(spec: ToeplitzBranchesSpec, stride: number): string {
+  const { shape } = spec;
+  const transforms = stockhamProduct(
+    shape,
+    spec.twiddles,
+    (i) => `v${i} = complex_multiply(v${i}, ${spectrumFactor(`spectrum_start + branch * ${u32(stride)} + point`, spec.transposed)}).yx;`,
+  );
+  if (spec.axes.length === 1) {
+    return `${declareRegisters(shape, "held")}
+${everyRegister(shape, (i) => `held${i} = v${i};`)}
+  for (var branch = 0u; branch < 2u; branch++) { // circulant, skew-circulant
+${transforms}
+    if (branch == 0u) {
+      // The input goes back into the registers, turned by D, and its place is taken by this branch's result.
+${everyRegister(shape, (i) => `{ let result = v${i}; v${i} = held${i}; held${i} = result; }`)}
+${eachInput(shape, (i) => `v${i} = turn_branch(v${i}, 1u, point);`)}
+    }
+  }
+${branchesOutput(spec, (i) => `v${i} = held${i} + turn_branch(v${i}, 1u, point);`)}`;
+  }
+  return `${declareRegisters(shape, "held")}
+${declareRegisters(shape, "sum")}
+${everyRegister(shape, (i) => `held${i} = v${i};`)}
+  for (var branch = 0u; branch < ${u32(branchCount(spec.axes))}; branch++) { // the lowest bit: skew-circulant in x
+${eachInput(shape, (i) => `v${i} = turn_branch(held${i}, branch, point);`)}
+${transforms}
+${branchesOutput(spec, (i) => `sum${i} += turn_branch(v${i}, branch, point);`)}
+  }
+${everyRegister(shape, (i) => `v${i} = sum${i};`)}`;
+}
+
+/** WGSL for each register of the result; `point` is its position. */
+export function branchesOutput({ shape }: ToeplitzBranchesSpec, body: (register: number) => string): string {
+  return eachOutput(reversedAxes(shape), body); // the way back takes the axes in reversed order
+}

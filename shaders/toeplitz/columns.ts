@@ -1,0 +1,69 @@
+/**
+ * First of three passes of a long Toeplitz product: for both branches the column transforms, n = a·B + b,
+ *
+ *   work[branch, k_a, b, c] = r Σ_a exp(−2πi·a·(k_a + branch/2)/A) v[n, c],
+ *
+ * with r = 1 on a grid, and r = exp(−2πi·b·(k_a + branch/2)/M) in one dimension: the branch in it is the part of D(n) = exp(−iπn/M) that
+ * a does not have. See toeplitz-branches.ts for the mathematics, toeplitz-rows.ts and toeplitz-grid-rows.ts for what follows.
+ *
+ * Layout: values [B·H, N, D], work as in toeplitz-pass.ts. A column is (c, b, h); a workgroup does `shape.columns` of them.
+ * Bindings: 0 values, 1 tables (twiddles, roots of order 2A and 2M), 2 work, 3 lengths where there are such; then params.
+ */
+import { loadPair, pairElement } from "./channel-pairs.ts";
+import { type Kernel, makeKernel } from "../wgsl/kernel.ts";
+import { lengthBinding, lengthFunction, lengthParams } from "../wgsl/lengths.ts";
+import { rootFunction, type RootTable } from "../fft/roots.ts";
+import {
+  declareRegisters,
+  eachInput,
+  eachOutput,
+  everyRegister,
+  stockhamName,
+  stockhamRegisters,
+  stockhamStages,
+  workgroupLanes,
+} from "../fft/stockham.ts";
+import { columnOverA, PASS_PARAMS, passDeclarations, type ToeplitzPassSpec } from "./pass.ts";
+import { wgsl } from "../wgsl/wgsl.ts";
+
+export interface ToeplitzColumnsSpec extends ToeplitzPassSpec {
+  /** Roots of order 2A, A of them. */
+  readonly axisRoots: RootTable;
+  /** Of order 2M in one dimension; `undefined` on a grid. */
+  readonly roots: RootTable | undefined;
+}
+
+export function toeplitzColumnsKernel(spec: ToeplitzColumnsSpec): Kernel {
+  const { shape, roots } = spec;
+  const body = wgsl`${stockhamRegisters(shape)}
+${declareRegisters(shape, "held")}
+${columnOverA(shape)}
+  let tokens = ${spec.variableLengths ? "length_of(params.firstHead + h)" : "N"};
+  if (active_column) {
+${eachInput(shape, (i) => `let n${i} = point * B + b; if (n${i} < tokens) { v${i} = load_pair(row + n${i}, pair); }`)}
+  }
+${everyRegister(shape, (i) => `held${i} = v${i};`)}
+  for (var branch = 0u; branch < 2u; branch++) {
+${stockhamStages(shape, spec.twiddles)}
+    if (active_column) {
+${eachOutput(shape, (i) => `work[work_start + (branch * A + point) * B * params.pairs] = ${roots ? `turn_root(v${i}, b * (2u * point + branch))` : `v${i}`};`)}
+    }
+    if (branch == 0u) {
+${eachInput(shape, (i) => `v${i} = turn_y(held${i}, point);`)}
+    }
+  }
+`;
+  return makeKernel({
+    label: `toeplitz columns ${spec.a}×${spec.b} (${stockhamName(shape)})`,
+    workgroupSize: workgroupLanes(shape),
+    bindings: [
+      { name: "values", access: "read", element: pairElement(spec.channels, spec.storage) },
+      { name: "tables", access: "read", element: "vec2f" },
+      { name: "work", access: "read_write", element: "vec2f" },
+      ...lengthBinding(spec),
+    ],
+    params: [...PASS_PARAMS, "valuesBase", ...lengthParams(spec)],
+    declarations: wgsl`${passDeclarations(spec)}${rootFunction(spec.axisRoots, "turn_y")}${roots ? rootFunction(roots) : ""}${lengthFunction(spec)}${loadPair(spec.channels, spec.storage)}`,
+    body,
+  });
+}

@@ -1,0 +1,53 @@
+/**
+ * Weights of a multiplicative bias (Luo et al. 2021): out[h, o] = exp(w[h, o] − max_o w[h, o]), of which the common factor cancels. Of a
+ * causal matrix only the first N weights of a head count; the others become zero. So does a weight of −∞.
+ *
+ * Layout: weights [heads, size], out [heads of the dispatch, size]. A workgroup does one head.
+ * Bindings: 0 weights, 1 out, 2 params.
+ */
+import { EXPONENTIAL } from "../attention/feature-map.ts";
+import { type Kernel, makeKernel } from "../wgsl/kernel.ts";
+import { LOWEST, u32, wgsl } from "../wgsl/wgsl.ts";
+
+export interface ToeplitzExponentialsKernelSpec {
+  /** A power of two. */
+  readonly lanes: number;
+  /** Weights of a head. */
+  readonly size: number;
+  /** How many of them count. */
+  readonly count: number;
+}
+
+export function toeplitzExponentialsKernel({ lanes, size, count }: ToeplitzExponentialsKernelSpec): Kernel {
+  const body = wgsl`  let first = params.firstWeight + group * SIZE;
+  var largest = ${LOWEST};
+  for (var i = lane; i < COUNT; i += LANES) { largest = max(largest, weights[first + i]); }
+  partials[lane] = largest;
+  workgroupBarrier();
+  for (var half = LANES / 2u; half > 0u; half /= 2u) {
+    if (lane < half) { partials[lane] = max(partials[lane], partials[lane + half]); }
+    workgroupBarrier();
+  }
+  largest = partials[0];
+  for (var i = lane; i < SIZE; i += LANES) {
+    var value = 0.0;
+    if (i < COUNT) { value = exponential(weights[first + i] - largest); }
+    out[group * SIZE + i] = value;
+  }
+`;
+  return makeKernel({
+    label: `toeplitz exponentials of ${count} of ${size} weights`,
+    workgroupSize: lanes,
+    bindings: [
+      { name: "weights", access: "read", element: "f32" },
+      { name: "out", access: "read_write", element: "f32" },
+    ],
+    params: ["firstWeight"],
+    declarations: wgsl`const SIZE = ${u32(size)};
+const COUNT = ${u32(count)};
+${EXPONENTIAL}
+var<workgroup> partials: array<f32, ${u32(lanes)}>;
+`,
+    body,
+  });
+}

@@ -1,0 +1,271 @@
+/** What plans of linear attention are put together from: tiles, key states and products with them. */
+import { keyStateLayout, type KernelFeatureMap, type KeyStateLayout } from "../../../../shaders/attention/feature-map.ts";
+import { paddedToVec4 } from "../../../../shaders/wgsl/kernel.ts";
+import { applyBytes, applyKernel, type ApplyKernelSpec, applyLanes } from "../../../../shaders/attention/linear/apply.ts";
+import { combineKernel, mostChunks } from "../../../../shaders/attention/linear/combine.ts";
+import { reduceBytes, reduceKernel, reduceLanes, reduceLoadRows, type ReduceKernelSpec } from "../../../../shaders/attention/linear/reduce.ts";
+import type { PlannerLimits } from "../../../core/limits.ts";
+import type { AttentionShape, FeatureMap } from "../../specs.ts";
+import { groupBytes, groupRows, type HeadGroup, type Rows } from "../head-groups.ts";
+import { lengthsUse } from "../../lengths.ts";
+import { type BindingUse, limitError, type ProgramBuilder } from "../../../program/program.ts";
+import { FLOAT_BYTES } from "../../../program/units.ts";
+import { ceilPowerOfTwo, floorPowerOfTwo } from "../../../program/workgroups.ts";
+
+/** Rows that make a chunk worth its partial state: below, writing and adding states costs more than the rows themselves. */
+const FEWEST_CHUNK_ROWS = 128;
+/** Workgroups that fill a large GPU (over 100 cores, several workgroups each). */
+const ENOUGH_WORKGROUPS = 1024;
+/** Rows that pass through workgroup memory at a time, where there is room for so many. */
+const TILE_ROWS = [32, 16] as const;
+/** Features × values per workgroup of the reduction. */
+const REDUCE_TILE = 64;
+/** Values per workgroup of the product with the queries. */
+const APPLY_VALUES = 128;
+export const PREFERRED_LANES = 64;
+/** Rows of a lane in the product with the queries: more would save loads, but leave room for fewer lanes. */
+export const LANE_ROWS = 4;
+/** Rows of its workgroups, from the best to the smallest. */
+const APPLY_ROWS = [16, 32, 64, 8, 4, 2, 1] as const;
+const COMBINE_LANES = 256;
+/** Operations of exp by polynomial, roughly. */
+export const EXP_FLOPS = 20;
+
+/** A linear attention, or its way back, in a program. */
+export interface LinearWork {
+  readonly program: ProgramBuilder;
+  readonly shape: AttentionShape;
+  readonly featureMap: KernelFeatureMap;
+  /** Features of a row: D, or as many as there are random ones. */
+  readonly features: number;
+  /** Of the largest group of heads. */
+  readonly mostHeads: number;
+}
+
+/** Other maps are SIKF of other rows, or with another state. */
+export function kernelFeatureMap(featureMap: FeatureMap | undefined): KernelFeatureMap {
+  return featureMap === "elu+1" || featureMap === "relu" ? featureMap : "sikf";
+}
+
+/** How the keys of a head are reduced to its state. */
+export interface Reduction {
+  readonly state: KeyStateLayout;
+  readonly tile: ReduceTile;
+  readonly chunks: number;
+  readonly chunkRows: number;
+  /** Bytes of a state without the padding between its parts. */
+  readonly usedBytes: number;
+}
+
+/** Chunks: enough workgroups, yet few enough that the partial states stay small beside the keys and the workspace. */
+export function chooseReduction({ program, shape, featureMap, features, mostHeads }: LinearWork): Reduction {
+  const { limits } = program;
+  const { length, valueDim } = shape;
+  const state = keyStateLayout(features, valueDim, featureMap === "sikf");
+  const tile = chooseReduceTile(features, valueDim, limits, program);
+  const tiles = reduceTiles(tile, features, valueDim);
+  const wanted = Math.min(Math.floor(length / FEWEST_CHUNK_ROWS), Math.max(1, Math.floor(ENOUGH_WORKGROUPS / (mostHeads * tiles))));
+  const affordable = Math.floor(Math.min(limits.workspaceBytes / 16, limits.maxStorageBufferBindingSize) / (mostHeads * state.size * FLOAT_BYTES));
+  const combinable = mostChunks(limits.maxComputeWorkgroupStorageSize, combineLanes(limits));
+  const chunkCount = Math.max(1, Math.min(wanted, affordable, combinable));
+  const chunkRows = Math.ceil(length / chunkCount / tile.tileRows) * tile.tileRows;
+  const usedBytes = FLOAT_BYTES * features * (valueDim + (featureMap === "sikf" ? 2 : 1));
+  return { state, tile, chunks: Math.ceil(length / chunkRows), chunkRows, usedBytes };
+}
+
+export function combineLanes(limits: PlannerLimits): number {
+  return floorPowerOfTwo(Math.min(COMBINE_LANES, limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX));
+}
+
+function reduceTiles(tile: ReduceTile, features: number, valueDim: number): number {
+  return Math.ceil(features / tile.featureTile) * Math.ceil(valueDim / tile.valueTile);
+}
+
+/** A workspace for `count` states of every head of a group. */
+export function stateWorkspace({ program, mostHeads }: LinearWork, name: string, { state }: Reduction, count: number): string {
+  return program.workspace(name, mostHeads * count * state.size * FLOAT_BYTES);
+}
+
+/** The part of it that a group uses. */
+export function statesUse(work: LinearWork, buffer: string, { state }: Reduction, group: HeadGroup, count: number): BindingUse {
+  return { buffer, slice: work.program.part(buffer, group.count * count * state.size * FLOAT_BYTES) };
+}
+
+/** Rows that are reduced: keys and values, or on the way back queries and gradients, with the statistics of their rows. */
+export interface ReducedRows {
+  readonly keys: Rows;
+  readonly values: Rows;
+  readonly statistics?: Rows;
+}
+
+/** Adds the reduction to a state for each chunk. */
+export function addReduce(work: LinearWork, reduction: Reduction, group: HeadGroup, rows: ReducedRows, states: string): void {
+  const { program, shape, featureMap, features } = work;
+  const { state, tile, chunks, chunkRows, usedBytes } = reduction;
+  const { length, valueDim, variableLengths } = shape;
+  const weighted = rows.statistics !== undefined;
+  const kernel = reduceKernel({
+    length,
+    headDim: features,
+    valueDim,
+    featureMap,
+    weighted,
+    variableLengths,
+    precision: { keys: rows.keys.precision ?? "f32", values: rows.values.precision ?? "f32" },
+    state,
+    chunkRows,
+    chunks,
+    ...tile,
+  });
+  const [featureTiles, valueTiles] = [Math.ceil(features / tile.featureTile), Math.ceil(valueDim / tile.valueTile)];
+  const keys = groupRows(program, shape, group, kernel, "keys", rows.keys);
+  const values = groupRows(program, shape, group, kernel, "values", rows.values);
+  const statistics = rows.statistics && groupRows(program, shape, group, kernel, "statistics", rows.statistics);
+  // Every lane that loads a vector of keys loads the statistics of its row.
+  const statisticsReads = groupBytes(shape, group, STATISTICS) * valueTiles * featureTiles * (tile.featureTile / 4);
+  program.dispatch({
+    kernel,
+    groups: group.count * chunks * featureTiles * valueTiles,
+    params: {
+      firstHead: group.first,
+      keysBase: keys.base,
+      valuesBase: values.base,
+      ...(statistics && { statisticsBase: statistics.base }),
+      heads: shape.heads,
+    },
+    uses: {
+      keys: { ...keys.use, reads: groupBytes(shape, group, features, rows.keys.precision) * valueTiles },
+      values: { ...values.use, reads: groupBytes(shape, group, valueDim, rows.values.precision) * featureTiles },
+      states: { ...statesUse(work, states, reduction, group, chunks), writes: group.count * chunks * usedBytes },
+      ...(statistics && { statistics: { ...statistics.use, reads: statisticsReads } }),
+      ...lengthsUse(shape),
+    },
+    flops: group.count * length * (2 * features * (valueDim + 1) + EXP_FLOPS * features),
+  });
+}
+
+/** Adds the sum of the chunks' states. */
+export function addCombine(
+  work: LinearWork,
+  reduction: Reduction,
+  group: HeadGroup,
+  buffers: { readonly states: string; readonly combined: string; readonly normalised: boolean },
+): void {
+  const { program, shape, featureMap, features } = work;
+  const { state, chunks, usedBytes } = reduction;
+  const { valueDim } = shape;
+  // Few chunks and values leave most lanes without work.
+  const busy = ceilPowerOfTwo(Math.max(valueDim, chunks));
+  const lanes = Math.min(combineLanes(program.limits), busy);
+  const kernel = combineKernel({ headDim: features, valueDim, featureMap, normalised: buffers.normalised, state, chunks, lanes });
+  program.dispatch({
+    kernel,
+    groups: group.count * features,
+    params: {},
+    uses: {
+      states: { ...statesUse(work, buffers.states, reduction, group, chunks), reads: group.count * chunks * usedBytes },
+      combined: { ...statesUse(work, buffers.combined, reduction, group, 1), writes: group.count * usedBytes },
+    },
+    flops: 2 * group.count * chunks * features * (valueDim + 1),
+  });
+}
+
+/** Adds the product of queries with a state, into `out` or on top of what is there. */
+export function addApply(
+  work: LinearWork,
+  reduction: Reduction,
+  group: HeadGroup,
+  buffers: { readonly queries: Rows; readonly states: string; readonly out: Rows; readonly accumulate: boolean },
+): void {
+  const { program, shape, featureMap, features } = work;
+  const { length, valueDim, variableLengths } = shape;
+  const { accumulate } = buffers;
+  const tile = chooseApplyTile(features, valueDim, program.limits, program);
+  const precision = { queries: buffers.queries.precision ?? "f32", out: buffers.out.precision ?? "f32" };
+  const base = { length, headDim: features, valueDim, featureMap, variableLengths, precision };
+  const kernel = applyKernel({ ...base, state: reduction.state, accumulate, ...tile });
+  const queries = groupRows(program, shape, group, kernel, "queries", buffers.queries);
+  const out = groupRows(program, shape, group, kernel, "out", buffers.out);
+  const valueTiles = Math.ceil(valueDim / tile.valueTile);
+  const outBytes = groupBytes(shape, group, valueDim, precision.out);
+  program.dispatch({
+    kernel,
+    groups: group.count * Math.ceil(length / tile.rows) * valueTiles,
+    params: { firstHead: group.first, queriesBase: queries.base, outBase: out.base, heads: shape.heads },
+    uses: {
+      queries: { ...queries.use, reads: groupBytes(shape, group, features, precision.queries) * valueTiles },
+      // A head's state is shared by all its workgroups: from memory it comes once.
+      states: { ...statesUse(work, buffers.states, reduction, group, 1), reads: group.count * reduction.usedBytes },
+      out: { ...out.use, reads: accumulate ? outBytes : 0, writes: outBytes },
+      ...lengthsUse(shape),
+    },
+    flops: group.count * length * (2 * features * (valueDim + 1) + EXP_FLOPS * features + 2 * valueDim),
+  });
+}
+
+/** Floats of a row's statistics. */
+export const STATISTICS = 4;
+
+export type ReduceTile = Pick<ReduceKernelSpec, "featureTile" | "valueTile" | "tileRows" | "featureVectors" | "rowGroups">;
+
+/** The largest tile that fits; where it has few lanes, several groups of them share its rows. */
+export function chooseReduceTile(featureCount: number, valueDim: number, limits: PlannerLimits, program: ProgramBuilder): ReduceTile {
+  const mostLanes = Math.min(limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX);
+  const candidates: ReduceTile[] = [];
+  let features = Math.min(REDUCE_TILE, paddedToVec4(featureCount));
+  let values = Math.min(REDUCE_TILE, paddedToVec4(valueDim));
+  for (;;) {
+    for (const featureVectors of [2, 1] as const) {
+      const width = 4 * featureVectors;
+      const whole = { featureTile: width * Math.ceil(features / width), valueTile: width * Math.ceil(values / width), featureVectors };
+      const lanes = Math.min(PREFERRED_LANES, mostLanes);
+      const tile = { ...whole, rowGroups: Math.max(1, Math.floor(lanes / reduceLanes({ ...whole, rowGroups: 1 }))) };
+      const step = reduceLoadRows(tile);
+      for (const rows of TILE_ROWS) candidates.push({ ...tile, tileRows: step * Math.max(1, Math.floor(rows / step)) });
+    }
+    if (features === 4 && values === 4) break;
+    // Halve the larger side, for devices with small workgroups.
+    if (features >= values) features = paddedToVec4(features / 2);
+    else values = paddedToVec4(values / 2);
+  }
+  // Each group of lanes takes rows of its own.
+  for (let last = candidates.at(-1)!; last.rowGroups > 1; last = candidates.at(-1)!) {
+    const tile = { ...last, rowGroups: Math.floor(last.rowGroups / 2) };
+    candidates.push({ ...tile, tileRows: reduceLoadRows(tile) });
+  }
+  const possible = candidates.filter((tile) => reduceLanes(tile) <= mostLanes && reduceBytes(tile) <= limits.maxComputeWorkgroupStorageSize);
+  const [tile] = possible;
+  if (tile) return tile;
+  const smallest = reduceBytes(candidates.at(-1)!);
+  throw limitError(
+    program.caller,
+    "maxComputeWorkgroupStorageSize",
+    smallest,
+    limits.maxComputeWorkgroupStorageSize,
+    "the smallest tile of keys and values",
+  );
+}
+
+function chooseApplyTile(
+  features: number,
+  valueDim: number,
+  limits: PlannerLimits,
+  program: ProgramBuilder,
+): Pick<ApplyKernelSpec, "rows" | "laneRows" | "valueTile"> {
+  const mostLanes = Math.min(limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX);
+  const valueTile = Math.min(APPLY_VALUES, paddedToVec4(valueDim));
+  const candidates = [valueTile, 64, 32, 16, 8, 4]
+    .filter((width) => width <= valueTile)
+    .flatMap((values) => APPLY_ROWS.map((rows) => ({ rows, laneRows: Math.min(LANE_ROWS, rows), valueTile: values, headDim: features })));
+  const possible = candidates.filter((tile) => applyLanes(tile) <= mostLanes && applyBytes(tile) <= limits.maxComputeWorkgroupStorageSize);
+  const tile = possible.find((candidate) => applyLanes(candidate) >= Math.min(PREFERRED_LANES, mostLanes)) ?? possible[0];
+  if (tile) return tile;
+  const smallest = candidates.at(-1)!;
+  throw limitError(
+    program.caller,
+    "maxComputeWorkgroupStorageSize",
+    applyBytes(smallest),
+    limits.maxComputeWorkgroupStorageSize,
+    `a row of ${features} features`,
+  );
+}

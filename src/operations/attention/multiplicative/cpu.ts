@@ -1,0 +1,139 @@
+import { float64Array } from "../../../math/memory.ts";
+import type { Store, Toeplitz } from "../../toeplitz/cpu-product.ts";
+import type { Head, HeadAttention } from "../cpu-head.ts";
+import { featureSlope, isNothing, plainFeature, type RowFeatures } from "../linear/cpu-state.ts";
+
+/** The weights of a multiplicative bias. */
+export interface Multiplier {
+  readonly toeplitz: Toeplitz;
+  /** The spectrum of exp(b − max b), of a head. */
+  readonly spectrumOf: (head: number) => Float64Array;
+}
+
+/**
+ * Luo et al. 2021: out_i = Σ_j E_{j−i} φ(q_i)·φ(k_j) v_j / Σ_j E_{j−i} φ(q_i)·φ(k_j) with E = exp(b − max b). For each feature d the sums
+ * over j of E_{j−i} φ(k_jd) v_je, and with 1 in the place of v, are Toeplitz products.
+ *
+ * Exponentials are relative to the largest key of all, m_d, and to r_i = max_d (q_id + m_d); their factors cancel. Where no key that a query
+ * sees shares a feature with it, transforms leave noise in the place of zero: that is found out without them.
+ *
+ * Causal exponentials are relative to keys that come later, too. Where these are larger by more than about 20, what an early query sees is
+ * lost in the rounding of the transforms.
+ */
+export function createMultiplicative(
+  features: RowFeatures,
+  dim: number,
+  valueDim: number,
+  causal: boolean,
+  { toeplitz, spectrumOf }: Multiplier,
+): HeadAttention {
+  const width = valueDim + 1;
+
+  const featuresOf = ({ tokens, q, k }: Head) => {
+    const [phiQ, phiK] = [float64Array("cpu attention", tokens * dim), float64Array("cpu attention", tokens * dim)];
+    if (features !== "exponential") {
+      for (let at = 0; at < tokens * dim; at++) {
+        phiQ[at] = plainFeature(features, q[at]!);
+        phiK[at] = plainFeature(features, k[at]!);
+      }
+      return { phiQ, phiK };
+    }
+    const largest = new Float64Array(dim).fill(-Infinity);
+    for (let at = 0; at < tokens * dim; at++) largest[at % dim] = Math.max(largest[at % dim]!, k[at]!);
+    for (let i = 0; i < tokens; i++) {
+      let top = -Infinity;
+      for (let d = 0; d < dim; d++) top = Math.max(top, q[i * dim + d]! + largest[d]!);
+      for (let d = 0, at = i * dim; d < dim; d++, at++) {
+        phiQ[at] = Math.exp(q[at]! + largest[d]! - top);
+        phiK[at] = Math.exp(k[at]! - largest[d]!);
+      }
+    }
+    return { phiQ, phiK };
+  };
+
+  /** Column d of φ(k), times [v, 1]: [tokens, E + 1]. */
+  const expand = ({ tokens, v }: Head, phiK: Float64Array, d: number): Float64Array => {
+    const x = float64Array("cpu attention", tokens * width);
+    for (let j = 0; j < tokens; j++) {
+      for (let e = 0; e < width; e++) x[j * width + e] = phiK[j * dim + d]! * (e < valueDim ? v[j * valueDim + e]! : 1);
+    }
+    return x;
+  };
+
+  const into =
+    (target: Float64Array): Store =>
+    (index, value) => {
+      target[index] = value;
+    };
+
+  /** Σ_d φ(q_id) Y_ide: [tokens, E + 1], numerators and denominator. */
+  const sums = (head: Head, phiQ: Float64Array, phiK: Float64Array): Float64Array => {
+    const { tokens } = head;
+    const total = float64Array("cpu attention", tokens * width);
+    for (let d = 0; d < dim; d++) {
+      toeplitz.multiply(expand(head, phiK, d), tokens, width, spectrumOf(head.index), (index, value) => {
+        total[index]! += phiQ[Math.floor(index / width) * dim + d]! * value;
+      });
+    }
+    const shared = new Float64Array(dim);
+    const see = (j: number) => {
+      for (let d = 0; d < dim; d++) shared[d]! += phiK[j * dim + d]!;
+    };
+    if (!causal) for (let j = 0; j < tokens; j++) see(j);
+    for (let i = 0; i < tokens; i++) {
+      if (causal) see(i);
+      if (!shared.some((sum, d) => sum * phiQ[i * dim + d]! > 0)) total.fill(0, i * width, (i + 1) * width);
+    }
+    return total;
+  };
+
+  return {
+    forward(head, out) {
+      const { phiQ, phiK } = featuresOf(head);
+      const total = sums(head, phiQ, phiK);
+      for (let i = 0; i < head.tokens; i++) {
+        const denominator = total[i * width + valueDim]!;
+        for (let e = 0; e < valueDim; e++) out[i * valueDim + e] = isNothing(denominator) ? 0 : total[i * width + e]! / denominator;
+      }
+    },
+
+    backward(head, g, { dq, dk, dv }, weights) {
+      const { tokens, v } = head;
+      const { phiQ, phiK } = featuresOf(head);
+      const total = sums(head, phiQ, phiK);
+      // The gradient of numerators and denominator: g/δ and −(g·o)/δ.
+      const inner = float64Array("cpu attention", tokens * width);
+      for (let i = 0; i < tokens; i++) {
+        const denominator = total[i * width + valueDim]!;
+        if (isNothing(denominator)) continue;
+        let product = 0;
+        for (let e = 0; e < valueDim; e++) {
+          inner[i * width + e] = g[i * valueDim + e]! / denominator;
+          product += (g[i * valueDim + e]! * total[i * width + e]!) / denominator;
+        }
+        inner[i * width + valueDim] = -product / denominator;
+      }
+      dv.fill(0);
+      const spectrum = spectrumOf(head.index);
+      const [y, dy, dx] = [0, 1, 2].map(() => float64Array("cpu attention", tokens * width)) as [Float64Array, Float64Array, Float64Array];
+      for (let d = 0; d < dim; d++) {
+        const x = expand(head, phiK, d);
+        toeplitz.multiply(x, tokens, width, spectrum, into(y));
+        for (let at = 0; at < tokens * width; at++) dy[at] = phiQ[Math.floor(at / width) * dim + d]! * inner[at]!;
+        toeplitz.multiply(dy, tokens, width, spectrum, into(dx), true);
+        if (weights) toeplitz.correlate(dy, x, tokens, width, weights);
+        for (let i = 0; i < tokens; i++) {
+          let [query, key] = [0, dx[i * width + valueDim]!];
+          for (let e = 0; e < width; e++) query += inner[i * width + e]! * y[i * width + e]!;
+          for (let e = 0; e < valueDim; e++) {
+            key += dx[i * width + e]! * v[i * valueDim + e]!;
+            dv[i * valueDim + e]! += phiK[i * dim + d]! * dx[i * width + e]!;
+          }
+          const at = i * dim + d;
+          dq[at] = featureSlope(features, phiQ[at]!) * query;
+          dk[at] = featureSlope(features, phiK[at]!) * key;
+        }
+      }
+    },
+  };
+}

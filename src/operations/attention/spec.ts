@@ -1,0 +1,201 @@
+import { checkBoolean, checkElements, checkEnum, checkOptions, checkSize } from "../../core/check.ts";
+import { FastRpbError, refuse } from "../../core/errors.ts";
+import { checkPositions, type RelativePositions, type SequenceOptions, weightsShape } from "../toeplitz/spec.ts";
+
+/**
+ * Feature maps φ of linear attention, for which out_i = Σ_j φ(q_i)·φ(k_j) v_j / Σ_j φ(q_i)·φ(k_j):
+ *
+ * - `"sikf"`: exp(x), the Shift-Invariant Kernel Function (Zubkov and Gavrilov, arXiv 2202.11364).
+ * - `"elu+1"`: elu(x) + 1 (Katharopoulos et al. 2020).
+ * - `"relu"`: max(x, 0), as in cosFormer (Qin et al. 2022). A query that has no positive feature in common with any key gets zero.
+ * - `"softmax"`: Efficient Attention (Shen et al. 2018): softmax over the features of q and, for each feature, over the positions of k;
+ *   out_i = Σ_d softmax(q_i)_d Σ_j softmax_j(k_jd) v_j. Causal: the second softmax runs over j ≤ i.
+ * - `"favor+"`: positive orthogonal random features of the Performer (Choromanski et al. 2020), an estimate of softmax attention:
+ *   φ(x)_r = exp(w_r·x′ − |x′|²/2) with x′ = √scale·x.
+ */
+export type FeatureMap = "sikf" | "elu+1" | "relu" | "softmax" | "favor+";
+
+export type BiasKind = "none" | "fastrpb" | "multiplicative";
+
+/** The random features of `"favor+"`. */
+export interface RandomFeatures {
+  /** How many. Default: ⌈D ln D⌉, at least D. */
+  count?: number;
+  /** Of the generator: the same seed gives the same features on every device. An integer from 0 to 2³² − 1. Default 0. */
+  seed?: number;
+}
+
+export type AttentionOptions = SequenceOptions & {
+  /** Default 1. */
+  batch?: number;
+  heads: number;
+  /** Dimension D of the queries and keys. */
+  headDim: number;
+  /** Dimension of the values and the output. Default: `headDim`. */
+  valueDim?: number;
+  /**
+   * `"linear"` (default) is O(N) and takes a `featureMap`. `"softmax"` is the original, out_i = Σ_j softmax_j(scale·q_i·k_j) v_j: O(N²)
+   * time in tiles with online softmax, O(N) memory.
+   */
+  kind?: "linear" | "softmax";
+  /** Of linear attention, and always there. */
+  featureMap?: FeatureMap;
+  /** Only with `"favor+"`. */
+  randomFeatures?: RandomFeatures;
+  /** Factor of q·k for `kind: "softmax"` and `"favor+"`, a positive float32. Default 1/√D. */
+  scale?: number;
+  /** Sums run over j ≤ i. Default `false`; not on a grid. */
+  causal?: boolean;
+  /**
+   * - `"none"` (default)
+   * - `"fastrpb"` adds the Toeplitz product of learned weights and the values, outside the normalisation.
+   * - `"multiplicative"` (Luo et al. 2021): every term of the numerator and the denominator has a factor exp(b_{j−i}), by FFT. Linear
+   *   attention only, and not for `"softmax"` features.
+   */
+  bias?: BiasKind;
+  /** `run` takes `lengths`, one for each batch row; tokens beyond have no influence, and zeros as output. Default `false`; not on a grid. */
+  variableLengths?: boolean;
+  /**
+   * How q, k, v and the output are stored; sums are in f32. `"f16"` halves their bytes, on devices with `shader-f16`; forward only, and not with
+   * a multiplicative bias. Default `"f32"`.
+   */
+  storage?: "f32" | "f16";
+};
+
+/** What attention and its gradient have in common. */
+export interface AttentionShape extends RelativePositions {
+  readonly batch: number;
+  readonly heads: number;
+  readonly headDim: number;
+  readonly valueDim: number;
+  readonly kind: "linear" | "softmax";
+  /** `undefined` for `kind: "softmax"`. */
+  readonly featureMap: FeatureMap | undefined;
+  /** Features of a key: D, or the number of random features. */
+  readonly features: number;
+  /** Of the random features. */
+  readonly seed: number;
+  /** Factor of q·k, where there is one; else 1. */
+  readonly scale: number;
+  readonly bias: BiasKind;
+  readonly variableLengths: boolean;
+  /** Of q, k, v and the output. */
+  readonly storage: "f32" | "f16";
+}
+
+/** `q`, `k`, `v`, `spectrum` with a bias, `lengths` with variable lengths → `out`. */
+export interface AttentionSpec extends AttentionShape {
+  readonly operation: "attention";
+}
+
+/** `q`, `k`, `v`, `spectrum`, `lengths` as of the attention, and `dOut` → `dq`, `dk`, `dv`, and `dBias` with a bias. */
+export interface AttentionGradientSpec extends AttentionShape {
+  readonly operation: "attentionGradient";
+}
+
+const KEYS = [
+  "batch",
+  "heads",
+  "length",
+  "grid",
+  "headDim",
+  "valueDim",
+  "kind",
+  "featureMap",
+  "randomFeatures",
+  "scale",
+  "causal",
+  "bias",
+  "variableLengths",
+  "storage",
+] as const;
+
+/** @throws FastRpbError codes `"value"`, `"unavailable"` */
+export function attentionSpec(options: AttentionOptions): AttentionSpec {
+  const caller = "runtime.attention";
+  checkOptions(caller, "options", options, KEYS);
+  const positions = checkPositions(caller, options);
+  const kind = checkEnum(caller, "options.kind", options.kind ?? "linear", ["linear", "softmax"]);
+  const headDim = checkSize(caller, "options.headDim", options.headDim);
+  const featureMap = checkFeatureMap(caller, kind, options.featureMap);
+  const { count, seed } = checkRandomFeatures(caller, featureMap, options.randomFeatures, headDim);
+  const variableLengths = checkBoolean(caller, "options.variableLengths", options.variableLengths ?? false);
+  if (variableLengths && positions.grid) {
+    throw refuse("value", { caller, argument: "options.variableLengths", expected: "false on a grid, which is always full", got: true });
+  }
+  const bias = checkEnum(caller, "options.bias", options.bias ?? "none", ["none", "fastrpb", "multiplicative"]);
+  const storage = checkEnum(caller, "options.storage", options.storage ?? "f32", ["f32", "f16"]);
+  if (bias === "multiplicative") checkMultiplicative(caller, kind, featureMap, storage);
+  const spec: AttentionSpec = {
+    operation: "attention",
+    batch: checkSize(caller, "options.batch", options.batch ?? 1),
+    heads: checkSize(caller, "options.heads", options.heads),
+    ...positions,
+    headDim,
+    valueDim: checkSize(caller, "options.valueDim", options.valueDim ?? headDim),
+    kind,
+    featureMap,
+    features: count,
+    seed,
+    scale: checkScale(caller, kind === "softmax" || featureMap === "favor+", options.scale, headDim),
+    bias,
+    variableLengths,
+    storage,
+  };
+  const widest = Math.max(spec.headDim, spec.valueDim, spec.features);
+  checkElements(caller, "batch × heads × length × the larger dimension", [spec.batch, spec.heads, spec.length, widest]);
+  if (spec.bias !== "none") checkElements(caller, "the weights", weightsShape(spec));
+  return Object.freeze(spec);
+}
+
+export function attentionGradientSpec(spec: AttentionSpec): AttentionGradientSpec {
+  return Object.freeze({ ...spec, operation: "attentionGradient" });
+}
+
+function checkFeatureMap(caller: string, kind: "linear" | "softmax", given: unknown): FeatureMap | undefined {
+  if (kind === "linear") return checkEnum(caller, "options.featureMap", given, ["sikf", "elu+1", "relu", "softmax", "favor+"]);
+  if (given === undefined) return undefined;
+  throw refuse("value", { caller, argument: "options.featureMap", expected: 'left out with kind: "softmax"', got: given });
+}
+
+const MAX_SEED = 2 ** 32 - 1;
+
+function checkRandomFeatures(
+  caller: string,
+  featureMap: FeatureMap | undefined,
+  given: RandomFeatures | undefined,
+  headDim: number,
+): { readonly count: number; readonly seed: number } {
+  if (featureMap !== "favor+") {
+    if (given === undefined) return { count: headDim, seed: 0 };
+    throw refuse("value", { caller, argument: "options.randomFeatures", expected: 'left out without featureMap: "favor+"', got: given });
+  }
+  const { count, seed = 0 } = checkOptions(caller, "options.randomFeatures", given ?? {}, ["count", "seed"]);
+  if (!Number.isInteger(seed) || seed < 0 || seed > MAX_SEED) {
+    throw refuse("value", { caller, argument: "options.randomFeatures.seed", expected: `an integer from 0 to ${MAX_SEED}`, got: seed });
+  }
+  const usual = Math.max(headDim, Math.ceil(headDim * Math.log(headDim)));
+  return { count: checkSize(caller, "options.randomFeatures.count", count ?? usual), seed };
+}
+
+function checkScale(caller: string, scaled: boolean, given: number | undefined, headDim: number): number {
+  if (!scaled) {
+    if (given === undefined) return 1;
+    throw refuse("value", { caller, argument: "options.scale", expected: 'left out, but with kind: "softmax" or featureMap: "favor+"', got: given });
+  }
+  const asked: unknown = given ?? 1 / Math.sqrt(headDim);
+  const scale = typeof asked === "number" ? Math.fround(asked) : NaN;
+  if (Number.isFinite(scale) && scale > 0) return scale;
+  throw refuse("value", { caller, argument: "options.scale", expected: "a positive float32", got: given });
+}
+
+function checkMultiplicative(caller: string, kind: "linear" | "softmax", featureMap: FeatureMap | undefined, storage: "f32" | "f16"): void {
+  const conflicts = [
+    kind === "softmax" && 'kind: "softmax"',
+    featureMap === "softmax" && 'featureMap: "softmax"',
+    storage === "f16" && 'storage: "f16"',
+  ];
+  const why = conflicts.find((conflict) => conflict !== false);
+  if (why === undefined) return;
+  throw new FastRpbError("unavailable", `${caller}: options.bias = "multiplicative" does not go with ${why}; use "fastrpb", or change that.`);
+}

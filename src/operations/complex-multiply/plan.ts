@@ -1,0 +1,46 @@
+import { complexMultiplyKernel } from "../../../shaders/complex-multiply/complex-multiply.ts";
+import { elementCount } from "../../core/check.ts";
+import type { PlannerLimits } from "../../core/limits.ts";
+import type { ComplexMultiplySpec } from "../specs.ts";
+import { type Program, ProgramBuilder, sliceBytes } from "../../program/program.ts";
+import { elementwiseLanes } from "../../program/workgroups.ts";
+import { COMPLEX_BYTES } from "../../program/units.ts";
+
+const FLOPS = 8;
+
+/**
+ * A large product is done in parts of what a binding holds. An operand that repeats is bound as a whole in each; its size is known when it
+ * comes, so the cost is that of one of full shape.
+ */
+export function planComplexMultiply(caller: string, spec: ComplexMultiplySpec, limits: PlannerLimits): Program {
+  const program = new ProgramBuilder(caller, "complex multiply", limits);
+  const elements = elementCount(spec.shape);
+  const bytes = elements * COMPLEX_BYTES;
+  const a = program.buffer("a", "input", bytes);
+  const b = program.buffer("b", "input", bytes);
+  const out = program.buffer("out", "output", bytes);
+  const kernel = complexMultiplyKernel({ lanes: elementwiseLanes(limits), conjugate: spec.conjugate, scale: spec.scale });
+  const alignment = Math.max(limits.minStorageBufferOffsetAlignment / COMPLEX_BYTES, 1);
+  const most = Math.floor(limits.maxStorageBufferBindingSize / COMPLEX_BYTES);
+  const step = elements <= most ? elements : most - (most % alignment);
+  for (let first = 0; first < elements; first += step) {
+    const count = Math.min(step, elements - first);
+    const slice = sliceBytes(limits, first * COMPLEX_BYTES, (first + count) * COMPLEX_BYTES);
+    program.dispatch({
+      kernel,
+      groups: Math.ceil(count / kernel.workgroupSize[0]),
+      params: { firstFactor: spec.repeats ? first : 0, count },
+      uses: {
+        a: { buffer: a, slice, reads: count * COMPLEX_BYTES },
+        b: {
+          buffer: b,
+          ...(spec.repeats ? { slice: { offset: 0, size: Math.min(bytes, most * COMPLEX_BYTES) } } : { slice }),
+          reads: count * COMPLEX_BYTES,
+        },
+        out: { buffer: out, slice, writes: count * COMPLEX_BYTES },
+      },
+      flops: count * FLOPS,
+    });
+  }
+  return program.finish();
+}

@@ -1,0 +1,340 @@
+/**
+ * Plans for convolutions: a kernel to its spectrum, and the product, in one dispatch where the axes fit into a workgroup together, in
+ * three beyond.
+ */
+import type { ColumnDigit, Window } from "../../../shaders/fft/column-end.ts";
+import { elementCount } from "../../core/check.ts";
+import type { PlannerLimits } from "../../core/limits.ts";
+import type { ConvolveAxis, ConvolveSpec, KernelAxis, KernelSpectrumSpec } from "../specs.ts";
+import { addPass, type BufferEnd, type PassEnd, type PassProduct, windowPoints } from "../fft/pass.ts";
+import { addFft, inChunks } from "../fft/lines.ts";
+import { limitError, type Program, ProgramBuilder } from "../../program/program.ts";
+import { forSlices } from "../../program/pieces.ts";
+import { splitLength } from "../fft/split.ts";
+import { convolutionLength, convolutionLengths, fits, hasRadices } from "../fft/stockham.ts";
+import { COMPLEX_BYTES, FLOAT_BYTES } from "../../program/units.ts";
+
+/** How a convolution is done. */
+type Method =
+  | { readonly kind: "fused"; readonly periods: readonly number[] }
+  /** One axis, whose period is split. */
+  | { readonly kind: "split"; readonly periods: readonly [number]; readonly a: number; readonly b: number }
+  /** Two axes, one after the other. */
+  | { readonly kind: "axes"; readonly periods: readonly [number, number] };
+
+function chooseMethod(caller: string, spec: ConvolveSpec | KernelSpectrumSpec, circular: boolean, limits: PlannerLimits): Method {
+  const periods = choosePeriods(spec.axes, circular, limits);
+  if (fits(limits, ...periods)) return { kind: "fused", periods };
+  if (periods.length === 1) return { kind: "split", periods: [periods[0]!], ...splitLength(caller, periods[0]!, limits) };
+  for (const period of periods) {
+    if (!fits(limits, period)) {
+      const storage = limits.maxComputeWorkgroupStorageSize;
+      throw limitError(caller, "maxComputeWorkgroupStorageSize", FLOAT_BYTES * period, storage, `one axis of a convolution of period ${period}`);
+    }
+  }
+  return { kind: "axes", periods: [periods[0]!, periods[1]!] };
+}
+
+/** Lengths with codelets in which nothing wanted wraps around; of circular convolutions these lengths, or twice that where there are no codelets. */
+function choosePeriods(axes: readonly KernelAxis[], circular: boolean, limits: PlannerLimits): readonly number[] {
+  if (!circular) {
+    return convolutionLengths(
+      axes.map((axis) => axis.period),
+      limits,
+    );
+  }
+  return axes.map(({ period }) => (hasRadices(period) ? period : convolutionLength(2 * period - 1, limits)));
+}
+
+/** Which of the kernel's points stand where in the period. */
+function kernelWindow(axis: KernelAxis, period: number, circular: boolean): Window {
+  // Every offset from −(N − 1) to N − 1 has its own place in a longer period.
+  return { limit: axis.kernel, ...(circular && period > axis.period && { wrap: { order: axis.period, period } }) };
+}
+
+function inputWindow(axis: ConvolveAxis): Window {
+  return { limit: axis.length };
+}
+
+function outputWindow(axis: ConvolveAxis): Window {
+  return { shift: axis.offset, limit: axis.output };
+}
+
+function elementBytes(spec: ConvolveSpec | KernelSpectrumSpec): number {
+  return spec.dtype === "f32" ? FLOAT_BYTES : COMPLEX_BYTES;
+}
+
+export function planKernelSpectrum(caller: string, spec: KernelSpectrumSpec, limits: PlannerLimits): Program {
+  const sizes = spec.axes.map((axis) => axis.kernel).join("×");
+  const program = new ProgramBuilder(caller, `convolve spectrum ${sizes}`, limits);
+  const method = chooseMethod(caller, spec, spec.circular, limits);
+  const { periods } = method;
+  const points = elementCount(spec.axes.map((axis) => axis.kernel));
+  const period = elementCount(periods);
+  const kernelBytes = points * elementBytes(spec);
+  const spectrumBytes = period * COMPLEX_BYTES;
+  const kernel = program.buffer("kernel", "input", spec.kernels * kernelBytes);
+  const spectrum = program.buffer("spectrum", "output", spec.kernels * spectrumBytes);
+  const element = spec.dtype === "f32" ? "real" : "complex";
+  const windows = spec.axes.map((axis, i) => kernelWindow(axis, periods[i]!, spec.circular));
+  const scale = 1 / period;
+  forSlices(program, "one row", spec.kernels, [kernelBytes, spectrumBytes], (first, count, [kernelSlice, spectrumSlice]) => {
+    const source: BufferEnd = { buffer: kernel, slice: kernelSlice, firstOuter: first };
+    const destination: BufferEnd = { buffer: spectrum, slice: spectrumSlice, firstOuter: first };
+    if (method.kind === "split" || periods.length === 1) {
+      addFft(program, {
+        layout: { outer: count, length: period, inner: 1 },
+        source,
+        destination,
+        inverse: false,
+        scale,
+        order: "transposed",
+        ends: { source: { element, rows: points, ...windows[0] }, destination: {} },
+      });
+      return;
+    }
+    const [ky, kx] = [spec.axes[0]!.kernel, spec.axes[1]!.kernel];
+    const [my, mx] = [periods[0]!, periods[1]!];
+    if (method.kind === "fused") {
+      addPass(program, {
+        outer: count,
+        digits: [],
+        lengths: periods,
+        source: {
+          ...source,
+          element,
+          rows: points,
+          inner: 1,
+          points: [
+            { size: mx, stride: 1, ...windows[1] },
+            { size: my, stride: kx, ...windows[0] },
+          ],
+          strides: [],
+          outside: [],
+          elements: elementCount(windows.map((window, i) => windowPoints(window, periods[i]!))),
+        },
+        // In the order in which the transform leaves it, and the product reads it.
+        destination: {
+          ...destination,
+          element: "complex",
+          rows: period,
+          inner: 1,
+          points: [{ size: period, stride: 1 }],
+          strides: [],
+          outside: [],
+          elements: period,
+        },
+        swapInput: false,
+        back: false,
+        swapOutput: false,
+        scale,
+      });
+      return;
+    }
+    // Rows of the kernel first, so that rows of zeros are not transformed.
+    const rows: BufferEnd = { buffer: program.workspace("rows", count * ky * mx * COMPLEX_BYTES), slice: undefined, firstOuter: 0 };
+    addFft(program, {
+      layout: { outer: count * ky, length: mx, inner: 1 },
+      source: { ...source, firstOuter: first * ky },
+      destination: rows,
+      inverse: false,
+      scale: 1,
+      order: "natural",
+      ends: { source: { element, rows: kx, ...windows[1] }, destination: {} },
+    });
+    addFft(program, {
+      layout: { outer: count, length: my, inner: mx },
+      source: rows,
+      destination,
+      inverse: false,
+      scale,
+      order: "natural",
+      ends: { source: { rows: ky, ...windows[0] }, destination: {} },
+    });
+  });
+  return program.finish();
+}
+
+/** Two real sequences side by side, along the axes after those of the kernel, are one complex one: the kernel is real. Half the transforms. */
+function inPairs(spec: ConvolveSpec): ConvolveSpec {
+  return spec.dtype === "f32" && spec.inner % 2 === 0 ? { ...spec, dtype: "complex64", inner: spec.inner / 2 } : spec;
+}
+
+export function planConvolve(caller: string, options: ConvolveSpec, limits: PlannerLimits): Program {
+  const spec = inPairs(options);
+  const program = new ProgramBuilder(caller, `convolve ${spec.axes.map((axis) => axis.length).join("×")}`, limits);
+  const method = chooseMethod(caller, spec, spec.mode === "circular", limits);
+  const outer = spec.repeats * spec.kernels;
+  const bytes = elementBytes(spec);
+  const inputBytes = elementCount(spec.axes.map((axis) => axis.length)) * spec.inner * bytes;
+  const outputBytes = elementCount(spec.axes.map((axis) => axis.output)) * spec.inner * bytes;
+  const spectrumBytes = elementCount(method.periods) * COMPLEX_BYTES;
+  const x = program.buffer("x", "input", outer * inputBytes);
+  const spectrum = program.buffer("spectrum", "input", spec.kernels * spectrumBytes);
+  const out = program.buffer("out", "output", outer * outputBytes);
+  if (spec.kernels * spectrumBytes > limits.maxStorageBufferBindingSize) {
+    const needed = spec.kernels * spectrumBytes;
+    throw limitError(caller, "maxStorageBufferBindingSize", needed, limits.maxStorageBufferBindingSize, "the spectra of all kernels");
+  }
+  forSlices(program, "one row", outer, [inputBytes, outputBytes], (first, count, [inputSlice, outputSlice]) => {
+    const request: ProductRequest = {
+      spec,
+      outer: count,
+      source: { buffer: x, slice: inputSlice, firstOuter: first },
+      destination: { buffer: out, slice: outputSlice, firstOuter: first },
+      spectrum: { buffer: spectrum, slice: undefined, firstOuter: 0 },
+      spectrumBytes,
+    };
+    if (method.kind === "fused") addFusedProduct(program, request, method.periods);
+    else addLongProduct(program, request, method);
+  });
+  return program.finish();
+}
+
+interface ProductRequest {
+  readonly spec: ConvolveSpec;
+  readonly outer: number;
+  readonly source: BufferEnd;
+  readonly destination: BufferEnd;
+  readonly spectrum: BufferEnd;
+  /** Of one kernel. */
+  readonly spectrumBytes: number;
+}
+
+/** The product of the rows of a request, each with the spectrum of its kernel. */
+function productOf({ spec, outer, source, spectrum, spectrumBytes }: ProductRequest): PassProduct {
+  const { kernels } = spec;
+  return { kind: "tensor", spectrum, kernels, firstOuter: source.firstOuter, reads: Math.min(outer, kernels) * spectrumBytes };
+}
+
+/** Everything in one dispatch: a workgroup holds the period. */
+function addFusedProduct(program: ProgramBuilder, request: ProductRequest, periods: readonly number[]): void {
+  const { spec, outer } = request;
+  const { inner, axes } = spec;
+  const element = spec.dtype === "f32" ? "real" : "complex";
+  const end = (target: BufferEnd, size: (axis: ConvolveAxis) => number, window: (axis: ConvolveAxis) => Window): PassEnd => {
+    const rows = elementCount(axes.map(size));
+    const points = axes.map((axis, i) => ({ size: periods[i]!, stride: elementCount(axes.slice(i + 1).map(size)), ...window(axis) })).reverse();
+    return { ...target, element, rows, inner, points, strides: [0], outside: [1], elements: rows * inner };
+  };
+  addPass(program, {
+    outer,
+    digits: [{ name: "inner", size: inner }],
+    lengths: periods,
+    source: end(request.source, (axis) => axis.length, inputWindow),
+    destination: end(request.destination, (axis) => axis.output, outputWindow),
+    product: productOf(request),
+    swapInput: false,
+    back: true,
+    swapOutput: false,
+    scale: 1,
+  });
+}
+
+/**
+ * Three dispatches: columns; rows × spectrum and back, in place; columns back. Along one axis columns and rows are those of the
+ * four-step framework, along two they are the axes themselves.
+ */
+function addLongProduct(program: ProgramBuilder, request: ProductRequest, method: Exclude<Method, { kind: "fused" }>): void {
+  const { spec } = request;
+  const split = method.kind === "split";
+  const [columnLength, rowLength] = split ? [method.a, method.b] : method.periods;
+  // Points of a row that are kept between the passes.
+  const kept = split ? method.b : Math.max(spec.axes[1]!.length, spec.axes[1]!.output);
+  const bytes = columnLength * kept * spec.inner * COMPLEX_BYTES;
+  inChunks(program, "the transform of one row", { ...request, bytes }, ({ outer, source, destination }, work) => {
+    addLongChunk(program, { ...request, outer, source, destination }, method, { work, columnLength, rowLength, kept });
+  });
+}
+
+function addLongChunk(
+  program: ProgramBuilder,
+  request: ProductRequest,
+  method: Exclude<Method, { kind: "fused" }>,
+  layout: { readonly work: BufferEnd; readonly columnLength: number; readonly rowLength: number; readonly kept: number },
+): void {
+  const { spec, outer } = request;
+  const { inner } = spec;
+  const { work, columnLength, rowLength, kept } = layout;
+  const split = method.kind === "split";
+  const element = spec.dtype === "f32" ? "real" : "complex";
+  const [axis, rowAxis] = [spec.axes[0]!, spec.axes[1]];
+  const common = { outer, swapInput: false, back: false, swapOutput: false, scale: 1 };
+  const innerDigit: ColumnDigit = { name: "inner", size: inner };
+  /** The columns of a tensor: all of one axis, `width` of them, or those of the split. */
+  const columns = (target: BufferEnd, window: Window, rows: number, width: number, elements: number): PassEnd =>
+    split
+      ? {
+          ...target,
+          element,
+          rows,
+          inner,
+          points: [{ size: columnLength, stride: rowLength }],
+          strides: [0, 1],
+          outside: [1, 0],
+          ...window,
+          elements,
+        }
+      : {
+          ...target,
+          element,
+          rows,
+          inner: width * inner,
+          points: [{ size: columnLength, stride: 1 }],
+          strides: [0, 0],
+          outside: [1, inner],
+          ...window,
+          elements,
+        };
+  const workColumns: PassEnd = {
+    ...work,
+    element: "complex",
+    rows: columnLength,
+    inner: kept * inner,
+    points: [{ size: columnLength, stride: 1 }],
+    strides: [0, 0],
+    outside: [1, inner],
+    elements: 0,
+  };
+  const inputs = rowAxis?.length ?? rowLength;
+  const outputs = rowAxis?.output ?? rowLength;
+  const rootsOrder = split ? { rootsOrder: columnLength * rowLength } : {};
+  addPass(program, {
+    ...common,
+    digits: [innerDigit, { name: "row", size: inputs }],
+    lengths: [columnLength],
+    source: columns(request.source, inputWindow(axis), axis.length, inputs, axis.length * (split ? 1 : inputs) * inner),
+    destination: { ...workColumns, elements: columnLength * inputs * inner },
+    ...rootsOrder,
+  });
+  const rows = (window: Window, points: number): PassEnd => ({
+    ...work,
+    element: "complex",
+    rows: columnLength * kept,
+    inner,
+    points: [{ size: rowLength, stride: 1, ...window }],
+    strides: [0, 0],
+    outside: [1, kept * inner],
+    elements: columnLength * points * inner,
+  });
+  addPass(program, {
+    ...common,
+    digits: [innerDigit, { name: "row", size: columnLength }],
+    lengths: [rowLength],
+    source: rows(rowAxis ? inputWindow(rowAxis) : {}, inputs),
+    destination: rows(rowAxis ? outputWindow(rowAxis) : {}, outputs),
+    product: productOf(request),
+    // Of one axis, the columns have yet to be transformed back: re and im stay swapped for that.
+    back: !split,
+    ...rootsOrder,
+  });
+  addPass(program, {
+    ...common,
+    digits: [innerDigit, { name: "row", size: outputs }],
+    lengths: [columnLength],
+    source: { ...workColumns, elements: columnLength * outputs * inner },
+    destination: columns(request.destination, outputWindow(axis), axis.output, outputs, axis.output * (split ? 1 : outputs) * inner),
+    swapInput: !split,
+    back: true,
+  });
+}

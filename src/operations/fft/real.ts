@@ -1,0 +1,162 @@
+/** FFTs of real lines, and back: half the points, or half the columns between passes. */
+import type { ColumnDigit } from "../../../shaders/fft/column-end.ts";
+import { complexToRealKernel } from "../../../shaders/fft/complex-to-real.ts";
+import { ELEMENT_BYTES, storedElement } from "../../../shaders/wgsl/kernel.ts";
+import { realToComplexKernel } from "../../../shaders/fft/real-to-complex.ts";
+import { addFft, lineChunks, lineEnd, type LineRequest } from "./lines.ts";
+import { addPass, type BufferEnd, type PassEnd } from "./pass.ts";
+import { type ProgramBuilder, sliceBase } from "../../program/program.ts";
+import { choosePasses } from "./split.ts";
+import { chooseShape, fftFlops, hasRadices } from "./stockham.ts";
+import { TableLayout } from "../../program/tables.ts";
+
+/** Real on one side, and half of a Hermitian line on the other. */
+export interface RealLineRequest extends LineRequest {
+  /** On the bins that stand for two. */
+  readonly pairFactor: number;
+}
+
+/** Of the end that holds half a line. */
+function pairsOf({ layout, pairFactor }: RealLineRequest): Pick<PassEnd, "pairs"> {
+  return pairFactor === 1 ? {} : { pairs: { order: layout.length, factor: pairFactor } };
+}
+
+/** Real lines to the first half of their transforms. */
+export function addRealToComplex(program: ProgramBuilder, request: RealLineRequest): void {
+  const { layout } = request;
+  const { length, inner } = layout;
+  const rows = Math.floor(length / 2) + 1;
+  if (addHalfLength(program, request, "r2c")) return;
+  const passes = choosePasses(length, program.limits);
+  if (passes?.length !== 2) {
+    const ends = { source: { element: "real" }, destination: { rows, limit: rows, ...pairsOf(request) } } as const;
+    addFft(program, { ...request, order: "natural", ends });
+    return;
+  }
+  // Columns of real points have transforms of which the first half of the rows is enough.
+  const [a, b] = passes as [number, number];
+  const kept = Math.floor(a / 2) + 1;
+  lineChunks(program, request, kept * b, ({ layout: { outer }, source, destination }, work) => {
+    const half = { length: kept * b, inner };
+    const innerDigit: ColumnDigit = { name: "inner", size: inner };
+    const common = { outer, swapInput: false, swapOutput: false, back: false };
+    const columns = { point: b, digits: [0, 1] };
+    addPass(program, {
+      ...common,
+      digits: [innerDigit, { name: "row", size: b }],
+      lengths: [a],
+      source: { ...lineEnd(source, layout, columns), element: "real" },
+      destination: { ...lineEnd(work, half, columns), limit: kept * b },
+      rootsOrder: length,
+      scale: 1,
+    });
+    addPass(program, {
+      ...common,
+      digits: [innerDigit, { name: "row", size: kept }],
+      lengths: [b],
+      source: lineEnd(work, half, { point: 1, digits: [0, b] }),
+      destination: {
+        ...lineEnd(destination, layout, { point: a, digits: [0, 1] }),
+        rows,
+        fold: length,
+        mirroredRows: a,
+        elements: rows * inner,
+        ...pairsOf(request),
+      },
+      scale: request.scale,
+    });
+  });
+}
+
+/** The first half of Hermitian lines to their real transforms. */
+export function addComplexToReal(program: ProgramBuilder, request: RealLineRequest): void {
+  const { layout } = request;
+  const { length, inner } = layout;
+  const rows = Math.floor(length / 2) + 1;
+  if (addHalfLength(program, request, "c2r")) return;
+  const passes = choosePasses(length, program.limits);
+  if (passes?.length !== 2) {
+    const ends = { source: { rows, fold: length, ...pairsOf(request) }, destination: { element: "real" } } as const;
+    addFft(program, { ...request, order: "natural", ends });
+    return;
+  }
+  // Columns row and b − row are conjugate, before and after the first pass: half of them is enough.
+  const [a, b] = passes as [number, number];
+  const kept = Math.floor(b / 2) + 1;
+  lineChunks(program, request, a * kept, ({ layout: { outer }, source, destination }, work) => {
+    const half = { length: a * kept, inner };
+    const innerDigit: ColumnDigit = { name: "inner", size: inner };
+    const common = { outer, swapInput: true, swapOutput: true, back: false };
+    addPass(program, {
+      ...common,
+      digits: [innerDigit, { name: "row", size: kept }],
+      lengths: [a],
+      source: { ...lineEnd(source, layout, { point: b, digits: [0, 1] }), rows, fold: length, elements: half.length * inner, ...pairsOf(request) },
+      destination: lineEnd(work, half, { point: kept, digits: [0, 1] }),
+      rootsOrder: length,
+      scale: 1,
+    });
+    addPass(program, {
+      ...common,
+      digits: [innerDigit, { name: "done", size: a }],
+      lengths: [b],
+      source: {
+        ...lineEnd(work, half, { point: 1, digits: [0, 0] }),
+        outside: [1, kept * inner],
+        fold: b,
+        elements: length * inner,
+      },
+      destination: { ...lineEnd(destination, layout, { point: a, digits: [0, 1] }), element: "real" },
+      scale: request.scale,
+    });
+  });
+}
+
+/** One pass at half the length, where the length is even and the workgroup large enough. */
+function addHalfLength(program: ProgramBuilder, request: RealLineRequest, kind: "r2c" | "c2r"): boolean {
+  const { layout, source, destination } = request;
+  const { length, inner, outer } = layout;
+  const { limits } = program;
+  const points = length / 2;
+  const columns = outer * inner;
+  if (length % 2 !== 0 || !hasRadices(points)) return false;
+  const shape = chooseShape({ lengths: [points], columns, lanes: inner === 1 ? "points" : "columns", mirrors: true }, limits);
+  if (!shape) return false;
+  const tables = new TableLayout(limits.choices);
+  const kernel = (kind === "r2c" ? realToComplexKernel : complexToRealKernel)({
+    shape,
+    twiddles: tables.twiddles(shape.axes),
+    inner,
+    sourcePrecision: source.precision ?? "f32",
+    destinationPrecision: destination.precision ?? "f32",
+    roots: tables.roots(length, points),
+    // The way there splits even and odd parts, each of which is half a sum.
+    scaleOffset: tables.scale(kind === "r2c" ? request.scale / 2 : request.scale),
+    pairFactor: request.pairFactor,
+  });
+  const bytesOf = (count: number, values: "single" | "pair", { precision }: BufferEnd) =>
+    columns * count * ELEMENT_BYTES[storedElement(values, precision)];
+  const real = { count: length, values: "single", row: inner === 1 ? points : length * inner } as const;
+  const half = { count: points + 1, values: "pair", row: (points + 1) * inner } as const;
+  const [input, output] = kind === "r2c" ? [real, half] : [half, real];
+  program.dispatch({
+    kernel,
+    groups: Math.ceil(columns / shape.columns),
+    params: {
+      columns,
+      sourceBase: sliceBase(kernel, "source", source.slice) - source.firstOuter * input.row,
+      destinationBase: sliceBase(kernel, "destination", destination.slice) - destination.firstOuter * output.row,
+    },
+    uses: {
+      source: { buffer: source.buffer, ...(source.slice && { slice: source.slice }), reads: bytesOf(input.count, input.values, source) },
+      destination: {
+        buffer: destination.buffer,
+        ...(destination.slice && { slice: destination.slice }),
+        writes: bytesOf(output.count, output.values, destination),
+      },
+      tables: { buffer: program.table(tables.parts) },
+    },
+    flops: columns * (fftFlops(points) + 16 * points),
+  });
+  return true;
+}

@@ -1,0 +1,99 @@
+import { float64Array } from "../../math/memory.ts";
+import { elementCount } from "../../core/check.ts";
+import type { RelativePositions } from "../specs.ts";
+import { nextSmooth } from "../../math/smooth.ts";
+import { createGrid } from "./cpu-grid.ts";
+import type { FftOf } from "../cpu.ts";
+
+/** Sizes of a circulant that holds the Toeplitz matrix as its corner: its 2N − 1 diagonals must not fall together. Even: rows split in two. */
+export function circulantPeriods({ length, grid }: RelativePositions): readonly number[] {
+  return grid ? [nextSmooth(2 * grid[0] - 1), 2 * nextSmooth(grid[1])] : [2 * nextSmooth(length)];
+}
+
+/** Toeplitz matrices of relative positions, with the spectra of their circulants. */
+export interface Toeplitz {
+  /** Floats of a spectrum. */
+  readonly floats: number;
+  /** The spectrum of one head's `weights`, which may be of a type of their own. */
+  prepare(weights: ArrayLike<number>, spectrum: Float64Array): void;
+  /** W v, or Wᵀ v, for `v: [tokens, channels]`, of which what lies beyond counts as zero; `store` receives every element, in float64. */
+  multiply(v: ArrayLike<number>, tokens: number, channels: number, spectrum: Float64Array, store: Store, transposed?: boolean): void;
+  /** Adds the spectrum of Σ_i Σ_c g_ic v_{i+o,c} over offsets o, to `sum`. */
+  correlate(g: ArrayLike<number>, v: ArrayLike<number>, tokens: number, channels: number, sum: Float64Array): void;
+  /** What {@link correlate} added up, in the order of the weights; overwrites `sum`. Of a causal matrix, offsets that do not count have zero. */
+  restore(sum: Float64Array, store: Store): void;
+  /** The weights of which {@link prepare} made the spectrum, zero where they do not count. */
+  weightsOf(spectrum: Float64Array, store: Store): void;
+  /** Of one product with one channel, and of a preparation. */
+  readonly multiplyFlops: number;
+  readonly prepareFlops: number;
+}
+
+export type Store = (index: number, value: number) => void;
+
+export function createToeplitz(positions: RelativePositions, fftOf: FftOf): Toeplitz {
+  const { length, causal } = positions;
+  const [height, width] = positions.grid ?? [1, length];
+  const periods = circulantPeriods(positions);
+  const [rows, columns] = [elementCount(periods.slice(0, -1)), periods.at(-1)!];
+  const grid = createGrid(periods, true, fftOf);
+  const data = float64Array("cpu toeplitz", grid.floats);
+  const other = float64Array("cpu toeplitz", grid.floats);
+
+  const fill = (target: Float64Array, v: ArrayLike<number>, tokens: number, channels: number, channel: number) => {
+    target.fill(0);
+    for (let y = 0, token = 0; y < height; y++) {
+      for (let x = 0; x < width && token < tokens; x++, token++) target[y * grid.pitch + x] = v[token * channels + channel]!;
+    }
+  };
+  /** The weight of the offset (dy, dx), from query to key, moves a value by (−dy, −dx): calls with the place of each, and whether it counts. */
+  const eachOffset = (sign: 1 | -1, visit: (index: number, place: number, counts: boolean) => void) => {
+    let index = 0;
+    for (let dy = 1 - height; dy < height; dy++) {
+      const y = sign * dy;
+      const row = grid.pitch * (y < 0 ? rows + y : y);
+      for (let dx = 1 - width; dx < width; dx++, index++) {
+        const x = sign * dx;
+        visit(index, row + (x < 0 ? columns + x : x), !causal || dx <= 0);
+      }
+    }
+  };
+
+  return {
+    floats: grid.floats,
+    prepare(weights, spectrum) {
+      spectrum.fill(0);
+      eachOffset(-1, (index, place, counts) => {
+        if (counts) spectrum[place] = weights[index]!;
+      });
+      grid.prepare(spectrum);
+    },
+    multiply(v, tokens, channels, spectrum, store, transposed) {
+      for (let channel = 0; channel < channels; channel++) {
+        fill(data, v, tokens, channels, channel);
+        grid.convolve(data, spectrum, transposed);
+        for (let y = 0, token = 0; y < height; y++) {
+          for (let x = 0; x < width && token < tokens; x++, token++) store(token * channels + channel, data[y * grid.pitch + x]!);
+        }
+      }
+    },
+    correlate(g, v, tokens, channels, sum) {
+      for (let channel = 0; channel < channels; channel++) {
+        fill(data, g, tokens, channels, channel);
+        fill(other, v, tokens, channels, channel);
+        grid.correlate(data, other, sum);
+      }
+    },
+    restore(sum, store) {
+      grid.restore(sum);
+      eachOffset(1, (index, place, counts) => store(index, counts ? sum[place]! / grid.points : 0));
+    },
+    weightsOf(spectrum, store) {
+      const restored = spectrum.slice();
+      grid.restore(restored);
+      eachOffset(-1, (index, place, counts) => store(index, counts ? restored[place]! : 0));
+    },
+    multiplyFlops: grid.convolveFlops,
+    prepareFlops: grid.prepareFlops,
+  };
+}

@@ -1,0 +1,145 @@
+/** How a Toeplitz product is laid out: what its spectrum holds, and in which parts it is done. */
+import { ELEMENT_BYTES, type Precision } from "../../../shaders/wgsl/kernel.ts";
+import { elementCount } from "../../core/check.ts";
+import { FastRpbError } from "../../core/errors.ts";
+import type { PlannerLimits } from "../../core/limits.ts";
+import type { RelativePositions } from "../specs.ts";
+import { need } from "../parts.ts";
+import { bindableUnits, limitError, type ProgramBuilder, type Slice, sliceBytes } from "../../program/program.ts";
+import { convolutionLengths, fits } from "../fft/stockham.ts";
+import type { TableLayout } from "../../program/tables.ts";
+import { COMPLEX_BYTES } from "../../program/units.ts";
+
+/** An axis along which the matrix is Toeplitz. */
+export interface AxisPeriod {
+  readonly size: number;
+  /** Of its circulant and its skew-circulant half: a length with codelets, no padding to twice the size. */
+  readonly period: number;
+}
+
+/** The axes, the slowest first, without those of one position: a grid of one row is a sequence. */
+export function toeplitzAxes({ grid, length }: RelativePositions, limits: PlannerLimits): readonly AxisPeriod[] {
+  const long = (grid ?? [length]).filter((size) => size > 1);
+  const sizes = long.length > 0 ? long : [1];
+  const periods = convolutionLengths(sizes, limits);
+  return sizes.map((size, i) => ({ size, period: periods[i]! }));
+}
+
+/** Points of a branch of the spectrum of one head. */
+export function branchPoints(axes: readonly AxisPeriod[]): number {
+  return elementCount(axes.map((axis) => axis.period));
+}
+
+/** Bytes of one head's spectrum: of each axis, both halves. */
+export function headSpectrumBytes(spec: RelativePositions, limits: PlannerLimits): number {
+  const axes = toeplitzAxes(spec, limits);
+  return 2 ** axes.length * branchPoints(axes) * COMPLEX_BYTES;
+}
+
+/** Roots of order twice the period. */
+export function axisWithRoots(tables: TableLayout, axis: AxisPeriod) {
+  return { ...axis, roots: tables.roots(2 * axis.period, axis.period) };
+}
+
+/**
+ * - `"fused"`: a workgroup holds all axes. Spectrum [heads, branches, M], on a grid [heads, 4, M_x, M_y].
+ * - `"sequence"`: three passes, M = a·b. Spectrum [heads, 2, a, b], the transposed order.
+ * - `"grid"`: three passes, y and x. Spectrum [heads, 4, M_y, M_x].
+ */
+export type ToeplitzLayout =
+  | { readonly kind: "fused"; readonly axes: readonly AxisPeriod[] }
+  | { readonly kind: "sequence"; readonly a: number; readonly b: number }
+  | { readonly kind: "grid"; readonly y: AxisPeriod; readonly x: AxisPeriod };
+
+/** @throws FastRpbError code `"limit"` where an axis is too long */
+export function toeplitzLayout(program: ProgramBuilder, spec: RelativePositions): ToeplitzLayout {
+  const { limits } = program;
+  const axes = toeplitzAxes(spec, limits);
+  if (fits(limits, ...axes.map((axis) => axis.period))) return { kind: "fused", axes };
+  const [y, x] = axes;
+  if (!x) return { kind: "sequence", ...need("split").splitLength(program.caller, y!.period, limits) };
+  for (const axis of [y!, x]) {
+    if (!fits(limits, axis.period)) throw axisError(program, axis);
+  }
+  return { kind: "grid", y: y!, x };
+}
+
+function axisError({ caller, limits }: ProgramBuilder, axis: AxisPeriod): FastRpbError {
+  return new FastRpbError(
+    "limit",
+    `${caller}: an axis of ${axis.size} positions of the grid does not fit into one workgroup, with ${limits.maxComputeWorkgroupStorageSize} bytes of workgroup memory (maxComputeWorkgroupStorageSize) and ${limits.maxComputeInvocationsPerWorkgroup} invocations; use a smaller grid.`,
+  );
+}
+
+/** Pairs of channels that are done at a time: whole heads, or some of the pairs of one head. */
+export interface PairGroup {
+  readonly firstHead: number;
+  readonly heads: number;
+  readonly firstPair: number;
+  readonly pairs: number;
+  /** Ranges to bind; `undefined` for a whole buffer. */
+  readonly rows: Slice | undefined;
+  readonly spectrum: Slice | undefined;
+}
+
+export interface ToeplitzSize extends RelativePositions {
+  readonly batch: number;
+  readonly heads: number;
+  readonly channels: number;
+  readonly storage: Precision;
+}
+
+/**
+ * Splits the work so that every binding stays within its limit, and a group has at most `mostPairs` in all its heads.
+ *
+ * @param firstSpectrum where among the spectra that of head 0 is, if the heads are some of those that have one
+ */
+export function pairGroups(program: ProgramBuilder, spec: ToeplitzSize, mostPairs: number, firstSpectrum?: number): readonly PairGroup[] {
+  const { limits } = program;
+  const pairs = Math.ceil(spec.channels / 2);
+  const allHeads = spec.batch * spec.heads;
+  const headBytes = spec.length * spec.channels * ELEMENT_BYTES[spec.storage];
+  const spectrumBytes = headSpectrumBytes(spec, limits);
+  const rowHeads = bindable(program, headBytes, allHeads, "one head of v");
+  const spectrumHeads = bindable(program, spectrumBytes, spec.heads, "one head of the spectrum");
+  const parts = evenly(pairs, mostPairs);
+  const mostHeads = parts.length > 1 ? 1 : evenStep(allHeads, Math.min(rowHeads, Math.floor(mostPairs / pairs)));
+  const groups: PairGroup[] = [];
+  for (let firstHead = 0; firstHead < allHeads;) {
+    const h = firstHead % spec.heads;
+    // A part of the spectrum serves consecutive heads of one batch row.
+    const untilWrap = spectrumHeads === spec.heads ? allHeads : Math.min(spectrumHeads, spec.heads - h);
+    const heads = Math.min(mostHeads, untilWrap, allHeads - firstHead);
+    const rows = rowHeads === allHeads ? undefined : sliceBytes(limits, firstHead * headBytes, (firstHead + heads) * headBytes);
+    const s = h + (firstSpectrum ?? 0);
+    const served = Math.min(heads, spec.heads);
+    const whole = firstSpectrum === undefined && spectrumHeads === spec.heads;
+    const spectrum = whole ? undefined : sliceBytes(limits, s * spectrumBytes, (s + served) * spectrumBytes);
+    for (const part of parts) groups.push({ firstHead, heads, firstPair: part.first, pairs: part.count, rows, spectrum });
+    firstHead += heads;
+  }
+  return groups;
+}
+
+function bindable(program: ProgramBuilder, bytes: number, count: number, what: string): number {
+  const units = bindableUnits(program.limits, bytes, count);
+  if (units >= 1) return units;
+  throw limitError(program.caller, "maxStorageBufferBindingSize", bytes, program.limits.maxStorageBufferBindingSize, what);
+}
+
+/** Pairs that fill a 32-byte memory sector. */
+const SECTOR_PAIRS = 4;
+
+/** Parts of `count` pairs, as few as possible, of even size; where there is room, of whole sectors. */
+function evenly(count: number, most: number): readonly { readonly first: number; readonly count: number }[] {
+  const even = evenStep(count, most);
+  const whole = SECTOR_PAIRS * Math.ceil(even / SECTOR_PAIRS);
+  const step = whole <= most ? whole : even;
+  const parts = [];
+  for (let first = 0; first < count; first += step) parts.push({ first, count: Math.min(step, count - first) });
+  return parts;
+}
+
+function evenStep(count: number, most: number): number {
+  return Math.ceil(count / Math.ceil(count / most));
+}

@@ -1,0 +1,105 @@
+/** Spectra of FastRPB weights whose transforms do not fit into a workgroup, or are on a grid: the halves wait in memory. */
+import { toeplitzEmbedKernel } from "../../../shaders/toeplitz/embed.ts";
+import { toeplitzGridEmbedKernel } from "../../../shaders/toeplitz/grid-embed.ts";
+import { elementCount } from "../../core/check.ts";
+import type { SpectrumSpec } from "../specs.ts";
+import { addPass, type BufferEnd, type PassEnd } from "../fft/pass.ts";
+import { addFft } from "../fft/lines.ts";
+import type { ProgramBuilder } from "../../program/program.ts";
+import { TableLayout } from "../../program/tables.ts";
+import { axisWithRoots, branchPoints, headSpectrumBytes, toeplitzAxes, type ToeplitzLayout } from "./layout.ts";
+import type { SpectrumMethod } from "./spectrum.ts";
+import { MULTIPLY_FLOPS } from "../../program/units.ts";
+import { elementwiseLanes } from "../../program/workgroups.ts";
+
+const EMBEDDED = "embedded";
+
+export function longSpectrum(program: ProgramBuilder, spec: SpectrumSpec, layout: ToeplitzLayout): SpectrumMethod {
+  const { limits } = program;
+  const axes = toeplitzAxes(spec, limits);
+  const branches = 2 ** axes.length;
+  const points = branchPoints(axes);
+  const headBytes = headSpectrumBytes(spec, limits);
+  const buffersBetween = layout.kind === "sequence" ? 2 : 1; // embedded, and the columns of a two-pass transform
+  const tables = new TableLayout(limits.choices);
+  const kernel = embedKernel(tables, spec, program);
+  return {
+    headBytes: headBytes * buffersBetween,
+    declare(heads) {
+      program.buffer(EMBEDDED, "workspace", heads * headBytes);
+    },
+    add({ first, count, weights, firstWeight, reads, spectrum }) {
+      const lanes = count * points;
+      const embedded = program.part(EMBEDDED, count * headBytes);
+      program.dispatch({
+        kernel,
+        groups: Math.ceil(lanes / kernel.workgroupSize[0]),
+        params: { count: lanes, firstWeight },
+        uses: {
+          weights: { ...weights, reads },
+          embedded: { buffer: EMBEDDED, slice: embedded, writes: count * headBytes },
+          tables: { buffer: program.table(tables.parts) },
+        },
+        flops: lanes * branches * (MULTIPLY_FLOPS / 2 + 2),
+      });
+      addTransforms(program, layout, {
+        outer: count * branches,
+        source: { buffer: EMBEDDED, slice: embedded, firstOuter: 0 },
+        destination: { buffer: "spectrum", slice: spectrum, firstOuter: first * branches },
+      });
+    },
+  };
+}
+
+function embedKernel(tables: TableLayout, spec: SpectrumSpec, { limits }: ProgramBuilder) {
+  const lanes = elementwiseLanes(limits);
+  const axes = toeplitzAxes(spec, limits);
+  const scaleOffset = tables.scale(1 / (2 ** axes.length * branchPoints(axes)));
+  const [first, second] = axes.map((axis) => axisWithRoots(tables, axis));
+  if (second) return toeplitzGridEmbedKernel({ lanes, y: first!, x: second, scaleOffset });
+  return toeplitzEmbedKernel({ lanes, length: first!.size, period: first!.period, roots: first!.roots, scaleOffset, causal: spec.causal });
+}
+
+/** The transforms of the branches, in the order in which the product reads them. */
+function addTransforms(
+  program: ProgramBuilder,
+  layout: ToeplitzLayout,
+  ends: { readonly outer: number; readonly source: BufferEnd; readonly destination: BufferEnd },
+): void {
+  const { outer, source, destination } = ends;
+  const common = { inverse: false, scale: 1, order: "transposed" } as const;
+  if (layout.kind === "sequence") {
+    addFft(program, { ...common, layout: { outer, length: layout.a * layout.b, inner: 1 }, source, destination });
+    return;
+  }
+  if (layout.kind === "grid") {
+    const [y, x] = [layout.y.period, layout.x.period];
+    addFft(program, { ...common, layout: { outer: outer * y, length: x, inner: 1 }, source, destination: source });
+    addFft(program, { ...common, layout: { outer, length: y, inner: x }, source, destination });
+    return;
+  }
+  const lengths = layout.axes.map((axis) => axis.period);
+  const points = elementCount(lengths);
+  // All axes at once: the result has them in reversed order, and stays so.
+  const end = (target: BufferEnd): PassEnd => ({
+    ...target,
+    element: "complex",
+    rows: points,
+    inner: 1,
+    points: [{ size: points, stride: 1 }],
+    strides: [],
+    outside: [],
+    elements: points,
+  });
+  addPass(program, {
+    outer,
+    digits: [],
+    lengths,
+    source: end(source),
+    destination: end(destination),
+    swapInput: false,
+    back: false,
+    swapOutput: false,
+    scale: 1,
+  });
+}

@@ -1,0 +1,125 @@
+/** The Toeplitz product in three passes, for what does not fit into a workgroup: along one axis, or on a grid. */
+import type { Kernel } from "../../../shaders/wgsl/kernel.ts";
+import type { StockhamShape } from "../../../shaders/fft/stockham.ts";
+import { toeplitzColumnsInverseKernel } from "../../../shaders/toeplitz/columns-inverse.ts";
+import { toeplitzColumnsKernel } from "../../../shaders/toeplitz/columns.ts";
+import { toeplitzGridRowsKernel } from "../../../shaders/toeplitz/grid-rows.ts";
+import type { ToeplitzPassSpec } from "../../../shaders/toeplitz/pass.ts";
+import { toeplitzRowsKernel } from "../../../shaders/toeplitz/rows.ts";
+import type { ToeplitzSpec } from "../specs.ts";
+import { lengthsUse } from "../lengths.ts";
+import { type BindingUse, limitError, type ProgramBuilder, sliceBase } from "../../program/program.ts";
+import { chooseShape, fftFlops } from "../fft/stockham.ts";
+import { TableLayout } from "../../program/tables.ts";
+import { headSpectrumBytes, pairGroups, type ToeplitzLayout } from "./layout.ts";
+import { lanesFor, rowsUse, spectrumBase, spectrumUse, type ToeplitzBuffers } from "./plan.ts";
+import { COMPLEX_BYTES, MULTIPLY_FLOPS } from "../../program/units.ts";
+
+/** Circulant and skew-circulant, of the axis that the columns run along. */
+const COLUMN_BRANCHES = 2;
+
+/** One of the three passes, without what differs from group to group. */
+interface Pass {
+  readonly kernel: Kernel;
+  readonly shape: StockhamShape;
+  readonly table: string;
+  /** For one pair of one head. */
+  readonly columns: number;
+  readonly flops: number;
+}
+
+/** Adds the three passes of a product that is laid out in such. */
+export function addToeplitzPasses(
+  program: ProgramBuilder,
+  spec: ToeplitzSpec,
+  layout: Exclude<ToeplitzLayout, { kind: "fused" }>,
+  buffers: ToeplitzBuffers,
+): void {
+  // Columns of `a` points, `b` of them; rows of `b`, on a grid padded to the period of x.
+  const { a, b, row } =
+    layout.kind === "grid" ? { a: layout.y.period, b: layout.x.size, row: layout.x.period } : { a: layout.a, b: layout.b, row: layout.b };
+  const work = "work";
+  const pairBytes = COLUMN_BRANCHES * a * b * COMPLEX_BYTES;
+  const most = Math.floor(program.affordable(work) / pairBytes);
+  if (most < 1) {
+    const limit = program.limits.maxStorageBufferBindingSize < pairBytes ? "maxStorageBufferBindingSize" : "workspaceBytes";
+    throw limitError(program.caller, limit, pairBytes, program.limits[limit], "the transform of one pair of channels");
+  }
+  const groups = pairGroups(program, spec, most, buffers.firstSpectrum);
+  const largest = Math.max(...groups.map((group) => group.heads * group.pairs));
+  program.workspace(work, largest * pairBytes);
+  const pass = (
+    length: number,
+    columns: number,
+    lanes: StockhamShape["lanes"],
+    transforms: number,
+    make: (spec: ToeplitzPassSpec, tables: TableLayout) => Kernel,
+  ): Pass => {
+    const shape = chooseShape({ lengths: [length], columns: largest * columns, lanes }, program.limits)!;
+    const tables = new TableLayout(program.limits.choices);
+    const { length: tokens, channels, variableLengths, storage } = spec;
+    const { transposed } = buffers;
+    const kernel = make(
+      { shape, twiddles: tables.twiddles(shape.axes), length: tokens, a, b, channels, transposed, variableLengths, storage },
+      tables,
+    );
+    const flops = columns * transforms * (fftFlops(length) + MULTIPLY_FLOPS * length);
+    return { kernel, shape, table: program.table(tables.parts), columns, flops };
+  };
+  const lines = COLUMN_BRANCHES * a;
+  const lanes = lanesFor(groups[0]!.pairs);
+  const axisRoots = (tables: TableLayout, period: number) => tables.roots(2 * period, period);
+  const sequenceRoots = (tables: TableLayout) => tables.roots(2 * a * b, 2 * a * b);
+  const forward = pass(a, b, "columns", COLUMN_BRANCHES, (base, tables) => {
+    const roots = layout.kind === "grid" ? undefined : sequenceRoots(tables);
+    return toeplitzColumnsKernel({ ...base, axisRoots: axisRoots(tables, a), roots });
+  });
+  const middle =
+    layout.kind === "grid"
+      ? pass(row, lines, lanes, 4, (base, tables) => toeplitzGridRowsKernel({ ...base, axisRoots: axisRoots(tables, row) }))
+      : pass(row, lines, lanes, 2, (base, tables) => toeplitzRowsKernel({ ...base, roots: sequenceRoots(tables) }));
+  const inverse = pass(a, b, "columns", COLUMN_BRANCHES, (base, tables) => {
+    return toeplitzColumnsInverseKernel({ ...base, axisRoots: axisRoots(tables, a) });
+  });
+  const spectrumHead = headSpectrumBytes(spec, program.limits);
+  const spectrumReads = layout.kind === "grid" ? spectrumHead : (a + 1) * b * COMPLEX_BYTES; // of two mirrored rows one
+  for (const group of groups) {
+    const count = group.heads * group.pairs;
+    const bytes = count * pairBytes;
+    const slice = program.part(work, bytes);
+    const add = (
+      { kernel, shape, table, columns, flops }: Pass,
+      params: Readonly<Record<string, number>>,
+      uses: Readonly<Record<string, BindingUse>>,
+    ) =>
+      program.dispatch({
+        kernel,
+        groups: Math.ceil((count * columns) / shape.columns),
+        params: {
+          columns: count * columns,
+          pairs: group.pairs,
+          firstPair: group.firstPair,
+          firstHead: group.firstHead,
+          heads: spec.heads,
+          ...params,
+        },
+        uses: { ...uses, tables: { buffer: table }, ...lengthsUse(spec) },
+        flops: count * flops,
+      });
+    add(
+      forward,
+      { valuesBase: sliceBase(forward.kernel, "values", group.rows) },
+      { values: rowsUse(spec, group, buffers.v, "reads"), work: { buffer: work, slice, writes: bytes } },
+    );
+    add(
+      middle,
+      { spectrumBase: spectrumBase(middle.kernel, group, buffers, spectrumHead) },
+      { work: { buffer: work, slice, reads: bytes, writes: bytes }, spectrum: spectrumUse(spec, group, spectrumReads) },
+    );
+    add(
+      inverse,
+      { outBase: sliceBase(inverse.kernel, "out", group.rows) },
+      { work: { buffer: work, slice, reads: bytes }, out: rowsUse(spec, group, buffers.out, "writes") },
+    );
+  }
+}

@@ -1,0 +1,82 @@
+import { checkBoolean, checkElements, checkSize } from "../../core/check.ts";
+import { refuse } from "../../core/errors.ts";
+import type { AttentionShape } from "../attention/spec.ts";
+
+/** A sequence of N tokens, or N = H·W tokens on a grid, token n at row ⌊n/W⌋ and column n mod W. Exactly one of the two. */
+export type SequenceOptions =
+  | { /** Sequence length N. */ length: number; grid?: undefined }
+  | { length?: undefined; /** [H, W] */ grid: readonly [number, number] };
+
+/** Where the weights of relative positions apply. */
+export interface RelativePositions {
+  /** N, that is H·W on a grid. */
+  readonly length: number;
+  /** [H, W], or `undefined` in one dimension. */
+  readonly grid: readonly [number, number] | undefined;
+  readonly causal: boolean;
+}
+
+/** The FastRPB product: out_i = Σ_j W_ij v_j in every head, for every channel. */
+export interface ToeplitzSpec extends RelativePositions {
+  readonly operation: "toeplitz";
+  readonly batch: number;
+  readonly heads: number;
+  readonly channels: number;
+  /** `lengths`: one for each batch row; values beyond have no influence, and the output there is zero. */
+  readonly variableLengths: boolean;
+  /** Of the values and the output. */
+  readonly storage: "f32" | "f16";
+}
+
+/** The gradient of that: `v`, `spectrum`, `dOut` → `dv` and `dWeights`. */
+export interface ToeplitzGradientSpec extends Omit<ToeplitzSpec, "operation"> {
+  readonly operation: "toeplitzGradient";
+}
+
+/** Weights to spectrum: all that a spectrum depends on. */
+export interface SpectrumSpec extends RelativePositions {
+  readonly operation: "spectrum";
+  readonly heads: number;
+  /** Of exp(w − max w), with the maximum over the weights of a head that count, instead of w. */
+  readonly exponential: boolean;
+}
+
+export function toeplitzGradientSpec(spec: ToeplitzSpec): ToeplitzGradientSpec {
+  return Object.freeze({ ...spec, operation: "toeplitzGradient" });
+}
+
+/** The FastRPB part of an attention with bias. */
+export function biasSpec(spec: AttentionShape): ToeplitzSpec {
+  const { batch, heads, length, grid, causal, valueDim, variableLengths, storage } = spec;
+  return Object.freeze({ operation: "toeplitz", batch, heads, length, grid, causal, channels: valueDim, variableLengths, storage });
+}
+
+export function spectrumSpec(product: RelativePositions & { readonly heads: number; readonly bias?: string }): SpectrumSpec {
+  const { heads, length, grid, causal, bias } = product;
+  return Object.freeze({ operation: "spectrum", heads, length, grid, causal, exponential: bias === "multiplicative" });
+}
+
+/** `[heads, 2N − 1]`, or `[heads, 2H − 1, 2W − 1]` on a grid. */
+export function weightsShape(spec: RelativePositions & { readonly heads: number }): readonly number[] {
+  return Object.freeze([spec.heads, ...(spec.grid ?? [spec.length]).map((size) => 2 * size - 1)]);
+}
+
+/** @throws FastRpbError code `"value"` */
+export function checkPositions(caller: string, options: SequenceOptions & { causal?: boolean }): RelativePositions {
+  const causal = checkBoolean(caller, "options.causal", options.causal ?? false);
+  if (options.grid === undefined) {
+    return { length: checkSize(caller, "options.length", options.length), grid: undefined, causal };
+  }
+  const { length }: { readonly length?: unknown } = options;
+  if (length !== undefined) {
+    throw refuse("value", { caller, argument: "options.length", expected: "left out, because options.grid is given", got: length });
+  }
+  const grid: unknown = options.grid;
+  if (!Array.isArray(grid) || grid.length !== 2) {
+    throw refuse("value", { caller, argument: "options.grid", expected: "an array [H, W]", got: grid });
+  }
+  if (causal) throw refuse("value", { caller, argument: "options.causal", expected: "false on a grid, which has no order", got: true });
+  const [height, width] = [checkSize(caller, "options.grid[0]", grid[0]), checkSize(caller, "options.grid[1]", grid[1])];
+  checkElements(caller, "options.grid", [height, width]);
+  return { length: height * width, grid: Object.freeze([height, width] as const), causal };
+}

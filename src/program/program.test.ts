@@ -1,0 +1,269 @@
+import { describe, expect, test } from "vitest";
+import { type Kernel, makeKernel } from "../../shaders/wgsl/kernel.ts";
+import { DEFAULT_LIMITS } from "../core/limits.ts";
+import { limitsWith } from "../testing/planning.ts";
+import { random } from "../testing/random.ts";
+import { bindableUnits, type BindingUse, ProgramBuilder, sliceBase, sliceBytes } from "./program.ts";
+
+/** A kernel with the given bindings; names in capitals are written. */
+function kernelOf(names: readonly string[], lanes = 64, params: readonly string[] = []): Kernel {
+  return makeKernel({
+    label: names.join(" "),
+    workgroupSize: lanes,
+    bindings: names.map((name) => ({ name, access: name === name.toUpperCase() ? "read_write" : "read", element: "f32" })),
+    params,
+    declarations: "",
+    body: "",
+  });
+}
+
+function builder(limits = limitsWith()): ProgramBuilder {
+  return new ProgramBuilder("runtime.test", "test", limits);
+}
+
+/** Adds a dispatch that reads and writes whole buffers of these names. */
+function step(program: ProgramBuilder, reads: readonly string[], writes: readonly string[]): void {
+  const uses: Record<string, BindingUse> = {};
+  for (const name of reads) uses[name] = { buffer: name, reads: program.bytes(name) };
+  for (const name of writes) uses[name] = { buffer: name, writes: program.bytes(name) };
+  program.dispatch({ kernel: kernelOf([...reads, ...writes]), groups: 1, params: {}, uses, flops: 1 });
+}
+
+describe("slices", () => {
+  test("are aligned, and hold what was asked for and little more", () => {
+    const uniform = random(1);
+    for (let trial = 0; trial < 5000; trial++) {
+      const alignment = 2 ** Math.floor(9 * uniform());
+      const limits = limitsWith({ minStorageBufferOffsetAlignment: alignment });
+      const begin = 4 * Math.floor(1e6 * uniform());
+      const end = begin + 4 * Math.ceil(1e6 * uniform());
+      const { offset, size } = sliceBytes(limits, begin, end);
+      const message = `seed 1: ${begin} to ${end}, alignment ${alignment} → ${offset} + ${size}`;
+      expect(offset % alignment, message).toBe(0);
+      expect(offset, message).toBeLessThanOrEqual(begin);
+      expect(offset, message).toBeGreaterThan(begin - alignment);
+      expect(offset + size, message).toBe(end);
+    }
+  });
+
+  test("have a base in elements of the binding", () => {
+    const kernel = makeKernel({
+      label: "elements",
+      workgroupSize: 1,
+      bindings: [
+        { name: "scalars", access: "read", element: "f32" },
+        { name: "pairs", access: "read", element: "vec2f" },
+        { name: "vectors", access: "read", element: "vec4f" },
+      ],
+      params: [],
+      declarations: "",
+      body: "",
+    });
+    const slice = { offset: 256, size: 1024 };
+    expect(["scalars", "pairs", "vectors"].map((name) => sliceBase(kernel, name, slice))).toEqual([64, 32, 16]);
+    expect(sliceBase(kernel, "pairs", undefined)).toBe(0);
+  });
+
+  test("bindableUnits pieces can be bound from any of them on, and not many fewer than possible", () => {
+    const uniform = random(2);
+    for (let trial = 0; trial < 5000; trial++) {
+      const alignment = 2 ** Math.floor(5 + 4 * uniform());
+      const binding = Math.ceil(2 ** (8 + 12 * uniform()));
+      const limits = limitsWith({ minStorageBufferOffsetAlignment: alignment, maxStorageBufferBindingSize: binding });
+      const unit = 4 * Math.ceil(2 ** (14 * uniform()));
+      const count = Math.ceil(100 * uniform());
+      const units = bindableUnits(limits, unit, count);
+      const message = `seed 2: ${count} × ${unit} bytes, binding ${binding}, alignment ${alignment} → ${units}`;
+      expect(Number.isInteger(units) && units >= 0 && units <= count, message).toBe(true);
+      if (units === count) expect(unit * count, message).toBeLessThanOrEqual(binding);
+      else expect(unit * (units + 1) + alignment, message).toBeGreaterThan(binding);
+      for (let first = 0; units >= 1 && first + units <= count; first += units) {
+        const { size } = sliceBytes(limits, first * unit, (first + units) * unit);
+        expect(size, message).toBeLessThanOrEqual(binding);
+      }
+    }
+  });
+});
+
+describe("workspace", () => {
+  test("buffers that do not live at the same time share memory, others do not", () => {
+    const program = builder();
+    program.buffer("in", "input", 400);
+    program.buffer("OUT", "output", 400);
+    for (const [name, bytes] of [
+      ["A", 1000],
+      ["B", 200],
+      ["C", 600],
+    ] as const)
+      program.buffer(name, "workspace", bytes);
+    step(program, ["in"], ["A"]);
+    program.dispatch({ kernel: kernelOf(["a", "B"]), groups: 1, params: {}, uses: { a: { buffer: "A" }, B: { buffer: "B" } }, flops: 0 });
+    program.dispatch({ kernel: kernelOf(["b", "C"]), groups: 1, params: {}, uses: { b: { buffer: "B" }, C: { buffer: "C" } }, flops: 0 });
+    program.dispatch({ kernel: kernelOf(["c", "OUT"]), groups: 1, params: {}, uses: { c: { buffer: "C" }, OUT: { buffer: "OUT" } }, flops: 0 });
+    const { buffers, slots, cost } = program.finish();
+    const slot = Object.fromEntries(buffers.map((buffer) => [buffer.name, buffer.slot]));
+    expect(slot["A"]).toBe(slot["C"]);
+    expect(slot["A"]).not.toBe(slot["B"]);
+    expect(slots[slot["A"]!]).toBe(1000);
+    expect(slots[slot["B"]!]).toBe(200);
+    expect(cost.workspaceBytes).toBe(1200);
+    expect(slot["in"]).toBeUndefined();
+    expect(slot["OUT"]).toBeUndefined();
+  });
+
+  test("random lifetimes never meet in a slot", () => {
+    const uniform = random(3);
+    for (let trial = 0; trial < 200; trial++) {
+      const program = builder();
+      const count = 1 + Math.floor(8 * uniform());
+      const lives = Array.from({ length: count }, (_, i) => {
+        const bytes = 4 * Math.ceil(1000 * uniform());
+        program.buffer(`W${i}`, "workspace", bytes);
+        const first = Math.floor(10 * uniform());
+        return { name: `W${i}`, bytes, first, last: first + Math.floor(4 * uniform()) };
+      });
+      for (let index = 0; index < 14; index++) {
+        const used = lives.filter(({ first, last }) => first === index || last === index).map(({ name }) => name);
+        program.buffer(`OUT${index}`, "output", 4);
+        step(program, [], [...used, `OUT${index}`].slice(0, 8));
+      }
+      const { buffers, slots } = program.finish();
+      const placed = lives.map((life) => ({ ...life, slot: buffers.find((buffer) => buffer.name === life.name)!.slot! }));
+      for (const a of placed) {
+        expect(slots[a.slot]!, `seed 3, trial ${trial}`).toBeGreaterThanOrEqual(a.bytes);
+        for (const b of placed) {
+          if (a !== b && a.slot === b.slot) expect(a.last < b.first || b.last < a.first, `seed 3, trial ${trial}: ${a.name}, ${b.name}`).toBe(true);
+        }
+      }
+      // No more slots than buffers alive at once.
+      const busiest = Math.max(...Array.from({ length: 14 }, (_, i) => placed.filter(({ first, last }) => first <= i && i <= last).length));
+      expect(slots.length, `seed 3, trial ${trial}`).toBe(busiest);
+    }
+  });
+});
+
+describe("a grid that holds too few workgroups", () => {
+  const capacity = 4 ** 3;
+
+  test.each([1, capacity, capacity + 1, 2 * capacity, 10 * capacity - 1, 1000])("%i of them are done, each once", (groups) => {
+    const limits = limitsWith({ maxComputeWorkgroupsPerDimension: 4 });
+    const program = builder(limits);
+    const bytes = 4 * 64 * groups;
+    for (const name of ["in", "OUT"]) program.buffer(name, name === "in" ? "input" : "output", bytes);
+    const uses = { in: { buffer: "in", reads: bytes }, OUT: { buffer: "OUT", writes: bytes } };
+    program.dispatch({ kernel: kernelOf(["in", "OUT"], 64, ["count"]), groups, params: { count: 64 * groups }, uses, flops: 64 * groups });
+    const { dispatches, cost } = program.finish();
+    expect(dispatches.length).toBe(Math.ceil(groups / capacity));
+    let next = 0;
+    for (const { params, workgroups } of dispatches) {
+      const [endGroup, firstGroup, count] = params;
+      expect([firstGroup, count]).toEqual([next, 64 * groups]);
+      next = endGroup!;
+      const [x, y, z] = workgroups;
+      expect(Math.max(x, y, z)).toBeLessThanOrEqual(4);
+      expect(x * y * z).toBeGreaterThanOrEqual(endGroup! - firstGroup!);
+    }
+    expect(next).toBe(groups);
+    expect(cost).toMatchObject({ bytesMoved: 2 * bytes, bytesMinimum: 2 * bytes, flops: 64 * groups });
+  });
+});
+
+describe("tables", () => {
+  test("with the same contents are one buffer, and count once a dispatch", () => {
+    const program = builder();
+    const first = program.table([{ kind: "twiddles", radices: [4, 4] }]);
+    const again = program.table([{ kind: "twiddles", radices: [4, 4] }]);
+    const other = program.table([{ kind: "twiddles", radices: [16] }]);
+    expect(again).toBe(first);
+    expect(other).not.toBe(first);
+    program.buffer("OUT", "output", 4);
+    const uses = { tables: { buffer: first }, OUT: { buffer: "OUT", writes: 4 } };
+    program.dispatch({ kernel: kernelOf(["tables", "OUT"]), groups: 1000, params: {}, uses, flops: 0 });
+    const { cost, dispatches } = program.finish();
+    expect(dispatches[0]!.bytesRead).toBe(12 * 8);
+    expect(cost).toEqual({ dispatches: 1, bytesMoved: 12 * 8 + 4, bytesMinimum: 4, flops: 0, workspaceBytes: 0 });
+  });
+});
+
+describe("limits", () => {
+  test.each([
+    ["maxBufferSize", limitsWith({ maxBufferSize: 396 }), /maxBufferSize is 396/],
+    ["maxStorageBufferBindingSize", limitsWith({ maxStorageBufferBindingSize: 396 }), /maxStorageBufferBindingSize is 396/],
+    ["maxComputeInvocationsPerWorkgroup", limitsWith({ maxComputeInvocationsPerWorkgroup: 63 }), /maxComputeInvocationsPerWorkgroup is 63/],
+    ["maxStorageBuffersPerShaderStage", limitsWith({ maxStorageBuffersPerShaderStage: 1 }), /maxStorageBuffersPerShaderStage is 1/],
+    ["workspaceBytes", limitsWith({ workspaceBytes: 399 }), /workspaceBytes is 399/],
+  ])("%s is refused by name", (_name, limits, message) => {
+    const build = () => {
+      const program = builder(limits);
+      program.buffer("in", "input", 400);
+      program.buffer("W", "workspace", 400);
+      step(program, ["in"], ["W"]);
+      return program.finish();
+    };
+    expect(build).toThrow(expect.objectContaining({ name: "FastRpbError", code: "limit", message: expect.stringMatching(message) }));
+    expect(build).toThrow(expect.objectContaining({ message: expect.stringMatching(/^runtime\.test: .* takes (400|64|2) /) }));
+  });
+
+  test("just enough is enough", () => {
+    const program = builder(
+      limitsWith({
+        maxBufferSize: 400,
+        maxStorageBufferBindingSize: 400,
+        maxComputeInvocationsPerWorkgroup: 64,
+        maxComputeWorkgroupSizeX: 64,
+        maxStorageBuffersPerShaderStage: 2,
+        workspaceBytes: 400,
+      }),
+    );
+    program.buffer("in", "input", 400);
+    program.buffer("W", "workspace", 400);
+    step(program, ["in"], ["W"]);
+    expect(program.finish().cost.workspaceBytes).toBe(400);
+  });
+
+  test("the guaranteed limits are those of the WebGPU specification", () => {
+    expect(DEFAULT_LIMITS).toEqual({
+      maxBufferSize: 256 * 2 ** 20,
+      maxStorageBufferBindingSize: 128 * 2 ** 20,
+      maxStorageBuffersPerShaderStage: 8,
+      maxComputeWorkgroupStorageSize: 16 * 1024,
+      maxComputeInvocationsPerWorkgroup: 256,
+      maxComputeWorkgroupSizeX: 256,
+      maxComputeWorkgroupsPerDimension: 65535,
+      minStorageBufferOffsetAlignment: 256,
+      minUniformBufferOffsetAlignment: 256,
+    });
+  });
+});
+
+describe("parameters", () => {
+  test("stand in the kernel's order, negative ones modulo 2³²", () => {
+    const program = builder();
+    program.buffer("OUT", "output", 4);
+    const kernel = kernelOf(["OUT"], 64, ["count", "base"]);
+    program.dispatch({ kernel, groups: 3, params: { base: -5, count: 4e9 }, uses: { OUT: { buffer: "OUT" } }, flops: 0 });
+    expect(kernel.params).toEqual(["endGroup", "firstGroup", "count", "base"]);
+    expect(program.finish().dispatches[0]!.params).toEqual([3, 0, 4e9, 2 ** 32 - 5]);
+  });
+
+  test("that are missing, and bindings that are, are a defect of the plan", () => {
+    const program = builder();
+    program.buffer("OUT", "output", 4);
+    const uses = { OUT: { buffer: "OUT" } };
+    expect(() => program.dispatch({ kernel: kernelOf(["OUT"], 1, ["count"]), groups: 1, params: {}, uses, flops: 0 })).toThrow(TypeError);
+    expect(() => program.dispatch({ kernel: kernelOf(["OUT", "b"], 1), groups: 1, params: {}, uses, flops: 0 })).toThrow(TypeError);
+    expect(() => program.dispatch({ kernel: kernelOf(["OUT"], 1), groups: 1, params: {}, uses: { OUT: { buffer: "nothing" } }, flops: 0 })).toThrow(
+      TypeError,
+    );
+  });
+});
+
+test("a kernel says what its WGSL says", () => {
+  const kernel = kernelOf(["in", "OUT"], 96, ["count"]);
+  expect(kernel.workgroupSize).toEqual([96, 1, 1]);
+  expect(kernel.code).toMatch(/@workgroup_size\(96\)/);
+  expect(kernel.code).toMatch(/@group\(0\) @binding\(0\) var<storage, read> in: array<f32>;/);
+  expect(kernel.code).toMatch(/@group\(0\) @binding\(1\) var<storage, read_write> OUT: array<f32>;/);
+  expect(kernel.code).toMatch(/@group\(0\) @binding\(2\) var<uniform> params: Params;/);
+  expect(kernel.code).toMatch(/endGroup: u32,\s+firstGroup: u32,\s+count: u32,/);
+});

@@ -1,0 +1,202 @@
+/** Constant tables: described as data in a Program, computed in float64 when a device first needs them. */
+import { paddedToVec4 } from "../../shaders/wgsl/kernel.ts";
+import { type RootTable, twiddleCount } from "../../shaders/fft/roots.ts";
+import type { Choices } from "../core/choices.ts";
+import { need } from "../operations/parts.ts";
+
+export type TablePart =
+  | { readonly kind: "twiddles"; readonly radices: readonly number[] }
+  | { readonly kind: "roots"; readonly order: number; readonly count: number }
+  | { readonly kind: "coarseRoots"; readonly order: number; readonly fineBits: number }
+  | { readonly kind: "fineRoots"; readonly order: number; readonly fineBits: number }
+  | { readonly kind: "scale"; readonly factor: number }
+  /** exp(−iπn²/points) for 0 ≤ n < points. */
+  | { readonly kind: "chirp"; readonly points: number }
+  /** Spectrum of exp(+iπn²/points), |n| < points, in a period A·B, divided by it; index k = k_a + A·k_b at [k_a, k_b]. As it is, no root. */
+  | { readonly kind: "chirpSpectrum"; readonly points: number; readonly rows: readonly [number, number] }
+  /**
+   * Random features w: [count, dim] times √scale, as real numbers, rows filled up to a multiple of 4 with zeros: [dim, count] on the way to
+   * features, [count, dim] on the way back to rows.
+   */
+  | {
+      readonly kind: "randomFeatures";
+      readonly count: number;
+      readonly dim: number;
+      readonly seed: number;
+      readonly scale: number;
+      readonly to: "features" | "rows";
+    };
+
+/** Above so many entries a full table of roots would be traffic of its own, and the split form is used; or where a device wants full ones. */
+const LARGEST_FULL_TABLE = { split: 8192, full: 2 ** 18 } as const;
+
+/** Complex entries of a part. @throws MissingParts for one whose contents take more code than is loaded */
+export function partEntries(part: TablePart): number {
+  switch (part.kind) {
+    case "twiddles":
+      return twiddleCount(part.radices);
+    case "roots":
+      return part.count;
+    case "coarseRoots":
+      return 2 * Math.ceil(part.order / 2 ** part.fineBits);
+    case "fineRoots":
+      return 2 ** part.fineBits;
+    case "scale":
+      return 1;
+    case "chirp":
+      return part.points;
+    case "chirpSpectrum":
+      need("chirp"); // now, while planning: a table is filled at once
+      return part.rows[0] * part.rows[1];
+    case "randomFeatures":
+      need("randomFeatures");
+      return part.to === "features" ? (part.dim * paddedToVec4(part.count)) / 2 : (part.count * paddedToVec4(part.dim)) / 2;
+  }
+}
+
+/** Collects the parts of one kernel's table, and tells where each starts. */
+export class TableLayout {
+  readonly #parts: TablePart[] = [];
+  readonly #offsets = new Map<string, number>();
+  #entries = 0;
+  readonly #largestFull: number;
+
+  constructor({ roots }: Pick<Choices, "roots">) {
+    this.#largestFull = LARGEST_FULL_TABLE[roots];
+  }
+
+  /** Offset of the part, in complex entries; equal parts are one. */
+  add(part: TablePart): number {
+    const key = JSON.stringify(part);
+    const known = this.#offsets.get(key);
+    if (known !== undefined) return known;
+    const offset = this.#entries;
+    this.#offsets.set(key, offset);
+    if (part.kind === "chirpSpectrum") Object.freeze(part.rows);
+    this.#parts.push(Object.freeze(part));
+    this.#entries += partEntries(part);
+    return offset;
+  }
+
+  /** Offset of each axis's twiddles. */
+  twiddles(axes: readonly (readonly number[])[]): readonly number[] {
+    return axes.map((radices) => this.add({ kind: "twiddles", radices }));
+  }
+
+  /** A positive factor, as complex.ts has it. */
+  scale(factor: number): number {
+    return this.add({ kind: "scale", factor });
+  }
+
+  /** The roots exp(−2πi·i/order) for 0 ≤ i < count. */
+  roots(order: number, count: number): RootTable {
+    if (count <= this.#largestFull) return { kind: "full", offset: this.add({ kind: "roots", order, count }) };
+    const fineBits = Math.ceil(Math.log2(order) / 2);
+    return {
+      kind: "split",
+      fineBits,
+      coarseOffset: this.add({ kind: "coarseRoots", order, fineBits }),
+      fineOffset: this.add({ kind: "fineRoots", order, fineBits }),
+    };
+  }
+
+  get parts(): readonly TablePart[] {
+    return this.#parts;
+  }
+}
+
+/** Bytes of a table; one entry at least, because a binding cannot be empty. */
+export function tableBytes(parts: readonly TablePart[]): number {
+  return (
+    8 *
+    Math.max(
+      1,
+      parts.reduce((sum, part) => sum + partEntries(part), 0),
+    )
+  );
+}
+
+/** The table's contents, rounded once from float64; roots.ts says what an entry holds. */
+export function tableData(parts: readonly TablePart[]): Float32Array {
+  const data = new Float32Array(tableBytes(parts) / 4);
+  const bits = new Uint32Array(data.buffer);
+  let at = 0;
+  /** Writes W − 1 of the reduced angle with its quarter turns, and returns what was lost in rounding. */
+  const push = (i: number, order: number): readonly [number, number] => {
+    const { quarters, re, im } = reducedRoot(i, order);
+    data[at] = Math.min(re, -SMALLEST_ENTRY);
+    bits[at] = (bits[at]! & ~3) | quarters;
+    data[at + 1] = im;
+    const lost = [re - data[at]!, im - data[at + 1]!] as const;
+    at += 2;
+    return lost;
+  };
+  for (const part of parts) {
+    switch (part.kind) {
+      case "twiddles": {
+        let before = 1;
+        for (const [stage, radix] of part.radices.entries()) {
+          for (let r = 1; stage > 0 && r < radix; r++) for (let k = 0; k < before; k++) push(r * k, before * radix);
+          before *= radix;
+        }
+        break;
+      }
+      case "roots":
+        for (let i = 0; i < part.count; i++) push(i, part.order);
+        break;
+      case "coarseRoots":
+        for (let i = 0; i < part.order; i += 2 ** part.fineBits) {
+          const [re, im] = push(i, part.order);
+          data[at++] = re;
+          data[at++] = im;
+        }
+        break;
+      case "fineRoots":
+        for (let i = 0; i < 2 ** part.fineBits; i++) {
+          const { re, im } = reducedRoot(i, part.order); // no quarter turns: the fine part is far below one
+          data[at++] = re;
+          data[at++] = im;
+        }
+        break;
+      case "chirp":
+        for (const square of squares(part.points)) push(square, 2 * part.points);
+        break;
+      case "chirpSpectrum":
+        data.set(need("chirp").chirpSpectrum(part.points, part.rows), at);
+        at += 2 * partEntries(part);
+        break;
+      case "randomFeatures":
+        data.set(need("randomFeatures").randomFeatureRows(part), at);
+        at += 2 * partEntries(part);
+        break;
+      case "scale": {
+        const power = 2 ** Math.round(Math.log2(part.factor));
+        data[at++] = part.factor / power - 1;
+        data[at++] = power;
+        break;
+      }
+    }
+  }
+  return data;
+}
+
+/** n² mod 2N for 0 ≤ n < N, without squares too large for a float64. */
+export function* squares(points: number): Generator<number> {
+  for (let n = 0, square = 0; n < points; n++) {
+    yield square;
+    square = (square + 2 * n + 1) % (2 * points);
+  }
+}
+
+/** Holds the quarter turns where cos θ − 1 is 0: far below every rounding error, yet no denormal that a GPU might flush. */
+const SMALLEST_ENTRY = 2 ** -100;
+
+/** exp(−2πi·i/order) = (−i)^quarters (1 + re + i·im), with the rest of the angle within an eighth of a turn. */
+function reducedRoot(i: number, order: number): { readonly quarters: number; readonly re: number; readonly im: number } {
+  const index = i % order;
+  const quarters = Math.round((4 * index) / order);
+  const angle = (2 * Math.PI * (index - (quarters * order) / 4)) / order;
+  const half = Math.sin(angle / 2);
+  // cos x − 1 = −2 sin²(x/2) keeps its digits for small x.
+  return { quarters: quarters % 4, re: -2 * half * half, im: -Math.sin(angle) };
+}

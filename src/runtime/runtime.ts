@@ -1,0 +1,482 @@
+import type { AttentionPlan } from "./attention-plan.ts";
+import type { ComplexMultiplyPlan } from "./complex-multiply-plan.ts";
+import type { ConvolvePlan } from "./convolve-plan.ts";
+import type { FftPlan } from "./fft-plan.ts";
+import type { CompileRequest, PlanContext, PlanMaker } from "./plan.ts";
+import type { ToeplitzPlan } from "./toeplitz-plan.ts";
+import type { SelfTestOptions, SelfTestReport } from "./self-test.ts";
+import type { Backend, Executable, MemoryUse, OpenSession, TensorData } from "../core/backend.ts";
+import { checkBoolean, checkEnum, checkOptions, checkShape, copyOptions, elementCount, MAX_ELEMENTS } from "../core/check.ts";
+import { checkAborted, FastRpbError, refuse } from "../core/errors.ts";
+import { type HalfArray, halfBits } from "../core/half.ts";
+import { capLimits, DEFAULT_LIMITS, DEFAULT_WORKSPACE_BYTES, type LimitName, type PlannerLimits, wholeWords } from "../core/limits.ts";
+import { loadPart } from "../core/load.ts";
+import type { AttentionOptions, ComplexMultiplyOptions, ConvolveOptions, FftOptions, ToeplitzOptions } from "../operations/specs.ts";
+import type { Tuned, TuneOptions, TuneRequest, Tuning } from "./tuning.ts";
+import { BYTES_PER_ELEMENT, type DType, DTYPES, Tensor } from "../core/tensor.ts";
+
+/** Where {@link createRuntime}, or the making of a plan, is at. */
+export interface Progress {
+  readonly stage: "adapter" | "device" | "compile" | "ready";
+  /** In stage `"compile"`: the plan, and how many of its kernels are compiled. */
+  readonly label?: string;
+  readonly done?: number;
+  readonly total?: number;
+}
+
+export interface RuntimeOptions {
+  /** `"auto"` (default) takes WebGPU where there is an adapter, the CPU otherwise; {@link Runtime.backend} says which. */
+  backend?: "auto" | "webgpu" | "cpu";
+  /** Default: `globalThis.navigator?.gpu`, read when the runtime is created. In Node, pass that of a WebGPU package. */
+  gpu?: GPU;
+  /** A device of the caller's: borrowed, never destroyed. */
+  device?: GPUDevice;
+  powerPreference?: GPUPowerPreference;
+  /** Caps on what plans may use of the device's limits; a way to test for smaller devices. */
+  limits?: Partial<Record<LimitName, number>>;
+  /** Bound on the scratch memory of one run, and on idle pooled memory, in bytes. Default 256 MiB. */
+  workspaceBytes?: number;
+  /** What {@link Runtime.tune} found on this device earlier. Of another device, it is ignored. */
+  tuning?: Tuning;
+  /**
+   * With `true` (default) plans load, while they are compiled, what {@link AttentionPlan.backward} and {@link ToeplitzPlan.backward} take on
+   * WebGPU, so that these can be called at once. With `false` a page that needs no gradients downloads a quarter less; the first `backward` then
+   * comes after `await plan.compileBackward()`.
+   */
+  gradients?: boolean;
+  /** Aborts the creation. */
+  signal?: AbortSignal;
+  onProgress?: (progress: Progress) => void;
+}
+
+/**
+ * Opens a device, or the CPU backend where there is none.
+ *
+ * ```ts
+ * const runtime = await createRuntime();
+ * console.log(runtime.backend); // "webgpu" or "cpu"
+ * ```
+ *
+ * @throws FastRpbError code `"unavailable"` (`backend: "webgpu"` and no adapter), `"value"` (a bad option), `"aborted"`
+ */
+export async function createRuntime(options: RuntimeOptions = {}): Promise<Runtime> {
+  const caller = "createRuntime";
+  checkOptions(caller, "options", options, [
+    "backend",
+    "gpu",
+    "device",
+    "powerPreference",
+    "limits",
+    "workspaceBytes",
+    "tuning",
+    "gradients",
+    "signal",
+    "onProgress",
+  ]);
+  const wanted = checkEnum(caller, "options.backend", options.backend ?? "auto", ["auto", "webgpu", "cpu"]);
+  if (options.powerPreference !== undefined) checkEnum(caller, "options.powerPreference", options.powerPreference, ["low-power", "high-performance"]);
+  const workspaceBytes = options.workspaceBytes ?? DEFAULT_WORKSPACE_BYTES;
+  if (!Number.isSafeInteger(workspaceBytes) || workspaceBytes < 1) {
+    throw refuse("value", { caller, argument: "options.workspaceBytes", expected: "a positive integer", got: workspaceBytes });
+  }
+  const caps = options.limits ?? {};
+  capLimits(caller, DEFAULT_LIMITS, caps, workspaceBytes); // bad caps are refused before a device is asked for
+  const gradients = checkBoolean(caller, "options.gradients", options.gradients ?? true);
+  const tuning = options.tuning === undefined ? undefined : await loadTuning(caller, options.tuning);
+  const progress = (report: Progress) => options.onProgress?.(Object.freeze(report));
+  checkAborted(caller, options.signal);
+
+  const gpu = options.gpu ?? globalThis.navigator?.gpu;
+  const loadGpu = (by: string) => loadPart(by, "WebGPU", () => import("../gpu/open.ts"));
+  const open: Opener = async (by, { device, signal }) => {
+    const { openSession } = await loadGpu(by);
+    return openSession({
+      caller: by,
+      gpu,
+      device,
+      powerPreference: options.powerPreference,
+      onStage: (stage) => progress({ stage }),
+      signal,
+      limitsOf: (available, defaults) => capLimits(by, available, caps, workspaceBytes, defaults),
+    });
+  };
+  let backend: Backend | undefined;
+  if (wanted !== "cpu" && (options.device ?? gpu)) {
+    const session = await open(caller, options).catch((error: unknown) => {
+      // An adapter that refuses its device, or does not answer, is as good as none.
+      if (wanted === "auto" && error instanceof FastRpbError && error.code === "unavailable") return undefined;
+      throw error;
+    });
+    if (session) backend = (await loadGpu(caller)).createGpuBackend(session, (compile) => progress({ stage: "compile", ...compile }));
+  }
+  if (!backend && wanted === "webgpu") {
+    throw new FastRpbError(
+      "unavailable",
+      `${caller}: options.backend is "webgpu", but there is no WebGPU adapter. Use "auto" to fall back to the CPU; in Node, pass options.gpu.`,
+    );
+  }
+  backend ??= await loadCpuBackend(caller, capLimits(caller, DEFAULT_LIMITS, caps, workspaceBytes));
+  progress({ stage: "ready" });
+  return new Runtime(backend, { gradients, tuned: tuning?.(backend.adapterInfo), open, borrowed: options.device !== undefined });
+}
+
+/** Asks for a device as the runtime was told to; `undefined` where there is none. */
+type Opener = (
+  caller: string,
+  request: { readonly device?: GPUDevice | undefined; readonly signal?: AbortSignal | undefined },
+) => Promise<OpenSession | undefined>;
+
+/** What a runtime knows of its making. */
+interface Settings {
+  readonly gradients: boolean;
+  readonly tuned?: Tuned | undefined;
+  readonly open?: Opener;
+  /** The device is the caller's, and another one has to be. */
+  readonly borrowed?: boolean;
+}
+
+export interface RestoreOptions {
+  /** In the place of the one that was lost; a runtime that borrowed its device needs one. */
+  readonly device?: GPUDevice;
+  readonly signal?: AbortSignal;
+}
+
+async function loadCpuBackend(caller: string, limits: PlannerLimits): Promise<Backend> {
+  const { createCpuBackend } = await loadPart(caller, "the CPU", () => import("../cpu/backend.ts"));
+  return createCpuBackend(limits);
+}
+
+/** What an earlier tuning says for a device. */
+async function loadTuning(caller: string, tuning: unknown): Promise<(adapterInfo: GPUAdapterInfo | undefined) => Tuned | undefined> {
+  const { adapterName, readTuning, Tuned } = await loadPart(caller, "tuning", () => import("./tuning.ts"));
+  const { adapter, choices } = readTuning(caller, tuning);
+  return (adapterInfo) => (adapter === adapterName(adapterInfo) ? new Tuned(choices) : undefined);
+}
+
+/** A backend with its tensors and plans. Made by {@link createRuntime}. */
+export class Runtime {
+  readonly #backend: Backend;
+  readonly #context: PlanContext;
+  readonly #maker: PlanMaker;
+  readonly #settings: Settings;
+  #tuned: Tuned | undefined;
+  #restoring: Promise<void> | undefined;
+  #disposed = false;
+
+  /** @internal */
+  constructor(backend: Backend, settings: Settings) {
+    this.#backend = backend;
+    this.#settings = settings;
+    this.#tuned = settings.tuned;
+    this.#context = { owner: this, backend, plans: new Set(), spectra: new Set() };
+    this.#maker = {
+      context: this.#context,
+      compile: (caller, request) => this.#compile(caller, request),
+      compileNow: (caller, spec, like) => this.#backend.compileNow(caller, spec, this.#tuned?.of(like)),
+      checkHalf: (caller, argument, expected) => this.#checkHalf(caller, argument, expected),
+    };
+  }
+
+  get backend(): "webgpu" | "cpu" {
+    return this.#backend.kind;
+  }
+
+  /** The GPU device; `undefined` on the CPU. */
+  get device(): GPUDevice | undefined {
+    return this.#backend.device;
+  }
+
+  get adapterInfo(): GPUAdapterInfo | undefined {
+    return this.#backend.adapterInfo;
+  }
+
+  /** What plans may use: the device's limits, or the caller's caps where these are lower. */
+  get limits(): PlannerLimits {
+    return this.#backend.limits;
+  }
+
+  /**
+   * Settles when the device is lost, does not answer any more, or is destroyed by `dispose`; after {@link restore}, there is a new promise.
+   * Every call that waits, and every later one, rejects or throws with code `"lost"` then. Never settles on the CPU.
+   */
+  get lost(): Promise<GPUDeviceLostInfo> {
+    return this.#backend.lost;
+  }
+
+  get disposed(): boolean {
+    return this.#disposed;
+  }
+
+  /** Memory that the runtime holds now. */
+  memory(): MemoryUse {
+    return this.#backend.memory();
+  }
+
+  /**
+   * Copies `data` into a new tensor.
+   *
+   * @param data row-major; complex data is interleaved (re, im), twice as long as the product of the shape. For dtype `"f16"`, the bits of
+   *   the numbers, or a `Float16Array` where there is one
+   * @param dtype `"f16"` needs a device with the feature `shader-f16`: `runtime.device?.features.has("shader-f16")`
+   * @throws FastRpbError codes `"value"`, `"shape"`, `"unavailable"` (no float16 on this device), `"limit"`, `"disposed"`, `"lost"`
+   */
+  tensor(data: Float32Array, shape: readonly number[], dtype?: Exclude<DType, "f16">): Tensor;
+  tensor(data: Uint16Array | HalfArray, shape: readonly number[], dtype: "f16"): Tensor;
+  tensor(data: Float32Array | Uint16Array | HalfArray, shape: readonly number[], dtype: DType = "f32"): Tensor {
+    const caller = "runtime.tensor";
+    const { checked, bytes } = this.#layout(caller, shape, dtype);
+    const half = dtype === "f16";
+    const numbers = half ? halfBits(data) : data;
+    if (!numbers || !(half || numbers instanceof Float32Array)) {
+      throw refuse("value", { caller, argument: "data", expected: half ? "a Uint16Array of bits, or a Float16Array" : "a Float32Array", got: data });
+    }
+    if (numbers.byteLength !== bytes) {
+      throw refuse("shape", {
+        caller,
+        argument: "data",
+        expected: `${bytes / numbers.BYTES_PER_ELEMENT} ${half ? "numbers" : "floats"} for shape [${checked.join(", ")}] of dtype "${dtype}"`,
+        got: numbers.length,
+      });
+    }
+    return new Tensor(this, this.#backend.upload(numbers as TensorData, "tensor"), checked, dtype);
+  }
+
+  /**
+   * A caller's GPU buffer as a tensor: no copy, never destroyed. The buffer needs the usage STORAGE (and COPY_SRC for `tensor.data`).
+   *
+   * @param options.dtype default `"f32"`; an odd count of `"f16"` takes 2 bytes more of the buffer, which stay as they are
+   * @param options.offset where the data starts, in bytes: a multiple of `minStorageBufferOffsetAlignment`. Default 0
+   * @throws FastRpbError codes `"value"`, `"shape"` (buffer too small), `"unavailable"` (CPU, or no float16), `"disposed"`, `"lost"`
+   */
+  wrap(buffer: GPUBuffer, shape: readonly number[], options: { readonly dtype?: DType; readonly offset?: number } = {}): Tensor {
+    const caller = "runtime.wrap";
+    checkOptions(caller, "options", options, ["dtype", "offset"]);
+    const dtype = options.dtype ?? "f32";
+    const { checked, bytes } = this.#layout(caller, shape, dtype);
+    const offset = options.offset ?? 0;
+    if (!Number.isSafeInteger(offset) || offset < 0) {
+      throw refuse("value", { caller, argument: "options.offset", expected: "a non-negative integer", got: offset });
+    }
+    return new Tensor(this, this.#backend.wrap(buffer, offset, bytes), checked, dtype);
+  }
+
+  #layout(caller: string, shape: readonly number[], dtype: DType): { readonly checked: readonly number[]; readonly bytes: number } {
+    this.#checkAlive(caller);
+    checkEnum(caller, "dtype", dtype, DTYPES);
+    if (dtype === "f16") this.#checkHalf(caller, "dtype", '"f32" or "complex64"');
+    const checked = checkShape(caller, "shape", shape);
+    const bytes = elementCount(checked) * BYTES_PER_ELEMENT[dtype];
+    if (wholeWords(bytes) > this.limits.maxBufferSize) {
+      throw new FastRpbError("limit", `${caller}: the tensor takes ${bytes} bytes, but maxBufferSize is ${this.limits.maxBufferSize}.`);
+    }
+    if (bytes / 4 > MAX_ELEMENTS)
+      throw new FastRpbError("limit", `${caller}: the tensor takes ${bytes / 4} floats, but a u32 numbers ${MAX_ELEMENTS}.`);
+    return { checked, bytes };
+  }
+
+  /**
+   * Plans an FFT: numpy's conventions, any length, along one to three axes, complex or real.
+   *
+   * ```ts
+   * const plan = await runtime.fft({ shape: [16, 1024] });
+   * const spectrum = plan.run(x); // x: complex64 [16, 1024]
+   * ```
+   *
+   * With `storage: "f16"`, input and result take half of the bytes, on devices with `shader-f16`.
+   *
+   * @throws FastRpbError codes `"value"`, `"unavailable"` (no float16 on this device), `"limit"`, `"disposed"`, `"lost"`
+   */
+  async fft(options: FftOptions): Promise<FftPlan> {
+    const copy = copyOptions(options);
+    const { makeFft } = await this.#load("runtime.fft", "FFTs", () => import("./fft-plan.ts"));
+    return makeFft(this.#maker, copy);
+  }
+
+  /**
+   * Plans a convolution by FFT, in one dispatch where a row fits into a workgroup: circular or linear, real or complex, along one axis or
+   * two.
+   *
+   * ```ts
+   * const plan = await runtime.convolve({ shape: [8, 2048], kernel: [8, 2048], mode: "causal" }); // a kernel for each of 8 channels
+   * const y = plan.run(x, kernel); // float32 [8, 2048]
+   * ```
+   *
+   * @throws FastRpbError codes `"value"`, `"limit"`, `"disposed"`, `"lost"`
+   */
+  async convolve(options: ConvolveOptions): Promise<ConvolvePlan> {
+    const copy = copyOptions(options);
+    const { makeConvolve } = await this.#load("runtime.convolve", "convolutions", () => import("./convolve-plan.ts"));
+    return makeConvolve(this.#maker, copy);
+  }
+
+  /**
+   * Plans a complex pointwise product; the second operand may lack leading axes.
+   *
+   * @throws FastRpbError codes `"value"`, `"limit"`, `"disposed"`, `"lost"`
+   */
+  async complexMultiply(options: ComplexMultiplyOptions): Promise<ComplexMultiplyPlan> {
+    const copy = copyOptions(options);
+    const { makeComplexMultiply } = await this.#load("runtime.complexMultiply", "complex products", () => import("./complex-multiply-plan.ts"));
+    return makeComplexMultiply(this.#maker, copy);
+  }
+
+  /**
+   * Plans the FastRPB product alone: a Toeplitz matrix of learned weights for every head, times `v`, in O(N log N).
+   *
+   * @throws FastRpbError codes `"value"`, `"unavailable"`, `"limit"`, `"disposed"`, `"lost"`
+   */
+  async toeplitz(options: ToeplitzOptions): Promise<ToeplitzPlan> {
+    const copy = copyOptions(options);
+    const { makeToeplitz } = await this.#load("runtime.toeplitz", "FastRPB", () => import("./toeplitz-plan.ts"));
+    return makeToeplitz(this.#maker, copy);
+  }
+
+  /**
+   * Plans attention: linear, O(N), with one of several feature maps, or the original with softmax; causal or not; with FastRPB (Zubkov and
+   * Gavrilov, arXiv 2202.11364) added where `bias` is `"fastrpb"`.
+   *
+   * ```ts
+   * const attention = await runtime.attention({ heads: 8, length: 4096, headDim: 64, featureMap: "sikf", bias: "fastrpb" });
+   * const out = attention.run({ q, k, v, bias }); // [1, 8, 4096, 64]
+   * console.log(await out.data());
+   * ```
+   *
+   * @throws FastRpbError codes `"value"`, `"unavailable"`, `"limit"`, `"disposed"`, `"lost"`
+   */
+  async attention(options: AttentionOptions): Promise<AttentionPlan> {
+    const copy = copyOptions(options);
+    const { makeAttention } = await this.#load("runtime.attention", "attention", () => import("./attention-plan.ts"));
+    return makeAttention(this.#maker, copy);
+  }
+
+  /** Compiles all or none: what succeeded is freed when another fails. Meanwhile, what the gradient takes is loaded. */
+  async #compile(caller: string, { specs, gradient }: CompileRequest): Promise<Executable[]> {
+    const results = await Promise.allSettled([
+      ...specs.map((spec) => this.#backend.compile(caller, spec, this.#tuned?.of(spec))),
+      gradient && this.#settings.gradients ? this.#backend.prepare(caller, gradient) : undefined,
+    ]);
+    const failed = results.find((result) => result.status === "rejected");
+    const executables = results.flatMap((result) => (result.status === "fulfilled" && result.value ? [result.value] : []));
+    if (this.#disposed) throw this.#disposedError(caller);
+    if (!failed) return executables;
+    for (const executable of executables) executable.dispose();
+    throw failed.reason;
+  }
+
+  /** Half precision is a feature that a device may lack, and the CPU backend does. @throws FastRpbError code `"unavailable"` */
+  #checkHalf(caller: string, argument: string, expected: string): void {
+    if (this.device?.features.has("shader-f16")) return;
+    const why = this.backend === "cpu" ? "the CPU backend has no float16" : "the device lacks shader-f16";
+    throw refuse("unavailable", { caller, argument, expected: `${expected}, because ${why}`, got: "f16", remedy: "Use float32." });
+  }
+
+  async #load<T>(caller: string, what: string, load: () => Promise<T>): Promise<T> {
+    this.#checkAlive(caller);
+    const part = await loadPart(caller, what, load);
+    this.#checkAlive(caller);
+    return part;
+  }
+
+  /**
+   * Measures, on this device, what the planner may choose, and remembers the best: plans that are made afterwards with the same options
+   * use it, whatever their batch and number of heads. Takes seconds for each request; hand the result to {@link createRuntime} next time. On the CPU there is nothing to choose.
+   *
+   * ```ts
+   * const tuning = await runtime.tune([{ operation: "fft", options: { shape: [64, 1024] } }]);
+   * localStorage.setItem("tuning", JSON.stringify(tuning));
+   * ```
+   *
+   * @returns everything tuned so far, as JSON
+   * @throws FastRpbError codes `"value"`, `"limit"`, `"aborted"` (what was finished before is kept), `"disposed"`, `"lost"`
+   */
+  async tune(requests: readonly TuneRequest[], options: TuneOptions = {}): Promise<Tuning> {
+    const caller = "runtime.tune";
+    const copy = copyOptions(requests, 5);
+    const { tune, Tuned } = await this.#load(caller, "tuning", () => import("./tuning.ts"));
+    return tune(caller, this.#maker, (this.#tuned ??= new Tuned()), copy, options);
+  }
+
+  /**
+   * Compares every kernel with the float64 CPU backend on this runtime's device: whether to trust it is then measured, not hoped. Most
+   * of its time goes into compiling.
+   *
+   * @throws FastRpbError codes `"aborted"`, `"disposed"`, `"lost"`
+   */
+  async selfTest(options: SelfTestOptions = {}): Promise<SelfTestReport> {
+    const caller = "runtime.selfTest";
+    const [{ selfTest }, backend] = await Promise.all([
+      this.#load(caller, "the self-test", () => import("./self-test.ts")),
+      loadCpuBackend(caller, this.limits),
+    ]);
+    const reference = new Runtime(backend, { gradients: false });
+    try {
+      return await selfTest(caller, this, reference, options);
+    } finally {
+      reference.dispose();
+    }
+  }
+
+  /**
+   * After a loss, asks for another device, at most three times, and compiles all plans for it: they are usable again, as they are. Spectra that
+   * were prepared from an array are made again. Tensors are gone with the memory that held them: upload them anew. Does nothing where the
+   * device is not lost, and on the CPU.
+   *
+   * ```ts
+   * runtime.lost.then(async () => {
+   *   await runtime.restore();
+   *   out = attention.run({ q: runtime.tensor(q, shape), … });
+   * });
+   * ```
+   *
+   * @throws FastRpbError codes `"lost"` (there is no other device), `"value"` (a borrowed device and no `options.device`), `"limit"` (a plan
+   *   does not fit the new device), `"aborted"`, `"disposed"`
+   */
+  restore(options: RestoreOptions = {}): Promise<void> {
+    return (this.#restoring ??= this.#restore(options).finally(() => {
+      this.#restoring = undefined;
+    }));
+  }
+
+  async #restore(options: RestoreOptions): Promise<void> {
+    const caller = "runtime.restore";
+    this.#checkAlive(caller);
+    checkOptions(caller, "options", options, ["device", "signal"]);
+    if (!this.#backend.isLost) return;
+    const { open, borrowed } = this.#settings;
+    if (borrowed && !options.device) {
+      throw refuse("value", {
+        caller,
+        argument: "options.device",
+        expected: "a GPUDevice, because the one that was lost was borrowed",
+        got: undefined,
+      });
+    }
+    await this.#backend.restore(caller, async () => {
+      checkAborted(caller, options.signal);
+      const session = await open?.(caller, options);
+      if (!session) throw new FastRpbError("unavailable", `${caller}: there is no adapter.`);
+      return session;
+    });
+    await Promise.all([...this.#context.spectra].map((spectrum) => spectrum.restore(caller)));
+  }
+
+  /** Frees everything that the runtime made: plans, tensors, and the device unless it is borrowed. Safe to call twice. */
+  dispose(): void {
+    if (this.#disposed) return;
+    for (const plan of this.#context.plans) plan.dispose();
+    this.#disposed = true;
+    this.#backend.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  #checkAlive(caller: string): void {
+    if (this.#disposed) throw this.#disposedError(caller);
+  }
+
+  #disposedError(caller: string): FastRpbError {
+    return new FastRpbError("disposed", `${caller}: the runtime was disposed.`);
+  }
+}

@@ -1,0 +1,296 @@
+/** Compares every kernel with the float64 CPU backend, on the device of the user. */
+import { checkOptions } from "../core/check.ts";
+import { checkAborted } from "../core/errors.ts";
+import { decodeHalf } from "../core/half.ts";
+import type { FftOptions, FftStorage } from "../operations/specs.ts";
+import type { DType, Tensor } from "../core/tensor.ts";
+import type { Runtime } from "./runtime.ts";
+
+export interface SelfTestCheck {
+  readonly name: string;
+  /** ‖actual − expected‖ / ‖expected‖ against float64; NaN where the result holds one. */
+  readonly error: number;
+  readonly bound: number;
+  readonly ok: boolean;
+}
+
+export interface SelfTestReport {
+  readonly ok: boolean;
+  readonly backend: "webgpu" | "cpu";
+  readonly checks: readonly SelfTestCheck[];
+}
+
+export interface SelfTestOptions {
+  /** Stops between two checks. */
+  readonly signal?: AbortSignal;
+  /** After each check. They end in another order than that of the report. */
+  readonly onProgress?: (progress: SelfTestProgress) => void;
+}
+
+export interface SelfTestProgress {
+  readonly done: number;
+  readonly total: number;
+  readonly check: SelfTestCheck;
+}
+
+/** 2⁻²⁴, half a unit in the last place of 1. */
+const ROUNDING = 2 ** -24;
+const TOEPLITZ_BOUND = 3e-7;
+const CONVOLVE_BOUND = 4e-7;
+const ATTENTION_BOUND = 1e-6;
+const GRADIENT_BOUND = 3e-6;
+/** WGSL lets a device round to either neighbour. */
+const HALF_BOUND = 2 ** -10;
+
+/** A computation on either runtime: the same inputs, the result as floats. */
+interface Case {
+  readonly name: string;
+  readonly bound: number;
+  /** Stored in float16 on the device, if it can; the reference computes with the same numbers. */
+  readonly half?: boolean;
+  readonly run: (runtime: Runtime, input: (shape: readonly number[], dtype?: DType) => Tensor, storage: FftStorage) => Promise<Tensor>;
+}
+
+const CAUSAL = { heads: 2, length: 150, headDim: 36, valueDim: 20, causal: true } as const;
+const SOFTMAX = { ...CAUSAL, kind: "softmax" } as const;
+
+/** Of these. */
+function attentionInputs(input: (shape: readonly number[]) => Tensor) {
+  return { q: input([1, 2, 150, 36]), k: input([1, 2, 150, 36]), v: input([1, 2, 150, 20]) };
+}
+
+const CASES: readonly Case[] = [
+  // Every radix; one workgroup, and two passes.
+  ...[210, 4096, 32768].map((length): Case => ({
+    name: `FFT of ${length} points`,
+    bound: fftBound(length),
+    run: (runtime, input) => using(runtime.fft({ shape: [2, length] }), (plan) => plan.run(input([2, length], "complex64"))),
+  })),
+  {
+    name: "inverse FFT of 1000 points along the first axis",
+    bound: fftBound(1000),
+    run: (runtime, input) =>
+      using(runtime.fft({ shape: [1000, 3], axes: [0], direction: "inverse" }), (plan) => plan.run(input([1000, 3], "complex64"))),
+  },
+  {
+    name: "FFT of 1009 points, a prime",
+    bound: fftBound(1009, 1.35),
+    run: (runtime, input) => using(runtime.fft({ shape: [2, 1009] }), (plan) => plan.run(input([2, 1009], "complex64"))),
+  },
+  {
+    name: "FFT of 24 × 26 points in one dispatch",
+    bound: fftBound(24 * 26, 1.35),
+    run: (runtime, input) => using(runtime.fft({ shape: [3, 24, 26], axes: [1, 2] }), (plan) => plan.run(input([3, 24, 26], "complex64"))),
+  },
+  {
+    name: "FFT of 600 real points and back",
+    // The error of both transforms.
+    bound: Math.SQRT2 * fftBound(600),
+    run: async (runtime, input) => {
+      const spectrum = await using(runtime.fft({ shape: [3, 600], kind: "r2c" }), (plan) => plan.run(input([3, 600])));
+      try {
+        return await using(runtime.fft({ shape: [3, 600], kind: "c2r" }), (plan) => plan.run(spectrum));
+      } finally {
+        spectrum.dispose();
+      }
+    },
+  },
+  {
+    name: "convolution of 500 points with 60",
+    bound: CONVOLVE_BOUND,
+    run: (runtime, input) =>
+      using(runtime.convolve({ shape: [2, 3, 500], kernel: [3, 60], mode: "same" }), (plan) => plan.run(input([2, 3, 500]), input([3, 60]))),
+  },
+  {
+    name: "complex multiply by a conjugate",
+    bound: 4 * ROUNDING,
+    run: (runtime, input) =>
+      using(runtime.complexMultiply({ shape: [3, 1001], conjugate: true, scale: 0.5 }), (plan) =>
+        plan.run(input([3, 1001], "complex64"), input([1001], "complex64")),
+      ),
+  },
+  // Fused with an odd number of channels, and in three passes.
+  ...(
+    [
+      [300, 7],
+      [16384, 4],
+    ] as const
+  ).map(([length, channels]): Case => ({
+    name: `Toeplitz product of length ${length}`,
+    bound: TOEPLITZ_BOUND,
+    run: (runtime, input) =>
+      using(runtime.toeplitz({ heads: 2, length, channels }), (plan) => plan.run(input([1, 2, length, channels]), input([2, 2 * length - 1]))),
+  })),
+  {
+    name: "causal Toeplitz product of length 300",
+    bound: TOEPLITZ_BOUND,
+    run: (runtime, input) =>
+      using(runtime.toeplitz({ heads: 2, length: 300, channels: 3, causal: true }), (plan) => plan.run(input([1, 2, 300, 3]), input([2, 599]))),
+  },
+  {
+    name: "Toeplitz product on a grid of 12 × 20",
+    bound: TOEPLITZ_BOUND,
+    run: (runtime, input) =>
+      using(runtime.toeplitz({ heads: 2, grid: [12, 20], channels: 3 }), (plan) => plan.run(input([1, 2, 240, 3]), input([2, 23, 39]))),
+  },
+  ...(["dv", "dWeights"] as const).map((name): Case => ({
+    name: `gradient of a Toeplitz product, ${name}`,
+    bound: GRADIENT_BOUND,
+    run: async (runtime, input) => {
+      const plan = await runtime.toeplitz({ heads: 2, length: 100, channels: 3 });
+      try {
+        await plan.compileBackward();
+        const gradients = plan.backward({ v: input([1, 2, 100, 3]), weights: input([2, 199]), dOut: input([1, 2, 100, 3]) });
+        gradients[name === "dv" ? "dWeights" : "dv"].dispose();
+        return gradients[name];
+      } finally {
+        plan.dispose();
+      }
+    },
+  })),
+  ...(["sikf", "elu+1"] as const).flatMap((featureMap) =>
+    (["none", "fastrpb"] as const).map((bias): Case => ({
+      name: `attention, ${featureMap}${bias === "none" ? "" : " + FastRPB"}`,
+      bound: ATTENTION_BOUND,
+      run: (runtime, input) => {
+        const [heads, length, headDim, valueDim] = [2, 300, 36, 20]; // two chunks of keys, tiles that are not full
+        return using(runtime.attention({ heads, length, headDim, valueDim, featureMap, bias }), (plan) =>
+          plan.run({
+            q: input([1, heads, length, headDim]),
+            k: input([1, heads, length, headDim]),
+            v: input([1, heads, length, valueDim]),
+            ...(bias === "fastrpb" && { bias: input([heads, 2 * length - 1]) }),
+          }),
+        );
+      },
+    })),
+  ),
+  // Several tiles of queries and keys, in some of which not all see each other.
+  {
+    name: "causal softmax attention",
+    bound: ATTENTION_BOUND,
+    run: (runtime, input) => using(runtime.attention(SOFTMAX), (plan) => plan.run(attentionInputs(input))),
+  },
+  {
+    name: "causal attention, sikf",
+    bound: ATTENTION_BOUND,
+    run: (runtime, input) => using(runtime.attention({ ...CAUSAL, featureMap: "sikf" }), (plan) => plan.run(attentionInputs(input))),
+  },
+  // Efficient Attention has all kernels of causal linear attention.
+  ...[
+    { what: "softmax attention", options: SOFTMAX },
+    { what: "Efficient Attention", options: { ...CAUSAL, featureMap: "softmax" } as const },
+  ].flatMap(({ what, options }) =>
+    (["dq", "dk", "dv"] as const).map((name): Case => ({
+      name: `gradient of causal ${what}, ${name}`,
+      bound: GRADIENT_BOUND,
+      run: async (runtime, input) => {
+        const plan = await runtime.attention(options);
+        try {
+          await plan.compileBackward();
+          const { [name]: wanted, ...others } = plan.backward({ ...attentionInputs(input), dOut: input([1, 2, 150, 20]) });
+          for (const gradient of Object.values(others)) gradient.dispose();
+          return wanted;
+        } finally {
+          plan.dispose();
+        }
+      },
+    })),
+  ),
+  halfFft("FFT of 1000 points", { shape: [3, 1000] }),
+  halfFft("FFT of 600 real points", { shape: [3, 600], kind: "r2c" }),
+  halfFft("inverse FFT to 21 × 35 real points", { shape: [3, 21, 35], axes: [1, 2], kind: "c2r" }),
+];
+
+/** @param c 0.7 for products of 2, 3, 5 and 7, 1.35 for other lengths */
+function halfFft(name: string, options: FftOptions): Case {
+  return {
+    name: `${name} in float16`,
+    bound: HALF_BOUND,
+    half: true,
+    run: (runtime, input, storage) =>
+      using(runtime.fft({ ...options, norm: "ortho", storage }), (plan) =>
+        plan.run(input(plan.inputShape, storage === "f16" ? "f16" : options.kind === "r2c" ? "f32" : "complex64")),
+      ),
+  };
+}
+
+function fftBound(points: number, c = 0.7): number {
+  return c * ROUNDING * Math.sqrt(Math.log2(points));
+}
+
+/** @throws FastRpbError code `"aborted"`, or of what goes wrong */
+export async function selfTest(caller: string, runtime: Runtime, reference: Runtime, options: SelfTestOptions): Promise<SelfTestReport> {
+  checkOptions(caller, "options", options, ["signal", "onProgress"]);
+  const { signal, onProgress } = options;
+  const cases = CASES.filter((test) => !test.half || runtime.device?.features.has("shader-f16"));
+  let done = 0;
+  // All at once: pipelines compile side by side.
+  const checks = await Promise.all(
+    cases.map(async (test, seed): Promise<SelfTestCheck> => {
+      checkAborted(caller, signal);
+      const actual = await evaluate(runtime, test, seed);
+      checkAborted(caller, signal);
+      const error = relativeError(actual, await evaluate(reference, test, seed));
+      const check = Object.freeze({ name: test.name, error, bound: test.bound, ok: error <= test.bound });
+      onProgress?.(Object.freeze({ done: ++done, total: cases.length, check }));
+      return check;
+    }),
+  );
+  return Object.freeze({ ok: checks.every((check) => check.ok), backend: runtime.backend, checks: Object.freeze(checks) });
+}
+
+async function evaluate(runtime: Runtime, test: Case, seed: number): Promise<Float32Array> {
+  const random = generator(seed + 1);
+  const tensors: Tensor[] = [];
+  try {
+    const input = (shape: readonly number[], dtype: DType = "f32") => {
+      const length = shape.reduce((product, size) => product * size, dtype === "complex64" ? 2 : 1);
+      const bits = test.half ? Uint16Array.from({ length }, () => halfWord(random())) : undefined;
+      const numbers = bits ? new Float32Array(length) : Float32Array.from({ length }, random);
+      if (bits) decodeHalf(bits, numbers);
+      const tensor = dtype === "f16" ? runtime.tensor(bits!, shape, dtype) : runtime.tensor(numbers, shape, dtype);
+      tensors.push(tensor);
+      return tensor;
+    };
+    const output = await test.run(runtime, input, test.half && runtime.backend === "webgpu" ? "f16" : "f32");
+    tensors.push(output);
+    return await output.data();
+  } finally {
+    for (const tensor of tensors) tensor.dispose();
+  }
+}
+
+/** Runs with a plan that is disposed of afterwards. */
+async function using<P extends { dispose(): void }>(plan: Promise<P>, run: (plan: P) => Tensor): Promise<Tensor> {
+  const made = await plan;
+  try {
+    return run(made);
+  } finally {
+    made.dispose();
+  }
+}
+
+/** Bits of a float16 from ±2⁻³ to ±2, of a number in [−1, 1). */
+function halfWord(value: number): number {
+  return (value < 0 ? 0x8000 : 0) + 0x3000 + Math.floor(Math.abs(value) * 0xfff);
+}
+
+/** Uniform in [−1, 1): a linear congruential generator is random enough here (Numerical Recipes, "quick and dirty"). */
+function generator(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 31 - 1;
+  };
+}
+
+function relativeError(actual: Float32Array, expected: Float32Array): number {
+  let difference = 0;
+  let norm = 0;
+  for (let i = 0; i < expected.length; i++) {
+    difference += (actual[i]! - expected[i]!) ** 2;
+    norm += expected[i]! ** 2;
+  }
+  return Math.sqrt(difference / norm);
+}
