@@ -13,40 +13,40 @@
  * apart, and four columns; the rows stand in workgroup memory.
  * Bindings: 0 rows, 1 tables (matrix), 2 out, 3 keys for their gradient; then params.
  */
-import { type Kernel, makeKernel, type Precision, workgroupBytes, paddedToVec4 } from "../wgsl/kernel.ts";
-import { loadVector, storeVector, vectorElement } from "../wgsl/rows.ts";
-import { f32, range, u32, wgsl } from "../wgsl/wgsl.ts";
+import { type Kernel, makeKernel, type Precision, workgroupBytes } from "../wgsl/kernel.ts";
+import { laneRow, rowPitch, rowTile, tileLanes } from "./query-features.ts";
+import { loadVector, storeVector, vectorElement, vectorsOf } from "../wgsl/rows.ts";
+import { f32, range, u32, unroll, wgsl } from "../wgsl/wgsl.ts";
 
 export interface ProjectionKernelSpec {
-  /** I, O */
+  /** Numbers of a row that comes in, `I`. */
   readonly inputs: number;
+  /** Numbers of a row that goes out, `O`. */
   readonly outputs: number;
+  /** The tensor that the rows are of. */
   readonly of: "queries" | "keys" | "queryGradients" | "keyGradients";
-  /** h */
+  /** The factor `h` of keys and their gradients. */
   readonly scale: number;
-  /** Of the rows that come in. */
+  /** How the rows that come in are stored. */
   readonly precision: Precision;
-  /** A multiple of laneRows. */
+  /** Rows of a workgroup, a multiple of laneRows. */
   readonly rows: number;
+  /** Rows of a lane. */
   readonly laneRows: number;
-  /** A multiple of 4. */
+  /** Numbers of the output that a workgroup does of each row, a multiple of 4. */
   readonly columns: number;
 }
 
 type Tile = Pick<ProjectionKernelSpec, "rows" | "laneRows" | "columns">;
 
-export function projectionLanes(tile: Tile): number {
-  return (tile.rows / tile.laneRows) * (tile.columns / 4);
+/** Lanes of a workgroup of a projection. */
+export function projectionLanes({ rows, laneRows, columns }: Tile): number {
+  return tileLanes({ rows, laneRows, rowLanes: columns / 4 });
 }
 
-/** vec4f of a row in workgroup memory: an odd number, so that rows start in different banks. */
-function pitch(inputs: number): number {
-  return (paddedToVec4(inputs) / 4) | 1;
-}
-
-/** Bytes of workgroup memory. */
+/** Bytes of workgroup memory of a projection. */
 export function projectionBytes(tile: Tile & { readonly inputs: number }): number {
-  return workgroupBytes(...range(tile.laneRows).map(() => 16 * (tile.rows / tile.laneRows) * pitch(tile.inputs)));
+  return workgroupBytes(rowTile("input", tile, tile.inputs));
 }
 
 /** Vectors of inputs that are summed on their own. */
@@ -54,7 +54,6 @@ const BLOCK = 4;
 
 export function projectionKernel(spec: ProjectionKernelSpec): Kernel {
   const { inputs, outputs, laneRows } = spec;
-  const lanes = projectionLanes(spec);
   const columnTiles = Math.ceil(outputs / spec.columns);
   const rows = range(laneRows);
   const keys = spec.of === "keys";
@@ -65,50 +64,44 @@ export function projectionKernel(spec: ProjectionKernelSpec): Kernel {
   let first_row = group / ${u32(columnTiles)} * ROWS + lane_row;
   let lane_input = lane_row * PITCH;
   for (var c = column; c < VECTORS; c += COLUMN_VECTORS) {
-${rows
-  .map(
-    (i) => `    {
-      let row = first_row + ${u32(i)} * LANE_ROWS;
+${unroll(
+  rows,
+  (i) => `    {
+      let row = ${laneRow(i)};
       var x = vec4f();
       if (row < params.rows) { x = load_rows(params.firstRow + row, c); }
       input${i}[lane_input + c] = x;
     }`,
-  )
-  .join("\n")}
+)}
   }
   workgroupBarrier();
   let out_column = column_tile * COLUMN_VECTORS + column; // in units of 4
   if (out_column * 4u >= ${u32(outputs)}) { return; }
-${rows.map((i) => `  var sum${i} = vec4f();\n  var extra${i} = 0.0;`).join("\n")}
+${unroll(rows, (i) => `  var sum${i} = vec4f();\n  var extra${i} = 0.0;`)}
   for (var block = 0u; block < VECTORS; block += ${u32(BLOCK)}) {
-${rows.map((i) => `    var part${i} = vec4f();`).join("\n")}
+${unroll(rows, (i) => `    var part${i} = vec4f();`)}
     for (var c = block; c < min(block + ${u32(BLOCK)}, VECTORS); c++) {
       // Of inputs that are not there, the last row again: they are zero.
-${range(4)
-  .map((j) => `      let m${j} = tables[min(c * 4u + ${u32(j)}, ${u32(inputs - 1)}) * COLUMNS + out_column];`)
-  .join("\n")}
-${rows
-  .map(
-    (i) => wgsl`      {
+${unroll(range(4), (j) => `      let m${j} = tables[min(c * 4u + ${u32(j)}, ${u32(inputs - 1)}) * COLUMNS + out_column];`)}
+${unroll(
+  rows,
+  (i) => wgsl`      {
         let x = input${i}[lane_input + c];
-${range(4)
-  .map((j) => `        part${i} = fma(vec4f(x[${j}]), m${j}, part${i});`)
-  .join("\n")}
+${unroll(range(4), (j) => `        part${i} = fma(vec4f(x[${j}]), m${j}, part${i});`)}
 #if ${keys}
         extra${i} += dot(x, x);
 #elif ${keyGradients}
         extra${i} += dot(x, vec4f(1.0));
 #endif
       }`,
-  )
-  .join("\n")}
+)}
     }
-${rows.map((i) => `    sum${i} += part${i};`).join("\n")}
+${unroll(rows, (i) => `    sum${i} += part${i};`)}
   }
-${rows
-  .map(
-    (i) => wgsl`  {
-    let row = first_row + ${u32(i)} * LANE_ROWS;
+${unroll(
+  rows,
+  (i) => wgsl`  {
+    let row = ${laneRow(i)};
     if (row < params.rows) {
 #if ${keys}
       store_out(params.firstRow + row, out_column, sum${i} - ${f32(spec.scale / 2)} * extra${i});
@@ -119,12 +112,13 @@ ${rows
 #endif
     }
   }`,
-  )
-  .join("\n")}
+)}
 `;
   return makeKernel({
+    id: "attention/random-features",
     label: `random features of ${spec.of} ${inputs} → ${outputs}, ${spec.rows}×${spec.columns}`,
-    workgroupSize: lanes,
+    constants: spec,
+    workgroupSize: projectionLanes(spec),
     bindings: [
       { name: "rows", access: "read", element: vectorElement(inputs, spec.precision) },
       { name: "tables", access: "read", element: "vec4f" },
@@ -132,14 +126,16 @@ ${rows
       ...(keyGradients ? [{ name: "keys", access: "read", element: vectorElement(outputs) } as const] : []),
     ],
     params: ["rows", "firstRow", "rowsBase", "outBase", ...(keyGradients ? ["keysBase"] : [])],
-    declarations: wgsl`const ROWS = ${u32(spec.rows)};
+    declarations: [
+      wgsl`const ROWS = ${u32(spec.rows)};
 const LANE_ROWS = ${u32(spec.rows / laneRows)};
-const VECTORS = ${u32(paddedToVec4(inputs) / 4)}; // of a row
-const PITCH = ${u32(pitch(inputs))};
+const VECTORS = ${u32(vectorsOf(inputs))}; // of a row
+const PITCH = ${u32(rowPitch(inputs))};
 const COLUMN_VECTORS = ${u32(spec.columns / 4)};
-const COLUMNS = ${u32(paddedToVec4(outputs) / 4)}; // vectors of a row of the matrix
-${rows.map((i) => `var<workgroup> input${i}: array<vec4f, ${u32((spec.rows / laneRows) * pitch(inputs))}>;`).join("\n")}
-${loadVector("load_rows", "rows", inputs, spec.precision)}${storeVector("store_out", "out", outputs, false)}${keyGradients ? loadVector("load_keys", "keys", outputs) : ""}`,
+const COLUMNS = ${u32(vectorsOf(outputs))}; // vectors of a row of the matrix`,
+      ...rowTile("input", spec, inputs),
+      wgsl`${loadVector("load_rows", "rows", inputs, spec.precision)}${storeVector("store_out", "out", outputs, false)}${keyGradients ? loadVector("load_keys", "keys", outputs) : ""}`,
+    ],
     body,
   });
 }

@@ -11,6 +11,7 @@ import { type Kernel, makeKernel } from "../wgsl/kernel.ts";
 import { f32, wgsl } from "../wgsl/wgsl.ts";
 
 export interface ComplexMultiplyKernelSpec {
+  /** Lanes of a workgroup. */
   readonly lanes: number;
   readonly conjugate: boolean;
   readonly scale: number;
@@ -26,7 +27,9 @@ export function complexMultiplyKernel(spec: ComplexMultiplyKernelSpec): Kernel {
   out[i] = ${spec.scale === 1 ? "" : `${f32(spec.scale)} * `}complex_multiply(a[i], factor);
 `;
   return makeKernel({
+    id: "complex-multiply/complex-multiply",
     label: `complex multiply${spec.conjugate ? " conjugate" : ""}`,
+    constants: spec,
     workgroupSize: spec.lanes,
     bindings: [
       { name: "a", access: "read", element: "vec2f" },

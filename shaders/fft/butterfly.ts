@@ -6,10 +6,11 @@
  *   y_k = x_0 + Σ_j cos(2πjk/R) t_j − i Σ_j sin(2πjk/R) d_j,   y_{R−k} the same with +i   (j = 1 … (R−1)/2).
  * Radix 8 is 2 × 4 and radix 16 is 4 × 4, by the usual decimation (Cooley and Tukey 1965).
  */
-import { f32, range, wgsl } from "../wgsl/wgsl.ts";
+import { f32, range, wgsl, unroll } from "../wgsl/wgsl.ts";
 
 /** The radices that have a butterfly; 1 is the identity, for a transform of length 1. */
 export const RADICES = [1, 2, 3, 4, 5, 7, 8, 11, 13, 16] as const;
+/** A radix that has a butterfly. */
 export type Radix = (typeof RADICES)[number];
 
 const ODD_RADICES = [3, 5, 7, 11, 13] as const;
@@ -63,7 +64,7 @@ fn butterfly8(
 }
 `;
 
-/** exp(−2πi/16) − 1 and exp(+2πi/16) − 1, as roots.ts has them. */
+/** exp(−2πi/16) − 1 and exp(+2πi/16) − 1, as fft/roots.ts has them. */
 const SIXTEENTH = [Math.cos(Math.PI / 8) - 1, Math.sin(Math.PI / 8)] as const;
 const TURN_DOWN = `vec2f(${f32(SIXTEENTH[0])}, ${f32(-SIXTEENTH[1])})`;
 const TURN_UP = `vec2f(${f32(SIXTEENTH[0])}, ${f32(SIXTEENTH[1])})`;
@@ -86,37 +87,33 @@ function turnSixteenth(z: string, power: number): string {
 }
 
 /** v_{j + 4k} times exp(−2πi jk/16) between the two layers of radix 4; the trivial ones are left out. */
-const TWIDDLES_16 = range(16)
-  .map((i) => ({ i, power: (i % 4) * Math.floor(i / 4) }))
-  .filter(({ power }) => power !== 0)
-  .map(({ i, power }) => `  { let z = *p${i}; *p${i} = ${turnSixteenth("z", power)}; }`)
-  .join("\n");
+const TWIDDLES_16 = unroll(
+  range(16)
+    .map((i) => ({ i, power: (i % 4) * Math.floor(i / 4) }))
+    .filter(({ power }) => power !== 0),
+  ({ i, power }) => `  { let z = *p${i}; *p${i} = ${turnSixteenth("z", power)}; }`,
+);
 
 const BUTTERFLY_16 = wgsl`
 fn butterfly16(
-${range(16)
-  .map((i) => `  p${i}: ptr<function, vec2f>,`)
-  .join("\n")}
+${unroll(range(16), (i) => `  p${i}: ptr<function, vec2f>,`)}
 ) {
-${range(4)
-  .map((j) => `  butterfly4(p${j}, p${j + 4}, p${j + 8}, p${j + 12});`)
-  .join("\n")}
+${unroll(range(4), (j) => `  butterfly4(p${j}, p${j + 4}, p${j + 8}, p${j + 12});`)}
 ${TWIDDLES_16}
-${range(4)
-  .map((k) => `  butterfly4(p${4 * k}, p${4 * k + 1}, p${4 * k + 2}, p${4 * k + 3});`)
-  .join("\n")}
+${unroll(range(4), (k) => `  butterfly4(p${4 * k}, p${4 * k + 1}, p${4 * k + 2}, p${4 * k + 3});`)}
   // Output k1 + 4 k2 stands at 4 k1 + k2: transpose.
   var t = *p1;
-${[
-  [1, 4],
-  [2, 8],
-  [3, 12],
-  [6, 9],
-  [7, 13],
-  [11, 14],
-]
-  .map(([a, b]) => `  t = *p${a}; *p${a} = *p${b}; *p${b} = t;`)
-  .join("\n")}
+${unroll(
+  [
+    [1, 4],
+    [2, 8],
+    [3, 12],
+    [6, 9],
+    [7, 13],
+    [11, 14],
+  ],
+  ([a, b]) => `  t = *p${a}; *p${a} = *p${b}; *p${b} = t;`,
+)}
 }
 `;
 
@@ -126,20 +123,16 @@ function oddButterfly(radix: OddRadix): string {
   const angle = (j: number, k: number) => (2 * Math.PI * ((j * k) % radix)) / radix;
   return wgsl`
 fn butterfly${radix}(
-${range(radix)
-  .map((i) => `  x${i}: ptr<function, vec2f>,`)
-  .join("\n")}
+${unroll(range(radix), (i) => `  x${i}: ptr<function, vec2f>,`)}
 ) {
-${js.map((j) => `  let t${j} = *x${j} + *x${radix - j};\n  let d${j} = *x${j} - *x${radix - j};`).join("\n")}
-${js
-  .map((k) => {
-    const cosines = weightedSum(js.map((j) => [Math.cos(angle(j, k)), `t${j}`]));
-    const sines = weightedSum(js.map((j) => [Math.sin(angle(j, k)), `d${j}`]));
-    return `  let c${k} = *x0 + ${cosines};\n  let s${k} = rotate(${sines});`;
-  })
-  .join("\n")}
+${unroll(js, (j) => `  let t${j} = *x${j} + *x${radix - j};\n  let d${j} = *x${j} - *x${radix - j};`)}
+${unroll(js, (k) => {
+  const cosines = weightedSum(js.map((j) => [Math.cos(angle(j, k)), `t${j}`]));
+  const sines = weightedSum(js.map((j) => [Math.sin(angle(j, k)), `d${j}`]));
+  return `  let c${k} = *x0 + ${cosines};\n  let s${k} = rotate(${sines});`;
+})}
   *x0 = *x0 + (${js.map((j) => `t${j}`).join(" + ")});
-${js.map((k) => `  *x${k} = c${k} + s${k};\n  *x${radix - k} = c${k} - s${k};`).join("\n")}
+${unroll(js, (k) => `  *x${k} = c${k} + s${k};\n  *x${radix - k} = c${k} - s${k};`)}
 }
 `;
 }
@@ -163,11 +156,11 @@ function weightedSum(terms: readonly (readonly [weight: number, value: string])[
 /** WGSL of the butterflies for the given radices, each once, with what they build on. */
 export function butterflies(radices: readonly Radix[]): string {
   const uses = new Set<number>(radices);
-  const parts: string[] = [];
-  if (uses.has(2)) parts.push(BUTTERFLY_2);
-  if (uses.has(4) || uses.has(8) || uses.has(16)) parts.push(BUTTERFLY_4);
-  if (uses.has(8)) parts.push(BUTTERFLY_8);
-  if (uses.has(16)) parts.push(BUTTERFLY_16);
-  for (const radix of ODD_RADICES) if (uses.has(radix)) parts.push(oddButterfly(radix));
-  return parts.join("");
+  const pieces: string[] = [];
+  if (uses.has(2)) pieces.push(BUTTERFLY_2);
+  if (uses.has(4) || uses.has(8) || uses.has(16)) pieces.push(BUTTERFLY_4);
+  if (uses.has(8)) pieces.push(BUTTERFLY_8);
+  if (uses.has(16)) pieces.push(BUTTERFLY_16);
+  for (const radix of ODD_RADICES) if (uses.has(radix)) pieces.push(oddButterfly(radix));
+  return pieces.join("");
 }

@@ -12,62 +12,64 @@
 import { loaded, type Precision, stored, storedElement } from "../wgsl/kernel.ts";
 import { f32, u32, wgsl } from "../wgsl/wgsl.ts";
 
-/** `inner`: the axes after the transformed one. `row`: which column of a transform of several passes. */
+/** Digit of the number of a column. `inner`: the axes after the transformed one. `row`: which column of a transform of several passes. */
 export interface ColumnDigit {
   readonly name: "inner" | "between" | "row" | "done";
   readonly size: number;
 }
 
-/** Sequences of which only a part is in memory. Indices n are changed in this order. */
+/** Says which indices of a sequence are in memory, where not all are. An index n is changed by these in their order. */
 export interface Window {
   /** n > period − order stands for n − period + order: offsets modulo the order, in a period of twice the order or more. */
   readonly wrap?: { readonly order: number; readonly period: number };
   /** n stands for n − shift; those before are not there. */
   readonly shift?: number;
-  /** From here on there is nothing: zeros, or results that are not wanted. */
+  /** From this index on there is nothing: zeros, or results that are not wanted. */
   readonly limit?: number;
 }
 
-/** Part of the position of a point; `point` is decomposed into these, fastest first. */
+/** Digit of the number of a point, which is decomposed into such, fastest first; `stride` is from one value to the next in the position. */
 export interface PointDigit extends Window {
   readonly size: number;
   readonly stride: number;
 }
 
+/** Where the columns of one end of a pass lie: of its source, or of its destination. */
 export interface ColumnEnd extends Window {
   readonly element: "complex" | "real";
-  /** Of the tensor; f32 when left out. */
+  /** How the tensor is stored; f32 when left out. */
   readonly precision?: Precision;
   /** Positions along the axis that the tensor holds. */
   readonly rows: number;
   /** Elements from one position to the next. */
   readonly inner: number;
   readonly points: readonly PointDigit[];
-  /** Of each column digit, in positions. */
+  /** Positions from one value of each column digit to the next. */
   readonly strides: readonly number[];
-  /** Of each column digit, in elements, apart from the position. */
+  /** Elements from one value of each column digit to the next, apart from those of the position. */
   readonly outside: readonly number[];
   /** Order of the Hermitian sequence of which the tensor holds the first half. */
   readonly fold?: number;
   /**
-   * Of a folded destination: how many rows `row` the full transform would have, of which the columns are the first half. What a column
+   * For a folded destination: how many rows `row` the full transform would have, of which the columns are the first half. What a column
    * has in the second half of the sequence is then stored for the row that is left out.
    */
   readonly mirroredRows?: number;
-  /** Of half a Hermitian sequence of that order: a factor on the values that stand for two. */
+  /** A factor on the values that stand for two, in the half of a Hermitian sequence of that order. */
   readonly pairs?: { readonly order: number; readonly factor: number };
 }
 
+/** Element of the binding of an end. */
 export function endElement(end: ColumnEnd): ReturnType<typeof storedElement> {
   return storedElement(end.element === "complex" ? "pair" : "single", end.precision);
 }
 
-/** First element of the column, from the digits. */
+/** WGSL expression of the first element of the column, from the digits. */
 export function startExpression(end: ColumnEnd, digits: readonly ColumnDigit[]): string {
   return [`outer * ${u32(end.rows * end.inner)}`, ...weighted(digits, end.outside)].join(" + ");
 }
 
-/** Position of the column's first point. */
+/** WGSL expression of the position of the column's first point, from the digits. */
 export function lineExpression(end: ColumnEnd, digits: readonly ColumnDigit[]): string {
   return weighted(digits, end.strides).join(" + ") || "0u";
 }
@@ -76,7 +78,7 @@ function weighted(digits: readonly ColumnDigit[], strides: readonly number[]): s
   return digits.flatMap((digit, i) => (strides[i] === 0 || digit.size === 1 ? [] : [`${digit.name} * ${u32(strides[i]!)}`]));
 }
 
-/** What lies outside of a window. */
+/** The position of what lies outside of a window, in WGSL. */
 const NOWHERE = "0xffffffffu";
 
 /** `fn <name>_at(line, point)`: position of a point, or NOWHERE. */
@@ -98,7 +100,7 @@ ${windowSteps("at", end)}
 }`;
 }
 
-/** Indices before the shift become huge, so that one comparison finds both ends. */
+/** Statements that change an index. Indices before the shift become huge, so that one comparison finds both ends. */
 function windowSteps(index: string, { wrap, shift, limit }: Window): string {
   return [
     ...(wrap ? [`  if (${index} > ${u32(wrap.period - wrap.order)}) { ${index} -= ${u32(wrap.period - wrap.order)}; }`] : []),
@@ -142,7 +144,7 @@ fn load_at(start: u32, at: u32) -> vec2f {
 /** `fn destination_at(line, point)` and `fn store_at(start, at, row, value)` to the binding `binding`. */
 export function storeFunction(end: ColumnEnd, binding: string): string {
   const element = endElement(end);
-  const part = end.element === "complex" ? `value${end.pairs ? " * destination_pairs(at)" : ""}` : "value.x";
+  const result = end.element === "complex" ? `value${end.pairs ? " * destination_pairs(at)" : ""}` : "value.x";
   const rows = u32(end.mirroredRows ?? 0);
   return wgsl`${positionFunction("destination", end)}${pairsFunction("destination", end)}
 fn store_at(start: u32, at: u32, row: u32, value: vec2f) {
@@ -153,11 +155,11 @@ fn store_at(start: u32, at: u32, row: u32, value: vec2f) {
   let mirrored = ${u32(end.fold ?? 0)} - at;
   if (at > mirrored) {
     // Rows that are their own mirror image have the value among their first half.
-    if (row != 0u && 2u * row != ${rows}) { ${binding}[start + mirrored * ${u32(end.inner)}] = ${stored(element, `${part} * vec2f(1.0, -1.0)`)}; }
+    if (row != 0u && 2u * row != ${rows}) { ${binding}[start + mirrored * ${u32(end.inner)}] = ${stored(element, `${result} * vec2f(1.0, -1.0)`)}; }
     return;
   }
 #endif
-  ${binding}[start + at * ${u32(end.inner)}] = ${stored(element, part)};
+  ${binding}[start + at * ${u32(end.inner)}] = ${stored(element, result)};
 }
 `;
 }

@@ -1,19 +1,17 @@
 /**
- * Inverse FFT to real data in one pass, N = 2L, as a complex one of half the length; the way back of real-to-complex.ts:
+ * Inverse FFT to real data in one pass, N = 2L, as a complex one of half the length; the way back of fft/real-to-complex.ts:
  *
  *   Z_k = (X_k + X*_{L−k}) + i·exp(+2πik/N)·(X_k − X*_{L−k}),   z = L·IFFT_L(Z),   x_{2n} + i·x_{2n+1} = scale·z_n.
  *
  * X_0 and X_L are taken as real. The other X_k may have a factor.
  *
  * Layout: source [outer, L + 1, inner] complex, destination [outer, N, inner] real; a column is (inner, outer), inner fastest.
- * A workgroup does `shape.columns` columns; lane → (slot, thread) as in stockham.ts.
+ * A workgroup does `shape.columns` columns; lane → (slot, thread) as in fft/stockham.ts.
  * Bindings: 0 source, 1 destination, 2 tables (twiddles, roots of order N, scale), 3 params.
  */
-import { scaleFunction } from "../wgsl/complex.ts";
 import { type Kernel, loaded, makeKernel, stored, storedElement } from "../wgsl/kernel.ts";
-import { pairFactor, type RealFftKernelSpec, realElement, stockhamMirror } from "./real.ts";
-import { rootFunction } from "./roots.ts";
-import { eachInput, eachOutput, stockhamDeclarations, stockhamName, stockhamRegisters, stockhamStages, workgroupLanes } from "./stockham.ts";
+import { pairFactor, REAL_FFT_PARAMS, realElement, realFftDeclarations, type RealFftKernelSpec, realFftStart, stockhamMirror } from "./real.ts";
+import { eachInput, eachOutput, stockhamName, stockhamStages, workgroupLanes } from "./stockham.ts";
 import { u32, wgsl } from "../wgsl/wgsl.ts";
 
 export function complexToRealKernel(spec: RealFftKernelSpec): Kernel {
@@ -35,23 +33,18 @@ export function complexToRealKernel(spec: RealFftKernelSpec): Kernel {
       destination[destination_start + 2u * point * ${u32(inner)}] = ${stored(element, "z.y")};
       destination[destination_start + (2u * point + 1u) * ${u32(inner)}] = ${stored(element, "z.x")};`;
   return makeKernel({
+    id: "fft/complex-to-real",
     label: `fft to real ${2 * half} (${stockhamName(shape)})`,
+    constants: spec,
     workgroupSize: workgroupLanes(shape),
     bindings: [
       { name: "source", access: "read", element: complex },
       { name: "destination", access: "read_write", element },
       { name: "tables", access: "read", element: "vec2f" },
     ],
-    params: ["columns", "sourceBase", "destinationBase"],
-    declarations: wgsl`const L = ${u32(half)};
-${stockhamDeclarations(shape, true)}${rootFunction(spec.roots)}${scaleFunction(spec.scaleOffset)}`,
-    body: wgsl`${stockhamRegisters(shape)}
-  let column = group * ${u32(shape.columns)} + slot;
-  let active_column = column < params.columns;
-  let inner = column % ${u32(inner)};
-  let outer = column / ${u32(inner)};
-  let source_start = outer * ${u32((half + 1) * inner)} + inner - params.sourceBase;
-  let destination_start = outer * ${u32(2 * half * inner)} + inner - params.destinationBase;
+    params: REAL_FFT_PARAMS,
+    declarations: realFftDeclarations(spec),
+    body: wgsl`${realFftStart(spec, half + 1, 2 * half)}
   if (active_column) {
 ${eachInput(shape, load)}
   }

@@ -11,7 +11,7 @@
  * are turned by exp(−iπn²/N), which makes a convolution of any transform (Bluestein 1970).
  *
  * Layout: a column is numbered by its digits, fastest first; what is left is the outer index. Its points lie in the source and the
- * destination as `ColumnEnd` says. A workgroup does `shape.columns` columns; lane → (slot, thread) as in stockham.ts.
+ * destination as `ColumnEnd` says. A workgroup does `shape.columns` columns; lane → (slot, thread) as in fft/stockham.ts.
  *
  * Bindings, in this order: source, destination, or `data` for both; tables (twiddles, roots, chirp, scale); spectrum, if it is a tensor;
  * params.
@@ -24,17 +24,18 @@ import {
   eachInput,
   eachOutput,
   reversedAxes,
+  stockhamColumn,
   stockhamDeclarations,
   stockhamName,
   stockhamProduct,
   stockhamRegisters,
-  type StockhamShape,
+  type StockhamTransform,
   stockhamStages,
   workgroupLanes,
 } from "./stockham.ts";
-import { u32, wgsl } from "../wgsl/wgsl.ts";
+import { u32, unroll, wgsl } from "../wgsl/wgsl.ts";
 
-/** exp(−iπn²/N) in the table, for n along the whole transform (`at`) or within the column (`point`). */
+/** Turns by exp(−iπn²/N), which stand in the table, for n along the whole transform (`at`) or within the column (`point`). */
 export interface Chirp {
   readonly offset: number;
   readonly along: "at" | "point";
@@ -44,21 +45,18 @@ export interface Chirp {
 /** Where the factors of a convolution are. */
 export type Product =
   | {
-      /** In the table: one for all columns, or [rows, L] for the digit `row`. */
+      /** The factors stand in the table: one set for all columns, or [rows, L] for the digit `row`. */
       readonly kind: "table";
       readonly offset: number;
       readonly byRow: boolean;
     }
   | {
-      /** Binding `spectrum`, [kernels, rows, L]: of the outer index modulo `kernels`, and of the digit `row`. */
+      /** The factors stand in the binding `spectrum`, [kernels, rows, L]: for the outer index modulo `kernels`, and for the digit `row`. */
       readonly kind: "tensor";
       readonly kernels: number;
     };
 
-export interface FftKernelSpec {
-  readonly shape: StockhamShape;
-  /** Offset of each axis's twiddles. */
-  readonly twiddles: readonly number[];
+export interface FftKernelSpec extends StockhamTransform {
   /** Points of a column; fewer than the shape's where these are padded with zeros. */
   readonly points: number;
   readonly digits: readonly ColumnDigit[];
@@ -108,7 +106,9 @@ export function fftKernel(spec: FftKernelSpec): Kernel {
           (i) => `v${i} = complex_multiply(v${i}, ${product.kind === "tensor" ? "spectrum" : "tables"}[spectrum_start + point]).yx;`,
         );
   return makeKernel({
+    id: "fft/pass",
     label: `fft ${spec.points}${spec.roots ? " × roots" : ""}${product ? " × spectrum" : ""} (${stockhamName(shape)})`,
+    constants: spec,
     workgroupSize: workgroupLanes(shape),
     bindings: [
       ...(spec.inPlace
@@ -121,21 +121,18 @@ export function fftKernel(spec: FftKernelSpec): Kernel {
       ...(product?.kind === "tensor" ? [{ name: "spectrum", access: "read" as const, element: "vec2f" as const }] : []),
     ],
     params: ["columns", "sourceBase", "destinationBase", ...(product?.kind === "tensor" ? ["firstOuter", "spectrumBase"] : [])],
-    declarations: wgsl`${stockhamDeclarations(shape)}
-#if ${spec.roots !== undefined}
-${spec.roots ? rootFunction(spec.roots) : ""}
-#endif
-#if ${spec.scaleOffset !== undefined}
-${scaleFunction(spec.scaleOffset ?? 0)}
-#endif
-${loadFunction(spec.source, spec.inPlace ? "data" : "source")}
-${storeFunction(spec.destination, spec.inPlace ? "data" : "destination")}`,
+    declarations: [
+      ...stockhamDeclarations(shape),
+      spec.roots ? rootFunction(spec.roots) : "",
+      spec.scaleOffset === undefined ? "" : scaleFunction(spec.scaleOffset),
+      loadFunction(spec.source, spec.inPlace ? "data" : "source"),
+      storeFunction(spec.destination, spec.inPlace ? "data" : "destination"),
+    ],
     body: wgsl`${stockhamRegisters(shape)}
-  let column = group * ${u32(shape.columns)} + slot;
-  let active_column = column < params.columns;
+${stockhamColumn(shape)}
   // Column → digits, fastest first; the outermost is what is left, so that a batch of any size shares the kernel.
   var outer = column;
-${spec.digits.map((digit) => `  let ${digit.name} = outer % ${u32(digit.size)}; outer = outer / ${u32(digit.size)};`).join("\n")}
+${unroll(spec.digits, (digit) => `  let ${digit.name} = outer % ${u32(digit.size)}; outer = outer / ${u32(digit.size)};`)}
   let source_start = ${startExpression(spec.source, spec.digits)} - params.sourceBase;
   let source_line = ${lineExpression(spec.source, spec.digits)};
   let destination_start = ${startExpression(spec.destination, spec.digits)} - params.destinationBase;

@@ -6,14 +6,12 @@
  * X_k stands for X_{N−k} too where 0 < k < L, and may have a factor there.
  *
  * Layout: source [outer, N, inner] real, destination [outer, L + 1, inner] complex; a column is (inner, outer), inner fastest.
- * A workgroup does `shape.columns` columns; lane → (slot, thread) as in stockham.ts.
+ * A workgroup does `shape.columns` columns; lane → (slot, thread) as in fft/stockham.ts.
  * Bindings: 0 source, 1 destination, 2 tables (twiddles, roots of order N, scale), 3 params.
  */
-import { scaleFunction } from "../wgsl/complex.ts";
 import { type Kernel, loaded, makeKernel, stored, storedElement } from "../wgsl/kernel.ts";
-import { pairFactor, type RealFftKernelSpec, realElement, stockhamMirror } from "./real.ts";
-import { rootFunction } from "./roots.ts";
-import { eachInput, eachOutput, stockhamDeclarations, stockhamName, stockhamRegisters, stockhamStages, workgroupLanes } from "./stockham.ts";
+import { pairFactor, REAL_FFT_PARAMS, realElement, realFftDeclarations, type RealFftKernelSpec, realFftStart, stockhamMirror } from "./real.ts";
+import { eachInput, eachOutput, stockhamName, stockhamStages, workgroupLanes } from "./stockham.ts";
 import { u32, wgsl } from "../wgsl/wgsl.ts";
 
 export function realToComplexKernel(spec: RealFftKernelSpec): Kernel {
@@ -30,23 +28,18 @@ export function realToComplexKernel(spec: RealFftKernelSpec): Kernel {
       // Z_0 is its own mirror image, and makes both ends.
       if (point == 0u) { destination[destination_start + ${u32(half * inner)}] = ${stored(complex, "scale(vec2f(2.0 * (z.x - z.y), 0.0))")}; }`;
   return makeKernel({
+    id: "fft/real-to-complex",
     label: `fft real ${2 * half} (${stockhamName(shape)})`,
+    constants: spec,
     workgroupSize: workgroupLanes(shape),
     bindings: [
       { name: "source", access: "read", element },
       { name: "destination", access: "read_write", element: complex },
       { name: "tables", access: "read", element: "vec2f" },
     ],
-    params: ["columns", "sourceBase", "destinationBase"],
-    declarations: wgsl`const L = ${u32(half)};
-${stockhamDeclarations(shape, true)}${rootFunction(spec.roots)}${scaleFunction(spec.scaleOffset)}`,
-    body: wgsl`${stockhamRegisters(shape)}
-  let column = group * ${u32(shape.columns)} + slot;
-  let active_column = column < params.columns;
-  let inner = column % ${u32(inner)};
-  let outer = column / ${u32(inner)};
-  let source_start = outer * ${u32(2 * half * inner)} + inner - params.sourceBase;
-  let destination_start = outer * ${u32((half + 1) * inner)} + inner - params.destinationBase;
+    params: REAL_FFT_PARAMS,
+    declarations: realFftDeclarations(spec),
+    body: wgsl`${realFftStart(spec, 2 * half, half + 1)}
   if (active_column) {
 ${eachInput(shape, (i) => `v${i} = ${load};`)}
   }

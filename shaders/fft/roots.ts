@@ -10,18 +10,19 @@
  */
 import { u32, wgsl } from "../wgsl/wgsl.ts";
 
+/** Where roots of one order stand in a table. */
 export type RootTable =
   | { readonly kind: "full"; readonly offset: number }
   | {
       readonly kind: "split";
-      /** s: the fine table has 2^s entries. */
+      /** The number s: the fine table has 2^s entries. */
       readonly fineBits: number;
-      /** Two entries for each c: h, l. */
+      /** Where the coarse table begins, of two entries for each c: h, l. */
       readonly coarseOffset: number;
       readonly fineOffset: number;
     };
 
-/** `fn turn_by(z, entry)`: z times the root of a table entry. Needs COMPLEX. */
+/** `fn turn_by(z, entry)`: z times the root of a table entry. It needs COMPLEX. */
 export const TURN_BY = wgsl`
 // −i z
 fn rotate(z: vec2f) -> vec2f { return vec2f(z.y, -z.x); }
@@ -36,7 +37,7 @@ fn turn(z: vec2f, quarters: u32, w: vec2f) -> vec2f {
 fn turn_by(z: vec2f, entry: vec2f) -> vec2f { return turn(z, bitcast<u32>(entry.x) & 3u, entry); }
 `;
 
-/** `fn turn_root(z, i)`: z times exp(−2πi·i/order), from the binding `tables: array<vec2f>`. Needs {@link TURN_BY}. */
+/** `fn turn_root(z, i)`: z times exp(−2πi·i/order), from the binding `tables: array<vec2f>`. It needs {@link TURN_BY}. */
 export function rootFunction(table: RootTable, name: "turn_root" | "turn_x" | "turn_y" = "turn_root"): string {
   if (table.kind === "full") {
     return wgsl`

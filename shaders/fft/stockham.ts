@@ -14,9 +14,11 @@
  */
 import { butterflies, type Radix } from "./butterfly.ts";
 import { COMPLEX } from "../wgsl/complex.ts";
+import { type Declarations, ELEMENT_BYTES, type WorkgroupVariable } from "../wgsl/kernel.ts";
 import { TURN_BY } from "./roots.ts";
-import { range, u32, wgsl } from "../wgsl/wgsl.ts";
+import { range, u32, unroll, wgsl } from "../wgsl/wgsl.ts";
 
+/** A transform of one workgroup, and how its lanes do it. */
 export interface StockhamShape {
   /** Points of a column, over all axes. */
   readonly length: number;
@@ -30,8 +32,18 @@ export interface StockhamShape {
   readonly lanes: "columns" | "points";
   /** Exchange re and im in turn (4 bytes a point, 4 barriers) or together (8 bytes a point, 2 barriers). */
   readonly exchange: "split" | "whole";
-  /** s: element i of the workgroup memory lies at i ⊕ (⌊i/2^s⌋ mod {@link BANKS}), which spreads strided stores over the banks; 0 leaves it at i. */
+  /**
+   * The number s: element i of the workgroup memory lies at i ⊕ (⌊i/2^s⌋ mod {@link BANKS}), which spreads strided stores over the banks. 0
+   * leaves it at i.
+   */
   readonly bankShift: number;
+}
+
+/** A transform, and where in the table its twiddles are. */
+export interface StockhamTransform {
+  readonly shape: StockhamShape;
+  /** Offset of each axis's twiddles. */
+  readonly twiddles: readonly number[];
 }
 
 /** Words of workgroup memory that a GPU reaches at a time; those a multiple of it apart are in one bank and wait for each other. */
@@ -61,11 +73,12 @@ function stages(axes: StockhamShape["axes"]): readonly Stage[] {
   return list;
 }
 
+/** The radices of all stages, in order. */
 export function radicesOf(shape: Pick<StockhamShape, "axes">): readonly Radix[] {
   return shape.axes.flat();
 }
 
-/** How a workgroup does it, for labels: "16·16 on 16×8" are the radices, the threads of a column and the columns; "8·8 × 8·8" two axes. */
+/** How a workgroup does a transform, for labels: "16·16 on 16×8" are the radices, the threads of a column and the columns; "8·8 × 8·8" two axes. */
 export function stockhamName(shape: StockhamShape): string {
   const radices = shape.axes.map((axis) => axis.join("·")).join(" × ");
   return `${radices} on ${shape.threads}×${shape.columns}${shape.exchange === "split" ? ", split" : ""}`;
@@ -76,14 +89,20 @@ export function reversedAxes(shape: StockhamShape): StockhamShape {
   return { ...shape, axes: [...shape.axes].reverse() };
 }
 
+/** Lanes of the workgroup of a transform. */
 export function workgroupLanes(shape: StockhamShape): number {
   return shape.threads * shape.columns;
 }
 
+/** The workgroup variable of the exchange, if the transform needs one, or the mirror images of fft/real.ts do. */
+function exchangeVariables(shape: StockhamShape, mirrors: boolean): readonly WorkgroupVariable[] {
+  if (!mirrors && !exchangesMemory(shape)) return [];
+  return [{ name: "exchange", element: shape.exchange === "split" ? "f32" : "vec2f", count: exchangeElements(shape) }];
+}
+
 /** Bytes of workgroup memory that the exchange takes. */
 export function exchangeBytes(shape: StockhamShape, mirrors = false): number {
-  if (!mirrors && !exchangesMemory(shape)) return 0;
-  return exchangeElements(shape) * (shape.exchange === "split" ? 4 : 8);
+  return exchangeVariables(shape, mirrors).reduce((sum, { element, count }) => sum + ELEMENT_BYTES[element] * count, 0);
 }
 
 /** Whether threads hand values to each other between stages. */
@@ -91,12 +110,12 @@ function exchangesMemory(shape: Pick<StockhamShape, "axes" | "threads">): boolea
   return radicesOf(shape).length > 1 && shape.threads > 1;
 }
 
-/** The places change within blocks of {@link BANKS}: the last block has to be whole. */
+/** Elements of the exchange. Their places change within blocks of {@link BANKS}: the last block has to be whole. */
 function exchangeElements({ length, columns, bankShift }: StockhamShape): number {
   return bankShift === 0 ? length * columns : BANKS * Math.ceil((length * columns) / BANKS);
 }
 
-/** Which lane is which. */
+/** The column and the thread that a lane is. */
 export function laneOf(shape: StockhamShape, lane: number): { readonly slot: number; readonly thread: number } {
   const { columns, threads } = shape;
   return shape.lanes === "columns"
@@ -104,7 +123,7 @@ export function laneOf(shape: StockhamShape, lane: number): { readonly slot: num
     : { slot: Math.floor(lane / threads), thread: lane % threads };
 }
 
-/** `exchange_index` of the kernel. */
+/** The place of a point of a column in the exchange, as the function `exchange_index` of the kernel has it. */
 export function exchangeIndex(shape: StockhamShape, point: number, slot: number): number {
   const at = shape.lanes === "columns" ? point * shape.columns + slot : slot * shape.length + point;
   return shape.bankShift === 0 ? at : at ^ ((at >> shape.bankShift) % BANKS);
@@ -139,27 +158,28 @@ function butterfliesPerThread(shape: Pick<StockhamShape, "length" | "threads">, 
   return Math.ceil(shape.length / radix / shape.threads);
 }
 
-/** Module-scope declarations: butterflies, complex arithmetic, rotations, workgroup memory (also for the mirror images of real-fft.ts, if asked). */
-export function stockhamDeclarations(shape: StockhamShape, mirrors = false): string {
-  const exchanged = mirrors || exchangesMemory(shape);
+/** Declarations of a transform: butterflies, complex arithmetic, rotations and the exchange, which the mirror images of fft/real.ts may need too. */
+export function stockhamDeclarations(shape: StockhamShape, mirrors = false): Declarations {
   const { columns, length, bankShift } = shape;
+  const exchange = exchangeVariables(shape, mirrors);
   const index = shape.lanes === "columns" ? `point * ${u32(columns)} + column` : `column * ${u32(length)} + point`;
-  return wgsl`${COMPLEX}${TURN_BY}${butterflies(radicesOf(shape))}
-#if ${exchanged}
-var<workgroup> exchange: array<${shape.exchange === "split" ? "f32" : "vec2f"}, ${u32(exchangeElements(shape))}>;
-#endif
-#if ${exchanged && bankShift > 0}
+  return [
+    `${COMPLEX}${TURN_BY}${butterflies(radicesOf(shape))}`,
+    ...exchange,
+    wgsl`
+#if ${exchange.length > 0 && bankShift > 0}
 fn exchange_index(point: u32, column: u32) -> u32 {
   let at = ${index};
   return at ^ ((at >> ${u32(bankShift)}) & ${u32(BANKS - 1)});
 }
-#elif ${exchanged}
+#elif ${exchange.length > 0}
 fn exchange_index(point: u32, column: u32) -> u32 { return ${index}; }
 #endif
-`;
+`,
+  ];
 }
 
-/** `slot` (column within the workgroup), `thread` (within the column) and the registers `v0`, `v1`, …. */
+/** Statements that declare `slot` (column within the workgroup), `thread` (within the column) and the registers `v0`, `v1`, …. */
 export function stockhamRegisters(shape: StockhamShape): string {
   const [slot, thread] =
     shape.lanes === "columns"
@@ -170,26 +190,28 @@ export function stockhamRegisters(shape: StockhamShape): string {
 ${declareRegisters(shape, "v")}`;
 }
 
-/** A further set of registers of the same size. */
+/** Statements that find the `column` of a slot, and `active_column`, whether there is one: the last workgroup may have more slots than columns. */
+export function stockhamColumn({ columns }: StockhamShape): string {
+  return `  let column = group * ${u32(columns)} + slot;
+  let active_column = column < params.columns;`;
+}
+
+/** Statements that declare a set of registers `<prefix>0`, …, as many as a thread needs. */
 export function declareRegisters(shape: StockhamShape, prefix: string): string {
-  return range(registerCount(shape))
-    .map((i) => `  var ${prefix}${i} = vec2f();`)
-    .join("\n");
+  return unroll(range(registerCount(shape)), (i) => `  var ${prefix}${i} = vec2f();`);
 }
 
-/** WGSL for each register number, whatever it holds. */
+/** Statements for each register, whatever it holds. */
 export function everyRegister(shape: StockhamShape, body: (register: number) => string): string {
-  return range(registerCount(shape))
-    .map((register) => `  ${body(register)}`)
-    .join("\n");
+  return unroll(range(registerCount(shape)), (register) => `  ${body(register)}`);
 }
 
-/** WGSL for each register before the first stage; `point` is its index in the column. */
+/** Statements for each register before the first stage; `point` is its index in the column. */
 export function eachInput(shape: StockhamShape, body: (register: number) => string): string {
   return eachPoint(shape, radicesOf(shape)[0]!, body);
 }
 
-/** WGSL for each register after the last stage; `point` is its index in the column. */
+/** Statements for each register after the last stage; `point` is its index in the column. */
 export function eachOutput(shape: StockhamShape, body: (register: number) => string): string {
   // The last stage puts output r of butterfly b at b + r·length/R: the same points as its inputs.
   return eachPoint(shape, radicesOf(shape).at(-1)!, body);
@@ -197,26 +219,23 @@ export function eachOutput(shape: StockhamShape, body: (register: number) => str
 
 function eachPoint(shape: StockhamShape, radix: number, body: (register: number) => string): string {
   return eachButterfly(shape, radix, (i) =>
-    range(radix)
-      .map((r) => `    { let point = butterfly + ${u32((r * shape.length) / radix)}; ${body(i * radix + r)} }`)
-      .join("\n"),
+    unroll(range(radix), (r) => `    { let point = butterfly + ${u32((r * shape.length) / radix)}; ${body(i * radix + r)} }`),
   );
 }
 
 function eachButterfly(shape: StockhamShape, radix: number, body: (i: number) => string): string {
   const count = shape.length / radix;
-  return range(butterfliesPerThread(shape, radix))
-    .map((i) => {
-      const guard = (i + 1) * shape.threads > count ? `if (butterfly < ${u32(count)}) ` : "";
-      return `  { let butterfly = thread + ${u32(i * shape.threads)}; ${guard}{
+  return unroll(range(butterfliesPerThread(shape, radix)), (i) => {
+    const guard = (i + 1) * shape.threads > count ? `if (butterfly < ${u32(count)}) ` : "";
+    return `  { let butterfly = thread + ${u32(i * shape.threads)}; ${guard}{
 ${body(i)}
   } }`;
-    })
-    .join("\n");
+  });
 }
 
 /**
- * All stages, from the registers of {@link eachInput} to those of {@link eachOutput}. Holds barriers: run it in uniform control flow.
+ * Statements of all stages, from the registers of {@link eachInput} to those of {@link eachOutput}. They hold barriers: run them in uniform
+ * control flow.
  *
  * @param twiddles offset of each axis's table
  */
@@ -239,7 +258,10 @@ export function stockhamStages(shape: StockhamShape, twiddles: readonly number[]
     .join("\n");
 }
 
-/** Moves the registers of {@link eachOutput} to where {@link eachInput} of a second transform has them. Holds barriers, or nothing. */
+/**
+ * Statements that move the registers of {@link eachOutput} to where {@link eachInput} of a second transform has them. They hold barriers, or there
+ * are none.
+ */
 export function stockhamRewind(shape: StockhamShape, second: StockhamShape = shape): string {
   const last = radicesOf(shape).at(-1)!;
   const first = radicesOf(second)[0]!;
@@ -247,9 +269,9 @@ export function stockhamRewind(shape: StockhamShape, second: StockhamShape = sha
 }
 
 /**
- * Forward transform, `multiply` for each register, and the transform back, whose result has re and im swapped if `multiply` swaps them.
- * The result stands as the outputs of {@link reversedAxes}. One body of stages serves both ways where it can: unrolling costs compile time and
- * instruction cache.
+ * Statements of a forward transform, `multiply` for each register, and the transform back, whose result has re and im swapped if `multiply` swaps
+ * them. The result stands as the outputs of {@link reversedAxes}. One body of stages serves both ways where it can: unrolling costs compile time
+ * and instruction cache.
  *
  * @param multiply WGSL for a register; `point` is its index in the transform, axes in reversed order
  */
@@ -275,25 +297,22 @@ ${stockhamRewind(shape)}
 function exchangeRegisters(shape: StockhamShape, radix: number, before: number, next: number): string {
   if (shape.threads === 1) return renameRegisters(shape, radix, before, next);
   const components = shape.exchange === "split" ? [".x", ".y"] : [""];
-  return components
-    .map(
-      (component) => `${eachButterfly(
-        shape,
-        radix,
-        (i) => `    let k = butterfly % ${u32(before)};
+  return unroll(
+    components,
+    (component) => `${eachButterfly(
+      shape,
+      radix,
+      (i) => `    let k = butterfly % ${u32(before)};
     let start = (butterfly - k) * ${u32(radix)} + k;
-${range(radix)
-  .map((r) => `    exchange[exchange_index(start + ${u32(r * before)}, slot)] = v${i * radix + r}${component};`)
-  .join("\n")}`,
-      )}
+${unroll(range(radix), (r) => `    exchange[exchange_index(start + ${u32(r * before)}, slot)] = v${i * radix + r}${component};`)}`,
+    )}
   workgroupBarrier();
 ${eachPoint(shape, next, (register) => `v${register}${component} = exchange[exchange_index(point, slot)];`)}
   workgroupBarrier();`,
-    )
-    .join("\n");
+  );
 }
 
-/** The same where one thread holds a whole column: no lane waits for another. */
+/** {@link exchangeRegisters} where one thread holds a whole column: registers take the names of others, and no lane waits for another. */
 function renameRegisters(shape: StockhamShape, radix: number, before: number, next: number): string {
   const holder: number[] = [];
   for (let b = 0; b < shape.length / radix; b++) {
@@ -305,7 +324,7 @@ function renameRegisters(shape: StockhamShape, radix: number, before: number, ne
   });
   const moved = moves.filter(({ register, from }) => register !== from);
   return `  {
-${moved.map(({ from }) => `    let moved${from} = v${from};`).join("\n")}
-${moved.map(({ register, from }) => `    v${register} = moved${from};`).join("\n")}
+${unroll(moved, ({ from }) => `    let moved${from} = v${from};`)}
+${unroll(moved, ({ register, from }) => `    v${register} = moved${from};`)}
   }`;
 }

@@ -10,11 +10,13 @@ import { type Kernel, makeKernel, type Precision } from "../wgsl/kernel.ts";
 import { wgsl } from "../wgsl/wgsl.ts";
 
 export interface FindNonFiniteKernelSpec {
+  /** Lanes of a workgroup. */
   readonly lanes: number;
   readonly storage: Precision;
 }
 
-export function findNonFiniteKernel({ lanes, storage }: FindNonFiniteKernelSpec): Kernel {
+export function findNonFiniteKernel(spec: FindNonFiniteKernelSpec): Kernel {
+  const { lanes, storage } = spec;
   const half = storage === "f16";
   const body = wgsl`  let i = group * LANES + lane;
   if (i >= params.count) { return; }
@@ -28,7 +30,9 @@ export function findNonFiniteKernel({ lanes, storage }: FindNonFiniteKernelSpec)
 #endif
 `;
   return makeKernel({
+    id: "find-non-finite/find-non-finite",
     label: `find non-finite ${storage}`,
+    constants: spec,
     workgroupSize: lanes,
     bindings: [
       { name: "source", access: "read", element: "u32" },

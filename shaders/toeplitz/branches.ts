@@ -11,40 +11,38 @@
  * allow, both directions: unrolling it would cost compile time and instruction cache.
  */
 import { rootFunction, type RootTable } from "../fft/roots.ts";
-import { declareRegisters, eachInput, eachOutput, everyRegister, reversedAxes, stockhamProduct, type StockhamShape } from "../fft/stockham.ts";
+import { declareRegisters, eachInput, eachOutput, everyRegister, reversedAxes, stockhamProduct, type StockhamTransform } from "../fft/stockham.ts";
 import { u32, wgsl } from "../wgsl/wgsl.ts";
 
 /** An axis of a Toeplitz matrix. */
 export interface ToeplitzAxis {
   /** Positions along it. */
   readonly size: number;
-  /** Of the circulant and the skew-circulant half; at least `size`. */
+  /** Period of the circulant and the skew-circulant half; at least `size`. */
   readonly period: number;
   /** Roots of order twice the period, as many as the period. */
   readonly roots: RootTable;
 }
 
-export interface ToeplitzBranchesSpec {
-  /** Transform of the periods. */
-  readonly shape: StockhamShape;
-  /** Offset of each axis's twiddles. */
-  readonly twiddles: readonly number[];
-  /** One, or the y and the x of a grid. */
+/** The branches of a Toeplitz matrix, with the transform of its periods. */
+export interface ToeplitzBranchesSpec extends StockhamTransform {
+  /** One axis, or the y and the x of a grid. */
   readonly axes: readonly ToeplitzAxis[];
-  /** Tᵀ instead of T: T is real, so Tᵀ has the conjugate spectra. */
+  /** Whether to multiply by Tᵀ instead of T: T is real, so Tᵀ has the conjugate spectra. */
   readonly transposed: boolean;
 }
 
-/** A factor of the spectrum. */
+/** WGSL expression of a factor of the spectrum. */
 function spectrumFactor(index: string, transposed: boolean): string {
   return transposed ? `(spectrum[${index}] * vec2f(1.0, -1.0))` : `spectrum[${index}]`;
 }
 
+/** Branches of a matrix of so many axes. */
 export function branchCount(axes: readonly unknown[]): number {
   return 2 ** axes.length;
 }
 
-/** `fn turn_branch(z, branch, point)`: z times D of a branch. Needs TURN_BY. */
+/** `fn turn_branch(z, branch, point)`: z times D of a branch. It needs TURN_BY. */
 export function branchDeclarations({ axes }: ToeplitzBranchesSpec): string {
   const x = axes.at(-1)!;
   const y = axes.length === 2 ? axes[0] : undefined;
@@ -63,8 +61,8 @@ fn turn_branch(z: vec2f, branch: u32, point: u32) -> vec2f {
 }
 
 /**
- * From v in the registers of {@link eachInput}, zero beyond the matrix, to T v with re and im swapped in those of
- * {@link branchesOutput}. The factors are `spectrum[spectrum_start + branch·stride + k]`, k over the axes in reversed order. Holds barriers.
+ * Statements from v in the registers of {@link eachInput}, zero beyond the matrix, to T v with re and im swapped in those of
+ * {@link branchesOutput}. The factors are `spectrum[spectrum_start + branch·stride + k]`, k over the axes in reversed order. They hold barriers.
  */
 export function toeplitzBranches(spec: ToeplitzBranchesSpec, stride: number): string {
   const { shape } = spec;
@@ -97,7 +95,7 @@ ${branchesOutput(spec, (i) => `sum${i} += turn_branch(v${i}, branch, point);`)}
 ${everyRegister(shape, (i) => `v${i} = sum${i};`)}`;
 }
 
-/** WGSL for each register of the result; `point` is its position. */
+/** Statements for each register of the result; `point` is its position. */
 export function branchesOutput({ shape }: ToeplitzBranchesSpec, body: (register: number) => string): string {
   return eachOutput(reversedAxes(shape), body); // the way back takes the axes in reversed order
 }

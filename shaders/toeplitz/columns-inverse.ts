@@ -3,12 +3,12 @@
  *
  *   out[n, c] = F_A⁻¹(work[0])[a] + exp(+iπa/A) F_A⁻¹(work[1])[a].
  *
- * Layout: work as in toeplitz-pass.ts, swapped (im, re) as the rows leave it; out [B·H, N, D]. A column is (c, b, h).
+ * Layout: work as in toeplitz/pass.ts, swapped (im, re) as the rows leave it; out [B·H, N, D]. A column is (c, b, h).
  * Bindings: 0 work, 1 tables (twiddles, roots of order 2A), 2 out, 3 lengths where there are such; then params.
  */
 import { pairElement, storePair } from "./channel-pairs.ts";
 import { type Kernel, makeKernel } from "../wgsl/kernel.ts";
-import { lengthBinding, lengthFunction, lengthParams } from "../wgsl/lengths.ts";
+import { lengthBinding, lengthFunction, lengthParams, tokensOf } from "../wgsl/lengths.ts";
 import { rootFunction, type RootTable } from "../fft/roots.ts";
 import {
   declareRegisters,
@@ -34,7 +34,7 @@ export function toeplitzColumnsInverseKernel(spec: ToeplitzColumnsInverseSpec): 
 ${declareRegisters(shape, "held")}
 ${columnOverA(shape)}
 #if ${spec.variableLengths}
-  let tokens = length_of(params.firstHead + h);
+  let tokens = ${tokensOf(spec, "params.firstHead + h")};
 #endif
   for (var branch = 0u; branch < 2u; branch++) {
     if (active_column) {
@@ -50,7 +50,9 @@ ${eachOutput(shape, (i) => `let n${i} = point * B + b; if (n${i} < N) { store_pa
   }
 `;
   return makeKernel({
+    id: "toeplitz/columns-inverse",
     label: `toeplitz columns inverse ${spec.a}×${spec.b} (${stockhamName(shape)})`,
+    constants: spec,
     workgroupSize: workgroupLanes(shape),
     bindings: [
       { name: "work", access: "read", element: "vec2f" },
@@ -59,7 +61,10 @@ ${eachOutput(shape, (i) => `let n${i} = point * B + b; if (n${i} < N) { store_pa
       ...lengthBinding(spec),
     ],
     params: [...PASS_PARAMS, "outBase", ...lengthParams(spec)],
-    declarations: wgsl`${passDeclarations(spec)}${rootFunction(spec.axisRoots, "turn_y")}${lengthFunction(spec)}${storePair(spec.channels, spec.storage)}`,
+    declarations: [
+      ...passDeclarations(spec),
+      `${rootFunction(spec.axisRoots, "turn_y")}${lengthFunction(spec)}${storePair(spec.channels, spec.storage)}`,
+    ],
     body,
   });
 }

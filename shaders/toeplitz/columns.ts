@@ -4,14 +4,14 @@
  *   work[branch, k_a, b, c] = r Σ_a exp(−2πi·a·(k_a + branch/2)/A) v[n, c],
  *
  * with r = 1 on a grid, and r = exp(−2πi·b·(k_a + branch/2)/M) in one dimension: the branch in it is the part of D(n) = exp(−iπn/M) that
- * a does not have. See toeplitz-branches.ts for the mathematics, toeplitz-rows.ts and toeplitz-grid-rows.ts for what follows.
+ * a does not have. See toeplitz/branches.ts for the mathematics, toeplitz/rows.ts and toeplitz/grid-rows.ts for what follows.
  *
- * Layout: values [B·H, N, D], work as in toeplitz-pass.ts. A column is (c, b, h); a workgroup does `shape.columns` of them.
+ * Layout: values [B·H, N, D], work as in toeplitz/pass.ts. A column is (c, b, h); a workgroup does `shape.columns` of them.
  * Bindings: 0 values, 1 tables (twiddles, roots of order 2A and 2M), 2 work, 3 lengths where there are such; then params.
  */
 import { loadPair, pairElement } from "./channel-pairs.ts";
 import { type Kernel, makeKernel } from "../wgsl/kernel.ts";
-import { lengthBinding, lengthFunction, lengthParams } from "../wgsl/lengths.ts";
+import { lengthBinding, lengthFunction, lengthParams, tokensOf } from "../wgsl/lengths.ts";
 import { rootFunction, type RootTable } from "../fft/roots.ts";
 import {
   declareRegisters,
@@ -29,7 +29,7 @@ import { wgsl } from "../wgsl/wgsl.ts";
 export interface ToeplitzColumnsSpec extends ToeplitzPassSpec {
   /** Roots of order 2A, A of them. */
   readonly axisRoots: RootTable;
-  /** Of order 2M in one dimension; `undefined` on a grid. */
+  /** Roots of order 2M in one dimension; `undefined` on a grid. */
   readonly roots: RootTable | undefined;
 }
 
@@ -38,7 +38,7 @@ export function toeplitzColumnsKernel(spec: ToeplitzColumnsSpec): Kernel {
   const body = wgsl`${stockhamRegisters(shape)}
 ${declareRegisters(shape, "held")}
 ${columnOverA(shape)}
-  let tokens = ${spec.variableLengths ? "length_of(params.firstHead + h)" : "N"};
+  let tokens = ${tokensOf(spec, "params.firstHead + h")};
   if (active_column) {
 ${eachInput(shape, (i) => `let n${i} = point * B + b; if (n${i} < tokens) { v${i} = load_pair(row + n${i}, pair); }`)}
   }
@@ -54,7 +54,9 @@ ${eachInput(shape, (i) => `v${i} = turn_y(held${i}, point);`)}
   }
 `;
   return makeKernel({
+    id: "toeplitz/columns",
     label: `toeplitz columns ${spec.a}×${spec.b} (${stockhamName(shape)})`,
+    constants: spec,
     workgroupSize: workgroupLanes(shape),
     bindings: [
       { name: "values", access: "read", element: pairElement(spec.channels, spec.storage) },
@@ -63,7 +65,10 @@ ${eachInput(shape, (i) => `v${i} = turn_y(held${i}, point);`)}
       ...lengthBinding(spec),
     ],
     params: [...PASS_PARAMS, "valuesBase", ...lengthParams(spec)],
-    declarations: wgsl`${passDeclarations(spec)}${rootFunction(spec.axisRoots, "turn_y")}${roots ? rootFunction(roots) : ""}${lengthFunction(spec)}${loadPair(spec.channels, spec.storage)}`,
+    declarations: [
+      ...passDeclarations(spec),
+      `${rootFunction(spec.axisRoots, "turn_y")}${roots ? rootFunction(roots) : ""}${lengthFunction(spec)}${loadPair(spec.channels, spec.storage)}`,
+    ],
     body,
   });
 }

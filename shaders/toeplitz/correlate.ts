@@ -14,7 +14,9 @@ import { type Kernel, makeKernel } from "../wgsl/kernel.ts";
 import { u32, wgsl } from "../wgsl/wgsl.ts";
 
 export interface ToeplitzCorrelateKernelSpec {
+  /** Lanes of a workgroup. */
   readonly lanes: number;
+  /** Points of the spectrum of a head. */
   readonly points: number;
   /** Add to what `sum` holds instead of overwriting it. */
   readonly accumulate: boolean;
@@ -41,7 +43,9 @@ export function toeplitzCorrelateKernel(spec: ToeplitzCorrelateKernelSpec): Kern
   sum[at_sum] = total;
 `;
   return makeKernel({
+    id: "toeplitz/correlate",
     label: `toeplitz correlate ${spec.points} points${spec.accumulate ? ", adding" : ""}`,
+    constants: spec,
     workgroupSize: spec.lanes,
     bindings: [
       { name: "gradients", access: "read", element: "vec2f" },

@@ -17,10 +17,11 @@ import { rootFunction, type RootTable, TURN_BY } from "../fft/roots.ts";
 import { u32, wgsl } from "../wgsl/wgsl.ts";
 
 export interface ToeplitzEmbedKernelSpec {
+  /** Lanes of a workgroup. */
   readonly lanes: number;
-  /** N */
+  /** Tokens of a head, `N`. */
   readonly length: number;
-  /** M */
+  /** Size of the two halves, `M`. */
   readonly period: number;
   /** Roots of order 2M. */
   readonly roots: RootTable;
@@ -47,7 +48,9 @@ export function toeplitzEmbedKernel(spec: ToeplitzEmbedKernelSpec): Kernel {
   embedded[first + M] = turn_root(scale(vec2f(below - above, 0.0)), k);
 `;
   return makeKernel({
+    id: "toeplitz/embed",
     label: `toeplitz embed ${spec.causal ? "causal " : ""}${spec.length} → 2 × ${spec.period}`,
+    constants: spec,
     workgroupSize: spec.lanes,
     bindings: [
       { name: "weights", access: "read", element: "f32" },

@@ -1,24 +1,24 @@
 /**
  * Toeplitz product in one dispatch, for sizes whose transform fits into workgroup memory: out = T v for every pair of channels, in one
  * dimension or on a grid [H, W], token n = y·W + x. v is read once and the result written once: the branches of T
- * (toeplitz-branches.ts, toeplitz-embed.ts) stay in registers.
+ * (toeplitz/branches.ts, toeplitz/embed.ts) stay in registers.
  *
  * Layout: values, out [B·H, N, D]; spectrum [H, branches, M], on a grid [H, 4, M_x, M_y]. A column is a pair of channels of one head,
- * pairs fastest. A workgroup does `shape.columns` columns; lane → (slot, thread) as in stockham.ts.
+ * pairs fastest. A workgroup does `shape.columns` columns; lane → (slot, thread) as in fft/stockham.ts.
  * Bindings: 0 values, 1 spectrum, 2 tables (twiddles, roots of twice each period), 3 out, 4 lengths where there are such; then params.
  */
 import { loadPair, pairElement, storePair } from "./channel-pairs.ts";
 import { type Kernel, makeKernel, type Precision } from "../wgsl/kernel.ts";
-import { lengthBinding, lengthFunction } from "../wgsl/lengths.ts";
+import { lengthBinding, lengthFunction, tokensOf } from "../wgsl/lengths.ts";
 import { eachInput, stockhamDeclarations, stockhamName, stockhamRegisters, workgroupLanes } from "../fft/stockham.ts";
 import { branchCount, branchDeclarations, branchesOutput, toeplitzBranches, type ToeplitzBranchesSpec } from "./branches.ts";
 import { u32, wgsl } from "../wgsl/wgsl.ts";
 
 export interface ToeplitzFusedKernelSpec extends ToeplitzBranchesSpec {
   readonly channels: number;
-  /** Of values and out. */
+  /** How values and out are stored. */
   readonly storage: Precision;
-  /** In one dimension only. */
+  /** Possible in one dimension only. */
   readonly variableLengths: boolean;
 }
 
@@ -32,7 +32,7 @@ export function toeplitzFusedKernel(spec: ToeplitzFusedKernelSpec): Kernel {
   let pair = column % PAIRS;
   let bh = column / PAIRS;
   let row = bh * N;
-  let tokens = ${spec.variableLengths ? "length_of(bh)" : "N"};
+  let tokens = ${tokensOf(spec)};
   let spectrum_start = (bh % params.heads) * ${u32(branchCount(axes) * shape.length)} - params.spectrumBase;
   if (active_column) {
 ${eachInput(shape, (i) => `if (${spec.variableLengths ? "point < tokens" : "is_token(point)"}) { v${i} = load_pair(row + token(point), pair); }`)}
@@ -43,7 +43,9 @@ ${branchesOutput(spec, (i) => `if (is_token(point)) { store_pair(row + token(poi
   }
 `;
   return makeKernel({
+    id: "toeplitz/fused",
     label: `toeplitz fused ${spec.storage === "f16" ? "f16 " : ""}${spec.transposed ? "transposed " : ""}${axes.map((axis) => axis.size).join("×")} (${stockhamName(shape)})`,
+    constants: spec,
     workgroupSize: workgroupLanes(shape),
     bindings: [
       { name: "values", access: "read", element: pairElement(spec.channels, spec.storage) },
@@ -53,9 +55,12 @@ ${branchesOutput(spec, (i) => `if (is_token(point)) { store_pair(row + token(poi
       ...lengthBinding(spec),
     ],
     params: ["columns", "firstColumn", "heads", "valuesBase", "spectrumBase", "outBase"],
-    declarations: wgsl`const N = ${u32(tokens)};
-const PAIRS = ${u32(Math.ceil(spec.channels / 2))};
-${stockhamDeclarations(shape)}${branchDeclarations(spec)}${tokenFunctions(spec)}${lengthFunction(spec)}${loadPair(spec.channels, spec.storage)}${storePair(spec.channels, spec.storage)}`,
+    declarations: [
+      wgsl`const N = ${u32(tokens)};
+const PAIRS = ${u32(Math.ceil(spec.channels / 2))};`,
+      ...stockhamDeclarations(shape),
+      `${branchDeclarations(spec)}${tokenFunctions(spec)}${lengthFunction(spec)}${loadPair(spec.channels, spec.storage)}${storePair(spec.channels, spec.storage)}`,
+    ],
     body,
   });
 }

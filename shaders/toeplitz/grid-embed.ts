@@ -1,10 +1,10 @@
 /**
- * Weights of a Toeplitz matrix on a grid [H, W] → the four branches s = 2·s_y + s_x of toeplitz-branches.ts, of M_y × M_x, M_y ≥ H, M_x ≥ W:
+ * Weights of a Toeplitz matrix on a grid [H, W] → the four branches s = 2·s_y + s_x of toeplitz/branches.ts, of M_y × M_x, M_y ≥ H, M_x ≥ W:
  *
  *   t_k = w[H − 1 − k_y, W − 1 − k_x] for |k_y| < H and |k_x| < W, else 0;
  *   c_s,k = D_s,k Σ_{p,q ∈ {0,1}} (−1)^(p s_y + q s_x) t(k_y − p M_y, k_x − q M_x) / 4 M_y M_x,   D_s,k = exp(−iπ(s_y k_y/M_y + s_x k_x/M_x)).
  *
- * It is toeplitz-embed.ts once for each axis.
+ * It is toeplitz/embed.ts once for each axis.
  *
  * Layout: weights [heads, 2H − 1, 2W − 1] → embedded [heads, 4, M_y, M_x] complex. One lane per (h, k), all branches.
  * Bindings: 0 weights, 1 embedded, 2 tables (roots of order 2M_y and 2M_x, scale), 3 params.
@@ -16,6 +16,7 @@ import type { ToeplitzAxis } from "./branches.ts";
 import { u32, wgsl } from "../wgsl/wgsl.ts";
 
 export interface ToeplitzGridEmbedKernelSpec {
+  /** Lanes of a workgroup. */
   readonly lanes: number;
   readonly y: ToeplitzAxis;
   readonly x: ToeplitzAxis;
@@ -23,7 +24,8 @@ export interface ToeplitzGridEmbedKernelSpec {
   readonly scaleOffset: number;
 }
 
-export function toeplitzGridEmbedKernel({ lanes, y, x, scaleOffset }: ToeplitzGridEmbedKernelSpec): Kernel {
+export function toeplitzGridEmbedKernel(spec: ToeplitzGridEmbedKernelSpec): Kernel {
+  const { lanes, y, x, scaleOffset } = spec;
   const body = wgsl`  let index = group * LANES + lane;
   if (index >= params.count) { return; }
   let h = index / (MY * MX);
@@ -45,7 +47,9 @@ export function toeplitzGridEmbedKernel({ lanes, y, x, scaleOffset }: ToeplitzGr
   embedded[at + 3u * MY * MX] = turn_y(turn_x(scale(vec2f(skew.y, 0.0)), k_x), k_y);
 `;
   return makeKernel({
+    id: "toeplitz/grid-embed",
     label: `toeplitz grid embed ${y.size}×${x.size} → 4 × ${y.period}×${x.period}`,
+    constants: spec,
     workgroupSize: lanes,
     bindings: [
       { name: "weights", access: "read", element: "f32" },

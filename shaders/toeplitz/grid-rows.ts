@@ -1,10 +1,10 @@
 /**
  * Second of three passes of a long Toeplitz product on a grid: in place, for every head, branch in y, k_y and pair of channels, the
- * Toeplitz product of the row. Both branches in x stay in registers (toeplitz-branches.ts), as does the padding to the period M_x ≥ W.
+ * Toeplitz product of the row. Both branches in x stay in registers (toeplitz/branches.ts), as does the padding to the period M_x ≥ W.
  *
- * The result stays swapped (im, re), which makes the inverse transforms here and in toeplitz-columns-inverse.ts forward ones.
+ * The result stays swapped (im, re), which makes the inverse transforms here and in toeplitz/columns-inverse.ts forward ones.
  *
- * Layout: work [heads, 2, M_y, W, pairs] complex as in toeplitz-pass.ts, spectrum [H, branch in y, branch in x, M_y, M_x]. A column is
+ * Layout: work [heads, 2, M_y, W, pairs] complex as in toeplitz/pass.ts, spectrum [H, branch in y, branch in x, M_y, M_x]. A column is
  * (c, k_y, branch in y, h); where a head has few pairs, the lanes run along points.
  * Bindings: 0 work, 1 spectrum, 2 tables (twiddles, roots of order 2M_x), 3 params.
  */
@@ -42,7 +42,9 @@ ${branchesOutput(branches, (i) => `if (point < B) { work[work_start + point * pa
   }
 `;
   return makeKernel({
+    id: "toeplitz/grid-rows",
     label: `toeplitz grid rows ${spec.transposed ? "transposed " : ""}${spec.a}×${spec.b} (${stockhamName(shape)})`,
+    constants: spec,
     workgroupSize: workgroupLanes(shape),
     bindings: [
       { name: "work", access: "read_write", element: "vec2f" },
@@ -50,7 +52,7 @@ ${branchesOutput(branches, (i) => `if (point < B) { work[work_start + point * pa
       { name: "tables", access: "read", element: "vec2f" },
     ],
     params: [...PASS_PARAMS, "heads", "spectrumBase"],
-    declarations: wgsl`${passDeclarations(spec)}${branchDeclarations(branches)}`,
+    declarations: [...passDeclarations(spec), branchDeclarations(branches)],
     body,
   });
 }

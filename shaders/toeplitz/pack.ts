@@ -8,12 +8,13 @@
  */
 import { loadPair, pairElement } from "./channel-pairs.ts";
 import { type Kernel, makeKernel } from "../wgsl/kernel.ts";
-import { lengthBinding, lengthFunction, lengthParams } from "../wgsl/lengths.ts";
+import { lengthBinding, lengthFunction, lengthParams, tokensOf } from "../wgsl/lengths.ts";
 import { u32, wgsl } from "../wgsl/wgsl.ts";
 
 export interface ToeplitzPackKernelSpec {
+  /** Lanes of a workgroup. */
   readonly lanes: number;
-  /** N */
+  /** Tokens of a head, `N`. */
   readonly length: number;
   readonly channels: number;
   readonly variableLengths: boolean;
@@ -25,11 +26,13 @@ export function toeplitzPackKernel(spec: ToeplitzPackKernelSpec): Kernel {
   let n = index / params.pairs % N;
   let bh = params.firstHead + index / params.pairs / N;
   var value = vec2f();
-  if (n < ${spec.variableLengths ? "length_of(bh)" : "N"}) { value = load_pair(bh * N + n, params.firstPair + index % params.pairs); }
+  if (n < ${tokensOf(spec)}) { value = load_pair(bh * N + n, params.firstPair + index % params.pairs); }
   packed[index] = value;
 `;
   return makeKernel({
+    id: "toeplitz/pack",
     label: `toeplitz pack ${spec.length} × ${spec.channels}`,
+    constants: spec,
     workgroupSize: spec.lanes,
     bindings: [
       { name: "values", access: "read", element: pairElement(spec.channels) },

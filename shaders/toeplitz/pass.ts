@@ -8,41 +8,42 @@
  * `firstHead` on. work [heads of the group, 2, A, B, pairs] complex: pairs and b run fastest over memory, here as in v, and over the
  * lanes, so that neighbouring lanes touch neighbouring memory however few the channels.
  */
-import type { Precision } from "../wgsl/kernel.ts";
-import { stockhamDeclarations, type StockhamShape } from "../fft/stockham.ts";
+import type { Declarations, Precision } from "../wgsl/kernel.ts";
+import { stockhamColumn, stockhamDeclarations, type StockhamShape, type StockhamTransform } from "../fft/stockham.ts";
 import { u32, wgsl } from "../wgsl/wgsl.ts";
 
-export interface ToeplitzPassSpec {
-  /** Of this pass: transform of length A, or of the rows. */
-  readonly shape: StockhamShape;
-  /** Offset of each axis's twiddles. */
-  readonly twiddles: readonly number[];
-  /** N */
+/** A pass, with the transform of its columns: of length A, or of the rows. */
+export interface ToeplitzPassSpec extends StockhamTransform {
+  /** Tokens of a head, `N`. */
   readonly length: number;
+  /** Rows of the matrix of tokens, `A`. */
   readonly a: number;
+  /** Columns of the matrix of tokens, `B`. */
   readonly b: number;
   readonly channels: number;
-  /** Tᵀ instead of T. */
+  /** Whether to multiply by Tᵀ instead of T. */
   readonly transposed: boolean;
   readonly variableLengths: boolean;
-  /** Of values and out. */
+  /** How values and out are stored. */
   readonly storage: Precision;
 }
 
+/** The first parameters of every pass. */
 export const PASS_PARAMS = ["columns", "pairs", "firstPair", "firstHead"] as const;
 
-/** Constants, and what the transform needs. */
-export function passDeclarations(spec: ToeplitzPassSpec): string {
-  return wgsl`const N = ${u32(spec.length)};
+/** The constants of a pass, and what its transform needs. */
+export function passDeclarations(spec: ToeplitzPassSpec): Declarations {
+  return [
+    wgsl`const N = ${u32(spec.length)};
 const A = ${u32(spec.a)};
-const B = ${u32(spec.b)};
-${stockhamDeclarations(spec.shape)}`;
+const B = ${u32(spec.b)};`,
+    ...stockhamDeclarations(spec.shape),
+  ];
 }
 
-/** A lane's column over a: `b`, `pair`, `row` of its first token, `work_start` of its first point in the first branch. */
+/** Statements for a lane's column over a: `b`, `pair`, `row` of its first token, `work_start` of its first point in the first branch. */
 export function columnOverA(shape: StockhamShape): string {
-  return `  let column = group * ${u32(shape.columns)} + slot;
-  let active_column = column < params.columns;
+  return `${stockhamColumn(shape)}
   let c = column % params.pairs;
   let b = column / params.pairs % B;
   let h = column / params.pairs / B;
@@ -51,10 +52,9 @@ export function columnOverA(shape: StockhamShape): string {
   let work_start = (h * 2u * A * B + b) * params.pairs + c;`;
 }
 
-/** A lane's column over b: `line` = (h, branch, place among its A rows), `bh`. */
+/** Statements for a lane's column over b: `line` = (h, branch, place among its A rows), `bh`. */
 export function columnOverB(shape: StockhamShape): string {
-  return `  let column = group * ${u32(shape.columns)} + slot;
-  let active_column = column < params.columns;
+  return `${stockhamColumn(shape)}
   let c = column % params.pairs;
   let line = column / params.pairs;
   let bh = params.firstHead + line / (2u * A);`;

@@ -4,12 +4,12 @@
  *   row transform over b → k_b,  times spectrum[h, branch, k_a, k_b],  inverse transform over k_b → b,  times
  *   exp(+2πi·b·(k_a + branch/2)/M).
  *
- * The result stays swapped (im, re), which makes the inverse transforms here and in toeplitz-columns-inverse.ts forward ones.
+ * The result stays swapped (im, re), which makes the inverse transforms here and in toeplitz/columns-inverse.ts forward ones.
  *
- * Layout: work as in toeplitz-pass.ts; the spectrum [H, branch, k_a, k_b] keeps the transposed order, k = k_a + A·k_b, in which its own FFT
+ * Layout: work as in toeplitz/pass.ts; the spectrum [H, branch, k_a, k_b] keeps the transposed order, k = k_a + A·k_b, in which its own FFT
  * leaves it. A column is (c, k_a, branch, h); where a head has few pairs, the lanes run along points.
  *
- * The weights are real, so the transform of a half at the frequency k, or with the half step of toeplitz-embed.ts k + 1/2, is the conjugate
+ * The weights are real, so the transform of a half at the frequency k, or with the half step of toeplitz/embed.ts k + 1/2, is the conjugate
  * of that at the frequency's negative: Ĉ[M − k] = conj Ĉ[k], Ŝ[M − 1 − k] = conj Ŝ[k]. Row k_a is thus row A − branch − k_a backwards and
  * conjugated, but for row 0 of the circulant half, and of two such rows the first serves both: of the 2A rows of a head, A + 1 are read.
  * Columns go through k_a so that the two are neighbours, and the second finds it in a cache: 0, 1, A − 1, 2, A − 2, … in the circulant half,
@@ -56,7 +56,9 @@ ${eachOutput(shape, (i) => `work[work_start + point * params.pairs] = turn_root(
   }
 `;
   return makeKernel({
+    id: "toeplitz/rows",
     label: `toeplitz rows ${spec.transposed ? "transposed " : ""}${spec.a}×${spec.b} (${stockhamName(shape)})`,
+    constants: spec,
     workgroupSize: workgroupLanes(shape),
     bindings: [
       { name: "work", access: "read_write", element: "vec2f" },
@@ -64,7 +66,7 @@ ${eachOutput(shape, (i) => `work[work_start + point * params.pairs] = turn_root(
       { name: "tables", access: "read", element: "vec2f" },
     ],
     params: [...PASS_PARAMS, "heads", "spectrumBase"],
-    declarations: wgsl`${passDeclarations(spec)}${rootFunction(spec.roots)}`,
+    declarations: [...passDeclarations(spec), rootFunction(spec.roots)],
     body,
   });
 }

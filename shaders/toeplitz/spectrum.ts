@@ -1,9 +1,9 @@
 /**
  * Weights of a Toeplitz matrix → the spectra of its circulant and its skew-circulant half, in one dispatch, where a transform of their size M
- * fits into workgroup memory. What the halves are, toeplitz-embed.ts says; here they stay in registers.
+ * fits into workgroup memory. What the halves are, toeplitz/embed.ts says; here they stay in registers.
  *
  * Layout: weights [heads, 2N − 1] → spectrum [heads, 2, M] complex. A column is a half of a head, 2·h + branch. A workgroup does
- * `shape.columns` columns; lane → (slot, thread) as in stockham.ts.
+ * `shape.columns` columns; lane → (slot, thread) as in fft/stockham.ts.
  * Bindings: 0 weights, 1 spectrum, 2 tables (twiddles, roots of order 2M, scale), 3 params.
  */
 import { scaleFunction } from "../wgsl/complex.ts";
@@ -12,20 +12,18 @@ import { rootFunction, type RootTable } from "../fft/roots.ts";
 import {
   eachInput,
   eachOutput,
+  stockhamColumn,
   stockhamDeclarations,
   stockhamName,
   stockhamRegisters,
-  type StockhamShape,
   stockhamStages,
+  type StockhamTransform,
   workgroupLanes,
 } from "../fft/stockham.ts";
 import { u32, wgsl } from "../wgsl/wgsl.ts";
 
-export interface ToeplitzSpectrumKernelSpec {
-  /** Transform of M points. */
-  readonly shape: StockhamShape;
-  readonly twiddles: readonly number[];
-  /** N */
+export interface ToeplitzSpectrumKernelSpec extends StockhamTransform {
+  /** Tokens of a head, `N`. */
   readonly length: number;
   /** Roots of order 2M. */
   readonly roots: RootTable;
@@ -38,7 +36,9 @@ export interface ToeplitzSpectrumKernelSpec {
 export function toeplitzSpectrumKernel(spec: ToeplitzSpectrumKernelSpec): Kernel {
   const { shape, causal, length } = spec;
   return makeKernel({
+    id: "toeplitz/spectrum",
     label: `toeplitz spectrum ${causal ? "causal " : ""}${length} (${stockhamName(shape)})`,
+    constants: spec,
     workgroupSize: workgroupLanes(shape),
     bindings: [
       { name: "weights", access: "read", element: "f32" },
@@ -46,9 +46,11 @@ export function toeplitzSpectrumKernel(spec: ToeplitzSpectrumKernelSpec): Kernel
       { name: "tables", access: "read", element: "vec2f" },
     ],
     params: ["columns", "firstWeight", "firstPoint"],
-    declarations: wgsl`const N = ${u32(length)};
-const M = ${u32(shape.length)};
-${stockhamDeclarations(shape)}${scaleFunction(spec.scaleOffset)}${rootFunction(spec.roots)}
+    declarations: [
+      wgsl`const N = ${u32(length)};
+const M = ${u32(shape.length)};`,
+      ...stockhamDeclarations(shape),
+      wgsl`${scaleFunction(spec.scaleOffset)}${rootFunction(spec.roots)}
 // Point k of a half; diagonal is the weight of offset j − i = 0.
 fn embedded(diagonal: u32, skew: bool, k: u32) -> vec2f {
   var below = 0.0;
@@ -60,9 +62,9 @@ fn embedded(diagonal: u32, skew: bool, k: u32) -> vec2f {
   if (skew) { return turn_root(scale(vec2f(below - above, 0.0)), k); }
   return scale(vec2f(below + above, 0.0));
 }`,
+    ],
     body: wgsl`${stockhamRegisters(shape)}
-  let column = group * ${u32(shape.columns)} + slot;
-  let active_column = column < params.columns;
+${stockhamColumn(shape)}
   let diagonal = params.firstWeight + column / 2u * (2u * N - 1u) + N - 1u;
   if (active_column) {
 ${eachInput(shape, (i) => `v${i} = embedded(diagonal, column % 2u != 0u, point);`)}

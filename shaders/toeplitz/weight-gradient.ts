@@ -4,29 +4,32 @@
  *   out[h, o_y + H − 1, o_x + W − 1] = Re r[h, o_y mod M_y, o_x mod M_x],
  *
  * or 0 for o_x > 0 of a causal matrix. A sequence is a grid of one row. With `factors` (of a multiplicative bias) it is multiplied by the
- * exponential of the weight, which the products with corners hold (toeplitz-corners.ts): W e_j at token i is the weight of offset j − i.
+ * exponential of the weight, which the products with corners hold (attention/multiplicative/corners.ts): W e_j at token i is the weight of
+ * offset j − i.
  *
  * Layout: correlations [heads, M_y, M_x] complex, factors [heads, H·W, 4], out [heads, 2H − 1, 2W − 1], the heads of the
  * dispatch from minus the `…Base` on. One lane per weight.
  * Bindings: 0 correlations, 1 out, 2 factors where there are such; then params.
  */
 import { type Kernel, makeKernel } from "../wgsl/kernel.ts";
+import type { ToeplitzAxis } from "./branches.ts";
 import { u32, wgsl } from "../wgsl/wgsl.ts";
 
-interface Axis {
-  readonly size: number;
-  readonly period: number;
-}
+type Axis = Omit<ToeplitzAxis, "roots">;
 
 export interface ToeplitzWeightGradientKernelSpec {
+  /** Lanes of a workgroup. */
   readonly lanes: number;
   readonly y: Axis;
   readonly x: Axis;
+  /** Weights of offsets above 0 have no gradient. */
   readonly causal: boolean;
+  /** Multiply by the exponentials of the weights, for a multiplicative bias. */
   readonly factors: boolean;
 }
 
-export function toeplitzWeightGradientKernel({ lanes, y, x, causal, factors }: ToeplitzWeightGradientKernelSpec): Kernel {
+export function toeplitzWeightGradientKernel(spec: ToeplitzWeightGradientKernelSpec): Kernel {
+  const { lanes, y, x, causal, factors } = spec;
   const wide = u32(2 * x.size - 1);
   const tall = u32(2 * y.size - 1);
   // n mod M of n = offset + size − 1, without negative numbers.
@@ -50,7 +53,9 @@ export function toeplitzWeightGradientKernel({ lanes, y, x, causal, factors }: T
   out[index - params.outBase] = result;
 `;
   return makeKernel({
+    id: "toeplitz/weight-gradient",
     label: `toeplitz weight gradient ${causal ? "causal " : ""}${y.size}×${x.size}`,
+    constants: spec,
     workgroupSize: lanes,
     bindings: [
       { name: "correlations", access: "read", element: "vec2f" },

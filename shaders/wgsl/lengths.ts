@@ -5,17 +5,22 @@ interface WithLengths {
   readonly variableLengths: boolean;
 }
 
-/** Binding `lengths: [B]`, where there are such. */
+/** The binding `lengths: [B]` of a kernel, or none where all sequences have the full length. */
 export function lengthBinding({ variableLengths }: WithLengths): readonly Omit<KernelBinding, "binding">[] {
   return variableLengths ? [{ name: "lengths", access: "read", element: "u32" }] : [];
 }
 
-/** The parameter that {@link lengthFunction} needs: heads of a batch row. */
+/** The parameter that {@link lengthFunction} needs, or none: heads of a batch row. */
 export function lengthParams({ variableLengths }: WithLengths): readonly string[] {
   return variableLengths ? ["heads"] : [];
 }
 
-/** `fn length_of(bh) -> u32` where there are lengths. */
+/** `fn length_of(bh) -> u32`, the length of the batch row of a head; no text where all sequences have the full length. */
 export function lengthFunction({ variableLengths }: WithLengths): string {
   return variableLengths ? "\nfn length_of(bh: u32) -> u32 { return min(lengths[bh / params.heads], N); }\n" : "";
+}
+
+/** WGSL expression of the tokens of head `bh` that count: its length, or all `N`. */
+export function tokensOf({ variableLengths }: WithLengths, bh = "bh"): string {
+  return variableLengths ? `length_of(${bh})` : "N";
 }

@@ -1,5 +1,3 @@
-/** Numbers in WGSL. */
-
 /** A WGSL literal of the nearest float32. */
 export function f32(value: number): string {
   const nearest = Math.fround(value);
@@ -17,6 +15,11 @@ export function u32(value: number): string {
 /** The integers 0 … n − 1, for unrolling. */
 export function range(n: number): number[] {
   return Array.from({ length: n }, (_, i) => i);
+}
+
+/** The pieces of WGSL for all items, one below the other. */
+export function unroll<T>(items: readonly T[], piece: (item: T) => string): string {
+  return items.map(piece).join("\n");
 }
 
 /** The lowest finite float32, where a maximum starts. */

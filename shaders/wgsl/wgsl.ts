@@ -11,7 +11,7 @@ const BARE_DIRECTIVE = /^[^\S\n]*#(?:else|endif)[^\S\n]*$/gm;
 /**
  * Template tag for WGSL with `#if` / `#elif` / `#else` / `#endif`, checked where `wgsl-preprocessor` is lenient: a predicate is one
  * boolean and ends its line, every other value is a string or a finite number, and any other directive is refused, whether its branch is
- * taken or not. The built library has compiled templates (scripts/minify-wgsl.mjs), and wgsl-compiled.ts in the place of this file.
+ * taken or not.
  *
  * @throws TypeError for a template that breaks these rules: a defect of the kernel, not of its caller
  */

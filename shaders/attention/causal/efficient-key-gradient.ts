@@ -1,11 +1,11 @@
 /**
  * The rest of the gradient of the keys in causal Efficient Attention, whose queries are x_id = q_id − L_id, L_id = log Σ_{j≤i} exp(k_jd)
- * (efficient-queries.ts). Of the gradient dx of these a key gets, besides what SIKF gives it,
+ * (attention/causal/efficient-queries.ts). Of the gradient dx of these a key gets, besides what SIKF gives it,
  *
  *   dk_jd −= Σ_{i≥j} dx_id exp(k_jd − L_id) = S_jd exp(k_jd − L_jd),   S_jd = dx_jd + exp(L_jd − L_{j+1,d}) S_{j+1,d}.
  *
  * L never falls from one row to the next, so no factor exceeds 1. `"reduce"` leaves the S of a chunk by itself, at its first row, as a state
- * of SIKF: m = −L, z = S. The scan from the end (linear-attention-scan.ts) makes of them those of all later chunks, from which `"apply"`
+ * of SIKF: m = −L, z = S. The scan from the end (attention/causal/scan.ts) makes of them those of all later chunks, from which `"apply"`
  * goes on.
  *
  * Layout: queries, efficient (x), gradients (dx), keys, dk [B·H, N, D], states [heads of the dispatch, chunks, state] (KeyStateLayout of no
@@ -13,35 +13,32 @@
  * the first, and loads several before it needs them.
  * Bindings: 0 queries, 1 efficient, 2 gradients, then those that there are of: keys and dk, states, lengths; then params.
  */
-import { EXPONENTIAL4, keyStateConstants, type KeyStateLayout } from "../feature-map.ts";
-import { type Kernel, makeKernel, paddedToVec4 } from "../../wgsl/kernel.ts";
-import { lengthBinding, lengthFunction, lengthParams } from "../../wgsl/lengths.ts";
-import { loadVector, storeVector, vectorElement } from "../../wgsl/rows.ts";
-import { range, u32, wgsl } from "../../wgsl/wgsl.ts";
+import { chunkConstants, type ChunkedStates, keyStateConstants } from "../feature-map.ts";
+import type { HeadShape } from "../head-shape.ts";
+import { EXPONENTIAL4 } from "../../wgsl/exponential.ts";
+import { type Kernel, makeKernel } from "../../wgsl/kernel.ts";
+import { lengthBinding, lengthFunction, lengthParams, tokensOf } from "../../wgsl/lengths.ts";
+import { loadVector, storeVector, vectorElement, vectorsOf } from "../../wgsl/rows.ts";
+import { range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
-export interface EfficientKeyGradientKernelSpec {
-  /** N */
-  readonly length: number;
-  /** D */
-  readonly headDim: number;
+export interface EfficientKeyGradientKernelSpec extends Omit<HeadShape, "valueDim">, ChunkedStates {
   readonly variableLengths: boolean;
-  readonly state: KeyStateLayout;
-  readonly chunkRows: number;
-  readonly chunks: number;
+  /** `"reduce"` leaves what later chunks need, `"apply"` writes the gradient. */
   readonly pass: "reduce" | "apply";
+  /** Lanes of a workgroup. */
   readonly lanes: number;
 }
 
 /** Rows that a lane loads at a time. */
 const AHEAD = 4;
 
-/** L of a row below any other. */
+/** L of the row after the last one: above that of all others. */
 const HIGHEST = "3.4028234663852886e38f";
 
 export function efficientKeyGradientKernel(spec: EfficientKeyGradientKernelSpec): Kernel {
-  const { headDim, chunks } = spec;
+  const { headDim } = spec;
   const apply = spec.pass === "apply";
-  const carried = chunks > 1;
+  const carried = spec.chunks > 1;
   const body = wgsl`  let index = group * LANES + lane;
   if (index >= params.count) { return; }
   let c = index % VECTORS;
@@ -50,7 +47,7 @@ export function efficientKeyGradientKernel(spec: EfficientKeyGradientKernelSpec)
   let bh = params.firstHead + head;
   let first_row = bh * N;
   let begin = chunk * CHUNK_ROWS;
-  let end = min(begin + CHUNK_ROWS, ${spec.variableLengths ? "length_of(bh)" : "N"});
+  let end = min(begin + CHUNK_ROWS, ${tokensOf(spec)});
 #if ${carried}
   let state = (head * CHUNKS + chunk) * (STATE / 4u) + c;
 #endif
@@ -63,9 +60,9 @@ export function efficientKeyGradientKernel(spec: EfficientKeyGradientKernelSpec)
 #endif
   // The row after those to come.
   for (var after = end; after > begin; after -= min(after, ${u32(AHEAD)})) {
-${range(AHEAD)
-  .map(
-    (i) => wgsl`    var level${i} = vec4f();
+${unroll(
+  range(AHEAD),
+  (i) => wgsl`    var level${i} = vec4f();
     var gradient${i} = vec4f();
 #if ${apply}
     var key${i} = vec4f();
@@ -78,19 +75,17 @@ ${range(AHEAD)
       key${i} = load_keys(row, c);
 #endif
     }`,
-  )
-  .join("\n")}
-${range(AHEAD)
-  .map(
-    (i) => wgsl`    if (after >= begin + ${u32(i + 1)}) {
+)}
+${unroll(
+  range(AHEAD),
+  (i) => wgsl`    if (after >= begin + ${u32(i + 1)}) {
       sum = fma(sum, exponential4(level${i} - level), gradient${i});
       level = level${i};
 #if ${apply}
       store_dk(first_row + after - ${u32(i + 1)}, c, -sum * exponential4(key${i} - level));
 #endif
     }`,
-  )
-  .join("\n")}
+)}
   }
 #if ${!apply}
   states[state] = -level;
@@ -98,7 +93,9 @@ ${range(AHEAD)
 #endif
 `;
   return makeKernel({
+    id: "attention/causal/efficient-key-gradient",
     label: `efficient attention key gradient, ${spec.pass}, chunks of ${spec.chunkRows}`,
+    constants: spec,
     workgroupSize: spec.lanes,
     bindings: [
       { name: "queries", access: "read", element: vectorElement(headDim) },
@@ -115,9 +112,8 @@ ${range(AHEAD)
     ],
     params: ["firstHead", "count", "queriesBase", "efficientBase", "gradientsBase", ...(apply ? ["keysBase", "dkBase"] : []), ...lengthParams(spec)],
     declarations: wgsl`const N = ${u32(spec.length)};
-const VECTORS = ${u32(paddedToVec4(headDim) / 4)}; // of a row
-const CHUNKS = ${u32(chunks)};
-const CHUNK_ROWS = ${u32(spec.chunkRows)};
+const VECTORS = ${u32(vectorsOf(headDim))}; // of a row
+${chunkConstants(spec)}
 ${keyStateConstants(spec.state)}${EXPONENTIAL4}${lengthFunction(spec)}${["queries", "efficient", "gradients", ...(apply ? ["keys"] : [])]
       .map((name) => loadVector(`load_${name}`, name, headDim))
       .join("")}${apply ? storeVector("store_dk", "dk", headDim, true) : ""}`,

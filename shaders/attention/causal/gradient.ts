@@ -1,6 +1,6 @@
 /**
- * Gradient of causal linear attention, of pairs of rows j ≤ i in the same chunk: added to what comes of other chunks, if there are any. With g the gradient
- * of the output, (r, p, n) the statistics of a row (linear-attention-query-gradient.ts), w_ij = (g_i·v_j) p_i + n_i and
+ * Gradient of causal linear attention, of pairs of rows j ≤ i in the same chunk: added to what comes of other chunks, if there are any. With g
+ * the gradient of the output, (r, p, n) the statistics of a row (attention/linear/query-gradient.ts), w_ij = (g_i·v_j) p_i + n_i and
  * E_ijd = φ(q_id) φ(k_jd), for SIKF relative to r_i,
  *
  *   dq_id += φ′(q_id) Σ_{j≤i} w_ij φ(k_jd),   dk_jd += φ′(k_jd) Σ_{i≥j} w_ij φ(q_id),   dv_je += Σ_{i≥j} Σ_d E_ijd p_i g_ie.
@@ -10,44 +10,42 @@
  * the largest key of those rows: exp(k_jd − M_d) ≤ 1, and exp(q_id + M_d − r_i) ≤ about e, because the query sees that key.
  *
  * Layout: queries (the rows), others, out [B·H, N, D], rowValues, otherValues, dv [B·H, N, E], statistics [B·H, N]. A workgroup does
- * `rows` rows of one chunk. Workgroup → (head, row tile); lane → (row, column) as in query-features.ts. A column is one of KEY_ROWS others,
- * then a vector of features or values. What the rows and a tile of others have in common, w or Σ_d E, stands in workgroup memory for all
+ * `rows` rows of one chunk. Workgroup → (head, row tile); lane → (row, column) as in attention/query-features.ts. A column is one of KEY_ROWS
+ * others, then a vector of features or values. What the rows and a tile of others have in common, w or Σ_d E, stands in workgroup memory for all
  * others of the chunk; a lane keeps that of its rows as one vector.
  * Bindings: 0 queries, 1 others, 2 rowValues, 3 otherValues, 4 statistics, 5 out, then those that there are of: dv, lengths; then params.
  */
-import { featureSlope } from "../feature-map.ts";
-import { type Kernel, makeKernel, workgroupBytes, paddedToVec4 } from "../../wgsl/kernel.ts";
+import { exponentialOfSum, featureSlope, inParts } from "../feature-map.ts";
+import type { HeadShape } from "../head-shape.ts";
+import { type Kernel, makeKernel, workgroupBytes, type WorkgroupVariable } from "../../wgsl/kernel.ts";
 import { lengthBinding, lengthParams } from "../../wgsl/lengths.ts";
-import type { CausalTile } from "./apply.ts";
-import { featureTileDeclarations, type FeatureTile, rowPitch, rowTile, rowTileBytes, tileLanes, togetherBytes } from "../query-features.ts";
-import { loadVector, storeVector, vectorElement } from "../../wgsl/rows.ts";
+import { type FeatureTile, featureTileDeclarations, featureTileVariables, laneRow, rowPitch, rowTile, tileLanes } from "../query-features.ts";
+import { loadVector, storeVector, vectorArray, vectorElement, vectorsOf } from "../../wgsl/rows.ts";
 import { loadRowTile } from "../state-products.ts";
-import { LOWEST, range, u32, wgsl } from "../../wgsl/wgsl.ts";
+import { causalConstants, type CausalMemory, causalStart, maximaVariable, scorePitch, scoresVariable, vectorTiles } from "./tiles.ts";
+import { LOWEST, range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
-export interface CausalGradientKernelSpec extends FeatureTile, CausalTile {
-  /** N */
-  readonly length: number;
-  /** E */
-  readonly valueDim: number;
-  /** A multiple of `rowLanes`, which is one of `rows`. */
-  readonly chunkRows: number;
-  /** What the rows are. */
+export interface CausalGradientKernelSpec extends FeatureTile, CausalMemory, HeadShape {
+  /** The tensor that the rows are of; the others are of the other one. */
   readonly of: "queries" | "keys";
   /** Add to what `out` and `dv` hold instead of overwriting it. */
   readonly accumulate: { readonly out: boolean; readonly dv: boolean };
 }
 
-/** Bytes of workgroup memory. */
-export function causalGradientBytes(tile: CausalTile & { readonly headDim: number; readonly valueDim: number; readonly chunkRows: number }): number {
-  return workgroupBytes(
-    ...rowTileBytes(tile, tile.headDim),
-    ...rowTileBytes(tile, tile.valueDim),
-    togetherBytes(tile),
-    16 * tile.rowLanes * (tile.tileVectors | 1),
-    16 * (tile.rows / tile.laneRows) * (tile.chunkRows | 1),
-    16 * tile.chunkRows,
-    4 * paddedToVec4(tile.headDim),
-  );
+/** Workgroup variables besides those of the features. */
+function variables(tile: CausalMemory, sikf: boolean): readonly WorkgroupVariable[] {
+  return [
+    ...rowTile("row_value", tile, tile.valueDim),
+    vectorArray("tile_vectors", tile.rowLanes * (tile.tileVectors | 1)),
+    scoresVariable(tile),
+    vectorArray("chunk_statistics", tile.chunkRows),
+    ...(sikf ? [maximaVariable(tile)] : []),
+  ];
+}
+
+/** Bytes of workgroup memory of a causal gradient kernel, whatever the feature map. */
+export function causalGradientBytes(tile: CausalMemory): number {
+  return workgroupBytes([...variables(tile, true), ...featureTileVariables(tile)]);
 }
 
 export function causalGradientKernel(spec: CausalGradientKernelSpec): Kernel {
@@ -55,18 +53,11 @@ export function causalGradientKernel(spec: CausalGradientKernelSpec): Kernel {
   const sikf = spec.featureMap === "sikf";
   const ofKeys = spec.of === "keys";
   const rows = range(laneRows);
-  const rowTiles = Math.ceil(spec.length / spec.rows);
-  const row = (i: number) => `first_row + ${u32(i)} * LANE_ROWS`;
-  const sees = (j: string, i: number) => `${j} ${ofKeys ? ">=" : "<="} ${row(i)}`;
-  /** Vectors of rows, as many as a tile has at a time. */
-  const tiles = (vectors: string, body: string) => `    for (var first = 0u; first < ${vectors}; first += TILE_VECTORS) {
-      let count = min(TILE_VECTORS, ${vectors} - first);
-${body}
-    }`;
+  const sees = (j: string, i: number) => `${j} ${ofKeys ? ">=" : "<="} ${laneRow(i)}`;
   const others = (body: string) => `    for (var tile = begin; tile < end; tile += KEY_ROWS) {
 ${body}
     }`;
-  /** Fills the tile with the others from `tile` on, as `make` makes them of `vector`; those from `end` on are zero. Holds a barrier. */
+  /** Statements that fill the tile with the others from `tile` on, as `make` makes them of `vector`; from `end` on are zeros. They hold a barrier. */
   const load = (from: string, make = "vector") => `      for (var i = lane; i < KEY_ROWS * count; i += LANES) {
         let j = tile + i / count;
         let c = first + i % count;
@@ -79,14 +70,12 @@ ${body}
       }
       workgroupBarrier();`;
   const own = (i: number) => `phi${i}[lane_phi + first + c]`;
-  const reference = (i: number) => (ofKeys ? "chunk_statistics[tile + j - chunk_begin].x" : `chunk_statistics[${row(i)} - chunk_begin].x`);
-  /** E of row i, which is `row_feature`, and the other `other`, with its number `j` in the tile. */
-  const pair = (i: number) =>
-    `exponential4((round(row_feature) + whole_other - ${reference(i)}) + ((row_feature - round(row_feature)) + rest_other))`;
-  /** Of a query and a maximum, relative to the query's reference. */
-  const relative = (query: string, maximum: string, r: string) =>
-    `exponential4((round(${query}) + round(${maximum}) - ${r}) + ((${query} - round(${query})) + (${maximum} - round(${maximum}))))`;
-  /** How the others come into workgroup memory, but for the rows' own block of SIKF. */
+  const reference = (i: number) => (ofKeys ? "chunk_statistics[tile + j - chunk_begin].x" : `chunk_statistics[${laneRow(i)} - chunk_begin].x`);
+  /** WGSL expression of E for row i, which is `row_feature`, and the other `other`, number `j` in the tile. */
+  const pair = (i: number) => exponentialOfSum(inParts("row_feature"), { whole: "whole_other", rest: "rest_other" }, reference(i));
+  /** WGSL expression of the feature of a query times exp of a maximum, relative to the query's reference. */
+  const relative = (query: string, maximum: string, r: string) => exponentialOfSum(inParts(query), inParts(maximum), r);
+  /** WGSL expression of how the others come into workgroup memory, but for the rows' own block of SIKF. */
   const feature = sikf
     ? `select(${ofKeys ? relative("vector", "maxima[c]", "chunk_statistics[j - chunk_begin].x") : "vector"}, vector, vec4<bool>(tile == block))`
     : "feature4(vector)";
@@ -96,15 +85,15 @@ ${body}
     `select(vec4f(), ${score}, vec4<bool>(${range(4)
       .map((i) => (i < laneRows ? `tile != block || ${sees("tile + column", i)}` : "false"))
       .join(", ")}))`;
-  // w of the rows and all others.
+  /** Statements that put w of the rows and all others into the scores. */
   const weights = `
 ${others(`      var score = vec4f();
-${tiles(
+${vectorTiles(
   "VALUE_VECTORS",
   `${load("load_other_values")}
       for (var c = 0u; c < count; c++) {
         let other = tile_vectors[column * TILE_PITCH + c];
-${rows.map((i) => `        score[${i}] += dot(row_value${i}[lane_value + first + c], other);`).join("\n")}
+${unroll(rows, (i) => `        score[${i}] += dot(row_value${i}[lane_value + first + c], other);`)}
       }
       workgroupBarrier();`,
 )}
@@ -113,17 +102,16 @@ ${
     ? `      var other_statistics = vec4f();
       if (tile + column < end) { other_statistics = chunk_statistics[tile + column - chunk_begin]; }
       score = fma(score, vec4f(other_statistics.y), vec4f(other_statistics.z));`
-    : rows
-        .map(
-          (i) => `      if (${row(i)} < tokens) {
-        let own_statistics = chunk_statistics[${row(i)} - chunk_begin];
+    : unroll(
+        rows,
+        (i) => `      if (${laneRow(i)} < tokens) {
+        let own_statistics = chunk_statistics[${laneRow(i)} - chunk_begin];
         score[${i}] = fma(score[${i}], own_statistics.y, own_statistics.z);
       }`,
-        )
-        .join("\n")
+      )
 }
       ${scoreAt("column")} = ${seen("score")};`)}`;
-  /** The largest of the tile's own columns, and then what they are relative to it: only for keys that come one tile after the other. */
+  /** Statements that make keys relative to the largest of their tile. Keys alone need it, and only those of other tiles than the rows' own. */
   const relativeKeys = `      var largest = vec4f(${LOWEST});
       if (tile != block) {
         for (var j = 0u; j < KEY_ROWS; j++) { largest = max(largest, tile_vectors[j * TILE_PITCH + c]); }
@@ -136,18 +124,18 @@ ${
   const plainSums = `        for (var j = 0u; j < seen_here; j++) {
           let score = ${scoreAt("j")};
           let other = tile_vectors[j * TILE_PITCH + c];
-${rows.map((i) => `          ${masked(i, `tile_sum${i}`, `fma(vec4f(score[${i}]), other, tile_sum${i})`)}`).join("\n")}
+${unroll(rows, (i) => `          ${masked(i, `tile_sum${i}`, `fma(vec4f(score[${i}]), other, tile_sum${i})`)}`)}
         }`;
-  const rowGradients = tiles(
+  const rowGradients = vectorTiles(
     "VECTORS",
     `      let c = min(column, count - 1u);
       let mine = column < count;
-${rows.map((i) => `      var sum${i} = vec4f();`).join("\n")}
-${rows.map((i) => `      let row_vector${i} = ${own(i)};`).join("\n")}
+${unroll(rows, (i) => `      var sum${i} = vec4f();`)}
+${unroll(rows, (i) => `      let row_vector${i} = ${own(i)};`)}
 ${others(`${load("load_others", feature)}
       let seen_here = min(KEY_ROWS, end - tile);
 ${sikf && !ofKeys ? relativeKeys : ""}
-${rows.map((i) => `      var tile_sum${i} = vec4f();`).join("\n")}
+${unroll(rows, (i) => `      var tile_sum${i} = vec4f();`)}
 ${
   sikf
     ? `      if (tile == block) {
@@ -156,46 +144,42 @@ ${
           let other = tile_vectors[j * TILE_PITCH + c];
           let whole_other = round(other);
           let rest_other = other - whole_other;
-${rows
-  .map(
-    (i) => `          {
+${unroll(
+  rows,
+  (i) => `          {
             let row_feature = row_vector${i};
             ${masked(i, `sum${i}`, `fma(vec4f(score[${i}]), ${pair(i)}, sum${i})`)}
           }`,
-  )
-  .join("\n")}
+)}
         }
       } else {
 ${plainSums}
-${rows
-  .map((i) => {
-    const factor = ofKeys ? `exponential4(row_vector${i} - maxima[first + c])` : relative(`row_vector${i}`, "largest", reference(i));
-    return `        sum${i} = fma(tile_sum${i}, ${factor}, sum${i});`;
-  })
-  .join("\n")}
+${unroll(rows, (i) => {
+  const factor = ofKeys ? `exponential4(row_vector${i} - maxima[first + c])` : relative(`row_vector${i}`, "largest", reference(i));
+  return `        sum${i} = fma(tile_sum${i}, ${factor}, sum${i});`;
+})}
       }`
     : `      {
 ${plainSums}
-${rows.map((i) => `        sum${i} += tile_sum${i};`).join("\n")}
+${unroll(rows, (i) => `        sum${i} += tile_sum${i};`)}
       }`
 }
       workgroupBarrier();`)}
-${rows
-  .map(
-    (i) => wgsl`      if (mine && ${row(i)} < N) {
+${unroll(
+  rows,
+  (i) => wgsl`      if (mine && ${laneRow(i)} < N) {
 #if ${!sikf}
         let row_feature = feature4(row_vector${i});
         sum${i} *= ${featureSlope(spec.featureMap, "row_feature")};
 #endif
-        store_out(bh * N + ${row(i)}, first + c, select(vec4f(), sum${i}, ${row(i)} < tokens));
+        store_out(bh * N + ${laneRow(i)}, first + c, select(vec4f(), sum${i}, ${laneRow(i)} < tokens));
       }`,
-  )
-  .join("\n")}`,
+)}`,
   );
-  /** Σ_d E p_i of the others in `range`, into the scores. */
+  /** Statements that put Σ_d E p_i of the others from `from` to `until` into the scores. */
   const productScores = (from: string, until: string, isBlock: boolean) => `    for (var tile = ${from}; tile < ${until}; tile += KEY_ROWS) {
       var score = vec4f();
-${tiles(
+${vectorTiles(
   "VECTORS",
   `${load("load_others", feature)}
       for (var c = 0u; c < count; c++) {
@@ -205,16 +189,15 @@ ${
     ? `        let j = column;
         let whole_other = round(other);
         let rest_other = other - whole_other;
-${rows
-  .map(
-    (i) => `        {
+${unroll(
+  rows,
+  (i) => `        {
           let row_feature = ${own(i)};
           score[${i}] += dot(features_only(${pair(i)}, first + c), vec4f(1.0));
         }`,
-  )
-  .join("\n")}`
+)}`
     : `        let known = features_only(other, first + c);
-${rows.map((i) => `        score[${i}] += dot(${own(i)}, known);`).join("\n")}`
+${unroll(rows, (i) => `        score[${i}] += dot(${own(i)}, known);`)}`
 }
       }
       workgroupBarrier();`,
@@ -224,12 +207,10 @@ ${rows.map((i) => `        score[${i}] += dot(${own(i)}, known);`).join("\n")}`
       ${scoreAt("column")} = ${seen("score * p")};
     }`;
   const ownFeatures = `    for (var c = column; c < VECTORS; c += ROW_LANES) {
-${rows
-  .map((i) => {
-    const at = `phi${i}[lane_phi + c]`;
-    return `      ${at} = features_only(${sikf ? `exponential4(${at} - maxima[c])` : `feature4(${at})`}, c);`;
-  })
-  .join("\n")}
+${unroll(rows, (i) => {
+  const at = `phi${i}[lane_phi + c]`;
+  return `      ${at} = features_only(${sikf ? `exponential4(${at} - maxima[c])` : `feature4(${at})`}, c);`;
+})}
     }
     workgroupBarrier();`;
   const valueGradients = `
@@ -237,26 +218,18 @@ ${sikf ? productScores("begin", "min(begin + KEY_ROWS, end)", true) : ""}
 ${ownFeatures}
 ${productScores(sikf ? "begin + KEY_ROWS" : "begin", "end", false)}
     workgroupBarrier();
-${tiles(
+${vectorTiles(
   "VALUE_VECTORS",
   `      let c = min(column, count - 1u);
       let mine = column < count;
-${rows.map((i) => `      var tile_sum${i} = vec4f();`).join("\n")}
+${unroll(rows, (i) => `      var tile_sum${i} = vec4f();`)}
 ${others(`${load("load_other_values")}
       let seen_here = min(KEY_ROWS, end - tile);
 ${plainSums}
       workgroupBarrier();`)}
-${rows.map((i) => `      if (mine && ${row(i)} < N) { store_dv(bh * N + ${row(i)}, first + c, select(vec4f(), tile_sum${i}, ${row(i)} < tokens)); }`).join("\n")}`,
+${unroll(rows, (i) => `      if (mine && ${laneRow(i)} < N) { store_dv(bh * N + ${laneRow(i)}, first + c, select(vec4f(), tile_sum${i}, ${laneRow(i)} < tokens)); }`)}`,
 )}`;
-  const body = wgsl`  let row_tile = group % ${u32(rowTiles)};
-  let head = group / ${u32(rowTiles)};
-  let bh = params.firstHead + head;
-  let tokens = ${spec.variableLengths ? "length_of(bh)" : "N"};
-  let lane_row = lane / ROW_LANES;
-  let column = lane % ROW_LANES;
-  let tile_row = row_tile * ROWS;
-  let first_row = tile_row + lane_row;
-  let lane_phi = lane_row * PITCH;
+  const body = wgsl`${causalStart(spec)}
   let lane_value = lane_row * VALUE_PITCH;
   let chunk_begin = tile_row - tile_row % CHUNK_ROWS;
   let block = tile_row - tile_row % KEY_ROWS;
@@ -271,16 +244,16 @@ ${rows.map((i) => `      if (mine && ${row(i)} < N) { store_dv(bh * N + ${row(i)
   let statistics_begin = tile_row;
 #endif
   for (var i = statistics_begin + lane; i < end; i += LANES) { chunk_statistics[i - chunk_begin] = statistics[bh * N + i - params.statisticsBase]; }
-${loadRowTile(spec, { tile: "row_value", load: "load_row_values", vectors: "VALUE_VECTORS", at: "lane_value" })}
+${loadRowTile(spec, "row_value", "load_row_values")}
   for (var c = column; c < VECTORS; c += ROW_LANES) {
-${rows.map((i) => `    phi${i}[lane_phi + c] = load_row(bh * N, tokens, ${row(i)}, c);`).join("\n")}
+${unroll(rows, (i) => `    phi${i}[lane_phi + c] = load_row(bh * N, tokens, ${laneRow(i)}, c);`)}
   }
   workgroupBarrier();
 #if ${sikf && ofKeys}
   for (var c = lane; c < VECTORS; c += LANES) {
     var m = vec4f(${LOWEST});
     for (var i = 0u; i < LANE_ROWS; i++) {
-${rows.map((i) => `      if (tile_row + i + ${u32(i)} * LANE_ROWS < tokens) { m = max(m, phi${i}[i * PITCH + c]); }`).join("\n")}
+${unroll(rows, (i) => `      if (tile_row + i + ${u32(i)} * LANE_ROWS < tokens) { m = max(m, phi${i}[i * PITCH + c]); }`)}
     }
     maxima[c] = m;
   }
@@ -291,7 +264,9 @@ ${rowGradients}
 ${ofKeys ? valueGradients : ""}
 `;
   return makeKernel({
+    id: "attention/causal/gradient",
     label: `linear attention causal gradient of ${spec.of} ${spec.featureMap}${spec.accumulate.out ? ", added" : ""} ${spec.rows}×${spec.rowLanes} of ${spec.chunkRows}`,
+    constants: spec,
     workgroupSize: tileLanes(spec),
     bindings: [
       { name: "queries", access: "read", element: vectorElement(headDim) },
@@ -308,25 +283,19 @@ ${ofKeys ? valueGradients : ""}
       ...["queries", "others", "rowValues", "otherValues", "statistics", "out", ...(ofKeys ? ["dv"] : [])].map((name) => `${name}Base`),
       ...lengthParams(spec),
     ],
-    declarations: wgsl`const N = ${u32(spec.length)};
+    declarations: [
+      wgsl`const N = ${u32(spec.length)};
 const D = ${u32(headDim)};
-const CHUNK_ROWS = ${u32(spec.chunkRows)};
-const KEY_ROWS = ${u32(spec.rowLanes)};
-const TILE_VECTORS = ${u32(spec.tileVectors)};
-const TILE_PITCH = ${u32(spec.tileVectors | 1)};
-const VALUE_VECTORS = ${u32(paddedToVec4(valueDim) / 4)};
+${causalConstants(spec)}
+const VALUE_VECTORS = ${u32(vectorsOf(valueDim))};
 const VALUE_PITCH = ${u32(rowPitch(valueDim))};
-const SCORE_PITCH = ${u32(spec.chunkRows | 1)};
-${rowTile("row_value", spec, valueDim)}
-var<workgroup> tile_vectors: array<vec4f, ${u32(spec.rowLanes * (spec.tileVectors | 1))}>;
-var<workgroup> scores: array<vec4f, ${u32((spec.rows / laneRows) * (spec.chunkRows | 1))}>;
-var<workgroup> chunk_statistics: array<vec4f, ${u32(spec.chunkRows)}>;
-#if ${sikf}
-var<workgroup> maxima: array<vec4f, ${u32(paddedToVec4(headDim) / 4)}>;
-#endif
-${featureTileDeclarations(spec)}${loadVector("load_others", "others", headDim)}${loadVector("load_row_values", "rowValues", valueDim)}${loadVector("load_other_values", "otherValues", valueDim)}${storeVector("store_out", "out", headDim, spec.accumulate.out)}${
-      ofKeys ? storeVector("store_dv", "dv", valueDim, spec.accumulate.dv) : ""
-    }`,
+const SCORE_PITCH = ${u32(scorePitch(spec.chunkRows))};`,
+      ...variables(spec, sikf),
+      ...featureTileDeclarations(spec),
+      wgsl`${loadVector("load_others", "others", headDim)}${loadVector("load_row_values", "rowValues", valueDim)}${loadVector("load_other_values", "otherValues", valueDim)}${storeVector("store_out", "out", headDim, spec.accumulate.out)}${
+        ofKeys ? storeVector("store_dv", "dv", valueDim, spec.accumulate.dv) : ""
+      }`,
+    ],
     body,
   });
 }

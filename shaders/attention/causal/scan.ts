@@ -12,19 +12,19 @@
  * lane → chunk of the block. What comes before the block is carried in workgroup memory.
  * Bindings: 0 states, 1 params.
  */
-import { EXPONENTIAL, type KernelFeatureMap, keyStateConstants, type KeyStateLayout } from "../feature-map.ts";
-import { type Kernel, makeKernel, workgroupBytes } from "../../wgsl/kernel.ts";
-import { LOWEST, range, u32, wgsl } from "../../wgsl/wgsl.ts";
+import { type ChunkedStates, type KernelFeatureMap, keyStateConstants } from "../feature-map.ts";
+import type { HeadShape } from "../head-shape.ts";
+import { EXPONENTIAL } from "../../wgsl/exponential.ts";
+import { type Kernel, makeKernel, workgroupBytes, type WorkgroupVariable } from "../../wgsl/kernel.ts";
+import { LOWEST, range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
-export interface ScanKernelSpec {
-  readonly headDim: number;
-  readonly valueDim: number;
+export interface ScanKernelSpec extends Omit<HeadShape, "length">, Omit<ChunkedStates, "chunkRows"> {
   readonly featureMap: KernelFeatureMap;
-  readonly state: KeyStateLayout;
-  readonly chunks: number;
+  /** Whether to go from the last chunk to the first. */
   readonly reverse: boolean;
-  /** Columns at a time. */
+  /** Columns of a state that a workgroup does at a time. */
   readonly width: number;
+  /** Segments of a block of chunks, each with lanes of its own. */
   readonly segments: number;
   /** Chunks of a segment. */
   readonly steps: number;
@@ -32,17 +32,32 @@ export interface ScanKernelSpec {
 
 type Tile = Pick<ScanKernelSpec, "valueDim" | "width" | "segments" | "steps">;
 
-/** Bytes of workgroup memory. */
-export function scanBytes({ valueDim, width, segments, steps }: Tile): number {
-  const block = 4 * segments * steps;
-  return workgroupBytes(4 * (valueDim + 1), 4 * width * segments, block, block, block, 4 * segments, 4 * segments);
+function floats(name: string, count: number): WorkgroupVariable {
+  return { name, element: "f32", count };
+}
+
+/** Workgroup variables of the sums. */
+function sums({ valueDim, width, segments }: Tile): readonly WorkgroupVariable[] {
+  return [floats("carry", valueDim + 1), floats("totals", width * segments)];
+}
+
+/** Workgroup variables of the factors, which SIKF has. */
+function factors({ segments, steps }: Tile): readonly WorkgroupVariable[] {
+  return [
+    ...["maxima", "keep", "take"].map((name) => floats(name, segments * steps)),
+    ...["segment_maxima", "segment_keep"].map((name) => floats(name, segments)),
+  ];
+}
+
+/** Bytes of workgroup memory of a scan kernel, whatever the feature map. */
+export function scanBytes(tile: Tile): number {
+  return workgroupBytes([...sums(tile), ...factors(tile)]);
 }
 
 export function scanKernel(spec: ScanKernelSpec): Kernel {
   const { segments } = spec;
   const sikf = spec.featureMap === "sikf";
   const steps = range(spec.steps);
-  const block = segments * spec.steps;
   /** X_c → X_{c+1}, for step i of the lane's segment. */
   const step = (sum: string, i: number) => (sikf ? `fma(${sum}, keep[at + ${u32(i)}], x${i} * take[at + ${u32(i)}])` : `${sum} + x${i}`);
   const body = wgsl`  let d = group % D;
@@ -86,16 +101,15 @@ export function scanKernel(spec: ScanKernelSpec): Kernel {
     for (var columns = 0u; columns <= E; columns += WIDTH) {
       let e = columns + column;
       let offset = select(STATE_PRODUCTS + d * STATE_STRIDE + e, STATE_SUM + d, e == E);
-${steps
-  .map(
-    (i) => `      var x${i} = 0.0;
+${unroll(
+  steps,
+  (i) => `      var x${i} = 0.0;
       let inside${i} = e <= E && first + at + ${u32(i)} < CHUNKS;
       let place${i} = state_of(head, first + at + ${u32(i)}) + offset;
       if (inside${i}) { x${i} = states[place${i}]; }`,
-  )
-  .join("\n")}
+)}
       var total = 0.0;
-${steps.map((i) => `      total = ${step("total", i)};`).join("\n")}
+${unroll(steps, (i) => `      total = ${step("total", i)};`)}
       totals[lane] = total;
       workgroupBarrier();
       var sum = 0.0;
@@ -107,42 +121,36 @@ ${steps.map((i) => `      total = ${step("total", i)};`).join("\n")}
       }
       workgroupBarrier();
       if (segment == 0u && e <= E) { carry[e] = sum; }
-${steps
-  .map(
-    (i) => `      if (inside${i}) { states[place${i}] = own; }
+${unroll(
+  steps,
+  (i) => `      if (inside${i}) { states[place${i}] = own; }
       own = ${step("own", i)};`,
-  )
-  .join("\n")}
+)}
     }
     workgroupBarrier();
   }
 `;
   return makeKernel({
+    id: "attention/causal/scan",
     label: `linear attention scan ${sikf ? "sikf" : "sums"}${spec.reverse ? " reverse" : ""} ${spec.chunks} chunks`,
+    constants: spec,
     workgroupSize: spec.width * segments,
     bindings: [{ name: "states", access: "read_write", element: "f32" }],
     params: [],
-    declarations: wgsl`const D = ${u32(spec.headDim)};
+    declarations: [
+      wgsl`const D = ${u32(spec.headDim)};
 const E = ${u32(spec.valueDim)};
 const CHUNKS = ${u32(spec.chunks)};
 const WIDTH = ${u32(spec.width)};
 const SEGMENTS = ${u32(segments)};
 const STEPS = ${u32(spec.steps)};
-const BLOCK = ${u32(block)};
-${keyStateConstants(spec.state)}
-var<workgroup> carry: array<f32, ${u32(spec.valueDim + 1)}>;
-var<workgroup> totals: array<f32, ${u32(spec.width * segments)}>;
-#if ${sikf}
-${EXPONENTIAL}
-var<workgroup> maxima: array<f32, ${u32(block)}>;
-var<workgroup> keep: array<f32, ${u32(block)}>;
-var<workgroup> take: array<f32, ${u32(block)}>;
-var<workgroup> segment_maxima: array<f32, ${u32(segments)}>;
-var<workgroup> segment_keep: array<f32, ${u32(segments)}>;
-#endif
-// Where the state of the chunk that comes i-th is.
-fn state_of(head: u32, i: u32) -> u32 { return (head * CHUNKS + ${spec.reverse ? "CHUNKS - 1u - i" : "i"}) * STATE; }
-`,
+const BLOCK = ${u32(segments * spec.steps)};
+${keyStateConstants(spec.state)}`,
+      ...sums(spec),
+      ...(sikf ? [EXPONENTIAL, ...factors(spec)] : []),
+      `// Where the state of the chunk that comes i-th is.
+fn state_of(head: u32, i: u32) -> u32 { return (head * CHUNKS + ${spec.reverse ? "CHUNKS - 1u - i" : "i"}) * STATE; }`,
+    ],
     body,
   });
 }

@@ -6,50 +6,51 @@
  * Layout: queries [B·H, N, D], states [heads of the dispatch, state] (KeyStateLayout), out [B·H, N, E]. A workgroup does `rows` rows ×
  * `valueTile` values of one head: φ(q) of its rows stands in workgroup memory, the state comes from cache.
  * Workgroup → (bh, row tile, value tile), value tile fastest; lane → (row, column), column fastest. A lane has `laneRows` rows, LANE_ROWS
- * apart. First these share its features out (query-features.ts), then each sums four values of all its rows.
+ * apart. First these share its features out (attention/query-features.ts), then each sums four values of all its rows.
  * Bindings: 0 queries, 1 states, 2 out, 3 lengths where there are such; then params.
  */
-import { type KernelFeatureMap, keyStateConstants, type KeyStateLayout } from "../feature-map.ts";
+import { type ChunkedStates, type KernelFeatureMap, keyStateConstants } from "../feature-map.ts";
+import type { HeadShape } from "../head-shape.ts";
 import { type Kernel, makeKernel, type Precision, workgroupBytes } from "../../wgsl/kernel.ts";
-import { lengthBinding, lengthParams } from "../../wgsl/lengths.ts";
-import { featureTileDeclarations, type FeatureTile, ofRow, queryFeatures, rowTileBytes, tileLanes, togetherBytes } from "../query-features.ts";
+import { lengthBinding, lengthParams, tokensOf } from "../../wgsl/lengths.ts";
+import { featureTileDeclarations, featureTileVariables, laneRow, type LaneTile, ofRow, queryFeatures, tileLanes } from "../query-features.ts";
 import { storeVector, vectorElement } from "../../wgsl/rows.ts";
-import { range, u32, wgsl } from "../../wgsl/wgsl.ts";
+import { range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
-export interface ApplyKernelSpec {
-  /** N */
-  readonly length: number;
-  /** D, E */
-  readonly headDim: number;
-  readonly valueDim: number;
+export interface ApplyKernelSpec extends HeadShape, Pick<ChunkedStates, "state"> {
   readonly featureMap: KernelFeatureMap;
   readonly variableLengths: boolean;
   readonly precision: { readonly queries: Precision; readonly out: Precision };
-  readonly state: KeyStateLayout;
   /** Add to what `out` holds instead of overwriting it. */
   readonly accumulate: boolean;
-  /** A multiple of laneRows. */
+  /** Rows of a workgroup, a multiple of laneRows. */
   readonly rows: number;
+  /** Rows of a lane. */
   readonly laneRows: number;
-  /** A multiple of 4. */
+  /** Values of a row that a workgroup does, a multiple of 4. */
   readonly valueTile: number;
 }
 
 type Tile = Pick<ApplyKernelSpec, "rows" | "laneRows" | "valueTile">;
 
-export function applyLanes(tile: Tile): number {
-  return tileLanes({ ...tile, rowLanes: tile.valueTile / 4 });
+/** A row has a lane for every four of its values. */
+function laneTile({ rows, laneRows, valueTile }: Tile): LaneTile {
+  return { rows, laneRows, rowLanes: valueTile / 4 };
 }
 
-/** Bytes of workgroup memory. */
+/** Lanes of a workgroup of an apply kernel. */
+export function applyLanes(tile: Tile): number {
+  return tileLanes(laneTile(tile));
+}
+
+/** Bytes of workgroup memory of an apply kernel. */
 export function applyBytes(tile: Tile & { readonly headDim: number }): number {
-  return workgroupBytes(...rowTileBytes(tile, tile.headDim), togetherBytes({ ...tile, rowLanes: tile.valueTile / 4 }));
+  return workgroupBytes(featureTileVariables({ ...laneTile(tile), headDim: tile.headDim }));
 }
 
 export function applyKernel(spec: ApplyKernelSpec): Kernel {
   const { headDim, valueDim, laneRows } = spec;
-  const lanes = applyLanes(spec);
-  const tile: FeatureTile = { ...spec, rowLanes: spec.valueTile / 4, precision: spec.precision.queries };
+  const tile = { ...spec, ...laneTile(spec), precision: spec.precision.queries };
   const rows = range(laneRows);
   const valueTiles = Math.ceil(valueDim / spec.valueTile);
   const rowTiles = Math.ceil(spec.length / spec.rows);
@@ -58,7 +59,7 @@ export function applyKernel(spec: ApplyKernelSpec): Kernel {
   let head = group / ${u32(valueTiles * rowTiles)};
   let bh = params.firstHead + head;
   let state = head * (STATE / 4u);
-  let tokens = ${spec.variableLengths ? "length_of(bh)" : "N"};
+  let tokens = ${tokensOf(spec)};
   let lane_row = lane / ROW_LANES;
   let column = lane % ROW_LANES;
   let first_row = row_tile * ROWS + lane_row;
@@ -66,36 +67,30 @@ export function applyKernel(spec: ApplyKernelSpec): Kernel {
 ${queryFeatures(tile)}
   let value_column = value_tile * VALUE_VECTORS + column; // in units of 4 values
   if (value_column * 4u >= E) { return; }
-${rows.map((i) => `  var sum${i} = vec4f();`).join("\n")}
+${unroll(rows, (i) => `  var sum${i} = vec4f();`)}
   let products = state + STATE_PRODUCTS / 4u + value_column;
   for (var c = 0u; c < ${u32(Math.floor(headDim / 4))}; c++) {
     let s = products + c * STATE_STRIDE;
-${range(4)
-  .map((j) => `    let s${j} = states[s + ${u32(j)} * (STATE_STRIDE / 4u)];`)
-  .join("\n")}
-${rows
-  .map(
-    (i) => `    {
+${unroll(range(4), (j) => `    let s${j} = states[s + ${u32(j)} * (STATE_STRIDE / 4u)];`)}
+${unroll(
+  rows,
+  (i) => `    {
       let feature = phi${i}[lane_phi + c];
-${range(4)
-  .map((j) => `      sum${i} = fma(vec4f(feature[${j}]), s${j}, sum${i});`)
-  .join("\n")}
+${unroll(range(4), (j) => `      sum${i} = fma(vec4f(feature[${j}]), s${j}, sum${i});`)}
     }`,
-  )
-  .join("\n")}
+)}
   }
-${range(headDim % 4)
-  .map(
-    (j) => `  {
+${unroll(
+  range(headDim % 4),
+  (j) => `  {
     let s = states[products + ${u32(4 * Math.floor(headDim / 4) + j)} * (STATE_STRIDE / 4u)];
-${rows.map((i) => `    sum${i} = fma(vec4f(phi${i}[lane_phi + VECTORS - 1u][${j}]), s, sum${i});`).join("\n")}
+${unroll(rows, (i) => `    sum${i} = fma(vec4f(phi${i}[lane_phi + VECTORS - 1u][${j}]), s, sum${i});`)}
   }`,
-  )
-  .join("\n")}
-${rows
-  .map(
-    (i) => wgsl`  {
-    let row = first_row + ${u32(i)} * LANE_ROWS;
+)}
+${unroll(
+  rows,
+  (i) => wgsl`  {
+    let row = ${laneRow(i)};
     let denominator = ${ofRow("denominator", i)};
 #if ${spec.variableLengths}
     let result = select(sum${i} / denominator, vec4f(), denominator == 0.0 || row >= tokens);
@@ -104,12 +99,13 @@ ${rows
 #endif
     if (row < N) { store_values(bh * N + row, value_column, result); }
   }`,
-  )
-  .join("\n")}
+)}
 `;
   return makeKernel({
+    id: "attention/linear/apply",
     label: `linear attention apply ${spec.featureMap}${spec.accumulate ? " + bias" : ""} ${spec.rows}×${spec.valueTile}`,
-    workgroupSize: lanes,
+    constants: spec,
+    workgroupSize: applyLanes(spec),
     bindings: [
       { name: "queries", access: "read", element: vectorElement(headDim, spec.precision.queries) },
       { name: "states", access: "read", element: "vec4f" },
@@ -117,12 +113,15 @@ ${rows
       ...lengthBinding(spec),
     ],
     params: ["firstHead", "queriesBase", "outBase", ...lengthParams(spec)],
-    declarations: wgsl`const N = ${u32(spec.length)};
+    declarations: [
+      wgsl`const N = ${u32(spec.length)};
 const D = ${u32(headDim)};
 const E = ${u32(valueDim)};
 const VALUE_VECTORS = ${u32(spec.valueTile / 4)};
-${keyStateConstants(spec.state)}
-${featureTileDeclarations(tile)}${storeVector("store_values", "out", valueDim, spec.accumulate, spec.precision.out)}`,
+${keyStateConstants(spec.state)}`,
+      ...featureTileDeclarations(tile),
+      storeVector("store_values", "out", valueDim, spec.accumulate, spec.precision.out),
+    ],
     body,
   });
 }

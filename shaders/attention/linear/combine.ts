@@ -4,30 +4,30 @@
  *   z_d = Σ_c exp(m_cd − m_d) z_cd,   s_de = Σ_c exp(m_cd − m_d) s_cde
  *
  * for SIKF, plain sums for the other maps. `normalised` is for Efficient Attention (Shen et al. 2018), whose keys go through softmax over
- * positions: s_de / z_d, with z_d = 1 and m_d = 0. For those SIKF is softmax over the features of a query, so nothing else is different.
+ * positions: s_de / z_d, with z_d = 1 and m_d = 0. With such states SIKF is softmax over the features of a query, so nothing else is different.
  *
  * Layout: states [heads, chunks, state] → combined [heads, state] (KeyStateLayout). A workgroup does one head's d: lanes first share the
  * chunks out for m and z, then stand as `width` values × the rest over chunks for the row s_d; partial sums meet in workgroup memory.
  * Bindings: 0 states, 1 combined, 2 params.
  */
-import { EXPONENTIAL, type KernelFeatureMap, keyStateConstants, type KeyStateLayout } from "../feature-map.ts";
+import { type ChunkedStates, type KernelFeatureMap, keyStateConstants } from "../feature-map.ts";
+import type { HeadShape } from "../head-shape.ts";
+import { EXPONENTIAL } from "../../wgsl/exponential.ts";
 import { type Kernel, makeKernel, workgroupBytes } from "../../wgsl/kernel.ts";
+import { LARGEST_OF_LANES, partials, SUM_LANES } from "../../wgsl/lanes.ts";
 import { LOWEST, u32, wgsl } from "../../wgsl/wgsl.ts";
 
-export interface CombineKernelSpec {
-  readonly headDim: number;
-  readonly valueDim: number;
+export interface CombineKernelSpec extends Omit<HeadShape, "length">, Omit<ChunkedStates, "chunkRows"> {
   readonly featureMap: KernelFeatureMap;
+  /** Whether to divide the rows of s by z. */
   readonly normalised: boolean;
-  readonly state: KeyStateLayout;
-  readonly chunks: number;
-  /** A power of two. */
+  /** Lanes of a workgroup, a power of two. */
   readonly lanes: number;
 }
 
 /** The most chunks whose factors fit into the workgroup memory beside the partial sums. */
 export function mostChunks(available: number, lanes: number): number {
-  return Math.floor((available - workgroupBytes(4 * lanes)) / 16) * 4;
+  return Math.floor((available - workgroupBytes([partials("f32", lanes)])) / 16) * 4;
 }
 
 export function combineKernel(spec: CombineKernelSpec): Kernel {
@@ -47,11 +47,7 @@ export function combineKernel(spec: CombineKernelSpec): Kernel {
     largest = max(largest, m);
   }
   partials[lane] = largest;
-  workgroupBarrier();
-  for (var half = LANES / 2u; half > 0u; half /= 2u) {
-    if (lane < half) { partials[lane] = max(partials[lane], partials[lane + half]); }
-    workgroupBarrier();
-  }
+${LARGEST_OF_LANES}
   largest = partials[0];
   workgroupBarrier();
   for (var c = lane; c < CHUNKS; c += LANES) { factors[c] = exponential(factors[c] - largest); }
@@ -60,11 +56,7 @@ export function combineKernel(spec: CombineKernelSpec): Kernel {
   var z = 0.0;
   for (var c = lane; c < CHUNKS; c += LANES) { z += ${factor}states[state + c * STATE + STATE_SUM + d]; }
   partials[lane] = z;
-  workgroupBarrier();
-  for (var half = LANES / 2u; half > 0u; half /= 2u) {
-    if (lane < half) { partials[lane] += partials[lane + half]; }
-    workgroupBarrier();
-  }
+${SUM_LANES}
 #if ${spec.normalised}
   let sum = partials[0]; // at least 1, if there is any key
   let share = select(1.0 / sum, 0.0, sum == 0.0);
@@ -96,25 +88,25 @@ export function combineKernel(spec: CombineKernelSpec): Kernel {
   }
 `;
   return makeKernel({
+    id: "attention/linear/combine",
     label: `linear attention combine ${spec.chunks} chunks${spec.normalised ? ", normalised" : ""}`,
+    constants: spec,
     workgroupSize: spec.lanes,
     bindings: [
       { name: "states", access: "read", element: "f32" },
       { name: "combined", access: "read_write", element: "f32" },
     ],
     params: [],
-    declarations: wgsl`const D = ${u32(spec.headDim)};
+    declarations: [
+      wgsl`const D = ${u32(spec.headDim)};
 const E = ${u32(spec.valueDim)};
 const CHUNKS = ${u32(spec.chunks)};
 const WIDTH = ${u32(width)};
 const HEIGHT = ${u32(height)};
-${keyStateConstants(spec.state)}
-#if ${sikf}
-${EXPONENTIAL}
-var<workgroup> factors: array<f32, ${u32(spec.chunks)}>;
-#endif
-var<workgroup> partials: array<f32, ${u32(spec.lanes)}>;
-`,
+${keyStateConstants(spec.state)}`,
+      ...(sikf ? [EXPONENTIAL, { name: "factors", element: "f32", count: spec.chunks } as const] : []),
+      partials("f32", spec.lanes),
+    ],
     body,
   });
 }

@@ -1,5 +1,5 @@
 /**
- * The state with which linear-attention-key-gradient.ts gives the gradients of Efficient Attention (Shen et al. 2018). Keys go through
+ * The state with which attention/linear/key-gradient.ts gives the gradients of Efficient Attention (Shen et al. 2018). Keys go through
  * softmax over positions, κ_jd = exp(k_jd − m_d)/z_d, so that with σ_de = s_de/z_d and U_de = Σ_i ρ_id g_ie, ρ_i = softmax(q_i),
  *
  *   dk_jd = κ_jd (Σ_e v_je U_de − Σ_e U_de σ_de),   dv_je = Σ_d κ_jd U_de.
@@ -8,15 +8,15 @@
  * −Σ_e U_de σ_de / z_d, U_de/z_d. A workgroup does one head's d; lanes run along e.
  * Bindings: 0 keys, 1 queries, 2 combined, 3 params.
  */
-import { EXPONENTIAL, keyStateConstants, type KeyStateLayout } from "../feature-map.ts";
+import { type ChunkedStates, keyStateConstants } from "../feature-map.ts";
+import type { HeadShape } from "../head-shape.ts";
+import { EXPONENTIAL } from "../../wgsl/exponential.ts";
 import { type Kernel, makeKernel } from "../../wgsl/kernel.ts";
+import { partials, SUM_LANES } from "../../wgsl/lanes.ts";
 import { u32, wgsl } from "../../wgsl/wgsl.ts";
 
-export interface EfficientKeyStateKernelSpec {
-  readonly headDim: number;
-  readonly valueDim: number;
-  readonly state: KeyStateLayout;
-  /** A power of two. */
+export interface EfficientKeyStateKernelSpec extends Omit<HeadShape, "length">, Pick<ChunkedStates, "state"> {
+  /** Lanes of a workgroup, a power of two. */
   readonly lanes: number;
 }
 
@@ -34,18 +34,16 @@ export function efficientKeyStateKernel(spec: EfficientKeyStateKernelSpec): Kern
     sum = fma(u, keys[at] * share, sum);
   }
   partials[lane] = sum;
-  workgroupBarrier();
-  for (var half = LANES / 2u; half > 0u; half /= 2u) {
-    if (lane < half) { partials[lane] += partials[lane + half]; }
-    workgroupBarrier();
-  }
+${SUM_LANES}
   if (lane == 0u) {
     combined[state + d] = -keys[state + d];
     combined[state + STATE_SUM + d] = -partials[0];
   }
 `;
   return makeKernel({
+    id: "attention/linear/efficient-key-state",
     label: `efficient attention key state ${spec.headDim}×${spec.valueDim}`,
+    constants: spec,
     workgroupSize: spec.lanes,
     bindings: [
       { name: "keys", access: "read", element: "f32" },
@@ -53,12 +51,13 @@ export function efficientKeyStateKernel(spec: EfficientKeyStateKernelSpec): Kern
       { name: "combined", access: "read_write", element: "f32" },
     ],
     params: [],
-    declarations: wgsl`const D = ${u32(spec.headDim)};
+    declarations: [
+      wgsl`const D = ${u32(spec.headDim)};
 const E = ${u32(spec.valueDim)};
 ${keyStateConstants(spec.state)}
-${EXPONENTIAL}
-var<workgroup> partials: array<f32, ${u32(spec.lanes)}>;
-`,
+${EXPONENTIAL}`,
+      partials("f32", spec.lanes),
+    ],
     body,
   });
 }

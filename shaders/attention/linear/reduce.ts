@@ -3,15 +3,15 @@
  *
  *   z_d = Σ_j φ(k_jd),   s_de = Σ_j φ(k_jd) v_je      (Katharopoulos et al. 2020),
  *
- * relative to the chunk's own maximum m_d for SIKF (feature-map.ts). The split along N fills a GPU also when there are few heads;
- * linear-attention-combine.ts adds the chunks.
+ * relative to the chunk's own maximum m_d for SIKF (attention/feature-map.ts). The split along N fills a GPU also when there are few heads;
+ * attention/linear/combine.ts adds the chunks.
  *
  * Rows go through workgroup memory `tileRows` at a time. The maximum runs along, as in online softmax: where a tile raises it, the sums
  * so far are scaled, so that keys are read once. A lane keeps 4·`featureVectors` × 4 sums in registers. Each tile of rows is summed on
  * its own before it joins the total, which keeps the rounding error of long chunks down.
  *
  * With `weighted` the rows are queries, and the values gradients, of the way back: with (r, p, n) the statistics of a row
- * (linear-attention-query-gradient.ts), u_d = Σ_i φ(q_id − r_i) n_i and U_de = Σ_i φ(q_id − r_i) p_i g_ie take the places of z and s, for SIKF
+ * (attention/linear/query-gradient.ts), u_d = Σ_i φ(q_id − r_i) n_i and U_de = Σ_i φ(q_id − r_i) p_i g_ie take the places of z and s, for SIKF
  * relative to the maximum of the whole parts of q_id − r_i.
  *
  * Layout: keys [B·H, N, D], values [B·H, N, E], states [heads of the dispatch, chunks, state] (KeyStateLayout).
@@ -19,39 +19,34 @@
  * tile is small, groups of lanes share its rows. While it loads keys, lane → (row, four features), features fastest.
  * Bindings: 0 keys, 1 values, 2 states, then those that there are of: statistics, lengths; then params.
  */
-import { featureFunctions, type KernelFeatureMap, keyStateConstants, type KeyStateLayout } from "../feature-map.ts";
-import { type Kernel, makeKernel, type Precision, workgroupBytes } from "../../wgsl/kernel.ts";
-import { lengthBinding, lengthFunction, lengthParams } from "../../wgsl/lengths.ts";
-import { loadVector, vectorElement } from "../../wgsl/rows.ts";
-import { LOWEST, range, u32, wgsl } from "../../wgsl/wgsl.ts";
+import { chunkConstants, type ChunkedStates, featureFunctions, type KernelFeatureMap, keyStateConstants } from "../feature-map.ts";
+import type { HeadShape } from "../head-shape.ts";
+import { type Kernel, makeKernel, type Precision, workgroupBytes, type WorkgroupVariable } from "../../wgsl/kernel.ts";
+import { lengthBinding, lengthFunction, lengthParams, tokensOf } from "../../wgsl/lengths.ts";
+import { loadVector, vectorArray, vectorElement } from "../../wgsl/rows.ts";
+import { LOWEST, range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
-export interface ReduceKernelSpec {
-  /** N */
-  readonly length: number;
-  /** D, E */
-  readonly headDim: number;
-  readonly valueDim: number;
+export interface ReduceKernelSpec extends HeadShape, ChunkedStates {
   readonly featureMap: KernelFeatureMap;
+  /** Whether the rows are queries of the way back, with the weights of their statistics. */
   readonly weighted: boolean;
   readonly variableLengths: boolean;
   readonly precision: { readonly keys: Precision; readonly values: Precision };
-  readonly state: KeyStateLayout;
-  /** Rows per chunk, and chunks per head. */
-  readonly chunkRows: number;
-  readonly chunks: number;
-  /** A multiple of 4·featureVectors. */
+  /** Features of a workgroup, a multiple of 4·featureVectors. */
   readonly featureTile: number;
-  /** A multiple of 4·featureVectors, so that the lanes fill whole rows of keys. */
+  /** Values of a workgroup, a multiple of 4·featureVectors, so that the lanes fill whole rows of keys. */
   readonly valueTile: number;
-  /** A multiple of {@link reduceLoadRows}. */
+  /** Rows in workgroup memory at a time, a multiple of {@link reduceLoadRows}. */
   readonly tileRows: number;
   /** Groups of four features that a lane sums. */
   readonly featureVectors: 1 | 2;
+  /** Groups of lanes that share the rows of a tile. */
   readonly rowGroups: number;
 }
 
 type Tile = Pick<ReduceKernelSpec, "featureTile" | "valueTile" | "tileRows" | "featureVectors" | "rowGroups">;
 
+/** Lanes of a workgroup of a reduce kernel. */
 export function reduceLanes({ featureTile, valueTile, featureVectors, rowGroups }: Omit<Tile, "tileRows">): number {
   return rowGroups * (featureTile / 4 / featureVectors) * (valueTile / 4);
 }
@@ -61,10 +56,22 @@ export function reduceLoadRows(tile: Omit<Tile, "tileRows">): number {
   return reduceLanes(tile) / (tile.featureTile / 4);
 }
 
-/** Bytes of workgroup memory. */
+/** Workgroup variables: a tile of rows has one for each load, because one index serves them all then, and is checked once. */
+function variables(tile: Tile, sikf: boolean): readonly WorkgroupVariable[] {
+  const [lanes, loadRows] = [reduceLanes(tile), reduceLoadRows(tile)];
+  return [
+    ...range(tile.tileRows / loadRows).flatMap((j) => [
+      vectorArray(`key_tile${j}`, lanes),
+      vectorArray(`values_tile${j}`, (loadRows * tile.valueTile) / 4),
+    ]),
+    vectorArray("shared_vectors", lanes),
+    ...(sikf ? [vectorArray("factors", tile.featureTile / 4)] : []),
+  ];
+}
+
+/** Bytes of workgroup memory of a reduce kernel, whatever the feature map. */
 export function reduceBytes(tile: Tile): number {
-  const { featureTile, valueTile, tileRows } = tile;
-  return workgroupBytes(4 * tileRows * featureTile, 4 * tileRows * valueTile, 16 * reduceLanes(tile), 4 * featureTile);
+  return workgroupBytes(variables(tile, true));
 }
 
 export function reduceKernel(spec: ReduceKernelSpec): Kernel {
@@ -85,7 +92,7 @@ export function reduceKernel(spec: ReduceKernelSpec): Kernel {
   let head = group / (${u32(valueTiles * featureTiles)} * CHUNKS);
   let bh = params.firstHead + head;
   let begin = chunk * CHUNK_ROWS;
-  let end = min(begin + CHUNK_ROWS, ${spec.variableLengths ? "length_of(bh)" : "N"});
+  let end = min(begin + CHUNK_ROWS, ${tokensOf(spec)});
   let first_row = bh * N;
   // As a loader of keys: four features of the rows part, part + LOAD_ROWS, …
   let column = lane % KEY_VECTORS;
@@ -99,11 +106,11 @@ export function reduceKernel(spec: ReduceKernelSpec): Kernel {
   let row_group = lane / ${u32(lanes / spec.rowGroups)};
   let lane_feature = lane % ${u32(lanes / spec.rowGroups)} / VALUE_VECTORS;
   let lane_value = lane % VALUE_VECTORS;
-${features.map(({ sum }) => `  var ${sum} = vec4f();`).join("\n")}
+${unroll(features, ({ sum }) => `  var ${sum} = vec4f();`)}
   for (var tile = begin; tile < end; tile += TILE_ROWS) {
-${loads
-  .map(
-    (j) => wgsl`    let row${j} = tile + part + ${u32(j * loadRows)};
+${unroll(
+  loads,
+  (j) => wgsl`    let row${j} = tile + part + ${u32(j * loadRows)};
     let inside${j} = row${j} < end;
     var key${j} = vec4f(${LOWEST});
 #if ${spec.weighted}
@@ -121,8 +128,7 @@ ${loads
 #else
     if (inside${j}) { key${j} = load_keys(first_row + row${j}, key_column); }
 #endif`,
-  )
-  .join("\n")}
+)}
 #if ${sikf}
     shared_vectors[lane] = ${loads.reduce((largest, j) => (j === 0 ? "key0" : `max(${largest}, key${j})`), "")};
     workgroupBarrier();
@@ -133,77 +139,68 @@ ${loads
     maximum = largest;
     z *= factor;
     if (part == 0u) { factors[column] = factor; }
-${loads.map((j) => `    key${j} = exponential4(key${j} - largest${spec.weighted ? ` + rest${j}` : ""});`).join("\n")}
+${unroll(loads, (j) => `    key${j} = exponential4(key${j} - largest${spec.weighted ? ` + rest${j}` : ""});`)}
 #else
     workgroupBarrier();
-${loads.map((j) => `    key${j} = feature4(key${j});`).join("\n")}
+${unroll(loads, (j) => `    key${j} = feature4(key${j});`)}
 #endif
-${loads
-  .map(
-    (j) => `    key${j} = select(vec4f(), key${j}, inside${j});
+${unroll(
+  loads,
+  (j) => `    key${j} = select(vec4f(), key${j}, inside${j});
     z += key${j}${spec.weighted ? ` * row_statistics${j}.z` : ""};
     key_tile${j}[lane] = key${j}${spec.weighted ? ` * row_statistics${j}.y` : ""};`,
-  )
-  .join("\n")}
+)}
     for (var i = lane; i < LOAD_ROWS * VALUE_VECTORS; i += LANES) {
       let row = tile + i / VALUE_VECTORS;
       let value_column = value_tile * VALUE_VECTORS + i % VALUE_VECTORS;
-${loads
-  .map(
-    (j) => `      var value${j} = vec4f();
+${unroll(
+  loads,
+  (j) => `      var value${j} = vec4f();
       if (row + ${u32(j * loadRows)} < end) { value${j} = load_values(first_row + row + ${u32(j * loadRows)}, value_column); }
       values_tile${j}[i] = value${j};`,
-  )
-  .join("\n")}
+)}
     }
     workgroupBarrier();
-${features.map(({ sum }) => `    var tile_${sum} = vec4f();`).join("\n")}
+${unroll(features, ({ sum }) => `    var tile_${sum} = vec4f();`)}
     for (var r = row_group; r < LOAD_ROWS; r += ROW_GROUPS) {
       let key_at = r * KEY_VECTORS + lane_feature;
       let value_at = r * VALUE_VECTORS + lane_value;
-${loads
-  .map(
-    (j) => `      {
+${unroll(
+  loads,
+  (j) => `      {
         let value = values_tile${j}[value_at];
-${vectors.map((vector) => `        let phi${vector} = key_tile${j}[key_at + ${u32(apart * vector)}];`).join("\n")}
-${features.map(({ vector, i, sum }) => `        tile_${sum} = fma(vec4f(phi${vector}[${i}]), value, tile_${sum});`).join("\n")}
+${unroll(vectors, (vector) => `        let phi${vector} = key_tile${j}[key_at + ${u32(apart * vector)}];`)}
+${unroll(features, ({ vector, i, sum }) => `        tile_${sum} = fma(vec4f(phi${vector}[${i}]), value, tile_${sum});`)}
       }`,
-  )
-  .join("\n")}
+)}
     }
 #if ${sikf}
-${vectors.map((vector) => `    let factor${vector} = factors[lane_feature + ${u32(apart * vector)}];`).join("\n")}
-${features.map(({ vector, i, sum }) => `    ${sum} = fma(${sum}, vec4f(factor${vector}[${i}]), tile_${sum});`).join("\n")}
+${unroll(vectors, (vector) => `    let factor${vector} = factors[lane_feature + ${u32(apart * vector)}];`)}
+${unroll(features, ({ vector, i, sum }) => `    ${sum} = fma(${sum}, vec4f(factor${vector}[${i}]), tile_${sum});`)}
 #else
-${features.map(({ sum }) => `    ${sum} += tile_${sum};`).join("\n")}
+${unroll(features, ({ sum }) => `    ${sum} += tile_${sum};`)}
 #endif
   }
 #if ${spec.rowGroups > 1}
-${features
-  .map(
-    ({ sum }) => `  workgroupBarrier();
+${unroll(
+  features,
+  ({ sum }) => `  workgroupBarrier();
   shared_vectors[lane] = ${sum};
   workgroupBarrier();
   for (var other = lane + ${u32(lanes / spec.rowGroups)}; other < LANES; other += ${u32(lanes / spec.rowGroups)}) { ${sum} += shared_vectors[other]; }`,
-  )
-  .join("\n")}
+)}
 #endif
   let state = (head * CHUNKS + chunk) * STATE;
   let first_value = value_tile * ${u32(valueTile)} + lane_value * 4u;
-${features
-  .map(
-    ({ vector, i, sum }) => `  {
+${unroll(
+  features,
+  ({ vector, i, sum }) => `  {
     let d = feature_tile * ${u32(featureTile)} + (lane_feature + ${u32(apart * vector)}) * 4u + ${u32(i)};
     if (row_group == 0u && d < D) {
-${range(4)
-  .map(
-    (j) => `      if (first_value + ${u32(j)} < E) { states[state + STATE_PRODUCTS + d * STATE_STRIDE + first_value + ${u32(j)}] = ${sum}[${j}]; }`,
-  )
-  .join("\n")}
+${unroll(range(4), (j) => `      if (first_value + ${u32(j)} < E) { states[state + STATE_PRODUCTS + d * STATE_STRIDE + first_value + ${u32(j)}] = ${sum}[${j}]; }`)}
     }
   }`,
-  )
-  .join("\n")}
+)}
   workgroupBarrier();
   shared_vectors[lane] = z;
   workgroupBarrier();
@@ -218,7 +215,9 @@ ${range(4)
   }
 `;
   return makeKernel({
+    id: "attention/linear/reduce",
     label: `linear attention reduce ${spec.weighted ? "queries " : ""}${spec.featureMap} ${featureTile}×${valueTile}, ${tileRows} rows`,
+    constants: spec,
     workgroupSize: lanes,
     bindings: [
       { name: "keys", access: "read", element: vectorElement(headDim, spec.precision.keys) },
@@ -228,29 +227,20 @@ ${range(4)
       ...lengthBinding(spec),
     ],
     params: ["firstHead", "keysBase", "valuesBase", ...(spec.weighted ? ["statisticsBase"] : []), ...lengthParams(spec)],
-    declarations: wgsl`const N = ${u32(spec.length)};
+    declarations: [
+      wgsl`const N = ${u32(spec.length)};
 const D = ${u32(headDim)};
 const E = ${u32(valueDim)};
-const CHUNKS = ${u32(spec.chunks)};
-const CHUNK_ROWS = ${u32(spec.chunkRows)};
+${chunkConstants(spec)}
 const TILE_ROWS = ${u32(tileRows)};
 const LOAD_ROWS = ${u32(loadRows)};
 const ROW_GROUPS = ${u32(spec.rowGroups)};
 const KEY_VECTORS = ${u32(featureTile / 4)}; // of a row of the tile
 const VALUE_VECTORS = ${u32(valueTile / 4)};
-${keyStateConstants(spec.state)}
-// A variable for each load: one index serves them all, and is checked once.
-${loads
-  .map(
-    (j) => `var<workgroup> key_tile${j}: array<vec4f, ${u32(lanes)}>;
-var<workgroup> values_tile${j}: array<vec4f, ${u32((loadRows * valueTile) / 4)}>;`,
-  )
-  .join("\n")}
-var<workgroup> shared_vectors: array<vec4f, ${u32(lanes)}>;
-#if ${sikf}
-var<workgroup> factors: array<vec4f, ${u32(featureTile / 4)}>;
-#endif
-${featureFunctions(spec.featureMap)}${lengthFunction(spec)}${loadVector("load_keys", "keys", headDim, spec.precision.keys)}${loadVector("load_values", "values", valueDim, spec.precision.values)}`,
+${keyStateConstants(spec.state)}`,
+      ...variables(spec, sikf),
+      wgsl`${featureFunctions(spec.featureMap)}${lengthFunction(spec)}${loadVector("load_keys", "keys", headDim, spec.precision.keys)}${loadVector("load_values", "values", valueDim, spec.precision.values)}`,
+    ],
     body,
   });
 }

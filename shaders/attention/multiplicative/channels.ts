@@ -4,11 +4,24 @@
  * and denominators nothing of values that are small.
  */
 
+/** The sizes that all kernels depend on that read or write channels. */
+export interface ChannelKernelSpec {
+  /** Lanes of a workgroup. */
+  readonly lanes: number;
+  /** Tokens of a sequence, `N`. */
+  readonly length: number;
+  /** Features of a row, `D`. */
+  readonly features: number;
+  /** Numbers of a row of values, `E`. */
+  readonly valueDim: number;
+}
+
 /** Where the features themselves begin; the channel before may be padding, of zeros. */
 export function firstPlainChannel(features: number, valueDim: number): number {
   return 2 * Math.ceil((features * valueDim) / 2);
 }
 
+/** Channels of so many features, with the padding. */
 export function multiplicativeChannels(features: number, valueDim: number): number {
   return firstPlainChannel(features, valueDim) + features;
 }

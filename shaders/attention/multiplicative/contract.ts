@@ -1,19 +1,16 @@
 /**
- * Sums over features of channels (multiplicative-expand.ts) times features: out[h, n, e] (+)= Σ_d φ_nd y[h, n, (d, e)], for e < columns.
+ * Sums over features of channels (attention/multiplicative/expand.ts) times features: out[h, n, e] (+)= Σ_d φ_nd y[h, n, (d, e)], for e < columns.
  *
- * Layout: features [heads of the dispatch, N, D], channels [heads of the dispatch, N, channels] (multiplicative-channels.ts) of the features first …
- * first + F, out rows of `columns` numbers. One lane per number.
+ * Layout: features [heads of the dispatch, N, D], channels [heads of the dispatch, N, channels]
+ * (attention/multiplicative/channels.ts) of the features first … first + F, out rows of `columns` numbers. One lane per number.
  * Bindings: 0 features, 1 channels, 2 out, 3 params.
  */
 import { type Kernel, makeKernel } from "../../wgsl/kernel.ts";
+import type { ChannelKernelSpec } from "./channels.ts";
 import { u32, wgsl } from "../../wgsl/wgsl.ts";
 
-export interface MultiplicativeContractKernelSpec {
-  readonly lanes: number;
-  /** D, E */
-  readonly features: number;
-  readonly valueDim: number;
-  /** E + 1, or E to leave the last out. */
+export interface MultiplicativeContractKernelSpec extends Omit<ChannelKernelSpec, "length"> {
+  /** Numbers of a row of the output: E + 1, or E to leave the last out. */
   readonly columns: number;
   /** Add to what `out` holds instead of overwriting it. */
   readonly accumulate: boolean;
@@ -38,7 +35,9 @@ export function multiplicativeContractKernel(spec: MultiplicativeContractKernelS
 #endif
 `;
   return makeKernel({
+    id: "attention/multiplicative/contract",
     label: `multiplicative contract ${spec.features} × ${spec.columns}${spec.accumulate ? ", adding" : ""}`,
+    constants: spec,
     workgroupSize: spec.lanes,
     bindings: [
       { name: "features", access: "read", element: "f32" },

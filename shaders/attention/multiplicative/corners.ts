@@ -9,12 +9,16 @@ import { type Kernel, makeKernel } from "../../wgsl/kernel.ts";
 import { u32, wgsl } from "../../wgsl/wgsl.ts";
 
 export interface ToeplitzCornersKernelSpec {
+  /** Lanes of a workgroup. */
   readonly lanes: number;
+  /** Rows of the grid, `H`; 1 for a sequence. */
   readonly height: number;
+  /** Tokens of a row of the grid, `W`. */
   readonly width: number;
 }
 
-export function toeplitzCornersKernel({ lanes, height, width }: ToeplitzCornersKernelSpec): Kernel {
+export function toeplitzCornersKernel(spec: ToeplitzCornersKernelSpec): Kernel {
+  const { lanes, height, width } = spec;
   const body = wgsl`  let index = group * LANES + lane;
   if (index >= params.count) { return; }
   let n = index / 4u % ${u32(height * width)};
@@ -22,7 +26,9 @@ export function toeplitzCornersKernel({ lanes, height, width }: ToeplitzCornersK
   out[index] = select(0.0, 1.0, n == corner);
 `;
   return makeKernel({
+    id: "attention/multiplicative/corners",
     label: `toeplitz corners ${height}×${width}`,
+    constants: spec,
     workgroupSize: lanes,
     bindings: [{ name: "out", access: "read_write", element: "f32" }],
     params: ["count"],

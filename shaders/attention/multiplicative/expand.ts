@@ -1,6 +1,6 @@
 /**
  * Products of features and values, as channels of a sequence (Luo et al. 2021): out[h, n, (d, e)] = φ_nd v_ne, with v_nE = 1, so that a sum
- * over positions with e = E makes the denominator. Where the channel (d, e) lies, multiplicative-channels.ts says.
+ * over positions with e = E makes the denominator. Where the channel (d, e) lies, attention/multiplicative/channels.ts says.
  *
  * Layout: features [heads of the dispatch, N, D]; values [B·H, N, E], or `wide` [heads of the dispatch, N, E + 1] as they are; out [heads of the
  * dispatch, N, channels], of the features from `first` on. One lane per number; rows from a length on have no features.
@@ -8,15 +8,11 @@
  */
 import { type Kernel, makeKernel } from "../../wgsl/kernel.ts";
 import { lengthBinding, lengthFunction, lengthParams } from "../../wgsl/lengths.ts";
+import type { ChannelKernelSpec } from "./channels.ts";
 import { u32, wgsl } from "../../wgsl/wgsl.ts";
 
-export interface MultiplicativeExpandKernelSpec {
-  readonly lanes: number;
-  /** N */
-  readonly length: number;
-  /** D, E */
-  readonly features: number;
-  readonly valueDim: number;
+export interface MultiplicativeExpandKernelSpec extends ChannelKernelSpec {
+  /** Rows of values have E + 1 numbers, the last one for e = E, and are those of the heads of the dispatch. */
   readonly wide: boolean;
   readonly variableLengths: boolean;
 }
@@ -51,7 +47,9 @@ export function multiplicativeExpandKernel(spec: MultiplicativeExpandKernelSpec)
 #endif
 `;
   return makeKernel({
+    id: "attention/multiplicative/expand",
     label: `multiplicative expand ${spec.features} × ${spec.wide ? "gradients" : "values"} ${spec.valueDim}`,
+    constants: spec,
     workgroupSize: spec.lanes,
     bindings: [
       { name: "features", access: "read", element: "f32" },

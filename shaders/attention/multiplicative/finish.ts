@@ -3,8 +3,8 @@
  *
  *   out_ne = total_ne / total_nE,   or   inner_ne = g_ne / δ,   inner_nE = −Σ_e g_ne total_ne / δ², δ = total_nE.
  *
- * Zero where no key that a query sees shares a feature with it (first-feature.ts): there the total is noise. In a causal sequence a query sees
- * the keys up to its own.
+ * Both are zero where no key that a query sees shares a feature with it (attention/multiplicative/first-feature.ts): there the total is noise. In
+ * a causal sequence a query sees the keys up to its own.
  *
  * Layout: totals, inner [heads of the dispatch, N, E + 1], features (of queries) [heads of the dispatch, N, D], firsts [heads of the dispatch,
  * D], gradients, out [B·H, N, E]. One lane per row.
@@ -12,18 +12,14 @@
  */
 import { type Kernel, makeKernel } from "../../wgsl/kernel.ts";
 import { lengthBinding, lengthFunction, lengthParams } from "../../wgsl/lengths.ts";
+import type { ChannelKernelSpec } from "./channels.ts";
 import { u32, wgsl } from "../../wgsl/wgsl.ts";
 
-export interface MultiplicativeFinishKernelSpec {
-  readonly lanes: number;
-  /** N */
-  readonly length: number;
-  /** D, E */
-  readonly features: number;
-  readonly valueDim: number;
+export interface MultiplicativeFinishKernelSpec extends ChannelKernelSpec {
   readonly causal: boolean;
+  /** `"out"`: the result. `"inner"`: the gradient of numerators and denominators. */
   readonly into: "out" | "inner";
-  /** Of gradients only: rows beyond may be NaN. */
+  /** Matters for gradients only: their rows beyond the length may be NaN. */
   readonly variableLengths: boolean;
 }
 
@@ -62,7 +58,9 @@ export function multiplicativeFinishKernel(spec: MultiplicativeFinishKernelSpec)
 #endif
 `;
   return makeKernel({
+    id: "attention/multiplicative/finish",
     label: `multiplicative finish ${spec.features} × ${spec.valueDim}${forward ? "" : ", backward"}`,
+    constants: spec,
     workgroupSize: spec.lanes,
     bindings: [
       { name: "totals", access: forward ? "read" : "read_write", element: "f32" },

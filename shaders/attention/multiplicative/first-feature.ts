@@ -6,17 +6,20 @@
  * Bindings: 0 features, 1 out, 2 params.
  */
 import { type Kernel, makeKernel } from "../../wgsl/kernel.ts";
+import { joinLanes, partials } from "../../wgsl/lanes.ts";
 import { u32, wgsl } from "../../wgsl/wgsl.ts";
 
 export interface FirstFeatureKernelSpec {
-  /** A power of two. */
+  /** Lanes of a workgroup, a power of two. */
   readonly lanes: number;
-  /** N, D */
+  /** Rows of a sequence, `N`. */
   readonly length: number;
+  /** Features of a row, `D`. */
   readonly features: number;
 }
 
-export function firstFeatureKernel({ lanes, length, features }: FirstFeatureKernelSpec): Kernel {
+export function firstFeatureKernel(spec: FirstFeatureKernelSpec): Kernel {
+  const { lanes, length, features } = spec;
   const body = wgsl`  let d = group % D;
   let first = group / D * N;
   var found = 0xffffffffu;
@@ -24,25 +27,24 @@ export function firstFeatureKernel({ lanes, length, features }: FirstFeatureKern
     if (features[(first + n) * D + d] > 0.0) { found = min(found, n); }
   }
   partials[lane] = found;
-  workgroupBarrier();
-  for (var half = LANES / 2u; half > 0u; half /= 2u) {
-    if (lane < half) { partials[lane] = min(partials[lane], partials[lane + half]); }
-    workgroupBarrier();
-  }
+${joinLanes((own, other) => `${own} = min(${own}, ${other});`)}
   if (lane == 0u) { out[group] = partials[0]; }
 `;
   return makeKernel({
+    id: "attention/multiplicative/first-feature",
     label: `first feature of ${features}, ${length} rows`,
+    constants: spec,
     workgroupSize: lanes,
     bindings: [
       { name: "features", access: "read", element: "f32" },
       { name: "out", access: "read_write", element: "u32" },
     ],
     params: [],
-    declarations: wgsl`const N = ${u32(length)};
-const D = ${u32(features)};
-var<workgroup> partials: array<u32, ${u32(lanes)}>;
-`,
+    declarations: [
+      wgsl`const N = ${u32(length)};
+const D = ${u32(features)};`,
+      partials("u32", lanes),
+    ],
     body,
   });
 }

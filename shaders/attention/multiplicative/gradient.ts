@@ -1,24 +1,20 @@
 /**
- * Gradient of rows from that of their channels (multiplicative-expand.ts): out_nd = φ′(x_nd) Σ_e y[n, (d, e)] w_ne, with w_nE = 1 where values
- * are not wide, for the features first … first + F of every row.
+ * Gradient of rows from that of their channels (attention/multiplicative/expand.ts): out_nd = φ′(x_nd) Σ_e y[n, (d, e)] w_ne, with w_nE = 1 where
+ * values are not wide, for the features first … first + F of every row.
  *
  * Layout: features, out [heads of the dispatch, N, D] (out may be [B·H, N, D]), channels [heads of the dispatch, N, channels]
- * (multiplicative-channels.ts), values as in multiplicative-expand.ts. One lane per (row, feature of the dispatch).
+ * (attention/multiplicative/channels.ts), values as in attention/multiplicative/expand.ts. One lane per (row, feature of the dispatch).
  * Bindings: 0 features, 1 channels, 2 values, 3 out, 4 lengths where there are such and values are not wide; then params.
  */
 import { type Kernel, makeKernel } from "../../wgsl/kernel.ts";
-import { type KernelFeatureMap } from "../feature-map.ts";
+import type { KernelFeatureMap } from "../feature-map.ts";
 import { lengthBinding, lengthFunction, lengthParams } from "../../wgsl/lengths.ts";
+import type { ChannelKernelSpec } from "./channels.ts";
 import { u32, wgsl } from "../../wgsl/wgsl.ts";
 
-export interface MultiplicativeGradientKernelSpec {
-  readonly lanes: number;
-  /** N */
-  readonly length: number;
-  /** D, E */
-  readonly features: number;
-  readonly valueDim: number;
+export interface MultiplicativeGradientKernelSpec extends ChannelKernelSpec {
   readonly featureMap: KernelFeatureMap;
+  /** Rows of values have E + 1 numbers, the last one for e = E, and are those of the heads of the dispatch. */
   readonly wide: boolean;
   readonly variableLengths: boolean;
 }
@@ -52,7 +48,9 @@ export function multiplicativeGradientKernel(spec: MultiplicativeGradientKernelS
   out[(params.firstHead * N + row) * D + params.firstFeature + d - params.outBase] = ${slope} * sum;
 `;
   return makeKernel({
+    id: "attention/multiplicative/gradient",
     label: `multiplicative gradient ${spec.featureMap} ${spec.features} × ${spec.wide ? "gradients" : "values"} ${spec.valueDim}`,
+    constants: spec,
     workgroupSize: spec.lanes,
     bindings: [
       { name: "features", access: "read", element: "f32" },

@@ -3,31 +3,37 @@
  * all: exp(k_jd − m_d) of keys, exp(q_id + m_d − max_d (q_id + m_d)) of queries. Rows from their sequence's length on get zero.
  *
  * Layout: queries [B·H, N, D] (or keys), states [heads of the dispatch, state] for m (KeyStateLayout), out [heads of the dispatch, N, D].
- * A workgroup does `rows` rows of one head. Workgroup → (head, row tile); lanes as in query-features.ts, a row of a lane each.
+ * A workgroup does `rows` rows of one head. Workgroup → (head, row tile); lanes as in attention/query-features.ts, each with one row.
  * Bindings: 0 queries, 1 out, then those that there are of: states, lengths; then params.
  */
-import { featureFunctions, type KernelFeatureMap, type KeyStateLayout } from "../feature-map.ts";
-import { type Kernel, makeKernel, workgroupBytes, paddedToVec4 } from "../../wgsl/kernel.ts";
-import { lengthBinding, lengthFunction, lengthParams } from "../../wgsl/lengths.ts";
-import { loadVector, storeVector, vectorElement } from "../../wgsl/rows.ts";
+import { type ChunkedStates, exponentialOfSum, featureFunctions, inParts, type KernelFeatureMap } from "../feature-map.ts";
+import type { HeadShape } from "../head-shape.ts";
+import { type Kernel, makeKernel, workgroupBytes } from "../../wgsl/kernel.ts";
+import { partials } from "../../wgsl/lanes.ts";
+import { lengthBinding, lengthFunction, lengthParams, tokensOf } from "../../wgsl/lengths.ts";
+import { loadVector, storeVector, vectorElement, vectorsOf, withinRow } from "../../wgsl/rows.ts";
 import { LOWEST, u32, wgsl } from "../../wgsl/wgsl.ts";
 
-export interface RowFeaturesKernelSpec {
-  /** N */
-  readonly length: number;
-  /** D */
-  readonly headDim: number;
+export interface RowFeaturesKernelSpec extends Omit<HeadShape, "valueDim">, Pick<ChunkedStates, "state"> {
   readonly featureMap: KernelFeatureMap;
+  /** The tensor that the rows are of. */
   readonly of: "queries" | "keys";
-  readonly state: KeyStateLayout;
   readonly variableLengths: boolean;
+  /** Rows of a workgroup. */
   readonly rows: number;
+  /** Lanes of a row. */
   readonly rowLanes: number;
 }
 
-/** Bytes of workgroup memory. */
-export function rowFeaturesBytes({ rows, rowLanes }: Pick<RowFeaturesKernelSpec, "rows" | "rowLanes">): number {
-  return workgroupBytes(4 * rows * rowLanes);
+type Tile = Pick<RowFeaturesKernelSpec, "rows" | "rowLanes">;
+
+function largestOfLanes({ rows, rowLanes }: Tile) {
+  return partials("f32", rows * rowLanes);
+}
+
+/** Bytes of workgroup memory of a row features kernel. */
+export function rowFeaturesBytes(tile: Tile): number {
+  return workgroupBytes([largestOfLanes(tile)]);
 }
 
 export function rowFeaturesKernel(spec: RowFeaturesKernelSpec): Kernel {
@@ -35,11 +41,10 @@ export function rowFeaturesKernel(spec: RowFeaturesKernelSpec): Kernel {
   const sikf = spec.featureMap === "sikf";
   const relative = sikf && spec.of === "queries";
   const rowTiles = Math.ceil(spec.length / spec.rows);
-  const masked = (value: string) =>
-    headDim % 4 === 0 ? value : `select(vec4f(${LOWEST}), ${value}, vec4u(4u * c) + vec4u(0u, 1u, 2u, 3u) < vec4u(D))`;
+  const masked = (value: string) => (headDim % 4 === 0 ? value : `select(vec4f(${LOWEST}), ${value}, ${withinRow("c", "D")})`);
   const body = wgsl`  let head = group / ${u32(rowTiles)};
   let bh = params.firstHead + head;
-  let tokens = ${spec.variableLengths ? "length_of(bh)" : "N"};
+  let tokens = ${tokensOf(spec)};
   let column = lane % ROW_LANES;
   let row = group % ${u32(rowTiles)} * ROWS + lane / ROW_LANES;
 #if ${relative}
@@ -65,7 +70,7 @@ export function rowFeaturesKernel(spec: RowFeaturesKernelSpec): Kernel {
 #if ${relative}
       let whole = round(x);
       let whole_maximum = round(maximum);
-      feature = exponential4((whole + whole_maximum - largest) + ((x - whole) + (maximum - whole_maximum)));
+      feature = ${exponentialOfSum(inParts("x", "whole"), inParts("maximum", "whole_maximum"), "largest")};
 #elif ${sikf}
       feature = exponential4(x - maximum);
 #else
@@ -76,7 +81,9 @@ export function rowFeaturesKernel(spec: RowFeaturesKernelSpec): Kernel {
   }
 `;
   return makeKernel({
+    id: "attention/multiplicative/row-features",
     label: `row features of ${spec.of} ${spec.featureMap} ${spec.rows}×${rowLanes}`,
+    constants: spec,
     workgroupSize: spec.rows * rowLanes,
     bindings: [
       { name: "queries", access: "read", element: vectorElement(headDim) },
@@ -85,14 +92,16 @@ export function rowFeaturesKernel(spec: RowFeaturesKernelSpec): Kernel {
       ...lengthBinding(spec),
     ],
     params: ["firstHead", "queriesBase", "outBase", ...lengthParams(spec)],
-    declarations: wgsl`const N = ${u32(spec.length)};
+    declarations: [
+      wgsl`const N = ${u32(spec.length)};
 const D = ${u32(headDim)};
-const VECTORS = ${u32(paddedToVec4(headDim) / 4)};
+const VECTORS = ${u32(vectorsOf(headDim))};
 const ROWS = ${u32(spec.rows)};
 const ROW_LANES = ${u32(rowLanes)};
-const STATE = ${u32(spec.state.size)};
-var<workgroup> partials: array<f32, ${u32(spec.rows * rowLanes)}>;
-${featureFunctions(spec.featureMap)}${lengthFunction(spec)}${loadVector("load_queries", "queries", headDim)}${storeVector("store_out", "out", headDim, false)}`,
+const STATE = ${u32(spec.state.size)};`,
+      largestOfLanes(spec),
+      wgsl`${featureFunctions(spec.featureMap)}${lengthFunction(spec)}${loadVector("load_queries", "queries", headDim)}${storeVector("store_out", "out", headDim, false)}`,
+    ],
     body,
   });
 }

@@ -3,36 +3,24 @@
  *
  *   dk_j = scale Σ_i dS_ij q_i,   dv_j = Σ_i P_ij dOut_i  (+ dv_j, where the part of a bias has been put before)
  *
- * with P and dS as in softmax-attention-query-gradient.ts. A workgroup has its keys, and goes through the queries: nothing is added across
+ * with P and dS as in attention/softmax/query-gradient.ts. A workgroup has its keys, and goes through the queries: nothing is added across
  * workgroups. Causal: the sums run over i ≥ j, from the tile that begins with the first key.
  *
  * Layout: queries, keys, dk [B·H, N, D], values, gradients of the output, dv [B·H, N, E], statistics [B·H, N] of (m, 1/l, c, 0).
- * Workgroup → (bh, row tile, column tile of the output), column tile fastest. Lanes: softmax-attention-tiles.ts, rows being keys, and
+ * Workgroup → (bh, row tile, column tile of the output), column tile fastest. Lanes: attention/softmax/tiles.ts, rows being keys, and
  * others queries.
  * Bindings: 0 queries, 1 keys, 2 values (for dk only), 3 gradients, 4 statistics, then those that there are of: dk, dv, lengths; then params.
  */
-import { EXPONENTIAL4 } from "../feature-map.ts";
 import { type Kernel, makeKernel } from "../../wgsl/kernel.ts";
 import { lengthBinding, lengthFunction, lengthParams } from "../../wgsl/lengths.ts";
-import { loadVector, storeVector, vectorElement } from "../../wgsl/rows.ts";
-import {
-  declareSums,
-  patch,
-  scoreProduct,
-  softmaxDeclarations,
-  type SoftmaxGradientSpec,
-  type SoftmaxKernelLayout,
-  softmaxLanes,
-  softmaxStart,
-  storeSums,
-  type Visible,
-  type WeightedProduct,
-  weightedProduct,
-} from "./tiles.ts";
-import { f32, range, u32, wgsl } from "../../wgsl/wgsl.ts";
+import { loadFunctions, readBindings, storeVector, vectorElement } from "../../wgsl/rows.ts";
+import { softmaxStart } from "./online.ts";
+import { declareSums, scoreProduct, storeSums, type Visible, type WeightedProduct, weightedProduct } from "./products.ts";
+import { patch, softmaxDeclarations, type SoftmaxKernelLayout, type SoftmaxKernelSpec, softmaxLanes } from "./tiles.ts";
+import { range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
-export interface SoftmaxKeyGradientSpec extends SoftmaxGradientSpec {
-  /** Both only where a workgroup does whole rows. */
+export interface SoftmaxKeyGradientSpec extends SoftmaxKernelSpec {
+  /** Which gradients it computes; `"both"` only where a workgroup does whole rows. */
   readonly gradients: "dk" | "dv" | "both";
   /** Add to what `dv` holds instead of overwriting it. */
   readonly accumulate: boolean;
@@ -64,6 +52,7 @@ export function softmaxKeyGradientKernel(spec: SoftmaxKeyGradientSpec): Kernel {
   const { headDim, valueDim, causal, tile, columnTiles } = spec;
   const layout = softmaxKeyGradientLayout(spec);
   const { dk, dv } = products(spec);
+  const rows = { queries: headDim, keys: headDim, ...(dk && { values: valueDim }), gradients: valueDim };
   const visible: Visible | undefined = causal ? (row, other) => `${row} <= ${other}` : undefined;
   const body = wgsl`${softmaxStart(spec, columnTiles, false)}
   let end = select(tokens, 0u, first >= tokens);
@@ -81,21 +70,15 @@ ${dk ? scoreProduct(layout, { own: "values", other: "gradients", width: valueDim
 #if ${causal}
     let diagonal = tile_first + 1u < first + ROWS;
 #endif
-${range(tile.patchOthers)
-  .map((p) => `    let statistics${p} = statistics_tile[other_group + ${u32(p)} * OTHER_GROUPS];`)
-  .join("\n")}
-${patch(tile)
-  .map(({ p, name }) => `    let w${name} = exponential4(min(SCALE * (s${name} - statistics${p}.x), vec4f())) * statistics${p}.y;`)
-  .join("\n")}
+${unroll(range(tile.patchOthers), (p) => `    let statistics${p} = statistics_tile[other_group + ${u32(p)} * OTHER_GROUPS];`)}
+${unroll(patch(tile), ({ p, name }) => `    let w${name} = exponential4(min(SCALE * (s${name} - statistics${p}.x), vec4f())) * statistics${p}.y;`)}
     workgroupBarrier();
 ${dv ? weightedProduct(layout, dv, "w", visible) : ""}
 #if ${dk !== undefined && dv !== undefined}
     workgroupBarrier();
 #endif
 #if ${dk !== undefined}
-${patch(tile)
-  .map(({ p, name }) => `    let g${name} = w${name} * (d${name} - statistics${p}.z);`)
-  .join("\n")}
+${unroll(patch(tile), ({ p, name }) => `    let g${name} = w${name} * (d${name} - statistics${p}.z);`)}
 ${dk ? weightedProduct(layout, dk, "g", visible) : ""}
 #endif
   }
@@ -103,13 +86,12 @@ ${dv ? storeSums(tile, dv, "dv", spec.accumulate, (name) => name) : ""}
 ${dk ? storeSums(tile, dk, "dk", false, (name) => `SCALE * ${name}`) : ""}
 `;
   return makeKernel({
+    id: "attention/softmax/key-gradient",
     label: `softmax attention ${{ dk: "key", dv: "value", both: "key and value" }[spec.gradients]} gradient${causal ? " causal" : ""}${dv && spec.accumulate ? " + bias" : ""}`,
+    constants: spec,
     workgroupSize: softmaxLanes(tile),
     bindings: [
-      { name: "queries", access: "read", element: vectorElement(headDim) },
-      { name: "keys", access: "read", element: vectorElement(headDim) },
-      ...(dk ? [{ name: "values", access: "read", element: vectorElement(valueDim) } as const] : []),
-      { name: "gradients", access: "read", element: vectorElement(valueDim) },
+      ...readBindings(rows),
       { name: "statistics", access: "read", element: "vec4f" },
       ...(dk ? [{ name: "dk", access: "read_write", element: vectorElement(headDim) } as const] : []),
       ...(dv ? [{ name: "dv", access: "read_write", element: vectorElement(valueDim) } as const] : []),
@@ -125,10 +107,10 @@ ${dk ? storeSums(tile, dk, "dk", false, (name) => `SCALE * ${name}`) : ""}
       "statisticsBase",
       ...lengthParams(spec),
     ],
-    declarations: wgsl`${softmaxDeclarations(layout, spec.length)}
-const COLUMN_TILES = ${u32(columnTiles)};
-const SCALE = ${f32(spec.scale)};
-${EXPONENTIAL4}${lengthFunction(spec)}${loadVector("load_queries", "queries", headDim)}${loadVector("load_keys", "keys", headDim)}${dk ? loadVector("load_values", "values", valueDim) : ""}${loadVector("load_gradients", "gradients", valueDim)}${dk ? storeVector("store_dk", "dk", headDim, false) : ""}${dv ? storeVector("store_dv", "dv", valueDim, spec.accumulate) : ""}`,
+    declarations: [
+      ...softmaxDeclarations(spec, layout),
+      wgsl`${lengthFunction(spec)}${loadFunctions(rows)}${dk ? storeVector("store_dk", "dk", headDim, false) : ""}${dv ? storeVector("store_dv", "dv", valueDim, spec.accumulate) : ""}`,
+    ],
     body,
   });
 }

@@ -1,6 +1,6 @@
 /**
  * What the gradient of softmax attention has to know of each query, in one go through the keys with online softmax as in
- * softmax-attention.ts:
+ * attention/softmax/forward.ts:
  *
  *   m_i = max_j q_i·k_j,   1/l_i with l_i = Σ_j exp(scale·(q_i·k_j − m_i)),   c_i = Σ_j P_ij (dOut_i·v_j) with P_ij = exp(…)/l_i.
  *
@@ -8,66 +8,48 @@
  * the same numbers dOut_i·v_j that c_i is subtracted from later (Dao et al. 2022, dS = P ∘ (dP − c)).
  *
  * Layout: queries, keys [B·H, N, D], values, gradients of the output [B·H, N, E], statistics [B·H, N] of (m, 1/l, c, 0).
- * Workgroup → (bh, row tile), causal: the longest rows first. Lanes: softmax-attention-tiles.ts, rows being queries, and others keys.
+ * Workgroup → (bh, row tile), causal: the longest rows first. Lanes: attention/softmax/tiles.ts, rows being queries, and others keys.
  * Bindings: 0 queries, 1 keys, 2 values, 3 gradients, 4 statistics, 5 lengths where there are such; then params.
  */
-import { EXPONENTIAL4 } from "../feature-map.ts";
 import { type Kernel, makeKernel } from "../../wgsl/kernel.ts";
 import { lengthBinding, lengthFunction, lengthParams } from "../../wgsl/lengths.ts";
-import { loadVector, vectorElement } from "../../wgsl/rows.ts";
-import {
-  overKeys,
-  patch,
-  raiseMaximum,
-  SOFTMAX_WEIGHT,
-  scoreProduct,
-  seesKey,
-  softmaxDeclarations,
-  type SoftmaxGradientSpec,
-  type SoftmaxKernelLayout,
-  softmaxLanes,
-  sumOverOthers,
-} from "./tiles.ts";
-import { f32, LOWEST, range, wgsl } from "../../wgsl/wgsl.ts";
+import { loadFunctions, readBindings } from "../../wgsl/rows.ts";
+import { overKeys, raiseMaximum, seesKey, SOFTMAX_WEIGHT, sumOfPatch, sumOverOthers } from "./online.ts";
+import { scoreProduct } from "./products.ts";
+import { patch, softmaxDeclarations, type SoftmaxKernelLayout, type SoftmaxKernelSpec, softmaxLanes } from "./tiles.ts";
+import { LOWEST, range, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
-export function softmaxStatisticsLayout({
-  tile,
-  headDim,
-  valueDim,
-}: Pick<SoftmaxGradientSpec, "tile" | "headDim" | "valueDim">): SoftmaxKernelLayout {
+export function softmaxStatisticsLayout({ tile, headDim, valueDim }: Pick<SoftmaxKernelSpec, "tile" | "headDim" | "valueDim">): SoftmaxKernelLayout {
   return { tile, scores: [{ width: headDim }, { width: valueDim }], products: [], shares: true, statistics: "none" };
 }
 
-export function softmaxStatisticsKernel(spec: SoftmaxGradientSpec): Kernel {
+export function softmaxStatisticsKernel(spec: SoftmaxKernelSpec): Kernel {
   const { headDim, valueDim, causal, tile } = spec;
   const layout = softmaxStatisticsLayout(spec);
+  const rows = { queries: headDim, keys: headDim, values: valueDim, gradients: valueDim };
   const vectors = range(tile.rowVectors);
-  const sum = (terms: readonly string[]) => terms.reduce((left, right) => `(${left} + ${right})`);
   const body = wgsl`${overKeys(spec, 1)}
-${vectors
-  .map(
-    (v) => `  var maximum${v} = vec4f(${LOWEST});
+${unroll(
+  vectors,
+  (v) => `  var maximum${v} = vec4f(${LOWEST});
   var total${v} = vec4f();
   var mean${v} = vec4f();`,
-  )
-  .join("\n")}
+)}
   for (var tile_first = 0u; tile_first < end; tile_first += OTHERS) {
 ${scoreProduct(layout, { own: "queries", other: "keys", width: headDim, sum: "s" }, false)}
 ${scoreProduct(layout, { own: "gradients", other: "values", width: valueDim, sum: "d" }, false)}
 ${raiseMaximum(tile, causal)}
-${patch(tile)
-  .map(
-    ({ v, p, name }) => `    let w${name} = weight(s${name} - maximum${v});
+${unroll(
+  patch(tile),
+  ({ v, p, name }) => `    let w${name} = weight(s${name} - maximum${v});
     // Keys that are not seen may hold anything.
     let e${name} = ${causal ? `select(vec4f(), w${name} * d${name}, ${seesKey(v, p)})` : `w${name} * d${name}`};`,
-  )
-  .join("\n")}
-${vectors
-  .map(
-    (v) => `    total${v} = fma(total${v}, factor${v}, ${sum(range(tile.patchOthers).map((p) => `w${v}_${p}`))});
-    mean${v} = fma(mean${v}, factor${v}, ${sum(range(tile.patchOthers).map((p) => `e${v}_${p}`))});`,
-  )
-  .join("\n")}
+)}
+${unroll(
+  vectors,
+  (v) => `    total${v} = fma(total${v}, factor${v}, ${sumOfPatch(tile, "w", v)});
+    mean${v} = fma(mean${v}, factor${v}, ${sumOfPatch(tile, "e", v)});`,
+)}
   }
 ${sumOverOthers(tile, ["total", "mean"])}
   if (other_group == 0u) {
@@ -83,20 +65,13 @@ ${vectors
   }
 `;
   return makeKernel({
+    id: "attention/softmax/statistics",
     label: `softmax attention statistics${causal ? " causal" : ""}`,
+    constants: spec,
     workgroupSize: softmaxLanes(tile),
-    bindings: [
-      { name: "queries", access: "read", element: vectorElement(headDim) },
-      { name: "keys", access: "read", element: vectorElement(headDim) },
-      { name: "values", access: "read", element: vectorElement(valueDim) },
-      { name: "gradients", access: "read", element: vectorElement(valueDim) },
-      { name: "statistics", access: "read_write", element: "vec4f" },
-      ...lengthBinding(spec),
-    ],
+    bindings: [...readBindings(rows), { name: "statistics", access: "read_write", element: "vec4f" }, ...lengthBinding(spec)],
     params: ["firstHead", "queriesBase", "keysBase", "valuesBase", "gradientsBase", "statisticsBase", ...lengthParams(spec)],
-    declarations: wgsl`${softmaxDeclarations(layout, spec.length)}
-const SCALE = ${f32(spec.scale)};
-${EXPONENTIAL4}${SOFTMAX_WEIGHT}${lengthFunction(spec)}${loadVector("load_queries", "queries", headDim)}${loadVector("load_keys", "keys", headDim)}${loadVector("load_values", "values", valueDim)}${loadVector("load_gradients", "gradients", valueDim)}`,
+    declarations: [...softmaxDeclarations(spec, layout), `${SOFTMAX_WEIGHT}${lengthFunction(spec)}${loadFunctions(rows)}`],
     body,
   });
 }

@@ -1,0 +1,95 @@
+/**
+ * How the kernels of softmax attention begin, and online softmax in the tiles of attention/softmax/tiles.ts (Milakov and Gimelshein 2018): running
+ * maxima of the rows, and their sums over lanes.
+ */
+import { tokensOf } from "../../wgsl/lengths.ts";
+import { patch, type SoftmaxKernelSpec, type SoftmaxTile } from "./tiles.ts";
+import { LOWEST, range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
+
+type Sequence = Pick<SoftmaxKernelSpec, "causal" | "variableLengths">;
+
+/** Statements that start a kernel: which rows and columns are the workgroup's, and which are the lane's. */
+export function softmaxStart(sequence: Pick<Sequence, "variableLengths">, columnTiles: number, longestLast: boolean): string {
+  const place = columnTiles === 1 ? "group" : "group / COLUMN_TILES";
+  return wgsl`#if ${columnTiles > 1}
+  let column_tile = group % COLUMN_TILES;
+#endif
+#if ${longestLast}
+  let row_tile = ROW_TILES - 1u - ${place} % ROW_TILES;
+#else
+  let row_tile = ${place} % ROW_TILES;
+#endif
+  let bh = params.firstHead + ${place} / ROW_TILES;
+  let tokens = ${tokensOf(sequence)};
+  let first = row_tile * ROWS;
+  let row_group = lane / OTHER_GROUPS;
+  let other_group = lane % OTHER_GROUPS;
+  let first_row = first + row_group * PATCH_ROWS;
+`;
+}
+
+/** {@link softmaxStart} of a kernel whose rows are queries, and others keys; `end` is where the keys end that any of the queries sees. */
+export function overKeys(sequence: Sequence, columnTiles: number): string {
+  return wgsl`${softmaxStart(sequence, columnTiles, sequence.causal)}
+  let end = select(${sequence.causal ? "min(tokens, first + ROWS)" : "tokens"}, 0u, first >= tokens);
+`;
+}
+
+/**
+ * `fn weight(difference)`: exp(SCALE · difference), for differences from the maximum. It needs EXPONENTIAL4. What is left out lies at the lowest
+ * float: its difference may be beyond the floats.
+ */
+export const SOFTMAX_WEIGHT = wgsl`
+fn weight(difference: vec4f) -> vec4f { return exponential4(max(SCALE * difference, vec4f(-100.0))); }
+`;
+
+/** WGSL expression of which of the four rows of vector `v` see `key<p>` in a causal sequence. */
+export function seesKey(v: number, p: number): string {
+  return `vec4u(key${p}) <= vec4u(first_row + ${u32(4 * v)}) + vec4u(0u, 1u, 2u, 3u)`;
+}
+
+/**
+ * Statements that raise `maximum<v>` to the maxima of the scores `s<v>_<p>` of the tile, among the keys that a row sees, and say by which
+ * factor what has been summed so far shrinks (`factor<v>`). Other scores become the lowest float. One barrier.
+ */
+export function raiseMaximum(tile: SoftmaxTile, causal: boolean): string {
+  const vectors = range(tile.rowVectors);
+  const others = range(tile.patchOthers);
+  return wgsl`${unroll(others, (p) => `    let key${p} = tile_first + other_group + ${u32(p)} * OTHER_GROUPS;`)}
+${unroll(patch(tile), ({ v, p, name }) => {
+  const sees = causal ? seesKey(v, p) : `key${p} < end`;
+  return `    s${name} = select(vec4f(${LOWEST}), s${name}, ${sees});`;
+})}
+${unroll(vectors, (v) => `    shared${v}[lane] = ${others.slice(1).reduce((largest, p) => `max(${largest}, s${v}_${p})`, `s${v}_0`)};`)}
+    workgroupBarrier();
+${unroll(vectors, (v) => `    var largest${v} = maximum${v};`)}
+    for (var i = row_group * OTHER_GROUPS; i < (row_group + 1u) * OTHER_GROUPS; i++) {
+${unroll(vectors, (v) => `      largest${v} = max(largest${v}, shared${v}[i]);`)}
+    }
+${unroll(
+  vectors,
+  (v) => `    let factor${v} = weight(maximum${v} - largest${v});
+    maximum${v} = largest${v};`,
+)}`;
+}
+
+/** WGSL expression of the sum of `<name><v>_<p>` over the others of a patch. */
+export function sumOfPatch({ patchOthers }: SoftmaxTile, name: string, v: number): string {
+  const terms = range(patchOthers).map((p) => `${name}${v}_${p}`);
+  return terms.reduce((sum, term) => `(${sum} + ${term})`);
+}
+
+/** Statements that replace `<names><v>` of each lane by the sums over the lanes of a row. They hold barriers. */
+export function sumOverOthers({ rowVectors }: SoftmaxTile, names: readonly string[]): string {
+  const vectors = range(rowVectors);
+  return unroll(
+    names,
+    (name) => wgsl`  workgroupBarrier();
+${unroll(vectors, (v) => `  shared${v}[lane] = ${name}${v};`)}
+  workgroupBarrier();
+${unroll(vectors, (v) => `  ${name}${v} = vec4f();`)}
+  for (var i = row_group * OTHER_GROUPS; i < (row_group + 1u) * OTHER_GROUPS; i++) {
+${unroll(vectors, (v) => `    ${name}${v} += shared${v}[i];`)}
+  }`,
+  );
+}

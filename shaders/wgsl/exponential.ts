@@ -1,0 +1,57 @@
+/**
+ * Exponentials and logarithms to about one unit in the last place. WGSL's own exp may be off by 3 + 2|x| units, and its log by 2⁻²¹, which is
+ * more than the sums that they go into.
+ */
+import { f32, range, u32, unroll, wgsl } from "./wgsl.ts";
+
+/** ln 2 in two terms; the first has 9 significant bits, so its product with an exponent is exact. */
+const LN2_HIGH = 0.693359375;
+const LN2_LOW = Math.LN2 - LN2_HIGH;
+/** Below this exp(x) is not a normal float32. */
+const SMALLEST_EXPONENT = -87;
+
+/** Taylor coefficients 1/7!, …, 1/0!: on |r| ≤ ln2/2 the first one left out is 5e-9. */
+const COEFFICIENTS = range(8)
+  .reverse()
+  .map((n) => 1 / range(n).reduce((product, i) => product * (i + 1), 1));
+
+/** Added to an integer below 2^22, leaves it in the low bits of the float. */
+const INTEGER_BITS = 1.5 * 2 ** 23;
+
+function exponential(name: string, float: "f32" | "vec4f", unsigned: "u32" | "vec4u"): string {
+  const constant = (value: number) => `${float}(${f32(value)})`;
+  return wgsl`
+fn ${name}(x: ${float}) -> ${float} {
+  let n = round(x * ${f32(Math.LOG2E)});
+  let r = fma(n, ${constant(-LN2_LOW)}, fma(n, ${constant(-LN2_HIGH)}, x));
+  var p = ${constant(COEFFICIENTS[0]!)};
+${unroll(COEFFICIENTS.slice(1), (c) => `  p = fma(p, r, ${constant(c)});`)}
+  // p·2^n, by n added to the exponent: ldexp and conversions to integers are slow on GPUs.
+  let scaled = bitcast<${unsigned}>(p) + (bitcast<${unsigned}>(n + ${f32(INTEGER_BITS)}) << ${unsigned}(23u));
+  return select(bitcast<${float}>(scaled), ${float}(), x < ${constant(SMALLEST_EXPONENT)});
+}
+`;
+}
+
+/** `fn exponential(x: f32)`: exp(x) for x ≤ 1, by range reduction; exactly 0 below exp(−87). */
+export const EXPONENTIAL = exponential("exponential", "f32", "u32");
+/** `fn exponential4(x: vec4f)`: exp of four numbers, each as in {@link EXPONENTIAL}. */
+export const EXPONENTIAL4 = exponential("exponential4", "vec4f", "vec4u");
+
+/** Bits of √½: numbers from there to √2 have the exponent 0. */
+const HALF_ROOT = 0x3f3504f3;
+
+/** `fn logarithm4(x: vec4f)`: log of normal numbers, by 2 atanh((f − 1)/(f + 1)) for f between √½ and √2. */
+export const LOGARITHM4 = wgsl`
+fn logarithm4(x: vec4f) -> vec4f {
+  let bits = bitcast<vec4u>(x) - ${u32(HALF_ROOT)};
+  let exponent = vec4f(bitcast<vec4i>(bits) >> vec4u(23u));
+  let f = bitcast<vec4f>((bits & vec4u(${u32(2 ** 23 - 1)})) + ${u32(HALF_ROOT)});
+  let s = (f - 1.0) / (f + 1.0);
+  let square = s * s;
+  var p = vec4f(${f32(2 / 9)});
+${unroll([7, 5, 3], (n) => `  p = fma(p, square, vec4f(${f32(2 / n)}));`)}
+  let small = fma(p * square, s, fma(exponent, vec4f(${f32(LN2_LOW)}), 2.0 * s));
+  return fma(exponent, vec4f(${f32(LN2_HIGH)}), small);
+}
+`;
