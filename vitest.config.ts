@@ -10,8 +10,7 @@ export default defineConfig({
       {
         test: {
           name: "unit",
-          include: ["src/**/*.test.ts", "shaders/**/*.test.ts", "demo/**/*.test.ts", "e2e/fuzz/*.test.ts"],
-          setupFiles: ["src/testing/load-planner.ts"],
+          include: ["src/**/*.test.ts", "shaders/**/*.test.ts", "demo/**/*.test.ts", "e2e/fuzz/*.test.ts", "scripts/*.test.mjs"],
           testTimeout: 120_000,
         },
       },

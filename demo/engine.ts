@@ -109,7 +109,7 @@ export class Engine {
   async #open(): Promise<Runtime> {
     this.#set("opening", "");
     const choice = this.#choice;
-    const runtime = await createRuntime({ backend: choice, gradients: false });
+    const runtime = await createRuntime({ backend: choice });
     if (choice !== this.#choice) {
       runtime.dispose();
       return this.open();

@@ -19,7 +19,7 @@ let opening: Promise<Runtime> | undefined;
 addEventListener("message", ({ data: { id, name, input } }: MessageEvent<Job>) => {
   const reply = (message: Reply, transfer: Transferable[] = []) => postMessage(message, { transfer });
   const emit = (event: unknown) => reply({ id, kind: "event", event });
-  opening ??= createRuntime({ backend: "cpu", gradients: false });
+  opening ??= createRuntime({ backend: "cpu" });
   opening
     .then((runtime) => (TASKS[name] as unknown as Task<unknown, unknown, unknown>)(runtime, input, { signal: new AbortController().signal, emit }))
     .then((output) => reply({ id, kind: "done", output }, transferables(output)))

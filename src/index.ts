@@ -1,4 +1,5 @@
-export { createRuntime, type Progress, type RestoreOptions, type Runtime, type RuntimeOptions } from "./runtime/runtime.ts";
+export { createRuntime, type Progress, type RuntimeOptions } from "./runtime/create-runtime.ts";
+export type { RestoreOptions, Runtime } from "./runtime/runtime.ts";
 export { type BiasShape, biasFromFunction, decayBias, manhattanBias, separableBias } from "./operations/toeplitz/weights.ts";
 export type {
   AttentionBackwardOptions,
@@ -18,20 +19,11 @@ export type { Cost, DispatchInfo, DispatchTiming, MemoryUse, RunProgress } from 
 export type { Choices } from "./core/choices.ts";
 export { FastRpbError, type FastRpbErrorCode } from "./core/errors.ts";
 export type { LimitName, PlannerLimits, Speed } from "./core/limits.ts";
-export type {
-  AttentionOptions,
-  BiasKind,
-  ComplexMultiplyOptions,
-  ConvolveMode,
-  ConvolveOptions,
-  FeatureMap,
-  FftKind,
-  FftNorm,
-  FftOptions,
-  FftStorage,
-  RandomFeatures,
-  ToeplitzOptions,
-} from "./operations/specs.ts";
+export type { AttentionOptions, BiasKind, FeatureMap, RandomFeatures } from "./operations/attention/spec.ts";
+export type { ComplexMultiplyOptions } from "./operations/complex-multiply/spec.ts";
+export type { ConvolveMode, ConvolveOptions } from "./operations/convolve/spec.ts";
+export type { FftKind, FftNorm, FftOptions, FftStorage } from "./operations/fft/spec.ts";
+export type { ToeplitzOptions } from "./operations/toeplitz/spec.ts";
 export type { HalfArray } from "./core/half.ts";
 export type { DType, Tensor } from "./core/tensor.ts";
 export type { TuneOptions, TuneProgress, TuneRequest, Tuning } from "./runtime/tuning.ts";

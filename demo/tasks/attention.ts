@@ -1,12 +1,11 @@
 /** One attention with FastRPB, on whichever backend the runtime has. */
-import type { AttentionOptions, Cost, DispatchInfo, Runtime } from "../../src/index.ts";
-import { attentionSpec } from "../../src/operations/specs.ts";
+import type { Cost, DispatchInfo } from "../../src/index.ts";
 import { biasWeights } from "../bias.ts";
 import { definitionRows, pickRows, relativeError, spreadRows, type Tables } from "../compare.ts";
 import { embed, table, type TensorName } from "../input.ts";
 import { HEAD_DIM, type Recipe } from "../recipe.ts";
 import { copyBandwidth } from "./copy-bandwidth.ts";
-import { programPicture, type ProgramPicture, sameDispatches } from "./program-picture.ts";
+import { pictureOf, type ProgramPicture } from "./program-picture.ts";
 import { breathe, Scope, type Task } from "./task.ts";
 
 export interface AttentionInput {
@@ -117,15 +116,6 @@ export const attention: Task<AttentionInput, AttentionEvent, Result> = async (ru
 
 function tablesOf({ source, heads }: Pick<Recipe, "source" | "heads">): Tables {
   return { q: table("q", source, heads), k: table("k", source, heads), v: table("v", source, heads) };
-}
-
-/** Plans the same again, for a plan does not tell of its buffers. Where it comes out otherwise, there is no picture of what ran. */
-async function pictureOf(runtime: Runtime, options: AttentionOptions, ran: readonly DispatchInfo[]): Promise<ProgramPicture | undefined> {
-  if (runtime.backend !== "webgpu") return undefined;
-  // The CPU's worker has no use for the planner.
-  const { loadProgram } = await import("../../src/operations/planners.ts");
-  const program = await loadProgram("runtime.attention", attentionSpec(options), runtime.limits);
-  return sameDispatches(program, ran) ? programPicture(program) : undefined;
 }
 
 function timed(dispatches: readonly DispatchInfo[], timings: readonly { readonly milliseconds: number | undefined }[]): Dispatch[] {

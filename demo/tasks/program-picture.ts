@@ -1,5 +1,5 @@
 /** What a program does with its memory, as plain data that can be drawn. */
-import type { DispatchInfo } from "../../src/index.ts";
+import type { AttentionOptions, DispatchInfo, Runtime } from "../../src/index.ts";
 import type { BufferRole, Program, ProgramBuffer } from "../../src/program/program.ts";
 
 /** Dispatches in a row with one label: the planner splits long work into parts of it. */
@@ -48,7 +48,20 @@ export function stepsOf(dispatches: readonly Pick<DispatchInfo, "label">[]): Ste
   return steps;
 }
 
-export function programPicture(program: Program): ProgramPicture {
+/** Plans the same again, for a plan does not tell of its buffers. Where it comes out otherwise, there is no picture of what ran. */
+export async function pictureOf(runtime: Runtime, options: AttentionOptions, ran: readonly DispatchInfo[]): Promise<ProgramPicture | undefined> {
+  if (runtime.backend !== "webgpu") return undefined;
+  // The CPU's worker has no use for the planner.
+  const [{ planProgram, task }, { attentionSpec, loadKind }] = await Promise.all([
+    import("../../src/operations/operation.ts"),
+    import("../../src/runtime/attention-family.ts"),
+  ]);
+  const spec = attentionSpec(options);
+  const program = planProgram("runtime.attention", task(await loadKind(spec), spec), runtime.limits);
+  return sameDispatches(program, ran) ? programPicture(program) : undefined;
+}
+
+function programPicture(program: Program): ProgramPicture {
   const steps = stepsOf(program.dispatches);
   const tables = program.buffers.filter(({ role }) => role === "table");
   const buffers = program.buffers
@@ -71,7 +84,7 @@ export function isAlive({ uses }: BufferPicture, step: number): boolean {
 }
 
 /** Whether the program is the one that ran. */
-export function sameDispatches(program: Program, ran: readonly DispatchInfo[]): boolean {
+function sameDispatches(program: Program, ran: readonly DispatchInfo[]): boolean {
   return (
     program.dispatches.length === ran.length &&
     program.dispatches.every(({ label, bytesRead, bytesWritten }, index) => {

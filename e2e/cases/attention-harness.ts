@@ -1,6 +1,6 @@
 /** Draws the inputs of any attention, and runs it, forward and backward, on either backend. */
 import type { AttentionOptions, Runtime } from "../../src/index.ts";
-import { type AttentionSpec, attentionSpec, weightsShape } from "../../src/operations/specs.ts";
+import { type AttentionSpec, attentionSpec, weightsShape } from "../../src/testing/specs.ts";
 import { check, type CaseContext, checkClose, normals, type Scope, scoped } from "./case.ts";
 
 export const ATTENTION_BOUND = 1e-6;

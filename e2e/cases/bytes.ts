@@ -3,7 +3,7 @@
  * one that is counted on the GPU, and the counts are added up.
  */
 import { ELEMENT_BYTES, type Kernel } from "../../shaders/wgsl/kernel.ts";
-import { planProgram } from "../../src/operations/index.ts";
+import { planProgram } from "../../src/testing/operations.ts";
 import type { Program, ProgramDispatch } from "../../src/program/program.ts";
 import type { PlannerLimits } from "../../src/core/limits.ts";
 import {
@@ -18,12 +18,12 @@ import {
   fftSpec,
   inPlaceSpec,
   kernelSpectrumSpec,
-  type OperationSpec,
+  type AnySpec,
   spectrumSpec,
   toeplitzGradientSpec,
   type ToeplitzOptions,
   toeplitzSpec,
-} from "../../src/operations/specs.ts";
+} from "../../src/testing/specs.ts";
 import { limitsWith } from "../../src/testing/planning.ts";
 import { dispatchGroups, total, wholeDispatches } from "../../src/testing/programs.ts";
 import { type CaseContext, check, normals, type Suite, together } from "./case.ts";
@@ -127,7 +127,7 @@ function countBits(words: Uint32Array): number {
   return count;
 }
 
-async function checkBytes(context: CaseContext, spec: OperationSpec, limits?: PlannerLimits): Promise<void> {
+async function checkBytes(context: CaseContext, spec: AnySpec, limits?: PlannerLimits): Promise<void> {
   const runtime = await context.runtime;
   const program = planProgram("test", spec, limits ?? runtime.limits);
   const areas = probeAreas(program);
@@ -312,7 +312,7 @@ export const bytesSuite: Suite = {
         const groups = limitsWith({ maxComputeWorkgroupStorageSize: 256, maxStorageBufferBindingSize: 2 ** 15, workspaceBytes: 2 ** 16 });
         const ragged = (options: ToeplitzOptions) => ({ ...toeplitzSpec(options), variableLengths: true });
         const exponentials = (options: ToeplitzOptions) => ({ ...spectrumSpec(toeplitzSpec(options)), exponential: true });
-        const fused: OperationSpec[] = [
+        const fused: AnySpec[] = [
           toeplitzGradientSpec(toeplitzSpec({ heads: 1, length: 1, channels: 1 })),
           toeplitzGradientSpec(ragged({ heads: 2, batch: 2, length: 23, channels: 3, causal: true })),
           toeplitzGradientSpec(toeplitzSpec({ heads: 2, grid: [4, 7], channels: 4 })),
@@ -349,7 +349,7 @@ export const bytesSuite: Suite = {
       name: "softmax attention and its gradient",
       run: async (context) => {
         const oneHead = limitsWith({ maxStorageBufferBindingSize: 2 ** 15, workspaceBytes: 2 ** 15 });
-        const both = (options: Partial<AttentionOptions>): OperationSpec[] => {
+        const both = (options: Partial<AttentionOptions>): AnySpec[] => {
           const spec = attentionSpec({ kind: "softmax", heads: 1, ...options } as AttentionOptions);
           return [spec, attentionGradientSpec(spec)];
         };

@@ -1,9 +1,9 @@
 /** Causal linear attention against its O(N²) definition in float64, and that nothing later has any influence. */
 import type { AttentionOptions, FeatureMap, Runtime } from "../../src/index.ts";
-import { addScan, chooseCausalReduction } from "../../src/operations/attention/causal/plan.ts";
-import type { LinearWork } from "../../src/operations/attention/linear/parts.ts";
-import { ProgramBuilder } from "../../src/program/program.ts";
-import { type AttentionSpec, attentionSpec } from "../../src/operations/specs.ts";
+import { addScan, chooseCausalReduction } from "../../src/operations/attention/causal/chunks.ts";
+import type { LinearWork } from "../../src/operations/attention/linear/key-state.ts";
+import { ProgramBuilder } from "../../src/program/builder.ts";
+import { type AttentionSpec, attentionSpec } from "../../src/testing/specs.ts";
 import {
   attend,
   ATTENTION_BOUND,
@@ -343,11 +343,12 @@ async function checkScan(
   const [heads, sikf] = [2, featureMap === "sikf"];
   const program = new ProgramBuilder("test", "scan", runtime.limits);
   const shape = attentionSpec({ heads, length: chunks * 64, headDim, valueDim, featureMap, causal: true });
-  const work: LinearWork = { program, shape, featureMap, features: headDim, mostHeads: heads };
+  const { workspaceBytes: scratch } = runtime.limits;
+  const work: LinearWork = { program, shape, featureMap, features: headDim, mostHeads: heads, lengths: undefined, scratch };
   const reduction = { ...chooseCausalReduction(work, 0), chunks };
   const { state } = reduction;
-  program.buffer("states", "inout", 4 * heads * chunks * state.size);
-  addScan(work, reduction, { first: 0, count: heads }, "states", { reverse });
+  const buffer = program.tensor("states", "inout", 4 * heads * chunks * state.size);
+  addScan(work, reduction, { first: 0, count: heads }, buffer, { reverse });
   const states = normals(seed, heads * chunks * state.size);
   // Maxima that differ by more than exp can span.
   if (sikf) for (let i = 0; i < states.length; i++) if (i % state.size < headDim) states[i]! *= 30;

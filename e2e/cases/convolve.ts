@@ -1,7 +1,7 @@
 /** Convolutions against their definition, and what their spectra and modes promise. */
 import scipy from "../../src/testing/fixtures/convolve.json" with { type: "json" };
 import type { ConvolveOptions, ConvolvePlan, Runtime } from "../../src/index.ts";
-import { type ConvolveAxis, type ConvolveSpec, convolveSpec } from "../../src/operations/specs.ts";
+import { type ConvolveAxis, type ConvolveSpec, convolveSpec } from "../../src/testing/specs.ts";
 import { type CaseContext, check, checkClose, checkRefused, normals, scoped, type Suite, together } from "./case.ts";
 
 /** relL2: of a product of spectra of some 10⁵ points. */

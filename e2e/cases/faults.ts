@@ -39,7 +39,7 @@ async function special(
     ...HARDWARE_DEFAULTS,
     ...(options.speed && { speed: options.speed }),
   });
-  return new RuntimeClass(new GpuBackend({ open, limits }, () => {}, options.patience), { gradients: true });
+  return new RuntimeClass(new GpuBackend({ open, limits }, () => {}, options.patience), {});
 }
 
 /** Waits for a device in every way that there is, with kernels that compile fast. */
@@ -80,7 +80,7 @@ async function injectFaults(context: CaseContext, kind: Fault): Promise<void> {
   const openDeviceOnce = async () => new FaultyDevice((await openDevice(request))!.device);
   const runtimeOn = ({ device: borrowed }: FaultyDevice, patience: Patience) => {
     const limits = capLimits("test", deviceLimits(borrowed), {}, DEFAULT_WORKSPACE_BYTES);
-    return new RuntimeClass(new GpuBackend({ open: borrowDevice("test", borrowed), limits }, () => {}, patience), { gradients: true });
+    return new RuntimeClass(new GpuBackend({ open: borrowDevice("test", borrowed), limits }, () => {}, patience), {});
   };
   let device = await openDeviceOnce();
   let runtime = runtimeOn(device, PATIENCE);

@@ -1,9 +1,9 @@
 /** Gradients of FFTs, against the definition of the transform itself. */
 import { fftReference } from "../../src/testing/reference.ts";
 import type { FftOptions, Runtime } from "../../src/index.ts";
-import { planProgram } from "../../src/operations/index.ts";
+import { planProgram } from "../../src/testing/operations.ts";
 import { elementCount } from "../../src/core/check.ts";
-import { fftGradientSpec, type FftSpec, fftSpec } from "../../src/operations/specs.ts";
+import { fftGradientSpec, type FftSpec, fftSpec } from "../../src/testing/specs.ts";
 import { limitsWith } from "../../src/testing/planning.ts";
 import { type CaseContext, check, checkClose, checkRefused, normals, scoped, type Suite, together } from "./case.ts";
 import { runProgram } from "./run-program.ts";

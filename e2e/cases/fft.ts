@@ -1,7 +1,7 @@
 /** FFTs against their definition in float64, against scipy, and the properties that define them. */
 import scipy from "../../src/testing/fixtures/fftn.json" with { type: "json" };
 import type { Runtime } from "../../src/index.ts";
-import { fftSpec } from "../../src/operations/specs.ts";
+import { fftSpec } from "../../src/testing/specs.ts";
 import { isSmooth } from "../../src/math/smooth.ts";
 import { random } from "../../src/testing/random.ts";
 import { type Case, type CaseContext, check, checkClose, normals, relativeL2, scoped, type Suite, together } from "./case.ts";

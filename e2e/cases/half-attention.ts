@@ -1,6 +1,6 @@
 /** Attention of float16 tensors, where the device has `shader-f16`; where it has not, that it is refused by name. */
 import type { AttentionOptions } from "../../src/index.ts";
-import { attentionSpec, weightsShape } from "../../src/operations/specs.ts";
+import { attentionSpec, weightsShape } from "../../src/testing/specs.ts";
 import { decodeHalf } from "../../src/core/half.ts";
 import { attend, type AttentionData } from "./attention-harness.ts";
 import { check, checkRefused, normals, relativeL2, scoped, type Suite, together } from "./case.ts";

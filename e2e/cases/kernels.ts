@@ -1,11 +1,11 @@
 /** Each kernel that works between input and output, by itself: its workspace is read back and compared with float64. */
 import { keyStateLayout } from "../../shaders/attention/feature-map.ts";
 import { createFft } from "../../src/math/fft.ts";
-import { planProgram } from "../../src/operations/index.ts";
+import { planProgram } from "../../src/testing/operations.ts";
 import type { Program } from "../../src/program/program.ts";
 import { chooseSplit } from "../../src/operations/fft/split.ts";
-import type { OperationSpec } from "../../src/operations/specs.ts";
-import { attentionSpec, spectrumSpec, toeplitzSpec } from "../../src/operations/specs.ts";
+import type { AnySpec } from "../../src/testing/specs.ts";
+import { attentionSpec, spectrumSpec, toeplitzSpec } from "../../src/testing/specs.ts";
 import { dispatchGroups } from "../../src/testing/programs.ts";
 import { type CaseContext, check, checkClose, normals, type Suite } from "./case.ts";
 import { runProgram } from "./run-program.ts";
@@ -38,7 +38,7 @@ function writeEnds({ dispatches }: Program, buffer: string): readonly number[] {
 /** Runs a spec up to where `workspace` has been written so many times, or the last time; the workspace starts as NaN. */
 async function workspaceOf(
   context: CaseContext,
-  spec: OperationSpec,
+  spec: AnySpec,
   workspace: string,
   inputs: Readonly<Record<string, Float32Array>>,
   times?: number,

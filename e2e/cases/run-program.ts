@@ -27,7 +27,8 @@ export async function runProgram(
     const encoder = device.createCommandEncoder();
     const pass = encoder.beginComputePass();
     const slots = executable.acquireSlots();
-    for (const index of program.dispatches.keys()) executable.record(pass, index, bindings, slots);
+    const record = executable.recorder(bindings, slots);
+    for (const index of program.dispatches.keys()) record(pass, index);
     pass.end();
     const outputs = program.buffers.filter((buffer) => buffer.role === "output" || buffer.role === "inout");
     const staged = outputs.map(({ name, bytes }) => {

@@ -1,7 +1,7 @@
 /** Softmax attention, forward and backward: against its O(N²) definition, against the float64 CPU, and its properties. */
 import { attentionReference } from "../../src/testing/attention-reference.ts";
 import type { AttentionOptions, Runtime } from "../../src/index.ts";
-import { attentionSpec } from "../../src/operations/specs.ts";
+import { attentionSpec } from "../../src/testing/specs.ts";
 import {
   attend,
   ATTENTION_BOUND,

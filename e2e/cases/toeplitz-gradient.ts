@@ -1,17 +1,17 @@
 /** Gradients of the Toeplitz product, products with variable lengths, and spectra of exponentials: against definitions and against the float64 CPU. */
 import { toeplitzGradientReference, toeplitzReference } from "../../src/testing/reference.ts";
 import type { Runtime, ToeplitzOptions } from "../../src/index.ts";
-import { planProgram } from "../../src/operations/index.ts";
+import { planProgram } from "../../src/testing/operations.ts";
 import type { PlannerLimits } from "../../src/core/limits.ts";
 import {
-  type OperationSpec,
+  type AnySpec,
   type SpectrumSpec,
   spectrumSpec,
   toeplitzGradientSpec,
   toeplitzSpec,
   type ToeplitzSpec,
   weightsShape,
-} from "../../src/operations/specs.ts";
+} from "../../src/testing/specs.ts";
 import { limitsWith } from "../../src/testing/planning.ts";
 import { type CaseContext, check, checkClose, checkRefused, normals, scoped, type Suite, together } from "./case.ts";
 import { runProgram } from "./run-program.ts";
@@ -63,13 +63,13 @@ async function compare(context: CaseContext, options: ToeplitzOptions, seed: num
 /** An operation below the public API, with the spectrum of `weights` in the place of these. */
 async function onDevice(
   context: CaseContext,
-  spec: OperationSpec,
+  spec: AnySpec,
   spectrum: SpectrumSpec,
   { weights, ...data }: Readonly<Record<string, Float32Array | Uint32Array>>,
   limits?: PlannerLimits,
 ): Promise<Readonly<Record<string, Float32Array>>> {
   const runtime = await context.runtime;
-  const run = async (operation: OperationSpec, inputs: Readonly<Record<string, Float32Array | Uint32Array>>) => {
+  const run = async (operation: AnySpec, inputs: Readonly<Record<string, Float32Array | Uint32Array>>) => {
     const results = await runProgram(runtime.device!, planProgram("test", operation, limits ?? runtime.limits), inputs);
     return Object.fromEntries(Object.entries(results).map(([name, bits]) => [name, new Float32Array(bits)]));
   };

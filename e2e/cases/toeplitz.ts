@@ -1,7 +1,7 @@
 /** The FastRPB product against its definition, against the float64 CPU, and its properties. */
 import { toeplitzReference } from "../../src/testing/reference.ts";
 import type { Runtime, ToeplitzOptions, ToeplitzPlan } from "../../src/index.ts";
-import { type ToeplitzSpec, toeplitzSpec, weightsShape } from "../../src/operations/specs.ts";
+import { type ToeplitzSpec, toeplitzSpec, weightsShape } from "../../src/testing/specs.ts";
 import { type CaseContext, check, checkClose, normals, relativeL2, scoped, type Suite, together } from "./case.ts";
 
 const BOUND = 3e-7;

@@ -3,7 +3,7 @@ import type { FftOptions, Runtime } from "../../src/index.ts";
 import { createFft } from "../../src/math/fft.ts";
 import { axisLayout } from "../../src/core/axes.ts";
 import { elementCount } from "../../src/core/check.ts";
-import { type Direction, type FftSpec, fftSpec } from "../../src/operations/specs.ts";
+import { type Direction, type FftSpec, fftSpec } from "../../src/testing/specs.ts";
 import { isSmooth } from "../../src/math/smooth.ts";
 import { check, normals, relativeL2, scoped } from "./case.ts";
 import { reassociates } from "./reassociation.ts";

@@ -1,8 +1,9 @@
 /** Tuning on a device: what it leaves behind, and what plans make of it. */
+import { taskOf } from "../../src/testing/operations.ts";
 import { createFft } from "../../src/math/fft.ts";
 import type { Runtime } from "../../src/index.ts";
 import { DEFAULT_CHOICES } from "../../src/core/choices.ts";
-import { fftSpec, toeplitzSpec } from "../../src/operations/specs.ts";
+import { fftSpec, toeplitzSpec } from "../../src/testing/specs.ts";
 import { adapterName, tuningKey } from "../../src/runtime/tuning.ts";
 import { type Case, check, checkClose, checkRefused, normals, scoped, type Suite } from "./case.ts";
 
@@ -70,7 +71,7 @@ const fullRoots: Case = {
     const { adapterInfo } = await context.runtime;
     const choices = { ...DEFAULT_CHOICES, roots: "full" } as const;
     const specs = [fftSpec({ shape: [length] }), toeplitzSpec({ heads: 1, length, channels: 2 })];
-    const plans = specs.map((spec) => ({ key: tuningKey(spec), choices }));
+    const plans = specs.map((spec) => ({ key: tuningKey(taskOf(spec)), choices }));
     const tuned = await context.open({ tuning: { version: 1, adapter: adapterName(adapterInfo), plans } });
     try {
       const run = async (runtime: Runtime) =>

@@ -5,7 +5,6 @@
 import type { Choices } from "./choices.ts";
 import type { FastRpbError } from "./errors.ts";
 import type { PlannerLimits } from "./limits.ts";
-import type { OperationSpec } from "../operations/specs.ts";
 
 /** What tensors hold: float32 numbers, the bits of float16 ones, which only devices with `shader-f16` know, or lengths. */
 export type TensorData = Float32Array | Uint16Array | Uint32Array;
@@ -122,7 +121,8 @@ export interface OpenSession {
   readonly limits: PlannerLimits;
 }
 
-export interface Backend {
+/** @typeParam Task what it compiles: an operation with a spec */
+export interface Backend<Task = unknown> {
   readonly kind: "webgpu" | "cpu";
   readonly limits: PlannerLimits;
   readonly device: GPUDevice | undefined;
@@ -132,14 +132,17 @@ export interface Backend {
   readonly isLost: boolean;
   allocate(byteLength: number, label: string): Storage;
   upload(data: TensorData, label: string): Storage;
+  /**
+   * Memory that a recording in the caller's encoder reads, whose end nobody tells: it counts for no one, and is freed with the command buffer that
+   * uses it, by garbage collection.
+   */
+  uploadTransient(data: TensorData, label: string): Storage;
   /** A view of memory that the caller owns. The CPU backend has none and throws code `"unavailable"`. */
   wrap(buffer: GPUBuffer, byteOffset: number, byteLength: number): Storage;
   /** Plans and compiles. Rejects with code `"limit"` where the device is too small. The CPU has nothing to choose. */
-  compile(caller: string, spec: OperationSpec, choices?: Choices): Promise<Executable>;
-  /** Loads what {@link compileNow} takes for this spec, so that it can. @throws FastRpbError code `"unavailable"` */
-  prepare(caller: string, spec: OperationSpec, choices?: Choices): Promise<void>;
-  /** The same as `compile` at once, after `prepare` or another plan of the same kind; a kernel that does not compile is reported by the reading of what it should have written. */
-  compileNow(caller: string, spec: OperationSpec, choices?: Choices): Executable;
+  compile(caller: string, task: Task, choices?: Choices): Promise<Executable>;
+  /** {@link compile} at once: a kernel that does not compile is reported by the reading of what it should have written. */
+  compileNow(caller: string, task: Task, choices?: Choices): Executable;
   /** Runs the steps in order: on the GPU one encoder, one submit, no wait. */
   run(steps: readonly Step[]): void;
   /**
@@ -149,9 +152,7 @@ export interface Backend {
   runSliced(caller: string, steps: readonly Step[], options: SliceOptions): Promise<void>;
   /** Records the steps into the caller's encoder. The CPU backend throws code `"unavailable"`. */
   encode(encoder: GPUCommandEncoder, steps: readonly Step[]): void;
-  /** Loads what `profile` takes; `undefined` where it is there. @throws FastRpbError code `"unavailable"` */
-  loadProfiler(): Promise<void> | undefined;
-  /** Runs the steps, waits, and tells how long they took. After `loadProfiler`. */
+  /** Runs the steps, waits, and tells how long they took. */
   profile(steps: readonly Step[]): Promise<Timings>;
   /**
    * After a loss, moves to another device all that was compiled. Nothing on a backend that is not lost.

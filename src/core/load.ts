@@ -1,13 +1,13 @@
 import { FastRpbError } from "./errors.ts";
 
 /**
- * Loads a part of the library that does not come with its entry, from where the entry came from. A failure is not kept: a later call tries
+ * Loads a module of the library that does not come with its entry, from where the entry came from. A failure is not kept: a later call tries
  * again, with success where the browser does (whatwg/html#10327; older ones keep the failure of a module until the page is reloaded).
  *
- * @param what the part
+ * @param what the module is for
  * @throws FastRpbError code `"unavailable"`
  */
-export async function loadPart<T>(caller: string, what: string, load: () => Promise<T>): Promise<T> {
+export async function loadModule<T>(caller: string, what: string, load: () => Promise<T>): Promise<T> {
   try {
     return await load();
   } catch (cause) {

@@ -9,8 +9,9 @@ import {
   spectrumSpec,
   toeplitzSpec,
   type AttentionOptions,
-} from "../operations/specs.ts";
+} from "../testing/specs.ts";
 import { normals, random, relativeL2 } from "../testing/random.ts";
+import { taskOf } from "../testing/operations.ts";
 import { compute, createTestBackend } from "../testing/compute.ts";
 import { attentionReference } from "../testing/attention-reference.ts";
 import { toeplitzReference } from "../testing/reference.ts";
@@ -174,58 +175,58 @@ describe("backend", () => {
 
   test("refuses a plan that was disposed", async () => {
     const backend = createTestBackend();
-    const executable = await backend.compile("test", fftSpec({ shape: [4] }));
+    const executable = await backend.compile("test", taskOf(fftSpec({ shape: [4] })));
     executable.dispose();
     expect(() => backend.run([{ executable, bindings: {} }])).toThrow(expect.objectContaining({ code: "disposed" }));
   });
 
   test("names bindings and prices operations", async () => {
     const backend = createTestBackend();
-    const fft = await backend.compile("test", fftSpec({ shape: [3, 16] }));
+    const fft = await backend.compile("test", taskOf(fftSpec({ shape: [3, 16] })));
     expect(fft.dispatches).toEqual([]);
     expect(fft.bytes).toEqual({ x: 384, out: 384 });
     expect(fft.cost).toEqual({ dispatches: 0, bytesMoved: 768, bytesMinimum: 768, flops: 3 * 5 * 16 * 4, workspaceBytes: 0 });
 
-    const inPlace = await backend.compile("test", inPlaceSpec(fftSpec({ shape: [3, 16] })));
+    const inPlace = await backend.compile("test", taskOf(inPlaceSpec(fftSpec({ shape: [3, 16] }))));
     expect(inPlace.bytes).toEqual({ out: 384 });
     expect(inPlace.cost.bytesMinimum).toBe(768);
-    const real = backend.compileNow("test", fftSpec({ shape: [3, 16], axes: [0, 1], kind: "r2c" }));
+    const real = backend.compileNow("test", taskOf(fftSpec({ shape: [3, 16], axes: [0, 1], kind: "r2c" })));
     expect(real.bytes).toEqual({ x: 192, out: 216 });
     expect(real.cost.bytesMinimum).toBe(408);
-    const back = await backend.compile("test", fftSpec({ shape: [3, 16], axes: [0, 1], kind: "c2r" }));
+    const back = await backend.compile("test", taskOf(fftSpec({ shape: [3, 16], axes: [0, 1], kind: "c2r" })));
     expect(back.bytes).toEqual({ x: 216, out: 192 });
 
-    const multiply = await backend.compile("test", complexMultiplySpec({ shape: [2, 8] }));
+    const multiply = await backend.compile("test", taskOf(complexMultiplySpec({ shape: [2, 8] })));
     expect(multiply.bytes).toEqual({ a: 128, b: 128, out: 128 });
 
     // A period of 12 with real numbers, of which 7 bins are kept.
     const convolution = convolveSpec({ shape: [4, 2, 10], kernel: [2, 3] });
-    expect((await backend.compile("test", kernelSpectrumSpec(convolution))).bytes).toEqual({ kernel: 24, spectrum: 2 * 7 * 16 });
-    const convolve = await backend.compile("test", convolution);
+    expect((await backend.compile("test", taskOf(kernelSpectrumSpec(convolution)))).bytes).toEqual({ kernel: 24, spectrum: 2 * 7 * 16 });
+    const convolve = await backend.compile("test", taskOf(convolution));
     expect(convolve.bytes).toEqual({ x: 320, spectrum: 2 * 7 * 16, out: 384 });
     expect(convolve.cost.bytesMinimum).toBe(320 + 2 * 7 * 8 + 384);
     const circular = convolveSpec({ shape: [11], kernel: [3], mode: "circular", dtype: "complex64" });
-    expect((await backend.compile("test", circular)).bytes).toEqual({ x: 88, spectrum: 11 * 16, out: 88 });
+    expect((await backend.compile("test", taskOf(circular))).bytes).toEqual({ x: 88, spectrum: 11 * 16, out: 88 });
 
     // In a circulant of period 16, of which 9 bins are kept.
     const product = toeplitzSpec({ heads: 2, length: 8, channels: 3 });
-    const spectrum = await backend.compile("test", spectrumSpec(product));
+    const spectrum = await backend.compile("test", taskOf(spectrumSpec(product)));
     expect(spectrum.bytes).toEqual({ weights: 2 * 15 * 4, spectrum: 2 * 9 * 16 });
-    const toeplitz = await backend.compile("test", product);
+    const toeplitz = await backend.compile("test", taskOf(product));
     expect(toeplitz.bytes).toEqual({ v: 192, spectrum: 288, out: 192 });
     expect(toeplitz.cost.bytesMinimum).toBe(192 + 144 + 192);
 
     const plain = { heads: 2, length: 8, headDim: 4, valueDim: 3, featureMap: "sikf" } as const;
-    const attention = await backend.compile("test", attentionSpec(plain));
+    const attention = await backend.compile("test", taskOf(attentionSpec(plain)));
     expect(attention.bytes).toEqual({ q: 256, k: 256, v: 192, out: 192 });
-    const biased = await backend.compile("test", attentionSpec({ ...plain, bias: "fastrpb" }));
+    const biased = await backend.compile("test", taskOf(attentionSpec({ ...plain, bias: "fastrpb" })));
     expect(biased.bytes).toEqual({ q: 256, k: 256, v: 192, spectrum: 288, out: 192 });
     expect(biased.cost.flops).toBe(attention.cost.flops + toeplitz.cost.flops);
   });
 
   test("profiles one entry a step", async () => {
     const backend = createTestBackend();
-    const executable = await backend.compile("test", fftSpec({ shape: [64] }));
+    const executable = await backend.compile("test", taskOf(fftSpec({ shape: [64] })));
     const bindings = { x: backend.upload(normals(40, 128), "x"), out: backend.allocate(512, "out") };
     const timings = await backend.profile([
       { executable, bindings },

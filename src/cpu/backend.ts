@@ -1,28 +1,24 @@
-import { createFft, type Fft } from "../math/fft.ts";
-import type { Backend, Bindings, Cost, DispatchInfo, Executable, Step, Storage } from "../core/backend.ts";
+import type { Backend, Bindings, Cost, DispatchInfo, Executable, Step, Storage, TensorData } from "../core/backend.ts";
 import { checkAborted, FastRpbError } from "../core/errors.ts";
 import type { PlannerLimits } from "../core/limits.ts";
-import type { OperationSpec } from "../operations/specs.ts";
+import { createFft, type Fft, type FftOf } from "../math/fft.ts";
+import { type CpuComputation, layoutBytes, type Task, type TensorLayouts } from "../operations/operation.ts";
 import { CpuStorage } from "./storage.ts";
-import { type CpuOperation, type FftOf, OUTPUTS } from "../operations/cpu.ts";
-import { attentionGradientOperation } from "../operations/attention/cpu-gradient.ts";
-import { attentionOperation } from "../operations/attention/cpu.ts";
-import { complexMultiplyOperation } from "../operations/complex-multiply/cpu.ts";
-import { convolveOperation, kernelSpectrumOperation } from "../operations/convolve/cpu.ts";
-import { fftOperation } from "../operations/fft/cpu.ts";
-import { findNonFiniteOperation } from "../operations/find-non-finite/cpu.ts";
-import { spectrumOperation } from "../operations/toeplitz/cpu-spectrum.ts";
-import { toeplitzGradientOperation } from "../operations/toeplitz/cpu-gradient.ts";
-import { toeplitzOperation } from "../operations/toeplitz/cpu.ts";
 
 /**
  * The backend that needs no GPU: every operation in float64, rounded to float32 only in what it stores. `run` is synchronous.
  *
  * @param limits reported as they are: they bound a GPU's planner, and nothing here
  */
-export function createCpuBackend(limits: PlannerLimits): Backend {
+export function createCpuBackend(limits: PlannerLimits): Backend<Task> {
   const live = new Set<CpuStorage>();
   const fftOf = createFftCache();
+  const upload = (data: TensorData, label: string) => {
+    const storage = new CpuStorage(data.byteLength, label, live);
+    if (data instanceof Uint32Array) storage.words.set(data);
+    else storage.floats.set(data);
+    return storage;
+  };
   return {
     kind: "cpu",
     limits,
@@ -33,24 +29,19 @@ export function createCpuBackend(limits: PlannerLimits): Backend {
 
     allocate: (byteLength, label) => new CpuStorage(byteLength, label, live),
 
-    upload(data, label) {
-      const storage = new CpuStorage(data.byteLength, label, live);
-      if (data instanceof Uint32Array) storage.words.set(data);
-      else storage.floats.set(data);
-      return storage;
-    },
+    upload,
+
+    uploadTransient: upload,
 
     wrap() {
       throw unavailable("runtime.wrap", "the CPU backend has no GPU buffers; upload the data with runtime.tensor");
     },
 
-    async compile(_caller, spec) {
-      return new CpuExecutable(createOperation(spec, fftOf));
+    async compile(_caller, task) {
+      return new CpuExecutable(task, limits, fftOf);
     },
 
-    async prepare() {},
-
-    compileNow: (_caller, spec) => new CpuExecutable(createOperation(spec, fftOf)),
+    compileNow: (_caller, task) => new CpuExecutable(task, limits, fftOf),
 
     run(steps) {
       for (const step of steps) runStep(step);
@@ -70,8 +61,6 @@ export function createCpuBackend(limits: PlannerLimits): Backend {
     encode() {
       throw unavailable("plan.encode", "the CPU backend has no command encoder; call plan.run");
     },
-
-    loadProfiler: () => undefined,
 
     async profile(steps) {
       const start = performance.now();
@@ -99,60 +88,47 @@ class CpuExecutable implements Executable {
   readonly dispatches: readonly DispatchInfo[] = Object.freeze([]);
   readonly cost: Cost;
   readonly bytes: Readonly<Record<string, number>>;
-  #operation: CpuOperation | undefined;
+  readonly label: string;
+  readonly tensors: TensorLayouts;
+  #computation: CpuComputation | undefined;
 
-  constructor(operation: CpuOperation) {
-    const { bytesMinimum, flops } = operation;
-    this.#operation = operation;
-    this.bytes = Object.freeze({ ...operation.bytes });
-    this.cost = Object.freeze({ dispatches: 0, bytesMoved: bytesMinimum, bytesMinimum, flops, workspaceBytes: 0 });
+  constructor({ operation, spec }: Task, limits: PlannerLimits, fftOf: FftOf) {
+    const computation = operation.cpu(spec, fftOf);
+    this.#computation = computation;
+    this.label = operation.name;
+    this.tensors = operation.tensors(spec, limits);
+    const bytes: Record<string, number> = {};
+    let bytesMinimum = 0;
+    for (const [name, tensor] of Object.entries(this.tensors)) {
+      const own = name === "spectrum" ? computation.spectrumBytes : undefined;
+      bytes[name] = own ?? layoutBytes(tensor);
+      // Costs are counted in float32.
+      const counted = own === undefined ? bytes[name] : own / 2;
+      bytesMinimum += tensor.role === "inout" ? 2 * counted : counted;
+    }
+    this.bytes = Object.freeze(bytes);
+    this.cost = Object.freeze({ dispatches: 0, bytesMoved: bytesMinimum, bytesMinimum, flops: computation.flops, workspaceBytes: 0 });
   }
 
-  get operation(): CpuOperation {
-    if (this.#operation === undefined) throw new FastRpbError("disposed", "cpu backend: this plan was disposed.");
-    return this.#operation;
+  get computation(): CpuComputation {
+    if (this.#computation === undefined) throw new FastRpbError("disposed", "cpu backend: this plan was disposed.");
+    return this.#computation;
   }
 
   dispose(): void {
-    // The operation holds tables and scratch memory.
-    this.#operation = undefined;
+    // It holds tables and scratch memory.
+    this.#computation = undefined;
   }
 }
 
-function createOperation(spec: OperationSpec, fftOf: FftOf): CpuOperation {
-  switch (spec.operation) {
-    case "fft":
-      return fftOperation(spec, fftOf);
-    case "complexMultiply":
-      return complexMultiplyOperation(spec);
-    case "convolve":
-      return convolveOperation(spec, fftOf);
-    case "kernelSpectrum":
-      return kernelSpectrumOperation(spec, fftOf);
-    case "spectrum":
-      return spectrumOperation(spec, fftOf);
-    case "toeplitz":
-      return toeplitzOperation(spec, fftOf);
-    case "toeplitzGradient":
-      return toeplitzGradientOperation(spec, fftOf);
-    case "attention":
-      return attentionOperation(spec, fftOf);
-    case "findNonFinite":
-      return findNonFiniteOperation(spec);
-    case "attentionGradient":
-      return attentionGradientOperation(spec, fftOf);
-  }
-}
-
-function runStep(step: Step): CpuOperation {
-  if (!(step.executable instanceof CpuExecutable)) throw new TypeError("cpu backend: a plan of another backend");
-  const { operation } = step.executable;
-  operation.run((name) => {
-    const storage = cpuStorage(step.bindings, name);
-    if (OUTPUTS.has(name)) storage.rewrite();
+function runStep({ executable, bindings }: Step): { readonly label: string } {
+  if (!(executable instanceof CpuExecutable)) throw new TypeError("cpu backend: a plan of another backend");
+  executable.computation.run((name) => {
+    const storage = cpuStorage(bindings, name);
+    if (executable.tensors[name]?.role !== "input") storage.rewrite();
     return storage;
   });
-  return operation;
+  return executable;
 }
 
 function cpuStorage(bindings: Bindings, name: string): CpuStorage {

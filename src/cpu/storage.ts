@@ -1,9 +1,10 @@
 import { reserve } from "../math/memory.ts";
 import type { Storage, TensorData } from "../core/backend.ts";
 import { FastRpbError } from "../core/errors.ts";
+import type { CpuMemory } from "../operations/operation.ts";
 
 /** Memory of one tensor or spectrum: tensors are read as float32, spectra as float64, lengths as integers. */
-export class CpuStorage implements Storage {
+export class CpuStorage implements Storage, CpuMemory {
   readonly byteLength: number;
   readonly buffer = undefined;
   readonly byteOffset = 0;

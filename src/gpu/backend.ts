@@ -1,29 +1,28 @@
-import { MissingParts } from "../operations/parts.ts";
-import { loadProgram, planProgram } from "../operations/planners.ts";
-import type { Program } from "../program/program.ts";
 import type { Backend, CompileProgress, MemoryUse, OpenSession, SliceOptions, Step, TensorData, Timings } from "../core/backend.ts";
 import type { Choices } from "../core/choices.ts";
 import { FastRpbError, refuse } from "../core/errors.ts";
 import { type PlannerLimits, wholeWords } from "../core/limits.ts";
-import { loadPart } from "../core/load.ts";
-import type { OperationSpec } from "../operations/specs.ts";
-import { type CompileRequest, GpuExecutable } from "./executable.ts";
+import type { Task } from "../operations/operation.ts";
+import type { Program } from "../program/program.ts";
+import { type ExecutableSource, GpuExecutable, planSource } from "./executable.ts";
 import { compilePipelines, InstalledProgram } from "./installed-program.ts";
-import type { profile } from "./profile.ts";
+import { profile } from "./profile.ts";
+import { restore } from "./restore.ts";
 import { Session } from "./session.ts";
-import { acquireWorkspace, passFault, record } from "./steps.ts";
+import { installInLess } from "./short-memory.ts";
+import { runSliced } from "./sliced-run.ts";
+import { acquireWorkspace, passFault, recordPass } from "./steps.ts";
 import { GpuStorage } from "./storage.ts";
 import { STORAGE, STORAGE_USAGE } from "./usage.ts";
 import type { Patience } from "./watch.ts";
 
 /** Runs Programs on a GPUDevice: one encoder and one submit per run, workspace from the pool. */
-export class GpuBackend implements Backend {
+export class GpuBackend implements Backend<Task> {
   readonly kind = "webgpu";
   readonly #onCompile: (progress: CompileProgress) => void;
   readonly #patience: Patience | undefined;
   readonly #executables = new Set<GpuExecutable>();
   #session: Session;
-  #profiler: typeof profile | undefined;
   #disposed = false;
 
   constructor({ open, limits }: OpenSession, onCompile: (progress: CompileProgress) => void, patience?: Patience) {
@@ -66,6 +65,14 @@ export class GpuBackend implements Backend {
     });
   }
 
+  uploadTransient(data: TensorData, label: string): GpuStorage {
+    this.#session.watch.check(label);
+    const byteLength = wholeWords(data.byteLength);
+    const buffer = this.device.createBuffer({ label, size: byteLength, usage: STORAGE_USAGE });
+    this.device.queue.writeBuffer(buffer, 0, filledUp(data));
+    return new GpuStorage(this.#session, { buffer, byteOffset: 0, byteLength: data.byteLength }, true);
+  }
+
   wrap(buffer: GPUBuffer, byteOffset: number, byteLength: number): GpuStorage {
     const caller = "runtime.wrap";
     this.#session.watch.check(caller);
@@ -96,45 +103,31 @@ export class GpuBackend implements Backend {
     return new GpuStorage(this.#session, { buffer, byteOffset, byteLength }, true);
   }
 
-  async compile(caller: string, spec: OperationSpec, choices?: Choices): Promise<GpuExecutable> {
+  async compile(caller: string, task: Task, choices?: Choices): Promise<GpuExecutable> {
     const session = this.#session;
-    const request: CompileRequest = { caller, spec, choices };
-    const installed = await this.#install(session, request);
+    const source: ExecutableSource = { caller, task, choices };
+    const installed = await this.#install(session, source);
     // Restored meanwhile: what was compiled is of the device before.
     if (session !== this.#session)
       throw new FastRpbError("lost", `${caller}: the GPU device was lost meanwhile, and another one is in its place. Try again.`);
-    return this.#register(request, installed);
+    return this.#register(source, installed);
   }
 
-  compileNow(caller: string, spec: OperationSpec, choices?: Choices): GpuExecutable {
+  compileNow(caller: string, task: Task, choices?: Choices): GpuExecutable {
     this.#session.watch.check(caller);
-    const request: CompileRequest = { caller, spec, choices };
-    const program = planNow(request, this.limits);
+    const source: ExecutableSource = { caller, task, choices };
+    const program = planSource(source, this.limits);
     // What goes wrong here goes wrong again in every run of it, and is told there.
     const [installed] = this.#session.guard(caller, () => InstalledProgram.compileNow(this.#session, program));
-    return this.#register(request, installed);
-  }
-
-  async prepare(caller: string, spec: OperationSpec, choices?: Choices): Promise<void> {
-    try {
-      await loadProgram(caller, spec, limitsOf({ caller, spec, choices }, this.limits));
-    } catch (error) {
-      // A device that is too small for it says so when it is compiled.
-      if (!(error instanceof FastRpbError && error.code === "limit")) throw error;
-    }
+    return this.#register(source, installed);
   }
 
   run(steps: readonly Step[]): void {
     this.#checkSteps("run", steps);
-    this.#submit(steps, (encoder, slots) => {
-      const pass = encoder.beginComputePass({ label: "fastrpb" });
-      record(pass, steps, slots);
-      pass.end();
-    });
+    this.#submit(steps, (encoder, slots) => recordPass(encoder, steps, slots));
   }
 
   async runSliced(caller: string, steps: readonly Step[], options: SliceOptions): Promise<void> {
-    const { runSliced } = await loadPart(caller, "runs in slices", () => import("./sliced-run.ts"));
     this.#checkSteps(caller, steps);
     const storages = steps.flatMap((step) => Object.values(step.bindings) as GpuStorage[]);
     for (const storage of storages) storage.hold();
@@ -151,32 +144,22 @@ export class GpuBackend implements Backend {
       throw refuse("value", { caller: "plan.encode", argument: "encoder", expected: "a GPUCommandEncoder", got: encoder });
     }
     const slots = steps.map((step) => (step.executable as GpuExecutable).installed.ownSlots());
-    const pass = encoder.beginComputePass({ label: "fastrpb" });
-    record(pass, steps, slots);
-    pass.end();
-  }
-
-  loadProfiler(): Promise<void> | undefined {
-    if (this.#profiler) return undefined;
-    return loadPart("plan.profile", "profile", () => import("./profile.ts")).then(({ profile }) => {
-      this.#profiler = profile;
-    });
+    recordPass(encoder, steps, slots);
   }
 
   async profile(steps: readonly Step[]): Promise<Timings> {
     this.#checkSteps("profile", steps);
-    return this.#profiler!(this.#session, steps, (recordInto) => this.#submit(steps, recordInto));
+    return profile(this.#session, steps, (recordInto) => this.#submit(steps, recordInto));
   }
 
   async restore(caller: string, reopen: () => Promise<OpenSession>): Promise<void> {
     if (!this.isLost) return;
-    const { restore } = await loadPart(caller, "restore", () => import("./restore.ts"));
     await restore({
       caller,
       patience: this.#patience,
       executables: this.#executables,
       reopen,
-      install: (session, request) => this.#install(session, request),
+      install: (session, source) => this.#install(session, source),
       isDisposed: () => this.#disposed,
       changeTo: (session) => {
         const before = this.#session;
@@ -195,22 +178,21 @@ export class GpuBackend implements Backend {
     this.#session.end();
   }
 
-  #register(request: CompileRequest, installed: InstalledProgram): GpuExecutable {
-    const executable = new GpuExecutable(request, installed, (disposed) => this.#executables.delete(disposed));
+  #register(source: ExecutableSource, installed: InstalledProgram): GpuExecutable {
+    const executable = new GpuExecutable(source, installed, (disposed) => this.#executables.delete(disposed));
     this.#executables.add(executable);
     return executable;
   }
 
   /** Plans, compiles and makes the buffers. @throws FastRpbError codes `"limit"`, `"unavailable"`, `"lost"` */
-  async #install(session: Session, request: CompileRequest): Promise<InstalledProgram> {
-    const { caller, spec } = request;
+  async #install(session: Session, source: ExecutableSource): Promise<InstalledProgram> {
+    const { caller } = source;
     session.watch.check(caller);
-    const program = await loadProgram(caller, spec, limitsOf(request, session.limits));
+    const program = planSource(source, session.limits);
     const make = (tried: Program) => this.#make(session, caller, tried);
     const made = await make(program);
     if (!(made instanceof FastRpbError)) return made;
-    const { installInLess } = await loadPart(caller, "plans for less memory", () => import("./short-memory.ts"));
-    const planFor = (workspaceBytes: number) => loadProgram(caller, spec, limitsOf(request, { ...session.limits, workspaceBytes }));
+    const planFor = (workspaceBytes: number) => planSource(source, { ...session.limits, workspaceBytes });
     return installInLess(caller, session, { program, error: made }, planFor, make);
   }
 
@@ -287,21 +269,6 @@ export class GpuBackend implements Backend {
         throw new FastRpbError("lost", `${caller}: ${name} was on a GPU device that was lost. Make it again.`);
       }
     }
-  }
-}
-
-function limitsOf({ choices }: CompileRequest, limits: PlannerLimits): PlannerLimits {
-  return choices ? { ...limits, choices } : limits;
-}
-
-/** @throws FastRpbError codes `"limit"`, and `"unavailable"` where parts of the planner are not loaded */
-function planNow(request: CompileRequest, limits: PlannerLimits): Program {
-  const { caller, spec } = request;
-  try {
-    return planProgram(caller, spec, limitsOf(request, limits));
-  } catch (error) {
-    if (!(error instanceof MissingParts)) throw error;
-    throw new FastRpbError("unavailable", `${caller}: ${error.message}. Await plan.compileBackward() first.`, { cause: error });
   }
 }
 

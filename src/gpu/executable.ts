@@ -1,28 +1,34 @@
 import type { Cost, DispatchInfo, Executable } from "../core/backend.ts";
 import type { Choices } from "../core/choices.ts";
 import { FastRpbError } from "../core/errors.ts";
-import type { OperationSpec } from "../operations/specs.ts";
+import { planProgram, type Task } from "../operations/operation.ts";
 import type { Program } from "../program/program.ts";
+import type { PlannerLimits } from "../core/limits.ts";
 import type { InstalledProgram } from "./installed-program.ts";
 
 /** What an executable was compiled from, and is again after its device was lost. */
-export interface CompileRequest {
+export interface ExecutableSource {
   readonly caller: string;
-  readonly spec: OperationSpec;
+  readonly task: Task;
   readonly choices: Choices | undefined;
+}
+
+/** @throws FastRpbError code `"limit"` */
+export function planSource({ caller, task, choices }: ExecutableSource, limits: PlannerLimits): Program {
+  return planProgram(caller, task, choices ? { ...limits, choices } : limits);
 }
 
 /** A compiled operation: the same for its plan on every device that the runtime has one after the other. */
 export class GpuExecutable implements Executable {
-  readonly request: CompileRequest;
+  readonly source: ExecutableSource;
   readonly #onDispose: (executable: GpuExecutable) => void;
   #installed!: InstalledProgram;
   #dispatches: readonly DispatchInfo[] = [];
   #bytes: Readonly<Record<string, number>> = {};
   #disposed = false;
 
-  constructor(request: CompileRequest, installed: InstalledProgram, onDispose: (executable: GpuExecutable) => void) {
-    this.request = request;
+  constructor(source: ExecutableSource, installed: InstalledProgram, onDispose: (executable: GpuExecutable) => void) {
+    this.source = source;
     this.#onDispose = onDispose;
     this.install(installed);
   }

@@ -1,6 +1,6 @@
 import type { Storage } from "../core/backend.ts";
 import { wholeWords } from "../core/limits.ts";
-import type { Program, ProgramBinding } from "../program/program.ts";
+import type { Program, ProgramBinding, ProgramBuffer } from "../program/program.ts";
 import type { BufferPool } from "./pool.ts";
 import type { Pipeline, PipelineCache } from "./pipelines.ts";
 import type { TableCache } from "./tables.ts";
@@ -14,6 +14,27 @@ export interface DeviceContext {
   readonly tables: TableCache;
 }
 
+/** What one binding of a dispatch is: a buffer of the program's own, a slot of workspace, or a tensor. */
+type Resource =
+  | { readonly kind: "own"; readonly binding: GPUBufferBinding }
+  | { readonly kind: "slot"; readonly slot: number; readonly offset: number; readonly size: number }
+  | { readonly kind: "tensor"; readonly tensor: number; readonly offset: number; readonly size: number };
+
+/** Bind groups for tensors and slots that a run had, made as dispatches need them. */
+interface BoundSet {
+  readonly tensors: readonly Storage[];
+  readonly slots: readonly GPUBuffer[];
+  readonly groups: (GPUBindGroup | undefined)[];
+}
+
+/** Records a dispatch into a pass. */
+export type Recorder = (pass: GPUComputePassEncoder, index: number) => void;
+
+/** Runs alternate between a few sets of tensors; more sets would only hold on to memory. */
+const MOST_SETS = 4;
+/** Bind groups that are kept in all: programs of very many dispatches are not bound by the time of the host. */
+const MOST_GROUPS = 1024;
+
 /** A Program with its pipelines, tables and parameters on a device. */
 export class InstalledProgram {
   readonly program: Program;
@@ -21,7 +42,11 @@ export class InstalledProgram {
   readonly #pipelines: readonly Pipeline[];
   readonly #tables = new Map<string, GPUBuffer>();
   readonly #params: GPUBuffer;
-  readonly #paramStride: number;
+  /** Names of the tensors, in the order of {@link BoundSet}. */
+  readonly #tensors: readonly string[];
+  readonly #resources: readonly (readonly Resource[])[];
+  /** The most recent first. */
+  #sets: BoundSet[] = [];
   #ownSlots: readonly GPUBuffer[] | undefined;
   #disposed = false;
 
@@ -46,11 +71,23 @@ export class InstalledProgram {
     for (const buffer of program.buffers) {
       if (buffer.role === "table") this.#tables.set(buffer.name, context.tables.acquire(buffer.name, buffer.parts!));
     }
-    this.#paramStride = context.device.limits.minUniformBufferOffsetAlignment;
-    const words = new Uint32Array((this.#paramStride / 4) * Math.max(1, program.dispatches.length));
-    program.dispatches.forEach((dispatch, i) => words.set(dispatch.params, (i * this.#paramStride) / 4));
+    const stride = context.device.limits.minUniformBufferOffsetAlignment;
+    const words = new Uint32Array((stride / 4) * Math.max(1, program.dispatches.length));
+    program.dispatches.forEach((dispatch, i) => words.set(dispatch.params, (i * stride) / 4));
     this.#params = context.pool.acquire(words.byteLength, UNIFORM_USAGE, `${program.label}: params`);
     context.device.queue.writeBuffer(this.#params, 0, words);
+    const buffers = new Map(program.buffers.map((buffer) => [buffer.name, buffer]));
+    this.#tensors = program.buffers.filter(({ role }) => role !== "table" && role !== "workspace").map(({ name }) => name);
+    this.#resources = program.dispatches.map(({ bindings, params }, index): readonly Resource[] => [
+      ...bindings.map((binding) => this.#resource(binding, buffers.get(binding.buffer)!)),
+      { kind: "own", binding: { buffer: this.#params, offset: index * stride, size: 4 * params.length } },
+    ]);
+  }
+
+  #resource({ offset, size }: ProgramBinding, { name, role, slot }: ProgramBuffer): Resource {
+    if (role === "table") return { kind: "own", binding: { buffer: this.#tables.get(name)!, offset, size } };
+    if (role === "workspace") return { kind: "slot", slot: slot!, offset, size };
+    return { kind: "tensor", tensor: this.#tensors.indexOf(name), offset, size };
   }
 
   /** Workspace for one run; the caller gives it back after the submit. */
@@ -63,35 +100,37 @@ export class InstalledProgram {
     return (this.#ownSlots ??= this.acquireSlots());
   }
 
-  /** Records dispatch `index` into a pass. */
-  record(pass: GPUComputePassEncoder, index: number, bindings: Readonly<Record<string, Storage>>, slots: readonly GPUBuffer[]): void {
-    const dispatch = this.program.dispatches[index]!;
-    const { pipeline, layout } = this.#pipelines[index]!;
-    const bindGroup = this.#context.device.createBindGroup({
-      label: dispatch.label,
-      layout,
-      entries: [
-        ...dispatch.bindings.map((binding, i) => ({ binding: i, resource: this.#resource(binding, bindings, slots) })),
-        {
-          binding: dispatch.bindings.length,
-          resource: { buffer: this.#params, offset: index * this.#paramStride, size: 4 * dispatch.params.length },
-        },
-      ],
-    });
-    pass.setPipeline(pipeline);
-    pass.setBindGroup(0, bindGroup);
-    pass.dispatchWorkgroups(...dispatch.workgroups);
+  /** What records the dispatches of a run. Its bind groups are kept for the next run with the same tensors and workspace. */
+  recorder(bindings: Readonly<Record<string, Storage>>, slots: readonly GPUBuffer[]): Recorder {
+    const { groups, tensors } = this.#bound(bindings, slots);
+    return (pass, index) => {
+      const { pipeline, layout } = this.#pipelines[index]!;
+      const { label, workgroups } = this.program.dispatches[index]!;
+      groups[index] ??= this.#context.device.createBindGroup({
+        label,
+        layout,
+        entries: this.#resources[index]!.map((resource, binding) => ({ binding, resource: bufferBinding(resource, tensors, slots) })),
+      });
+      pass.setPipeline(pipeline);
+      pass.setBindGroup(0, groups[index]);
+      pass.dispatchWorkgroups(...workgroups);
+    };
   }
 
-  #resource(binding: ProgramBinding, bindings: Readonly<Record<string, Storage>>, slots: readonly GPUBuffer[]): GPUBufferBinding {
-    const { offset, size } = binding;
-    const buffer = this.program.buffers.find((entry) => entry.name === binding.buffer)!;
-    if (buffer.role === "table") return { buffer: this.#tables.get(buffer.name)!, offset, size };
-    if (buffer.role === "workspace") return { buffer: slots[buffer.slot!]!, offset, size };
-    const storage = bindings[buffer.name];
-    if (!storage?.buffer) throw new TypeError(`${this.program.label}: nothing bound to ${buffer.name}`);
-    // An operand that repeats is bound with its own, smaller size.
-    return { buffer: storage.buffer, offset: storage.byteOffset + offset, size: Math.min(size, wholeWords(storage.byteLength) - offset) };
+  #bound(bindings: Readonly<Record<string, Storage>>, slots: readonly GPUBuffer[]): BoundSet {
+    const tensors = this.#tensors.map((name) => {
+      const storage = bindings[name];
+      if (!storage?.buffer) throw new TypeError(`${this.program.label}: nothing bound to ${name}`);
+      return storage;
+    });
+    const known = this.#sets.find(
+      (set) => set.slots.every((slot, i) => slot === slots[i]) && set.tensors.every((old, i) => sameRange(old, tensors[i]!)),
+    );
+    const set = known ?? { tensors, slots, groups: [] };
+    if (this.#sets[0] === set) return set;
+    const most = Math.min(MOST_SETS, Math.floor(MOST_GROUPS / this.program.dispatches.length));
+    this.#sets = [set, ...this.#sets.filter((other) => other !== set)].slice(0, most);
+    return set;
   }
 
   /** Never hands its buffers to others: the device could not make one of them. */
@@ -103,6 +142,7 @@ export class InstalledProgram {
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
+    this.#sets = [];
     for (const name of this.#tables.keys()) this.#context.tables.release(name);
     this.#context.pool.release(this.#params);
     for (const slot of this.#ownSlots ?? []) this.#context.pool.release(slot);
@@ -112,4 +152,17 @@ export class InstalledProgram {
 /** One pipeline for each dispatch, compiled side by side. */
 export function compilePipelines(context: DeviceContext, caller: string, program: Program): Promise<readonly Pipeline[]> {
   return Promise.all(program.dispatches.map((dispatch) => context.pipelines.compile(caller, dispatch.kernel)));
+}
+
+function sameRange(a: Storage, b: Storage): boolean {
+  return a === b || (a.buffer === b.buffer && a.byteOffset === b.byteOffset && a.byteLength === b.byteLength);
+}
+
+function bufferBinding(resource: Resource, tensors: readonly Storage[], slots: readonly GPUBuffer[]): GPUBufferBinding {
+  if (resource.kind === "own") return resource.binding;
+  const { offset, size } = resource;
+  if (resource.kind === "slot") return { buffer: slots[resource.slot]!, offset, size };
+  const { buffer, byteOffset, byteLength } = tensors[resource.tensor]!;
+  // An operand that repeats is bound with its own, smaller size.
+  return { buffer: buffer!, offset: byteOffset + offset, size: Math.min(size, wholeWords(byteLength) - offset) };
 }

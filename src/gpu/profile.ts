@@ -3,7 +3,7 @@ import type { FastRpbError } from "../core/errors.ts";
 import type { GpuExecutable } from "./executable.ts";
 import { mapped } from "./readback.ts";
 import type { Session } from "./session.ts";
-import { record } from "./steps.ts";
+import { recordPass } from "./steps.ts";
 import { MAP_MODE_READ, QUERY_USAGE, READBACK_USAGE } from "./usage.ts";
 
 /** A timestamp is a 64-bit count of nanoseconds. */
@@ -20,9 +20,7 @@ export async function profile(session: Session, steps: readonly Step[], submit: 
   const started = performance.now();
   if (!timestamps) {
     void submit((encoder, slots) => {
-      const pass = encoder.beginComputePass({ label: "fastrpb" });
-      record(pass, steps, slots);
-      pass.end();
+      recordPass(encoder, steps, slots);
     });
     await session.watch.answer(caller, session.device.queue.onSubmittedWorkDone());
     return { milliseconds: performance.now() - started, dispatches: labels.map((label) => ({ label, milliseconds: undefined })) };
@@ -39,10 +37,11 @@ export async function profile(session: Session, steps: readonly Step[], submit: 
       // A pass of its own for each dispatch: timestamps are taken at the ends of passes.
       for (const [s, step] of steps.entries()) {
         const { installed } = step.executable as GpuExecutable;
+        const record = installed.recorder(step.bindings, slots[s]!);
         for (const [index, dispatch] of installed.program.dispatches.entries()) {
           const timestampWrites = { querySet, beginningOfPassWriteIndex: query++, endOfPassWriteIndex: query++ };
           const pass = encoder.beginComputePass({ label: dispatch.label, timestampWrites });
-          installed.record(pass, index, step.bindings, slots[s]!);
+          record(pass, index);
           pass.end();
         }
       }

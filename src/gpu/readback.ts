@@ -2,14 +2,22 @@ import type { TensorData } from "../core/backend.ts";
 import { type FastRpbError, refuse } from "../core/errors.ts";
 import { wholeWords } from "../core/limits.ts";
 import type { Session } from "./session.ts";
-import type { GpuStorage } from "./storage.ts";
 import { COPY_SOURCE, MAP_MODE_READ, READBACK_USAGE } from "./usage.ts";
+
+/** A range of a buffer, and what went wrong in the work that writes it. */
+export interface Readable {
+  readonly session: Session;
+  readonly buffer: GPUBuffer;
+  readonly byteOffset: number;
+  readonly byteLength: number;
+  readonly fault: Promise<FastRpbError | undefined> | undefined;
+}
 
 /**
  * Copies what a storage holds into `target`.
  * @throws FastRpbError code `"lost"`, or of what went wrong in the work that wrote the storage
  */
-export async function readback(storage: GpuStorage, target: TensorData): Promise<void> {
+export async function readback(storage: Readable, target: TensorData): Promise<void> {
   const caller = "tensor.data";
   const { session } = storage;
   const bytes = wholeWords(storage.byteLength);

@@ -1,7 +1,7 @@
 /** Another device in the place of one that was lost. */
 import type { OpenSession } from "../core/backend.ts";
 import { FastRpbError } from "../core/errors.ts";
-import type { CompileRequest, GpuExecutable } from "./executable.ts";
+import type { ExecutableSource, GpuExecutable } from "./executable.ts";
 import type { InstalledProgram } from "./installed-program.ts";
 import { Session } from "./session.ts";
 import { type Patience, pause } from "./watch.ts";
@@ -18,7 +18,7 @@ export interface Restoration {
   /** Those that were not disposed; more may go meanwhile. */
   readonly executables: ReadonlySet<GpuExecutable>;
   reopen(): Promise<OpenSession>;
-  install(session: Session, request: CompileRequest): Promise<InstalledProgram>;
+  install(session: Session, source: ExecutableSource): Promise<InstalledProgram>;
   isDisposed(): boolean;
   /** Makes the session that of the backend. */
   changeTo(session: Session): void;
@@ -48,7 +48,7 @@ export async function restore(restoration: Restoration): Promise<void> {
 /** Compiles all that is there for a new device, and only then changes over to it. */
 async function moveTo(session: Session, { caller, executables, install, isDisposed, changeTo }: Restoration): Promise<void> {
   const all = [...executables];
-  const installed = await Promise.all(all.map(({ request }) => install(session, { ...request, caller })));
+  const installed = await Promise.all(all.map(({ source }) => install(session, { ...source, caller })));
   session.watch.check(caller);
   if (isDisposed()) throw new FastRpbError("disposed", `${caller}: the runtime was disposed.`);
   for (const [i, executable] of all.entries()) {

@@ -15,7 +15,7 @@ export async function installInLess(
   caller: string,
   session: Session,
   tried: { readonly program: Program; readonly error: FastRpbError },
-  plan: (workspaceBytes: number) => Promise<Program>,
+  plan: (workspaceBytes: number) => Program,
   make: (program: Program) => Promise<InstalledProgram | FastRpbError>,
 ): Promise<InstalledProgram> {
   let { program, error } = tried;
@@ -26,7 +26,7 @@ export async function installInLess(
     session.pool.trim();
     if (idle === 0) {
       workspaceBytes = Math.floor(Math.min(workspaceBytes, program.cost.workspaceBytes) / 2);
-      program = await smaller(caller, program, error, workspaceBytes, plan);
+      program = smaller(caller, program, error, workspaceBytes, plan);
     }
     const made = await make(program);
     if (!(made instanceof FastRpbError)) return made;
@@ -34,15 +34,9 @@ export async function installInLess(
   }
 }
 
-async function smaller(
-  caller: string,
-  tried: Program,
-  error: FastRpbError,
-  workspaceBytes: number,
-  plan: (workspaceBytes: number) => Promise<Program>,
-): Promise<Program> {
+function smaller(caller: string, tried: Program, error: FastRpbError, workspaceBytes: number, plan: (workspaceBytes: number) => Program): Program {
   try {
-    if (workspaceBytes >= 1) return await plan(workspaceBytes);
+    if (workspaceBytes >= 1) return plan(workspaceBytes);
   } catch (cause) {
     if (!(cause instanceof FastRpbError && cause.code === "limit")) throw cause;
   }

@@ -13,10 +13,11 @@ const MOST_GROWTH = 4;
 /** @throws FastRpbError codes `"aborted"`, `"lost"`, `"disposed"`, or of what went wrong on the device */
 export async function runSliced(session: Session, caller: string, steps: readonly Step[], { signal, onProgress }: SliceOptions): Promise<void> {
   const work = steps.flatMap((step, s) =>
-    (step.executable as GpuExecutable).dispatches.map(({ estimatedSeconds }, index) => ({ step, s, index, estimatedSeconds })),
+    (step.executable as GpuExecutable).dispatches.map(({ estimatedSeconds }, index) => ({ s, index, estimatedSeconds })),
   );
   const total = work.reduce((sum, { estimatedSeconds }) => sum + estimatedSeconds, 0);
   const [{ slots, buffers }, allocated] = session.guard(caller, () => acquireWorkspace(steps));
+  const recorders = steps.map((step, s) => (step.executable as GpuExecutable).installed.recorder(step.bindings, slots[s]!));
   const faults: Promise<FastRpbError | undefined>[] = [allocated];
   let done = 0;
   let failed = true;
@@ -32,8 +33,8 @@ export async function runSliced(session: Session, caller: string, steps: readonl
         const encoder = session.device.createCommandEncoder({ label: "fastrpb slice" });
         const pass = encoder.beginComputePass({ label: "fastrpb slice" });
         for (; next < work.length && (next === first || estimated + work[next]!.estimatedSeconds <= budget); next++) {
-          const { step, s, index, estimatedSeconds } = work[next]!;
-          (step.executable as GpuExecutable).installed.record(pass, index, step.bindings, slots[s]!);
+          const { s, index, estimatedSeconds } = work[next]!;
+          recorders[s]!(pass, index);
           estimated += estimatedSeconds;
         }
         pass.end();

@@ -37,10 +37,13 @@ export function passFault(steps: readonly Step[], fault: Promise<FastRpbError | 
   return combined;
 }
 
-/** Records all dispatches of the steps into a pass. */
-export function record(pass: GPUComputePassEncoder, steps: readonly Step[], slots: readonly (readonly GPUBuffer[])[]): void {
+/** Records all dispatches of the steps into a pass of their own. */
+export function recordPass(encoder: GPUCommandEncoder, steps: readonly Step[], slots: readonly (readonly GPUBuffer[])[]): void {
+  const pass = encoder.beginComputePass({ label: "fastrpb" });
   for (const [s, step] of steps.entries()) {
     const { installed } = step.executable as GpuExecutable;
-    for (const index of installed.program.dispatches.keys()) installed.record(pass, index, step.bindings, slots[s]!);
+    const record = installed.recorder(step.bindings, slots[s]!);
+    for (let index = 0; index < installed.program.dispatches.length; index++) record(pass, index);
   }
+  pass.end();
 }

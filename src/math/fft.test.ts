@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { dftReference } from "../testing/reference.ts";
-import { fftSpec } from "../operations/specs.ts";
+import { fftSpec } from "../testing/specs.ts";
 import { normals, relativeL2 } from "../testing/random.ts";
 import { createFft } from "./fft.ts";
 import { writeRoot } from "./roots.ts";

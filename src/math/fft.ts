@@ -15,6 +15,9 @@ export interface Fft {
   readonly round?: (from: Float32Array, to: Float32Array, direction: "forward" | "inverse", scale: number) => void;
 }
 
+/** A transform of that length; whoever shares it shares its scratch, and runs one after the other. */
+export type FftOf = (length: number) => Fft;
+
 /** With the padding of {@link createBluestein}, indices of floats stay below 2^30: the codelets count on it. */
 const LONGEST = 2 ** 28;
 

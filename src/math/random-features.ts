@@ -40,3 +40,20 @@ function orthonormalise(rows: Float64Array, dim: number): void {
     for (let d = 0; d < dim; d++) row[d]! /= length;
   }
 }
+
+/**
+ * {@link orthogonalFeatures} times √scale as float32 rows filled up with zeros: [dim, width] on the way to features, [count, width] on the way
+ * back to rows.
+ */
+export function featureRows(
+  features: { readonly count: number; readonly dim: number; readonly seed: number; readonly scale: number; readonly to: "features" | "rows" },
+  width: number,
+): Float32Array {
+  const { count, dim, seed, scale, to } = features;
+  const numbers = orthogonalFeatures(count, dim, seed);
+  const rows = new Float32Array((to === "features" ? dim : count) * width);
+  for (let r = 0; r < count; r++) {
+    for (let d = 0; d < dim; d++) rows[to === "features" ? d * width + r : r * width + d] = Math.sqrt(scale) * numbers[r * dim + d]!;
+  }
+  return rows;
+}

@@ -1,4 +1,4 @@
-import type { Fft } from "./fft.ts";
+import type { Fft, FftOf } from "./fft.ts";
 import { float64Array } from "./memory.ts";
 import { writeRoot } from "./roots.ts";
 
@@ -12,7 +12,7 @@ export interface RealFft {
 }
 
 /** @param fftOf gives complex transforms; they may be shared, as they run one at a time */
-export function createRealFft(length: number, fftOf: (length: number) => Fft): RealFft {
+export function createRealFft(length: number, fftOf: FftOf): RealFft {
   return length % 2 === 0 ? createEven(length, fftOf(length / 2)) : createOdd(length, fftOf(length));
 }
 

@@ -3,13 +3,15 @@ import { describe, expect, test } from "vitest";
 import { ELEMENT_BYTES } from "../../shaders/wgsl/kernel.ts";
 import { elementCount } from "../core/check.ts";
 import { DEFAULT_LIMITS, type PlannerLimits } from "../core/limits.ts";
-import { type FftOptions, fftSpec, inPlaceSpec } from "./specs.ts";
+import { type FftOptions, fftSpec, inPlaceSpec } from "../testing/specs.ts";
 import { LIMIT_SETS, limitsWith } from "../testing/planning.ts";
-import { planFft } from "./fft/plan.ts";
-import { bindableUnits, type Program, sliceBytes, sum } from "../program/program.ts";
+import { planProgram } from "../testing/operations.ts";
+import type { Program } from "../program/program.ts";
+import { bindableUnits, sliceBytes } from "../program/ranges.ts";
+import { sum } from "../program/units.ts";
 
 const plan = (options: FftOptions, storage: "f32" | "f16", limits: PlannerLimits = limitsWith()) =>
-  planFft("test", fftSpec({ ...options, storage }), limits);
+  planProgram("test", fftSpec({ ...options, storage }), limits);
 
 const bytesOf = (program: Program, name: string) => program.buffers.find((buffer) => buffer.name === name)!.bytes;
 
@@ -101,7 +103,7 @@ describe.each(KINDS)("%s", (kind) => {
 describe("in place", () => {
   test("tensors are read and written once, whatever lies between", () => {
     for (const options of [...SHAPES, ...MANY_AXES]) {
-      const program = planFft("test", inPlaceSpec(fftSpec({ ...options, storage: "f16" })), limitsWith());
+      const program = planProgram("test", inPlaceSpec(fftSpec({ ...options, storage: "f16" })), limitsWith());
       expect(program.buffers.some(({ name }) => name === "x")).toBe(false);
       expect(moved(program, "out", "bytesRead")).toBe(bytesOf(program, "out"));
       expect(moved(program, "out", "bytesWritten")).toBe(bytesOf(program, "out"));

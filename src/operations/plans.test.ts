@@ -15,17 +15,17 @@ import {
   inPlaceSpec,
   type KernelSpectrumSpec,
   kernelSpectrumSpec,
-  type OperationSpec,
+  type AnySpec,
   type RelativePositions,
   type SequenceOptions,
   spectrumSpec,
   type ToeplitzOptions,
   toeplitzSpec,
-} from "./specs.ts";
+} from "../testing/specs.ts";
 import { DESKTOP_LIMITS, LIMIT_SETS, limitsWith, smoothNumbers } from "../testing/planning.ts";
 import { leastReads, programComplaints, Ranges, thawed, total, tryPlan, wholeDispatches, workgroupBytes } from "../testing/programs.ts";
 import { random } from "../testing/random.ts";
-import { planProgram } from "./index.ts";
+import { planProgram } from "../testing/operations.ts";
 import type { Program, ProgramBinding, ProgramDispatch } from "../program/program.ts";
 import { splitLength } from "./fft/split.ts";
 import { convolutionLength, convolutionLengths } from "./fft/stockham.ts";
@@ -33,12 +33,12 @@ import { convolutionLength, convolutionLengths } from "./fft/stockham.ts";
 const MIB = 2 ** 20;
 const SMOOTH = smoothNumbers(1, 2 ** 20);
 
-function plan(spec: OperationSpec, limits: PlannerLimits): Program {
+function plan(spec: AnySpec, limits: PlannerLimits): Program {
   return planProgram("test", spec, limits);
 }
 
 /** A spec of modest size: no tensor above `mostElements`. */
-function randomSpec(uniform: () => number, mostElements: number): OperationSpec {
+function randomSpec(uniform: () => number, mostElements: number): AnySpec {
   /** An integer from 1 to `high`, small ones as likely as large ones. */
   const upTo = (high: number) => Math.max(1, Math.floor(Math.exp(uniform() * Math.log(high + 1))));
   const flip = () => uniform() < 0.5;
@@ -158,7 +158,7 @@ function hasCodelets(length: number): boolean {
 }
 
 /** Bytes of each tensor of an operation, from its definition. */
-function tensorBytes(spec: OperationSpec, limits: PlannerLimits): Record<string, number> {
+function tensorBytes(spec: AnySpec, limits: PlannerLimits): Record<string, number> {
   switch (spec.operation) {
     case "fft": {
       const [input, output] = [count(spec.inputShape), count(spec.outputShape)];
@@ -199,7 +199,7 @@ function tensorBytes(spec: OperationSpec, limits: PlannerLimits): Record<string,
 }
 
 /** Everything that is wrong with a program on a device. */
-function complaints(spec: OperationSpec, program: Program, limits: PlannerLimits): string[] {
+function complaints(spec: AnySpec, program: Program, limits: PlannerLimits): string[] {
   const found: string[] = [];
   const check = (holds: boolean, what: () => string) => {
     if (!holds) found.push(what());
@@ -252,7 +252,7 @@ function absolute(binding: ProgramBinding, elementBytes: number, relative: numbe
  * Whether parameters, bindings and grids of the dispatches together do all of the work, and stay inside what is bound: what each
  * kernel's header says about its parameters, applied here without the planner's help.
  */
-function workComplaints(spec: OperationSpec, program: Program, limits: PlannerLimits): string[] {
+function workComplaints(spec: AnySpec, program: Program, limits: PlannerLimits): string[] {
   const found: string[] = [];
   /** Ranges of the output that were written, in elements. */
   const pieces: [begin: number, end: number][] = [];
@@ -504,7 +504,7 @@ describe("programs are data", () => {
 
   test("that depends on nothing but spec and limits", () => {
     for (const [name, spec] of programs) {
-      const copy = JSON.parse(JSON.stringify(spec)) as OperationSpec;
+      const copy = JSON.parse(JSON.stringify(spec)) as AnySpec;
       expect(JSON.stringify(plan(copy, limitsWith())) === JSON.stringify(plan(spec, limitsWith())), name).toBe(true);
     }
   });

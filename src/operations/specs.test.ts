@@ -19,7 +19,7 @@ import {
   type ToeplitzOptions,
   toeplitzSpec,
   weightsShape,
-} from "./specs.ts";
+} from "../testing/specs.ts";
 
 /** Options that the types forbid. */
 function untyped<T>(options: unknown): T {

@@ -2,7 +2,8 @@
 import { paddedToVec4 } from "../../shaders/wgsl/kernel.ts";
 import { type RootTable, twiddleCount } from "../../shaders/fft/roots.ts";
 import type { Choices } from "../core/choices.ts";
-import { need } from "../operations/parts.ts";
+import { chirpSpectrum, squares } from "../math/chirp.ts";
+import { featureRows } from "../math/random-features.ts";
 
 export type TablePart =
   | { readonly kind: "twiddles"; readonly radices: readonly number[] }
@@ -30,7 +31,7 @@ export type TablePart =
 /** Above so many entries a full table of roots would be traffic of its own, and the split form is used; or where a device wants full ones. */
 const LARGEST_FULL_TABLE = { split: 8192, full: 2 ** 18 } as const;
 
-/** Complex entries of a part. @throws MissingParts for one whose contents take more code than is loaded */
+/** Complex entries of a part. */
 export function partEntries(part: TablePart): number {
   switch (part.kind) {
     case "twiddles":
@@ -46,10 +47,8 @@ export function partEntries(part: TablePart): number {
     case "chirp":
       return part.points;
     case "chirpSpectrum":
-      need("chirp"); // now, while planning: a table is filled at once
       return part.rows[0] * part.rows[1];
     case "randomFeatures":
-      need("randomFeatures");
       return part.to === "features" ? (part.dim * paddedToVec4(part.count)) / 2 : (part.count * paddedToVec4(part.dim)) / 2;
   }
 }
@@ -162,11 +161,11 @@ export function tableData(parts: readonly TablePart[]): Float32Array {
         for (const square of squares(part.points)) push(square, 2 * part.points);
         break;
       case "chirpSpectrum":
-        data.set(need("chirp").chirpSpectrum(part.points, part.rows), at);
+        data.set(chirpSpectrum(part.points, part.rows), at);
         at += 2 * partEntries(part);
         break;
       case "randomFeatures":
-        data.set(need("randomFeatures").randomFeatureRows(part), at);
+        data.set(featureRows(part, paddedToVec4(part.to === "features" ? part.count : part.dim)), at);
         at += 2 * partEntries(part);
         break;
       case "scale": {
@@ -178,14 +177,6 @@ export function tableData(parts: readonly TablePart[]): Float32Array {
     }
   }
   return data;
-}
-
-/** n² mod 2N for 0 ≤ n < N, without squares too large for a float64. */
-export function* squares(points: number): Generator<number> {
-  for (let n = 0, square = 0; n < points; n++) {
-    yield square;
-    square = (square + 2 * n + 1) % (2 * points);
-  }
 }
 
 /** Holds the quarter turns where cos θ − 1 is 0: far below every rounding error, yet no denormal that a GPU might flush. */

@@ -1,21 +1,13 @@
-import type { Executable } from "../core/backend.ts";
+import type { Executable, Storage } from "../core/backend.ts";
 import { checkOptions } from "../core/check.ts";
 import { refuse } from "../core/errors.ts";
-import { attentionGradientSpec, type AttentionOptions, attentionSpec, type AttentionSpec, spectrumSpec, weightsShape } from "../operations/specs.ts";
 import { checkTensor, type Tensor } from "../core/tensor.ts";
-import { GradientPart } from "./gradient.ts";
-import {
-  type AsyncRunOptions,
-  type CheckedRunOptions,
-  Plan,
-  type PlanContext,
-  type PlanInputs,
-  type PlanMaker,
-  type Preparation,
-  type Profile,
-  type RunOptions,
-} from "./plan.ts";
-import { type Bias, type Spectrum, SpectrumPart } from "./spectrum.ts";
+import type { AttentionSpec } from "../operations/attention/spec.ts";
+import { type Operation, task } from "../operations/operation.ts";
+import { weightsShape } from "../operations/toeplitz/spec.ts";
+import { GradientPlan, namedOutputs } from "./gradient-plan.ts";
+import { type CallRequest, type CheckedRunOptions, Plan, type PlanCall, type PlanContext, type Preparation, singleOutput } from "./plan.ts";
+import { type Bias, type Spectrum, SpectrumMaker } from "./spectrum.ts";
 
 export interface AttentionInputs {
   /** Queries, `[batch, heads, length, headDim]`; of dtype `"f32"`, or `"f16"` in plans with that storage, as are keys and values. */
@@ -48,36 +40,46 @@ export interface AttentionGradients {
   readonly dBias?: Tensor;
 }
 
-export interface AttentionBackwardOptions {
-  /** Where gradients go: tensors of their shapes that share no buffer with an input or with one another. New tensors for those left out. */
-  readonly out?: Partial<AttentionGradients>;
-}
+/** Where gradients go: tensors of their shapes that share no buffer with an input or with one another. New tensors for those left out. */
+export type AttentionBackwardOptions = CheckedRunOptions<AttentionGradients>;
+
+/** The plan of {@link AttentionPlan.backward}. */
+export type AttentionGradientPlan = GradientPlan<[inputs: AttentionGradientInputs], AttentionGradients>;
 
 const INPUTS = ["q", "k", "v", "bias", "lengths"] as const;
 
 /** {@link Runtime.attention} */
-export async function makeAttention(maker: PlanMaker, options: AttentionOptions): Promise<AttentionPlan> {
+export async function makeAttention(context: PlanContext, operation: Operation<AttentionSpec>, spec: AttentionSpec): Promise<AttentionPlan> {
   const caller = "runtime.attention";
-  const spec = attentionSpec(options);
-  if (spec.storage === "f16") maker.checkHalf(caller, "options.storage", '"f32"');
-  const specs = [spec, ...(spec.bias === "none" ? [] : [spectrumSpec(spec)])];
-  const gradient = spec.storage === "f16" ? undefined : attentionGradientSpec(spec);
-  const [executable, prepare] = await maker.compile(caller, { specs, gradient });
-  return new AttentionPlan(maker.context, spec, executable!, prepare);
+  if (spec.storage === "f16") context.checkHalf(caller, "options.storage", '"f32"');
+  const preparation = operation.preparation!(spec);
+  const [executable, prepare] = await context.compile(caller, [task(operation, spec), ...(preparation ? [preparation] : [])]);
+  return new AttentionPlan(context, operation, spec, executable!, prepare);
 }
 
-/** Attention with or without FastRPB; see {@link Runtime.attention}. */
+/**
+ * Attention with or without FastRPB; see {@link Runtime.attention}. `run({ q, k, v, bias, lengths })` gives the result, `[batch, heads, length,
+ * valueDim]` of the dtype of the inputs.
+ */
 export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
+  protected override readonly arity = 1;
   readonly #spec: AttentionSpec;
-  readonly #weights: SpectrumPart | undefined;
-  readonly #gradient: GradientPart;
+  readonly #weights: SpectrumMaker | undefined;
+  readonly #gradient: AttentionGradientPlan | undefined;
 
   /** @internal */
-  constructor(context: PlanContext, spec: AttentionSpec, executable: Executable, prepare: Executable | undefined) {
-    super(context, "AttentionPlan", executable);
+  constructor(
+    context: PlanContext,
+    operation: Operation<AttentionSpec>,
+    spec: AttentionSpec,
+    executable: Executable,
+    prepare: Executable | undefined,
+  ) {
+    super(context, "AttentionPlan", task(operation, spec), executable);
     this.#spec = spec;
-    this.#weights = prepare && new SpectrumPart(context, spectrumSpec(spec), { name: "weights", shape: weightsShape(spec), dtype: "f32" }, prepare);
-    this.#gradient = new GradientPart(context, attentionGradientSpec(spec));
+    this.#weights = prepare && new SpectrumMaker(context, operation.preparation!(spec)!, prepare);
+    const gradient = operation.gradient!(spec);
+    this.#gradient = gradient && new GradientPlan({ context, name: "AttentionPlan", task: gradient, call: (request) => this.#gradientCall(request) });
   }
 
   /** What `prepare`, or a run with weights instead of a spectrum, costs on top of {@link cost}; `undefined` without bias. */
@@ -103,80 +105,51 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
   }
 
   /**
-   * Attention of `q`, `k`, `v`; the result is `[batch, heads, length, valueDim]` of their dtype. Submits at once and does not wait.
+   * Attention of `q`, `k`, `v`; the result is `[batch, heads, length, valueDim]` of their dtype. Submits at once and does not wait. `check` may stand
+   * among the inputs or in the options.
    *
    * @throws FastRpbError codes `"shape"`, `"value"`, `"disposed"`, `"lost"`
    */
-  run(inputs: AttentionInputs & Pick<CheckedRunOptions, "check">, options: CheckedRunOptions = {}): Tensor {
+  override run(inputs: AttentionInputs & Pick<CheckedRunOptions, "check">, options: CheckedRunOptions = {}): Tensor {
     checkOptions("AttentionPlan.run", "inputs", inputs, [...INPUTS, "check"]);
     const { check = options.check, ...rest } = inputs;
-    return this.execute([rest], check === undefined ? options : { ...options, check });
-  }
-
-  /**
-   * The same for long runs: by submits of a fraction of a second each, so that the page stays responsive, with progress, and with an end by
-   * `options.signal`. The result is there when the promise resolves.
-   *
-   * @throws FastRpbError as {@link run}, and `"aborted"`: `options.out` is then half written
-   */
-  runAsync(inputs: AttentionInputs, options?: AsyncRunOptions): Promise<Tensor> {
-    return this.executeSliced([inputs], options);
-  }
-
-  /** Records the same into the caller's encoder. The inputs, the result and the plan must live until it is submitted. */
-  encode(encoder: GPUCommandEncoder, inputs: AttentionInputs, options?: RunOptions): Tensor {
-    return this.record(encoder, [inputs], options);
-  }
-
-  /** Runs once, waits, and tells how long each dispatch took. */
-  profile(inputs: AttentionInputs, options?: RunOptions): Promise<Profile> {
-    return this.measure([inputs], options);
+    return super.run(rest, check === undefined ? options : { ...options, check });
   }
 
   /**
    * The gradients of a loss with respect to `q`, `k`, `v` and the weights, from that with respect to the output. Nothing is kept from `run`:
-   * what it had in between is computed again, in O(N) memory. The first call compiles the kernels, {@link compileBackward} does so
-   * ahead. In a runtime with `gradients: false`, on WebGPU, `await plan.compileBackward()` comes first: it loads the code.
+   * what it had in between is computed again, in O(N) memory. The first call compiles the kernels, {@link compileBackward} does so ahead.
    *
-   * @throws FastRpbError codes `"shape"`, `"value"`, `"limit"`, `"unavailable"`, `"disposed"`, `"lost"`
+   * @throws FastRpbError codes `"shape"`, `"value"`, `"limit"`, `"unavailable"` (with `storage: "f16"`), `"disposed"`, `"lost"`
    */
-  backward(inputs: AttentionGradientInputs, options: AttentionBackwardOptions = {}): AttentionGradients {
+  backward(inputs: AttentionGradientInputs, options?: AttentionBackwardOptions): AttentionGradients {
     const caller = "AttentionPlan.backward";
-    this.checkAlive(caller);
-    checkOptions(caller, "inputs", inputs, [...INPUTS, "dOut"]);
-    checkOptions(caller, "options", options, ["out"]);
-    this.#checkPrecision(caller);
-    const { dOut, ...rest } = inputs;
-    const { headDim, valueDim } = this.#spec;
-    const gradient = checkTensor(caller, "inputs.dOut", dOut, { owner: this.context.owner, shape: this.#rows(valueDim), dtype: "f32" });
-    const checked = this.#inputs(caller, rest);
-    const f32 = (shape: readonly number[]) => ({ shape, dtype: "f32" as const });
-    const results = this.#gradient.run(caller, {
-      inputs: { ...checked.inputs, dOut: gradient },
-      prepare: checked.prepare,
-      outputs: {
-        dq: f32(this.#rows(headDim)),
-        dk: f32(this.#rows(headDim)),
-        dv: f32(this.#rows(valueDim)),
-        ...(this.#weights && { dBias: f32(weightsShape(this.#spec)) }),
-      },
-      out: options.out,
-      scratch: checked.scratch ?? [],
-    });
-    return results as unknown as AttentionGradients;
+    return this.#differentiable(caller).backward(caller, [inputs, options]);
   }
 
-  /** Loads the code of {@link backward} and compiles its kernels ahead, without blocking, and tells what it costs. */
+  /**
+   * The plan of {@link backward}, for `runAsync`, `encode`, `profile` and its cost. It belongs to this plan.
+   *
+   * @throws FastRpbError codes `"unavailable"` (with `storage: "f16"`), `"disposed"`
+   */
+  get gradient(): AttentionGradientPlan {
+    return this.#differentiable("AttentionPlan.gradient");
+  }
+
+  /**
+   * Compiles the kernels of {@link backward} ahead, without blocking, and tells what it costs.
+   *
+   * @throws FastRpbError codes `"unavailable"` (with `storage: "f16"`), `"limit"`, `"disposed"`, `"lost"`
+   */
   async compileBackward(): Promise<Preparation> {
     const caller = "AttentionPlan.compileBackward";
-    this.checkAlive(caller);
-    this.#checkPrecision(caller);
-    return this.#gradient.compile(caller);
+    return this.#differentiable(caller).compileAhead(caller);
   }
 
   /** Gradients are float32: those of half precision are lost too easily. */
-  #checkPrecision(caller: string): void {
-    if (this.#spec.storage === "f32") return;
+  #differentiable(caller: string): AttentionGradientPlan {
+    this.checkAlive(caller);
+    if (this.#gradient) return this.#gradient;
     throw refuse("unavailable", { caller, argument: "the plan", expected: 'one with storage: "f32"', got: 'one with storage: "f16"' });
   }
 
@@ -184,9 +157,23 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
     return { q, k, v, bias };
   }
 
-  protected override inputs(caller: string, [inputs]: [AttentionInputs]): PlanInputs {
-    checkOptions(caller, "inputs", inputs, INPUTS);
-    return this.#inputs(caller, inputs);
+  protected override call(request: CallRequest<[inputs: AttentionInputs], Tensor>): PlanCall {
+    const { caller, args, options } = request;
+    checkOptions(caller, "inputs", args[0], INPUTS);
+    return { ...this.#inputs(request, args[0]), outputs: singleOutput(this.#rows(this.#spec.valueDim), this.#spec.storage, options) };
+  }
+
+  #gradientCall(request: CallRequest<[inputs: AttentionGradientInputs], AttentionGradients>): PlanCall {
+    const { caller, args, options } = request;
+    checkOptions(caller, "inputs", args[0], [...INPUTS, "dOut"]);
+    const { headDim, valueDim } = this.#spec;
+    const [queries, values] = [this.#rows(headDim), this.#rows(valueDim)];
+    const shapes = { dq: queries, dk: queries, dv: values, ...(this.#weights && { dBias: weightsShape(this.#spec) }) };
+    const outputs = namedOutputs(caller, shapes, options.out as Partial<Record<string, Tensor>> | undefined);
+    const { dOut, ...rest } = args[0];
+    const gradient = checkTensor(caller, "inputs.dOut", dOut, { owner: this.context.owner, shape: values, dtype: "f32" });
+    const { inputs, prepare } = this.#inputs(request, rest);
+    return { inputs: { ...inputs, dOut: gradient }, prepare, outputs };
   }
 
   #rows(dim: number): readonly number[] {
@@ -194,40 +181,42 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
     return Object.freeze([batch, heads, length, dim]);
   }
 
-  #inputs(caller: string, inputs: AttentionInputs): PlanInputs {
-    const { headDim, valueDim } = this.#spec;
+  #inputs(
+    { caller, upload }: Pick<CallRequest<unknown, unknown>, "caller" | "upload">,
+    { q, k, v, bias, lengths }: AttentionInputs,
+  ): Pick<PlanCall, "inputs" | "prepare"> {
+    const { headDim, valueDim, storage: dtype } = this.#spec;
     const { owner } = this.context;
-    const shape = this.#rows(valueDim);
-    const dtype = this.#spec.storage;
-    const q = checkTensor(caller, "inputs.q", inputs.q, { owner, shape: this.#rows(headDim), dtype });
-    const k = checkTensor(caller, "inputs.k", inputs.k, { owner, shape: this.#rows(headDim), dtype });
-    const v = checkTensor(caller, "inputs.v", inputs.v, { owner, shape, dtype });
-    const rest = this.#withLengths(caller, inputs.lengths, { inputs: { q, k, v }, shape, dtype });
-    try {
-      return this.#withBias(caller, inputs.bias, rest);
-    } catch (error) {
-      for (const storage of rest.scratch ?? []) storage.release();
-      throw error;
-    }
+    const [queries, values] = [this.#rows(headDim), this.#rows(valueDim)];
+    const inputs: Record<string, Storage> = {
+      q: checkTensor(caller, "inputs.q", q, { owner, shape: queries, dtype }),
+      k: checkTensor(caller, "inputs.k", k, { owner, shape: queries, dtype }),
+      v: checkTensor(caller, "inputs.v", v, { owner, shape: values, dtype }),
+    };
+    const { spectrum, prepare } = this.#bias(caller, bias);
+    if (spectrum) inputs["spectrum"] = spectrum;
+    const counts = this.#lengths(caller, lengths);
+    if (counts) inputs["lengths"] = upload(counts, "inputs.lengths");
+    return { inputs, prepare };
   }
 
-  #withBias(caller: string, bias: Bias | undefined, rest: PlanInputs): PlanInputs {
+  #bias(caller: string, bias: Bias | undefined): ReturnType<SpectrumMaker["input"]> {
     if (!this.#weights) {
-      if (bias === undefined) return rest;
+      if (bias === undefined) return {};
       throw refuse("value", { caller, argument: "inputs.bias", expected: 'left out, because the plan has bias: "none"', got: bias });
     }
     if (bias === undefined) {
       const expected = `weights or a spectrum, because the plan has bias: "${this.#spec.bias}"`;
       throw refuse("value", { caller, argument: "inputs.bias", expected, got: undefined });
     }
-    return this.#weights.inputs(caller, "inputs.bias", bias, rest);
+    return this.#weights.input(caller, "inputs.bias", bias);
   }
 
-  #withLengths(caller: string, lengths: readonly number[] | undefined, rest: PlanInputs): PlanInputs {
+  #lengths(caller: string, lengths: readonly number[] | undefined): Uint32Array | undefined {
     const { batch, length, variableLengths } = this.#spec;
     const argument = "inputs.lengths";
     if (!variableLengths) {
-      if (lengths === undefined) return rest;
+      if (lengths === undefined) return undefined;
       throw refuse("value", { caller, argument, expected: "left out, because the plan has no variableLengths", got: lengths });
     }
     if (!Array.isArray(lengths) || lengths.length !== batch) {
@@ -238,12 +227,11 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
         throw refuse("value", { caller, argument: `${argument}[${b}]`, expected: `an integer from 0 to ${length}`, got: n });
       }
     }
-    const storage = this.context.backend.upload(Uint32Array.from(lengths), argument);
-    return { ...rest, inputs: { ...rest.inputs, lengths: storage }, scratch: [storage] };
+    return Uint32Array.from(lengths);
   }
 
-  protected override disposeParts(): void {
-    this.#weights?.executable.dispose();
-    this.#gradient.dispose();
+  protected override disposeOthers(): void {
+    this.#weights?.dispose();
+    this.#gradient?.dispose();
   }
 }

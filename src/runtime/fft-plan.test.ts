@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
 import { createTestBackend } from "../testing/compute.ts";
-import { createRuntime } from "./runtime.ts";
-import { type FftOptions, fftSpec } from "../operations/specs.ts";
+import { createRuntime } from "./create-runtime.ts";
+import { taskOf } from "../testing/operations.ts";
+import { type FftOptions, fftSpec } from "../testing/specs.ts";
 import { normals } from "../testing/random.ts";
 import { FftPlan } from "./fft-plan.ts";
 
@@ -40,7 +41,7 @@ test("float16 has no gradient", async () => {
   const context = { owner: { disposed: false }, backend, plans: new Set<{ dispose(): void }>() };
   const spec = fftSpec({ shape: [4], storage: "f16" });
   // The CPU never runs it: that it compiles is enough.
-  const plan = new FftPlan(context as never, spec, await backend.compile("test", spec), undefined);
+  const plan = new FftPlan(context as never, spec, await backend.compile("test", taskOf(spec)));
   expect(() => plan.backward(undefined as never)).toThrow(expect.objectContaining({ code: "unavailable" }));
   await expect(plan.compileBackward()).rejects.toThrow(expect.objectContaining({ code: "unavailable" }));
 });

@@ -1,51 +1,51 @@
 import type { Executable } from "../core/backend.ts";
-import { checkOptions } from "../core/check.ts";
 import { FastRpbError } from "../core/errors.ts";
-import { fftGradientSpec, type FftOptions, fftSpec, type FftSpec, fftTensor, inPlaceSpec } from "../operations/specs.ts";
 import { checkTensor, type Tensor, type TensorRequirement } from "../core/tensor.ts";
-import { GradientPart } from "./gradient.ts";
-import {
-  type AsyncRunOptions,
-  type CheckedRunOptions,
-  Plan,
-  type PlanContext,
-  type PlanInputs,
-  type PlanMaker,
-  type Preparation,
-  type Profile,
-  type RunOptions,
-} from "./plan.ts";
+import { fft } from "../operations/fft/operation.ts";
+import { type FftOptions, fftSpec, type FftSpec, fftTensor, inPlaceSpec } from "../operations/fft/spec.ts";
+import { task } from "../operations/operation.ts";
+import { GradientPlan } from "./gradient-plan.ts";
+import { type CallRequest, type CheckedRunOptions, Plan, type PlanCall, type PlanContext, type Preparation, singleOutput } from "./plan.ts";
 
 /** {@link Runtime.fft} */
-export async function makeFft(maker: PlanMaker, options: FftOptions): Promise<FftPlan> {
+export async function makeFft(context: PlanContext, options: FftOptions): Promise<FftPlan> {
   const caller = "runtime.fft";
   const spec = fftSpec(options);
-  if (spec.storage === "f16") maker.checkHalf(caller, "options.storage", '"f32"');
-  const [executable] = await maker.compile(caller, { specs: [spec] });
-  // Of the same planner, as the gradient is: what they take is there.
-  const inPlace = spec.kind === "c2c" ? () => maker.compileNow(caller, inPlaceSpec(spec), spec) : undefined;
-  return new FftPlan(maker.context, spec, executable!, inPlace);
+  if (spec.storage === "f16") context.checkHalf(caller, "options.storage", '"f32"');
+  const [executable] = await context.compile(caller, [task(fft, spec)]);
+  return new FftPlan(context, spec, executable!);
 }
 
-/** An FFT of a fixed shape; see {@link Runtime.fft}. */
+/**
+ * An FFT of a fixed shape; see {@link Runtime.fft}. `run(x)` transforms `x`, a tensor of {@link inputShape} (complex64, float32 for `"r2c"`, float16
+ * if that is the plan's storage), into a tensor of {@link outputShape}. A `"c2c"` transform takes `x` itself as `options.out`: the result then
+ * replaces the input.
+ */
 export class FftPlan extends Plan<[x: Tensor]> {
+  protected override readonly arity = 1;
+  readonly #spec: FftSpec;
   readonly #input: TensorRequirement;
-  readonly #output: ReturnType<typeof fftTensor>;
-  readonly #gradient: GradientPart | undefined;
-  readonly #inPlace: (() => Executable) | undefined;
-  #inPlaceExecutable: Executable | undefined;
+  readonly #output: TensorRequirement;
+  readonly #gradient: GradientPlan<[dOut: Tensor], Tensor> | undefined;
+  #inPlace: Executable | undefined;
 
-  /**
-   * @internal
-   * @param inPlace makes the plan for a result in the place of its input, when it is first asked for
-   */
-  constructor(context: PlanContext, spec: FftSpec, executable: Executable, inPlace: (() => Executable) | undefined) {
-    super(context, "FftPlan", executable);
+  /** @internal */
+  constructor(context: PlanContext, spec: FftSpec, executable: Executable) {
+    super(context, "FftPlan", task(fft, spec), executable);
+    this.#spec = spec;
     this.#input = { owner: context.owner, ...fftTensor(spec, "input") };
-    this.#output = fftTensor(spec, "output");
+    this.#output = { owner: context.owner, ...fftTensor(spec, "output") };
     // Gradients are often too small for float16.
-    this.#gradient = spec.storage === "f32" ? new GradientPart(context, fftGradientSpec(spec)) : undefined;
-    this.#inPlace = inPlace;
+    if (spec.storage === "f16") return;
+    this.#gradient = new GradientPlan({
+      context,
+      name: "FftPlan",
+      task: fft.gradient!(spec)!,
+      call: ({ caller, args: [dOut], options }) => ({
+        inputs: { x: checkTensor(caller, "dOut", dOut, this.#output) },
+        outputs: singleOutput(this.#input.shape, this.#input.dtype, options),
+      }),
+    });
   }
 
   /**
@@ -65,36 +65,6 @@ export class FftPlan extends Plan<[x: Tensor]> {
   }
 
   /**
-   * Transforms `x` (`inputShape`; complex64, float32 for `"r2c"`, float16 if that is the plan's storage) into a new tensor of `outputShape`,
-   * or into `options.out`. Submits at once and does not wait. A `"c2c"` transform takes `x` itself as `options.out`: the result then replaces the input.
-   *
-   * @throws FastRpbError codes `"shape"`, `"value"`, `"disposed"`, `"lost"`
-   */
-  run(x: Tensor, options?: CheckedRunOptions): Tensor {
-    return this.execute([x], options);
-  }
-
-  /**
-   * The same for long runs: by submits of a fraction of a second each, so that the page stays responsive, with progress, and with an end by
-   * `options.signal`. The result is there when the promise resolves.
-   *
-   * @throws FastRpbError as {@link run}, and `"aborted"`: `options.out` is then half written
-   */
-  runAsync(x: Tensor, options?: AsyncRunOptions): Promise<Tensor> {
-    return this.executeSliced([x], options);
-  }
-
-  /** Records the same into the caller's encoder. The inputs, the result and the plan must live until it is submitted. */
-  encode(encoder: GPUCommandEncoder, x: Tensor, options?: RunOptions): Tensor {
-    return this.record(encoder, [x], options);
-  }
-
-  /** Runs once, waits, and tells how long each dispatch took. */
-  profile(x: Tensor, options?: RunOptions): Promise<Profile> {
-    return this.measure([x], options);
-  }
-
-  /**
    * The gradient of a real loss with respect to `x`, from `dOut`, that with respect to the result. That of a complex number is ∂/∂re + i·∂/∂im.
    * `dOut` is of `outputShape`, the result a new tensor of `inputShape`, or `options.out`, which shares no buffer with `dOut`.
    *
@@ -104,27 +74,32 @@ export class FftPlan extends Plan<[x: Tensor]> {
    *
    * @throws FastRpbError codes `"shape"`, `"value"`, `"unavailable"` (with `storage: "f16"`), `"limit"`, `"disposed"`, `"lost"`
    */
-  backward(dOut: Tensor, options: RunOptions = {}): Tensor {
+  backward(dOut: Tensor, options?: CheckedRunOptions): Tensor {
     const caller = "FftPlan.backward";
-    const gradient = this.#differentiable(caller);
-    checkOptions(caller, "options", options, ["out"]);
-    const x = checkTensor(caller, "dOut", dOut, { owner: this.context.owner, ...this.#output });
-    const { shape, dtype } = this.#input;
-    const results = gradient.run(caller, {
-      inputs: { x },
-      outputs: { out: { shape, dtype, argument: "options.out" } },
-      out: { out: options.out },
-    });
-    return results["out"]!;
+    return this.#differentiable(caller).backward(caller, [dOut, options]);
   }
 
-  /** Compiles the kernels of {@link backward} ahead, without blocking, and tells what it costs. */
+  /**
+   * The plan of {@link backward}, for `runAsync`, `encode`, `profile` and its cost: it takes `dOut` and gives the gradient of `x`. It belongs to this
+   * plan.
+   *
+   * @throws FastRpbError codes `"unavailable"` (with `storage: "f16"`), `"disposed"`
+   */
+  get gradient(): GradientPlan<[dOut: Tensor], Tensor> {
+    return this.#differentiable("FftPlan.gradient");
+  }
+
+  /**
+   * Compiles the kernels of {@link backward} ahead, without blocking, and tells what it costs.
+   *
+   * @throws FastRpbError codes `"unavailable"` (with `storage: "f16"`), `"limit"`, `"disposed"`, `"lost"`
+   */
   async compileBackward(): Promise<Preparation> {
     const caller = "FftPlan.compileBackward";
-    return this.#differentiable(caller).compile(caller);
+    return this.#differentiable(caller).compileAhead(caller);
   }
 
-  #differentiable(caller: string): GradientPart {
+  #differentiable(caller: string): GradientPlan<[dOut: Tensor], Tensor> {
     this.checkAlive(caller);
     if (this.#gradient) return this.#gradient;
     throw new FastRpbError("unavailable", `${caller}: there is no gradient with storage: "f16"; use a plan with storage: "f32".`);
@@ -134,16 +109,16 @@ export class FftPlan extends Plan<[x: Tensor]> {
     return { x };
   }
 
-  protected override inputs(caller: string, [x]: [Tensor], options: RunOptions | undefined): PlanInputs {
+  protected override call({ caller, args: [x], options }: CallRequest<[x: Tensor], Tensor>): PlanCall {
     const storage = checkTensor(caller, "x", x, this.#input);
-    const { shape, dtype } = this.#output;
-    if (!this.#inPlace || options?.out !== x) return { inputs: { x: storage }, shape, dtype };
-    this.#inPlaceExecutable ??= this.#inPlace();
-    return { inputs: {}, shape, dtype, executable: this.#inPlaceExecutable };
+    const outputs = singleOutput(this.#output.shape, this.#output.dtype, options);
+    if (this.#spec.kind !== "c2c" || options.out !== x) return { inputs: { x: storage }, outputs };
+    this.#inPlace ??= this.context.compileNow(caller, task(fft, inPlaceSpec(this.#spec)));
+    return { inputs: {}, outputs, executable: this.#inPlace };
   }
 
-  protected override disposeParts(): void {
-    this.#inPlaceExecutable?.dispose();
+  protected override disposeOthers(): void {
+    this.#inPlace?.dispose();
     this.#gradient?.dispose();
   }
 }

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { createRuntime } from "./runtime.ts";
+import { createRuntime } from "./create-runtime.ts";
 
 test("a plan that is disposed of while its gradient is compiled leaves nothing, and says so", async () => {
   const runtime = await createRuntime({ backend: "cpu" });

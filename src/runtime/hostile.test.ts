@@ -3,8 +3,9 @@
  * those that the library itself lists when it refuses an unknown one, so that a new one is tested as it comes.
  */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { planProgram } from "../operations/planners.ts";
-import { createRuntime, type Runtime } from "./runtime.ts";
+import { planProgram } from "../testing/operations.ts";
+import { createRuntime } from "./create-runtime.ts";
+import { type Runtime } from "./runtime.ts";
 import { FastRpbError } from "../core/errors.ts";
 import {
   attentionGradientSpec,
@@ -15,11 +16,11 @@ import {
   fftSpec,
   inPlaceSpec,
   kernelSpectrumSpec,
-  type OperationSpec,
+  type AnySpec,
   spectrumSpec,
   toeplitzGradientSpec,
   toeplitzSpec,
-} from "../operations/specs.ts";
+} from "../testing/specs.ts";
 import { limitsWith } from "../testing/planning.ts";
 import { readTuning, requestedSpec } from "./tuning.ts";
 
@@ -70,7 +71,7 @@ type Options = Readonly<Record<string, unknown>>;
 interface Factory {
   /** The public name. */
   readonly caller: string;
-  readonly specs: (options: never) => readonly OperationSpec[];
+  readonly specs: (options: never) => readonly AnySpec[];
   readonly make: (runtime: Runtime, options: never) => Promise<unknown>;
   /** Valid options, that together have all there are. */
   readonly valid: readonly Options[];
@@ -204,7 +205,7 @@ function strange(value: unknown): unknown[] {
 }
 
 /** Plans, where the device is large enough, and looks at the text of all kernels. */
-function checkPlans(specs: readonly OperationSpec[], what: string): void {
+function checkPlans(specs: readonly AnySpec[], what: string): void {
   for (const spec of specs) {
     expect(strange(spec), what).toEqual([]);
     let program;
@@ -256,7 +257,7 @@ describe.each(FACTORIES)("$caller", ({ caller, specs, make, valid }) => {
             } else {
               const never = NEVER.some(([one]) => one === what);
               expect(never && !isEmptyObject(value), label).toBe(false);
-              if (Array.isArray(got.result)) checkPlans(got.result as OperationSpec[], label);
+              if (Array.isArray(got.result)) checkPlans(got.result as AnySpec[], label);
             }
           }
         }

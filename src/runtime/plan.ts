@@ -1,17 +1,23 @@
-/** What all plans share: they check what they are given, and pass it on to the backend. */
-import type { Backend, Cost, DispatchInfo, DispatchTiming, Executable, RunProgress, Step, Storage } from "../core/backend.ts";
+/** What all plans share: they check what they are given, make room for results, and pass it on to the backend. */
+import type { Backend, Cost, DispatchInfo, DispatchTiming, Executable, RunProgress, Step, Storage, TensorData } from "../core/backend.ts";
 import { checkBoolean, checkOptions, elementCount } from "../core/check.ts";
 import { checkAborted, FastRpbError } from "../core/errors.ts";
-import type { OperationSpec } from "../operations/specs.ts";
-import { FiniteCheck } from "./finite-check.ts";
 import { BYTES_PER_ELEMENT, checkApart, checkTensor, type DType, Tensor, type TensorOwner } from "../core/tensor.ts";
+import type { Task } from "../operations/operation.ts";
+import { FiniteCheck } from "./finite-check.ts";
 
-export interface RunOptions {
-  /** Where the result goes: a tensor of the output's shape, sharing no buffer with an input unless the plan says so. A new tensor when left out. */
-  readonly out?: Tensor;
+/** Where results go: a tensor for a plan with one result, some of the tensors by name for a gradient. */
+export type ResultTarget<Result> = Result extends Tensor ? Tensor : Partial<Result>;
+
+export interface RunOptions<Result = Tensor> {
+  /**
+   * Where the result goes: a tensor of the output's shape, sharing no buffer with an input unless the plan says so. A new tensor when left out.
+   * Of a gradient: tensors by the names of the gradients, which share no buffer with an input or with one another; new ones for those left out.
+   */
+  readonly out?: ResultTarget<Result>;
 }
 
-export interface CheckedRunOptions extends RunOptions {
+export interface CheckedRunOptions<Result = Tensor> extends RunOptions<Result> {
   /**
    * Looks for numbers that are not finite, on the device, in the inputs that are tensors and in the result. Where there is one, reading the result
    * rejects with code `"value"` and tells where the first one is. Costs a pass over all of them; meant for finding a fault.
@@ -19,7 +25,7 @@ export interface CheckedRunOptions extends RunOptions {
   readonly check?: boolean;
 }
 
-export interface AsyncRunOptions extends CheckedRunOptions {
+export interface AsyncRunOptions<Result = Tensor> extends CheckedRunOptions<Result> {
   /** Stops the run between two submits, within a fraction of a second. */
   readonly signal?: AbortSignal;
   /** Called after each submit that is finished. */
@@ -27,207 +33,227 @@ export interface AsyncRunOptions extends CheckedRunOptions {
 }
 
 /** What {@link Plan.profile} measured. */
-export interface Profile {
+export interface Profile<Result = Tensor> {
   /** The result; the caller disposes of it. */
-  readonly output: Tensor;
+  readonly output: Result;
   /** From the submit to the end of the work, as the host sees it. */
   readonly milliseconds: number;
   /** Time of each dispatch on the GPU, where the device has `timestamp-query`; one entry per operation on the CPU. */
   readonly dispatches: readonly DispatchTiming[];
 }
 
-/** Dispatches and cost of a part of a plan. */
+/** Dispatches and cost of something that a plan does besides its run. */
 export interface Preparation {
   readonly dispatches: readonly DispatchInfo[];
   readonly cost: Cost;
 }
 
-/** What a plan works with. */
+/** What plans work with: a runtime. */
 export interface PlanContext {
   readonly owner: TensorOwner;
-  readonly backend: Backend;
+  readonly backend: Backend<Task>;
   /** Plans that were not disposed, so that the runtime can dispose of them. */
   readonly plans: Set<{ dispose(): void }>;
   /** Spectra that can be made again after a loss. */
   readonly spectra: Set<{ restore(caller: string): Promise<void> }>;
-}
-
-/** What makes plans: a runtime. */
-export interface PlanMaker {
-  readonly context: PlanContext;
-  /** Compiles all or none. @throws FastRpbError codes `"limit"`, `"unavailable"`, `"disposed"`, `"lost"` */
-  compile(caller: string, request: CompileRequest): Promise<readonly Executable[]>;
-  /** Compiles at once, with the choices that were made for `like`. */
-  compileNow(caller: string, spec: OperationSpec, like: OperationSpec): Executable;
+  /** Compiles all or none, tuned. @throws FastRpbError codes `"limit"`, `"unavailable"`, `"disposed"`, `"lost"` */
+  compile(caller: string, tasks: readonly Task[]): Promise<readonly Executable[]>;
+  /** Compiles at once, tuned. @throws FastRpbError codes `"limit"`, `"lost"` */
+  compileNow(caller: string, task: Task): Executable;
   /** Half precision is a feature that a device may lack, and the CPU backend does. @throws FastRpbError code `"unavailable"` */
   checkHalf(caller: string, argument: string, expected: string): void;
 }
 
-export interface CompileRequest {
-  readonly specs: readonly OperationSpec[];
-  /** Of the plan, where it may be asked for without being compiled ahead. */
-  readonly gradient?: OperationSpec | undefined;
+/** A call of a plan that is to be checked. */
+export interface CallRequest<Arguments, Result> {
+  readonly caller: string;
+  readonly args: Arguments;
+  readonly options: RunOptions<Result>;
+  /** Memory for numbers of this call alone. */
+  readonly upload: (data: TensorData, label: string) => Storage;
+}
+
+/** A result of a call: what it is, what errors call it, and where the caller wants it. */
+export interface CallOutput {
+  readonly shape: readonly number[];
+  readonly dtype: DType;
+  readonly argument: string;
+  readonly wanted: Tensor | undefined;
+}
+
+/** A call of a plan that was checked. */
+export interface PlanCall {
+  /** An object of this call's own, by the names of the operation. */
+  readonly inputs: Record<string, Storage>;
+  readonly outputs: Readonly<Record<string, CallOutput>>;
+  /** What makes the input `spectrum` first. */
+  readonly prepare?: Step | undefined;
+  /** What to run instead of the plan's own executable. */
+  readonly executable?: Executable;
 }
 
 interface Recording {
   readonly steps: readonly Step[];
-  readonly output: Tensor;
+  readonly outputs: Readonly<Record<string, Tensor>>;
+  /** Those that the caller did not give. */
+  readonly made: readonly Tensor[];
   /** Storages that only this recording needs. */
   readonly scratch: readonly Storage[];
-  /** The spectrum among them. */
   readonly spectrum: Storage | undefined;
 }
 
-/** Common to all plans. `Arguments` is what `run` takes before its options. */
-export abstract class Plan<Arguments extends unknown[]> {
+/**
+ * A computation of fixed shapes, compiled. What it takes and gives is told by its own class; how it runs is the same for all: submitted at once
+ * ({@link run}), bit by bit ({@link runAsync}), by the caller ({@link encode}), or timed ({@link profile}).
+ */
+export abstract class Plan<Arguments extends unknown[], Result = Tensor> {
   protected readonly context: PlanContext;
-  protected readonly executable: Executable;
   readonly #name: string;
+  readonly #task: Task;
+  #executable: Executable | undefined;
   /** Spectrum of recordings whose submit is not ours to see; they run in order, so one serves all. */
   #recordedSpectrum: Storage | undefined;
-  /** What else they need, each its own. */
-  readonly #recorded: Storage[] = [];
   /** What looks for numbers that are not finite, by the size of the tensor. */
   readonly #checks = new Map<string, Executable>();
   #disposed = false;
 
-  constructor(context: PlanContext, name: string, executable: Executable) {
+  /** @param executable left out: it is compiled when it is first asked for */
+  constructor(context: PlanContext, name: string, task: Task, executable?: Executable) {
     this.context = context;
     this.#name = name;
-    this.executable = executable;
+    this.#task = task;
+    this.#executable = executable;
     context.plans.add(this);
   }
 
   /** The dispatches of one run, in order; empty on the CPU. */
   get dispatches(): readonly DispatchInfo[] {
-    return this.executable.dispatches;
+    return this.#compiled(this.#name).dispatches;
   }
 
   /** What one run costs. */
   get cost(): Cost {
-    return this.executable.cost;
+    return this.#compiled(this.#name).cost;
   }
 
   get disposed(): boolean {
     return this.#disposed || this.context.owner.disposed;
   }
 
-  protected execute(args: Arguments, options: CheckedRunOptions = {}): Tensor {
-    const caller = `${this.#name}.run`;
-    checkOptions(caller, "options", options, ["out", "check"]);
-    const check = this.#check(caller, options.check);
-    const recording = this.#prepare(caller, args, options);
-    try {
-      this.context.backend.run(check?.around(caller, recording.steps, this.tensors(args), recording.output) ?? recording.steps);
-      check?.submitted(caller, recording.output);
-    } catch (error) {
-      check?.dropped();
-      if (recording.output !== options?.out) recording.output.dispose();
-      throw error;
-    } finally {
-      for (const storage of recording.scratch) storage.release();
-    }
-    return recording.output;
+  /**
+   * Computes the result into a new tensor, or into `options.out`. Submits the work at once and does not wait for it.
+   *
+   * @throws FastRpbError codes `"shape"` and `"value"` (an argument that is not as the plan says), `"limit"`, `"disposed"`, `"lost"`
+   */
+  run(...args: [...Arguments, options?: CheckedRunOptions<Result>]): Result {
+    return this.execute(`${this.#name}.run`, args);
   }
 
-  /** Runs by submits of a fraction of a second, and waits for the last. */
-  protected async executeSliced(args: Arguments, options: AsyncRunOptions = {}): Promise<Tensor> {
+  /**
+   * Runs by submits of a fraction of a second each, so that the page stays responsive, with progress, and with an end by `options.signal`. The
+   * result is there when the promise resolves.
+   *
+   * @throws FastRpbError codes as of {@link run}, and `"aborted"`: `options.out` is then half written
+   */
+  async runAsync(...args: [...Arguments, options?: AsyncRunOptions<Result>]): Promise<Result> {
     const caller = `${this.#name}.runAsync`;
-    checkOptions(caller, "options", options, ["out", "check", "signal", "onProgress"]);
+    const [checked, options] = this.#split<AsyncRunOptions<Result>>(caller, args, ["out", "check", "signal", "onProgress"]);
     checkAborted(caller, options.signal);
-    const check = this.#check(caller, options.check);
-    const recording = this.#prepare(caller, args, options);
+    const check = this.#finiteCheck(caller, options.check);
+    const recording = this.#prepare(caller, checked, options);
+    return this.#finished(recording, async () => {
+      const steps = check?.around(caller, recording.steps, this.tensors(checked), recording.outputs) ?? recording.steps;
+      try {
+        await this.context.backend.runSliced(caller, steps, options);
+        check?.submitted(caller, recording.outputs);
+      } catch (error) {
+        check?.dropped();
+        throw error;
+      }
+      return this.result(recording.outputs);
+    });
+  }
+
+  /**
+   * Records the run into the caller's encoder, which submits it. The inputs, the result and the plan must live until then. The workspace is the
+   * plan's own: recordings must be submitted in the order in which they were made.
+   *
+   * @throws FastRpbError codes as of {@link run}, and `"unavailable"` (the CPU backend has no encoder)
+   */
+  encode(encoder: GPUCommandEncoder, ...args: [...Arguments, options?: RunOptions<Result>]): Result {
+    const caller = `${this.#name}.encode`;
+    const [checked, options] = this.#split<RunOptions<Result>>(caller, args, ["out"]);
+    if (this.#recordedSpectrum?.lost) this.#recordedSpectrum = undefined;
+    const { backend } = this.context;
+    const upload = (data: TensorData, label: string) => backend.uploadTransient(data, label);
+    const recording = this.#prepare(caller, checked, options, { upload, spectrum: this.#recordedSpectrum });
+    this.#recordedSpectrum = recording.spectrum;
     try {
-      const steps = check?.around(caller, recording.steps, this.tensors(args), recording.output) ?? recording.steps;
-      await this.context.backend.runSliced(caller, steps, options);
-      check?.submitted(caller, recording.output);
+      backend.encode(encoder, recording.steps);
+    } catch (error) {
+      for (const tensor of recording.made) tensor.dispose();
+      throw error;
+    }
+    return this.result(recording.outputs);
+  }
+
+  /**
+   * Runs once, waits, and tells how long each dispatch took.
+   *
+   * @throws FastRpbError codes as of {@link run}
+   */
+  async profile(...args: [...Arguments, options?: RunOptions<Result>]): Promise<Profile<Result>> {
+    const caller = `${this.#name}.profile`;
+    const [checked, options] = this.#split<RunOptions<Result>>(caller, args, ["out"]);
+    const recording = this.#prepare(caller, checked, options);
+    return this.#finished(recording, async () => {
+      const timings = await this.context.backend.profile(recording.steps);
+      return { output: this.result(recording.outputs), ...timings };
+    });
+  }
+
+  /** {@link run} for whoever has a name of its own. */
+  protected execute(caller: string, args: readonly unknown[]): Result {
+    const [checked, options] = this.#split<CheckedRunOptions<Result>>(caller, args, ["out", "check"]);
+    const check = this.#finiteCheck(caller, options.check);
+    const recording = this.#prepare(caller, checked, options);
+    try {
+      this.context.backend.run(check?.around(caller, recording.steps, this.tensors(checked), recording.outputs) ?? recording.steps);
+      check?.submitted(caller, recording.outputs);
     } catch (error) {
       check?.dropped();
-      if (recording.output !== options.out) recording.output.dispose();
+      for (const tensor of recording.made) tensor.dispose();
       throw error;
     } finally {
       for (const storage of recording.scratch) storage.release();
     }
-    return recording.output;
+    return this.result(recording.outputs);
   }
 
-  protected record(encoder: GPUCommandEncoder, args: Arguments, options: RunOptions | undefined): Tensor {
-    checkOptions(`${this.#name}.encode`, "options", options ?? {}, ["out"]);
-    if (this.#recordedSpectrum?.lost) this.#recordedSpectrum = undefined;
-    const recording = this.#prepare(`${this.#name}.encode`, args, options, this.#recordedSpectrum);
-    this.#recordedSpectrum ??= recording.spectrum;
-    this.#recorded.push(...recording.scratch.filter((storage) => storage !== recording.spectrum));
-    this.context.backend.encode(encoder, recording.steps);
-    return recording.output;
-  }
-
-  protected async measure(args: Arguments, options: RunOptions | undefined): Promise<Profile> {
-    checkOptions(`${this.#name}.profile`, "options", options ?? {}, ["out"]);
-    const loading = this.context.backend.loadProfiler();
-    if (loading) await loading;
-    const recording = this.#prepare(`${this.#name}.profile`, args, options);
-    try {
-      const timings = await this.context.backend.profile(recording.steps);
-      return { output: recording.output, ...timings };
-    } catch (error) {
-      if (recording.output !== options?.out) recording.output.dispose();
-      throw error;
-    } finally {
-      for (const storage of recording.scratch) storage.release();
-    }
-  }
-
-  #prepare(caller: string, args: Arguments, options: RunOptions | undefined, recorded?: Storage): Recording {
+  /** Compiles ahead what was not compiled when the plan was made, without blocking. */
+  protected async compile(caller: string): Promise<Preparation> {
     this.checkAlive(caller);
-    const checked = this.inputs(caller, args, options);
-    const { scratch = [] } = checked;
-    try {
-      return this.#recording(caller, checked, options?.out, recorded);
-    } catch (error) {
-      for (const storage of scratch) storage.release();
-      throw error;
+    const executable = this.#executable ?? (await this.context.compile(caller, [this.#task]))[0]!;
+    if (this.#disposed) {
+      if (!this.context.owner.disposed) executable.dispose();
+      this.checkAlive(caller);
     }
+    // Two may have been under way.
+    if (this.#executable && this.#executable !== executable) executable.dispose();
+    this.#executable ??= executable;
+    return costOf(this.#executable);
   }
 
-  #recording(caller: string, checked: PlanInputs, out: Tensor | undefined, recorded: Storage | undefined): Recording {
-    const { inputs, shape, dtype, prepare, executable = this.executable, scratch = [] } = checked;
-    if (out !== undefined) {
-      const storage = checkTensor(caller, "options.out", out, { owner: this.context.owner, shape, dtype });
-      checkApart(caller, storage, inputs);
-      if (prepare) checkApart(caller, storage, prepare.bindings);
-    }
-    const output = out ?? new Tensor(this.context.owner, this.allocate(elementCount(shape) * BYTES_PER_ELEMENT[dtype], this.#name), shape, dtype);
-    // Not by a spread, which takes longer than a short transform on the CPU.
-    const bindings: Record<string, Storage> = inputs;
-    bindings["out"] = Tensor.storageOf(output);
-    if (!prepare) return { steps: [{ executable, bindings }], output, scratch, spectrum: undefined };
-    const spectrum = recorded ?? this.allocate(prepare.executable.bytes["spectrum"]!, `${this.#name} spectrum`);
-    return {
-      steps: [
-        { executable: prepare.executable, bindings: { ...prepare.bindings, spectrum } },
-        { executable, bindings: { ...bindings, spectrum } },
-      ],
-      output,
-      scratch: [...scratch, spectrum],
-      spectrum,
-    };
-  }
-
-  /** One for each run: several may be under way. */
-  #check(caller: string, wanted: boolean | undefined): FiniteCheck | undefined {
-    if (!checkBoolean(caller, "options.check", wanted ?? false)) return undefined;
-    return new FiniteCheck(this.context.backend, this.#checks);
-  }
-
-  protected allocate(bytes: number, label: string): Storage {
-    return this.context.backend.allocate(bytes, label);
-  }
-
+  /** How many arguments come before the options. */
+  protected abstract readonly arity: number;
   /** The arguments by their names; what is no tensor is passed over. */
   protected abstract tensors(args: Arguments): Readonly<Record<string, unknown>>;
-
   /** Checks the arguments and names them as the operation does. */
-  protected abstract inputs(caller: string, args: Arguments, options: RunOptions | undefined): PlanInputs;
+  protected abstract call(request: CallRequest<Arguments, Result>): PlanCall;
+  /** What the caller gets of the outputs, which have the names of the operation. */
+  protected result(outputs: Readonly<Record<string, Tensor>>): Result {
+    return outputs["out"] as Result;
+  }
 
   protected checkAlive(caller: string): void {
     if (this.disposed) throw new FastRpbError("disposed", `${caller}: the plan or its runtime was disposed.`);
@@ -240,29 +266,115 @@ export abstract class Plan<Arguments extends unknown[]> {
     this.context.plans.delete(this);
     if (this.context.owner.disposed) return;
     this.#recordedSpectrum?.release();
-    for (const storage of this.#recorded) storage.release();
-    this.executable.dispose();
+    this.#executable?.dispose();
     for (const executable of this.#checks.values()) executable.dispose();
-    this.disposeParts();
+    this.disposeOthers();
   }
 
-  protected disposeParts(): void {}
+  /** What else a plan has compiled. */
+  protected disposeOthers(): void {}
 
   [Symbol.dispose](): void {
     this.dispose();
   }
+
+  #compiled(caller: string): Executable {
+    if (!this.#executable) this.checkAlive(caller);
+    return (this.#executable ??= this.context.compileNow(caller, this.#task));
+  }
+
+  #split<Options extends object>(caller: string, all: readonly unknown[], known: readonly (keyof Options & string)[]): [Arguments, Options] {
+    const options = (all[this.arity] ?? {}) as Options;
+    checkOptions(caller, "options", options, known);
+    return [all as Arguments, options];
+  }
+
+  /** Gives back what a call took, when it is over. */
+  async #finished<T>({ made, scratch }: Recording, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      for (const tensor of made) tensor.dispose();
+      throw error;
+    } finally {
+      for (const storage of scratch) storage.release();
+    }
+  }
+
+  #prepare(
+    caller: string,
+    args: Arguments,
+    options: RunOptions<Result>,
+    recorded?: { readonly upload: CallRequest<Arguments, Result>["upload"]; readonly spectrum: Storage | undefined },
+  ): Recording {
+    this.checkAlive(caller);
+    const scratch: Storage[] = [];
+    const made: Tensor[] = [];
+    try {
+      const upload =
+        recorded?.upload ??
+        ((data: TensorData, label: string) => {
+          const storage = this.context.backend.upload(data, label);
+          scratch.push(storage);
+          return storage;
+        });
+      const { inputs, outputs, prepare, executable } = this.call({ caller, args, options, upload });
+      // Not by a spread, which takes longer than a short transform on the CPU.
+      const bindings: Record<string, Storage> = inputs;
+      const results: Record<string, Tensor> = {};
+      for (const name of Object.keys(outputs)) {
+        const tensor = this.#output(caller, name, outputs[name]!, bindings, prepare, made);
+        results[name] = tensor;
+        bindings[name] = Tensor.storageOf(tensor);
+      }
+      const step = { executable: executable ?? this.#compiled(caller), bindings };
+      if (!prepare) return { steps: [step], outputs: results, made, scratch, spectrum: recorded?.spectrum };
+      const spectrum = recorded?.spectrum ?? this.context.backend.allocate(prepare.executable.bytes["spectrum"]!, `${this.#name} spectrum`);
+      if (!recorded) scratch.push(spectrum);
+      bindings["spectrum"] = spectrum;
+      const first = { executable: prepare.executable, bindings: { ...prepare.bindings, spectrum } };
+      return { steps: [first, step], outputs: results, made, scratch, spectrum };
+    } catch (error) {
+      for (const tensor of made) tensor.dispose();
+      for (const storage of scratch) storage.release();
+      throw error;
+    }
+  }
+
+  #output(
+    caller: string,
+    name: string,
+    { shape, dtype, argument, wanted }: CallOutput,
+    bound: Readonly<Record<string, Storage>>,
+    prepare: Step | undefined,
+    made: Tensor[],
+  ): Tensor {
+    const { owner, backend } = this.context;
+    if (wanted !== undefined) {
+      const storage = checkTensor(caller, argument, wanted, { owner, shape, dtype });
+      checkApart(caller, storage, bound);
+      if (prepare) checkApart(caller, storage, prepare.bindings);
+      return wanted;
+    }
+    const label = name === "out" ? this.#name : name;
+    const tensor = new Tensor(owner, backend.allocate(elementCount(shape) * BYTES_PER_ELEMENT[dtype], label), shape, dtype);
+    made.push(tensor);
+    return tensor;
+  }
+
+  /** One for each run: several may be under way. */
+  #finiteCheck(caller: string, wanted: boolean | undefined): FiniteCheck | undefined {
+    if (!checkBoolean(caller, "options.check", wanted ?? false)) return undefined;
+    return new FiniteCheck(this.context, this.#checks);
+  }
 }
 
-export interface PlanInputs {
-  /** An object of this run's own. */
-  readonly inputs: Record<string, Storage>;
-  /** Of the output. */
-  readonly shape: readonly number[];
-  readonly dtype: DType;
-  /** Weights that have to become a spectrum first. */
-  readonly prepare?: Step;
-  /** What to run instead of the plan's own executable. */
-  readonly executable?: Executable;
-  /** Storages among the inputs that live for this run only. */
-  readonly scratch?: readonly Storage[];
+/** Dispatches and cost of an executable, without the executable. */
+export function costOf({ dispatches, cost }: Executable): Preparation {
+  return { dispatches, cost };
+}
+
+/** The one result of a call, where the caller wants it. */
+export function singleOutput(shape: readonly number[], dtype: DType, { out }: RunOptions): PlanCall["outputs"] {
+  return { out: { shape, dtype, argument: "options.out", wanted: out } };
 }

@@ -1,134 +1,33 @@
+import type { Backend, Executable, MemoryUse, OpenSession, TensorData } from "../core/backend.ts";
+import { checkEnum, checkOptions, checkShape, copyOptions, elementCount, MAX_ELEMENTS } from "../core/check.ts";
+import { checkAborted, FastRpbError, refuse } from "../core/errors.ts";
+import { type HalfArray, halfBits } from "../core/half.ts";
+import { type PlannerLimits, wholeWords } from "../core/limits.ts";
+import { loadModule } from "../core/load.ts";
+import { BYTES_PER_ELEMENT, type DType, DTYPES, Tensor } from "../core/tensor.ts";
+import type { AttentionOptions } from "../operations/attention/spec.ts";
+import type { ComplexMultiplyOptions } from "../operations/complex-multiply/spec.ts";
+import type { ConvolveOptions } from "../operations/convolve/spec.ts";
+import type { FftOptions } from "../operations/fft/spec.ts";
+import type { Task } from "../operations/operation.ts";
+import type { ToeplitzOptions } from "../operations/toeplitz/spec.ts";
 import type { AttentionPlan } from "./attention-plan.ts";
 import type { ComplexMultiplyPlan } from "./complex-multiply-plan.ts";
 import type { ConvolvePlan } from "./convolve-plan.ts";
 import type { FftPlan } from "./fft-plan.ts";
-import type { CompileRequest, PlanContext, PlanMaker } from "./plan.ts";
-import type { ToeplitzPlan } from "./toeplitz-plan.ts";
+import type { PlanContext } from "./plan.ts";
 import type { SelfTestOptions, SelfTestReport } from "./self-test.ts";
-import type { Backend, Executable, MemoryUse, OpenSession, TensorData } from "../core/backend.ts";
-import { checkBoolean, checkEnum, checkOptions, checkShape, copyOptions, elementCount, MAX_ELEMENTS } from "../core/check.ts";
-import { checkAborted, FastRpbError, refuse } from "../core/errors.ts";
-import { type HalfArray, halfBits } from "../core/half.ts";
-import { capLimits, DEFAULT_LIMITS, DEFAULT_WORKSPACE_BYTES, type LimitName, type PlannerLimits, wholeWords } from "../core/limits.ts";
-import { loadPart } from "../core/load.ts";
-import type { AttentionOptions, ComplexMultiplyOptions, ConvolveOptions, FftOptions, ToeplitzOptions } from "../operations/specs.ts";
+import type { ToeplitzPlan } from "./toeplitz-plan.ts";
 import type { Tuned, TuneOptions, TuneRequest, Tuning } from "./tuning.ts";
-import { BYTES_PER_ELEMENT, type DType, DTYPES, Tensor } from "../core/tensor.ts";
-
-/** Where {@link createRuntime}, or the making of a plan, is at. */
-export interface Progress {
-  readonly stage: "adapter" | "device" | "compile" | "ready";
-  /** In stage `"compile"`: the plan, and how many of its kernels are compiled. */
-  readonly label?: string;
-  readonly done?: number;
-  readonly total?: number;
-}
-
-export interface RuntimeOptions {
-  /** `"auto"` (default) takes WebGPU where there is an adapter, the CPU otherwise; {@link Runtime.backend} says which. */
-  backend?: "auto" | "webgpu" | "cpu";
-  /** Default: `globalThis.navigator?.gpu`, read when the runtime is created. In Node, pass that of a WebGPU package. */
-  gpu?: GPU;
-  /** A device of the caller's: borrowed, never destroyed. */
-  device?: GPUDevice;
-  powerPreference?: GPUPowerPreference;
-  /** Caps on what plans may use of the device's limits; a way to test for smaller devices. */
-  limits?: Partial<Record<LimitName, number>>;
-  /** Bound on the scratch memory of one run, and on idle pooled memory, in bytes. Default 256 MiB. */
-  workspaceBytes?: number;
-  /** What {@link Runtime.tune} found on this device earlier. Of another device, it is ignored. */
-  tuning?: Tuning;
-  /**
-   * With `true` (default) plans load, while they are compiled, what {@link AttentionPlan.backward} and {@link ToeplitzPlan.backward} take on
-   * WebGPU, so that these can be called at once. With `false` a page that needs no gradients downloads a quarter less; the first `backward` then
-   * comes after `await plan.compileBackward()`.
-   */
-  gradients?: boolean;
-  /** Aborts the creation. */
-  signal?: AbortSignal;
-  onProgress?: (progress: Progress) => void;
-}
-
-/**
- * Opens a device, or the CPU backend where there is none.
- *
- * ```ts
- * const runtime = await createRuntime();
- * console.log(runtime.backend); // "webgpu" or "cpu"
- * ```
- *
- * @throws FastRpbError code `"unavailable"` (`backend: "webgpu"` and no adapter), `"value"` (a bad option), `"aborted"`
- */
-export async function createRuntime(options: RuntimeOptions = {}): Promise<Runtime> {
-  const caller = "createRuntime";
-  checkOptions(caller, "options", options, [
-    "backend",
-    "gpu",
-    "device",
-    "powerPreference",
-    "limits",
-    "workspaceBytes",
-    "tuning",
-    "gradients",
-    "signal",
-    "onProgress",
-  ]);
-  const wanted = checkEnum(caller, "options.backend", options.backend ?? "auto", ["auto", "webgpu", "cpu"]);
-  if (options.powerPreference !== undefined) checkEnum(caller, "options.powerPreference", options.powerPreference, ["low-power", "high-performance"]);
-  const workspaceBytes = options.workspaceBytes ?? DEFAULT_WORKSPACE_BYTES;
-  if (!Number.isSafeInteger(workspaceBytes) || workspaceBytes < 1) {
-    throw refuse("value", { caller, argument: "options.workspaceBytes", expected: "a positive integer", got: workspaceBytes });
-  }
-  const caps = options.limits ?? {};
-  capLimits(caller, DEFAULT_LIMITS, caps, workspaceBytes); // bad caps are refused before a device is asked for
-  const gradients = checkBoolean(caller, "options.gradients", options.gradients ?? true);
-  const tuning = options.tuning === undefined ? undefined : await loadTuning(caller, options.tuning);
-  const progress = (report: Progress) => options.onProgress?.(Object.freeze(report));
-  checkAborted(caller, options.signal);
-
-  const gpu = options.gpu ?? globalThis.navigator?.gpu;
-  const loadGpu = (by: string) => loadPart(by, "WebGPU", () => import("../gpu/open.ts"));
-  const open: Opener = async (by, { device, signal }) => {
-    const { openSession } = await loadGpu(by);
-    return openSession({
-      caller: by,
-      gpu,
-      device,
-      powerPreference: options.powerPreference,
-      onStage: (stage) => progress({ stage }),
-      signal,
-      limitsOf: (available, defaults) => capLimits(by, available, caps, workspaceBytes, defaults),
-    });
-  };
-  let backend: Backend | undefined;
-  if (wanted !== "cpu" && (options.device ?? gpu)) {
-    const session = await open(caller, options).catch((error: unknown) => {
-      // An adapter that refuses its device, or does not answer, is as good as none.
-      if (wanted === "auto" && error instanceof FastRpbError && error.code === "unavailable") return undefined;
-      throw error;
-    });
-    if (session) backend = (await loadGpu(caller)).createGpuBackend(session, (compile) => progress({ stage: "compile", ...compile }));
-  }
-  if (!backend && wanted === "webgpu") {
-    throw new FastRpbError(
-      "unavailable",
-      `${caller}: options.backend is "webgpu", but there is no WebGPU adapter. Use "auto" to fall back to the CPU; in Node, pass options.gpu.`,
-    );
-  }
-  backend ??= await loadCpuBackend(caller, capLimits(caller, DEFAULT_LIMITS, caps, workspaceBytes));
-  progress({ stage: "ready" });
-  return new Runtime(backend, { gradients, tuned: tuning?.(backend.adapterInfo), open, borrowed: options.device !== undefined });
-}
 
 /** Asks for a device as the runtime was told to; `undefined` where there is none. */
-type Opener = (
+export type Opener = (
   caller: string,
   request: { readonly device?: GPUDevice | undefined; readonly signal?: AbortSignal | undefined },
 ) => Promise<OpenSession | undefined>;
 
 /** What a runtime knows of its making. */
 interface Settings {
-  readonly gradients: boolean;
   readonly tuned?: Tuned | undefined;
   readonly open?: Opener;
   /** The device is the caller's, and another one has to be. */
@@ -141,38 +40,33 @@ export interface RestoreOptions {
   readonly signal?: AbortSignal;
 }
 
-async function loadCpuBackend(caller: string, limits: PlannerLimits): Promise<Backend> {
-  const { createCpuBackend } = await loadPart(caller, "the CPU", () => import("../cpu/backend.ts"));
+/** The CPU backend. @throws FastRpbError code `"unavailable"` where its code cannot be loaded */
+export async function loadCpuBackend(caller: string, limits: PlannerLimits): Promise<Backend<Task>> {
+  const { createCpuBackend } = await loadModule(caller, "the CPU", () => import("../cpu/backend.ts"));
   return createCpuBackend(limits);
-}
-
-/** What an earlier tuning says for a device. */
-async function loadTuning(caller: string, tuning: unknown): Promise<(adapterInfo: GPUAdapterInfo | undefined) => Tuned | undefined> {
-  const { adapterName, readTuning, Tuned } = await loadPart(caller, "tuning", () => import("./tuning.ts"));
-  const { adapter, choices } = readTuning(caller, tuning);
-  return (adapterInfo) => (adapter === adapterName(adapterInfo) ? new Tuned(choices) : undefined);
 }
 
 /** A backend with its tensors and plans. Made by {@link createRuntime}. */
 export class Runtime {
-  readonly #backend: Backend;
+  readonly #backend: Backend<Task>;
   readonly #context: PlanContext;
-  readonly #maker: PlanMaker;
   readonly #settings: Settings;
   #tuned: Tuned | undefined;
   #restoring: Promise<void> | undefined;
   #disposed = false;
 
   /** @internal */
-  constructor(backend: Backend, settings: Settings) {
+  constructor(backend: Backend<Task>, settings: Settings) {
     this.#backend = backend;
     this.#settings = settings;
     this.#tuned = settings.tuned;
-    this.#context = { owner: this, backend, plans: new Set(), spectra: new Set() };
-    this.#maker = {
-      context: this.#context,
-      compile: (caller, request) => this.#compile(caller, request),
-      compileNow: (caller, spec, like) => this.#backend.compileNow(caller, spec, this.#tuned?.of(like)),
+    this.#context = {
+      owner: this,
+      backend,
+      plans: new Set(),
+      spectra: new Set(),
+      compile: (caller, tasks) => this.#compile(caller, tasks),
+      compileNow: (caller, task) => backend.compileNow(caller, task, this.#tuned?.of(task)),
       checkHalf: (caller, argument, expected) => this.#checkHalf(caller, argument, expected),
     };
   }
@@ -289,7 +183,7 @@ export class Runtime {
   async fft(options: FftOptions): Promise<FftPlan> {
     const copy = copyOptions(options);
     const { makeFft } = await this.#load("runtime.fft", "FFTs", () => import("./fft-plan.ts"));
-    return makeFft(this.#maker, copy);
+    return makeFft(this.#context, copy);
   }
 
   /**
@@ -306,7 +200,7 @@ export class Runtime {
   async convolve(options: ConvolveOptions): Promise<ConvolvePlan> {
     const copy = copyOptions(options);
     const { makeConvolve } = await this.#load("runtime.convolve", "convolutions", () => import("./convolve-plan.ts"));
-    return makeConvolve(this.#maker, copy);
+    return makeConvolve(this.#context, copy);
   }
 
   /**
@@ -317,7 +211,7 @@ export class Runtime {
   async complexMultiply(options: ComplexMultiplyOptions): Promise<ComplexMultiplyPlan> {
     const copy = copyOptions(options);
     const { makeComplexMultiply } = await this.#load("runtime.complexMultiply", "complex products", () => import("./complex-multiply-plan.ts"));
-    return makeComplexMultiply(this.#maker, copy);
+    return makeComplexMultiply(this.#context, copy);
   }
 
   /**
@@ -328,7 +222,7 @@ export class Runtime {
   async toeplitz(options: ToeplitzOptions): Promise<ToeplitzPlan> {
     const copy = copyOptions(options);
     const { makeToeplitz } = await this.#load("runtime.toeplitz", "FastRPB", () => import("./toeplitz-plan.ts"));
-    return makeToeplitz(this.#maker, copy);
+    return makeToeplitz(this.#context, copy);
   }
 
   /**
@@ -345,18 +239,17 @@ export class Runtime {
    */
   async attention(options: AttentionOptions): Promise<AttentionPlan> {
     const copy = copyOptions(options);
-    const { makeAttention } = await this.#load("runtime.attention", "attention", () => import("./attention-plan.ts"));
-    return makeAttention(this.#maker, copy);
+    const { makeAttention, attentionSpec, loadKind } = await this.#load("runtime.attention", "attention", () => import("./attention-family.ts"));
+    const spec = attentionSpec(copy);
+    const operation = await this.#load("runtime.attention", "attention of this kind", () => loadKind(spec));
+    return makeAttention(this.#context, operation, spec);
   }
 
-  /** Compiles all or none: what succeeded is freed when another fails. Meanwhile, what the gradient takes is loaded. */
-  async #compile(caller: string, { specs, gradient }: CompileRequest): Promise<Executable[]> {
-    const results = await Promise.allSettled([
-      ...specs.map((spec) => this.#backend.compile(caller, spec, this.#tuned?.of(spec))),
-      gradient && this.#settings.gradients ? this.#backend.prepare(caller, gradient) : undefined,
-    ]);
+  /** Compiles all or none: what succeeded is freed when another fails. */
+  async #compile(caller: string, tasks: readonly Task[]): Promise<readonly Executable[]> {
+    const results = await Promise.allSettled(tasks.map((task) => this.#backend.compile(caller, task, this.#tuned?.of(task))));
     const failed = results.find((result) => result.status === "rejected");
-    const executables = results.flatMap((result) => (result.status === "fulfilled" && result.value ? [result.value] : []));
+    const executables = results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
     if (this.#disposed) throw this.#disposedError(caller);
     if (!failed) return executables;
     for (const executable of executables) executable.dispose();
@@ -372,9 +265,9 @@ export class Runtime {
 
   async #load<T>(caller: string, what: string, load: () => Promise<T>): Promise<T> {
     this.#checkAlive(caller);
-    const part = await loadPart(caller, what, load);
+    const module = await loadModule(caller, what, load);
     this.#checkAlive(caller);
-    return part;
+    return module;
   }
 
   /**
@@ -393,7 +286,7 @@ export class Runtime {
     const caller = "runtime.tune";
     const copy = copyOptions(requests, 5);
     const { tune, Tuned } = await this.#load(caller, "tuning", () => import("./tuning.ts"));
-    return tune(caller, this.#maker, (this.#tuned ??= new Tuned()), copy, options);
+    return tune(caller, this.#context, (this.#tuned ??= new Tuned()), copy, options);
   }
 
   /**
@@ -408,7 +301,7 @@ export class Runtime {
       this.#load(caller, "the self-test", () => import("./self-test.ts")),
       loadCpuBackend(caller, this.limits),
     ]);
-    const reference = new Runtime(backend, { gradients: false });
+    const reference = new Runtime(backend, {});
     try {
       return await selfTest(caller, this, reference, options);
     } finally {

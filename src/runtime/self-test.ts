@@ -2,9 +2,17 @@
 import { checkOptions } from "../core/check.ts";
 import { checkAborted } from "../core/errors.ts";
 import { decodeHalf } from "../core/half.ts";
-import type { FftOptions, FftStorage } from "../operations/specs.ts";
+import type { FftOptions, FftStorage } from "../operations/fft/spec.ts";
+import type { AttentionOptions } from "../operations/attention/spec.ts";
+import type { ComplexMultiplyOptions } from "../operations/complex-multiply/spec.ts";
+import type { ConvolveOptions } from "../operations/convolve/spec.ts";
+import type { ToeplitzOptions } from "../operations/toeplitz/spec.ts";
+import type { AttentionPlan } from "./attention-plan.ts";
+import type { ComplexMultiplyPlan } from "./complex-multiply-plan.ts";
+import type { ConvolvePlan } from "./convolve-plan.ts";
+import type { FftPlan } from "./fft-plan.ts";
+import type { ToeplitzPlan } from "./toeplitz-plan.ts";
 import type { DType, Tensor } from "../core/tensor.ts";
-import type { Runtime } from "./runtime.ts";
 
 export interface SelfTestCheck {
   readonly name: string;
@@ -42,19 +50,32 @@ const GRADIENT_BOUND = 3e-6;
 /** WGSL lets a device round to either neighbour. */
 const HALF_BOUND = 2 ** -10;
 
+/** What is tested, and what it is compared with: a runtime. */
+export interface TestedRuntime {
+  readonly backend: "webgpu" | "cpu";
+  readonly device: GPUDevice | undefined;
+  tensor(data: Float32Array, shape: readonly number[], dtype?: Exclude<DType, "f16">): Tensor;
+  tensor(data: Uint16Array, shape: readonly number[], dtype: "f16"): Tensor;
+  fft(options: FftOptions): Promise<FftPlan>;
+  convolve(options: ConvolveOptions): Promise<ConvolvePlan>;
+  complexMultiply(options: ComplexMultiplyOptions): Promise<ComplexMultiplyPlan>;
+  toeplitz(options: ToeplitzOptions): Promise<ToeplitzPlan>;
+  attention(options: AttentionOptions): Promise<AttentionPlan>;
+}
+
 /** A computation on either runtime: the same inputs, the result as floats. */
 interface Case {
   readonly name: string;
   readonly bound: number;
   /** Stored in float16 on the device, if it can; the reference computes with the same numbers. */
   readonly half?: boolean;
-  readonly run: (runtime: Runtime, input: (shape: readonly number[], dtype?: DType) => Tensor, storage: FftStorage) => Promise<Tensor>;
+  readonly run: (runtime: TestedRuntime, input: (shape: readonly number[], dtype?: DType) => Tensor, storage: FftStorage) => Promise<Tensor>;
 }
 
 const CAUSAL = { heads: 2, length: 150, headDim: 36, valueDim: 20, causal: true } as const;
 const SOFTMAX = { ...CAUSAL, kind: "softmax" } as const;
 
-/** Of these. */
+/** Queries, keys and values of {@link CAUSAL}. */
 function attentionInputs(input: (shape: readonly number[]) => Tensor) {
   return { q: input([1, 2, 150, 36]), k: input([1, 2, 150, 36]), v: input([1, 2, 150, 20]) };
 }
@@ -220,7 +241,7 @@ function fftBound(points: number, c = 0.7): number {
 }
 
 /** @throws FastRpbError code `"aborted"`, or of what goes wrong */
-export async function selfTest(caller: string, runtime: Runtime, reference: Runtime, options: SelfTestOptions): Promise<SelfTestReport> {
+export async function selfTest(caller: string, runtime: TestedRuntime, reference: TestedRuntime, options: SelfTestOptions): Promise<SelfTestReport> {
   checkOptions(caller, "options", options, ["signal", "onProgress"]);
   const { signal, onProgress } = options;
   const cases = CASES.filter((test) => !test.half || runtime.device?.features.has("shader-f16"));
@@ -240,7 +261,7 @@ export async function selfTest(caller: string, runtime: Runtime, reference: Runt
   return Object.freeze({ ok: checks.every((check) => check.ok), backend: runtime.backend, checks: Object.freeze(checks) });
 }
 
-async function evaluate(runtime: Runtime, test: Case, seed: number): Promise<Float32Array> {
+async function evaluate(runtime: TestedRuntime, test: Case, seed: number): Promise<Float32Array> {
   const random = generator(seed + 1);
   const tensors: Tensor[] = [];
   try {

@@ -1,9 +1,9 @@
-import type { Executable, Storage } from "../core/backend.ts";
+import type { Executable, Step, Storage } from "../core/backend.ts";
 import { elementCount } from "../core/check.ts";
 import { FastRpbError, refuse } from "../core/errors.ts";
-import type { KernelSpectrumSpec, SpectrumSpec } from "../operations/specs.ts";
 import { BYTES_PER_ELEMENT, checkTensor, type DType, type Tensor, type TensorOwner } from "../core/tensor.ts";
-import type { PlanContext, PlanInputs, Preparation } from "./plan.ts";
+import type { Task } from "../operations/operation.ts";
+import { costOf, type PlanContext, type Preparation } from "./plan.ts";
 
 /**
  * The spectrum of FastRPB weights or of a convolution's kernel, made by a plan's `prepare`: prepare once, run many times. It fits every
@@ -12,16 +12,16 @@ import type { PlanContext, PlanInputs, Preparation } from "./plan.ts";
  */
 export class Spectrum {
   readonly #owner: TensorOwner;
-  readonly #spec: SpectrumSpec | KernelSpectrumSpec;
+  readonly #task: Task;
   readonly #onDispose: () => void;
   #storage: Storage;
   #disposed = false;
 
   /** @internal */
-  constructor(owner: TensorOwner, storage: Storage, spec: SpectrumSpec | KernelSpectrumSpec, onDispose: () => void = () => {}) {
+  constructor(owner: TensorOwner, storage: Storage, task: Task, onDispose: () => void = () => {}) {
     this.#owner = owner;
     this.#storage = storage;
-    this.#spec = spec;
+    this.#task = task;
     this.#onDispose = onDispose;
   }
 
@@ -50,71 +50,68 @@ export class Spectrum {
   }
 
   /** @internal */
-  static check(caller: string, argument: string, spectrum: Spectrum, owner: TensorOwner, spec: SpectrumSpec | KernelSpectrumSpec): Storage {
+  static check(caller: string, argument: string, spectrum: Spectrum, owner: TensorOwner, task: Task): Storage {
     if (spectrum.disposed || owner.disposed) throw new FastRpbError("disposed", `${caller}: ${argument} was disposed, or its runtime was.`);
     if (spectrum.#owner !== owner) {
       throw refuse("value", { caller, argument, expected: "a spectrum of the same runtime", got: "a spectrum of another runtime" });
     }
-    if (JSON.stringify(spectrum.#spec) !== JSON.stringify(spec)) {
-      throw refuse("shape", { caller, argument, expected: `a spectrum of ${describe(spec)}`, got: `one of ${describe(spectrum.#spec)}` });
+    if (JSON.stringify(spectrum.#task.spec) !== JSON.stringify(task.spec)) {
+      throw refuse("shape", { caller, argument, expected: `a spectrum of ${describe(task)}`, got: `one of ${describe(spectrum.#task)}` });
     }
     return spectrum.#storage;
   }
 }
 
-function describe(spec: SpectrumSpec | KernelSpectrumSpec): string {
-  if (spec.operation === "spectrum") {
-    const positions = spec.grid ? `grid ${spec.grid.join(" × ")}` : `length ${spec.length}`;
-    return `${spec.heads} heads and ${positions}${spec.causal ? ", causal" : ""}`;
-  }
-  const sizes = spec.axes.map((axis) => `${axis.kernel} in a period of ${axis.period}`).join(" × ");
-  return `${spec.kernels} ${spec.dtype} kernels of ${sizes} points${spec.circular ? ", circular" : ""}`;
+function describe({ operation, spec }: Task): string {
+  return operation.describe?.(spec) ?? operation.label(spec);
 }
 
 /** Weights or a kernel, or what `prepare` made of them. */
 export type Bias = Tensor | Spectrum;
 
-/** What goes into a spectrum: the name of the tensor in the operation, its shape and dtype. */
-export interface SpectrumSource {
-  readonly name: "weights" | "kernel";
+/** What a spectrum is made of, as the operation has it. */
+interface SourceTensor {
+  readonly name: string;
   readonly shape: readonly number[];
   readonly dtype: DType;
 }
 
-/** What the plans with a spectrum share: weights become one, in the same submit or beforehand. */
-export class SpectrumPart {
+/** Makes the spectra of a plan's weights or kernels, in the submit of a run or beforehand. */
+export class SpectrumMaker {
   readonly #context: PlanContext;
-  readonly #spec: SpectrumSpec | KernelSpectrumSpec;
-  readonly #source: SpectrumSource;
-  readonly executable: Executable;
+  readonly #task: Task;
+  readonly #source: SourceTensor;
+  readonly #executable: Executable;
 
-  constructor(context: PlanContext, spec: SpectrumSpec | KernelSpectrumSpec, source: SpectrumSource, executable: Executable) {
+  constructor(context: PlanContext, task: Task, executable: Executable) {
     this.#context = context;
-    this.#spec = spec;
-    this.#source = source;
-    this.executable = executable;
+    this.#task = task;
+    this.#executable = executable;
+    const layouts = task.operation.tensors(task.spec, context.backend.limits);
+    const [name, { shape, dtype }] = Object.entries(layouts).find(([, layout]) => layout.role === "input")!;
+    this.#source = { name, shape, dtype: dtype as DType };
   }
 
   /** From an array, the spectrum keeps a copy, by which the runtime makes it again after a loss. */
   prepare(caller: string, source: Tensor | Float32Array): Spectrum {
     const { owner, backend, spectra } = this.#context;
-    if (!(source instanceof Float32Array)) return new Spectrum(owner, this.#transform(this.#check(caller, this.#source.name, source)), this.#spec);
+    if (!(source instanceof Float32Array)) return new Spectrum(owner, this.#transform(this.#check(caller, this.#source.name, source)), this.#task);
     const { name, shape, dtype } = this.#source;
     const floats = (elementCount(shape) * BYTES_PER_ELEMENT[dtype]) / BYTES_PER_ELEMENT.f32;
     if (source.length !== floats) {
       throw refuse("shape", { caller, argument: name, expected: `${floats} floats for shape [${shape.join(", ")}]`, got: source.length });
     }
-    if (backend.kind === "cpu") return new Spectrum(owner, this.#upload(source), this.#spec);
+    if (backend.kind === "cpu") return new Spectrum(owner, this.#upload(source), this.#task);
     const kept = source.slice();
     const restorable = { restore: (restorer: string) => this.#restore(restorer, spectrum, kept) };
-    const spectrum: Spectrum = new Spectrum(owner, this.#upload(kept), this.#spec, () => spectra.delete(restorable));
+    const spectrum: Spectrum = new Spectrum(owner, this.#upload(kept), this.#task, () => spectra.delete(restorable));
     spectra.add(restorable);
     return spectrum;
   }
 
   async #restore(caller: string, spectrum: Spectrum, kept: Float32Array): Promise<void> {
     // The plan that prepared it may be gone.
-    const executable = await this.#context.backend.compile(caller, this.#spec);
+    const executable = (await this.#context.compile(caller, [this.#task]))[0]!;
     try {
       if (!spectrum.disposed) Spectrum.move(spectrum, this.#upload(kept, executable));
     } finally {
@@ -131,7 +128,7 @@ export class SpectrumPart {
     }
   }
 
-  #transform(source: Storage, executable = this.executable): Storage {
+  #transform(source: Storage, executable = this.#executable): Storage {
     const { backend } = this.#context;
     const spectrum = backend.allocate(executable.bytes["spectrum"]!, "spectrum");
     try {
@@ -143,14 +140,10 @@ export class SpectrumPart {
     return spectrum;
   }
 
-  /** Adds weights, or their spectrum, to a plan's inputs. */
-  inputs(caller: string, argument: string, given: Bias, rest: Omit<PlanInputs, "prepare">): PlanInputs {
-    if (given instanceof Spectrum) {
-      const spectrum = Spectrum.check(caller, argument, given, this.#context.owner, this.#spec);
-      return { ...rest, inputs: { ...rest.inputs, spectrum } };
-    }
-    const bindings = { [this.#source.name]: this.#check(caller, argument, given) };
-    return { ...rest, prepare: { executable: this.executable, bindings } };
+  /** The spectrum that is given, or what makes it of weights that are. */
+  input(caller: string, argument: string, given: Bias): { readonly spectrum?: Storage; readonly prepare?: Step } {
+    if (given instanceof Spectrum) return { spectrum: Spectrum.check(caller, argument, given, this.#context.owner, this.#task) };
+    return { prepare: { executable: this.#executable, bindings: { [this.#source.name]: this.#check(caller, argument, given) } } };
   }
 
   #check(caller: string, argument: string, tensor: Tensor): Storage {
@@ -159,6 +152,10 @@ export class SpectrumPart {
   }
 
   get preparation(): Preparation {
-    return { dispatches: this.executable.dispatches, cost: this.executable.cost };
+    return costOf(this.#executable);
+  }
+
+  dispose(): void {
+    this.#executable.dispose();
   }
 }

@@ -1,20 +1,12 @@
 import type { Executable } from "../core/backend.ts";
 import { checkOptions } from "../core/check.ts";
-import { spectrumSpec, toeplitzGradientSpec, type ToeplitzOptions, toeplitzSpec, type ToeplitzSpec, weightsShape } from "../operations/specs.ts";
 import { checkTensor, type Tensor } from "../core/tensor.ts";
-import { GradientPart } from "./gradient.ts";
-import {
-  type AsyncRunOptions,
-  type CheckedRunOptions,
-  Plan,
-  type PlanContext,
-  type PlanInputs,
-  type PlanMaker,
-  type Preparation,
-  type Profile,
-  type RunOptions,
-} from "./plan.ts";
-import { type Bias, type Spectrum, SpectrumPart } from "./spectrum.ts";
+import { task } from "../operations/operation.ts";
+import { toeplitz } from "../operations/toeplitz/operation.ts";
+import { type ToeplitzOptions, toeplitzSpec, type ToeplitzSpec, weightsShape } from "../operations/toeplitz/spec.ts";
+import { GradientPlan, namedOutputs } from "./gradient-plan.ts";
+import { type CallRequest, type CheckedRunOptions, Plan, type PlanCall, type PlanContext, type Preparation, singleOutput } from "./plan.ts";
+import { type Bias, type Spectrum, SpectrumMaker } from "./spectrum.ts";
 
 /** What {@link ToeplitzPlan.backward} takes: the inputs of the run, and the gradient that came for its result. */
 export interface ToeplitzGradientInputs {
@@ -33,30 +25,48 @@ export interface ToeplitzGradients {
   readonly dWeights: Tensor;
 }
 
-export interface ToeplitzBackwardOptions {
-  /** Where gradients go: tensors of their shapes that share no buffer with an input or with one another. New tensors for those left out. */
-  readonly out?: Partial<ToeplitzGradients>;
-}
+/** Where gradients go: tensors of their shapes that share no buffer with an input or with one another. New tensors for those left out. */
+export type ToeplitzBackwardOptions = CheckedRunOptions<ToeplitzGradients>;
+
+/** The plan of {@link ToeplitzPlan.backward}. */
+export type ToeplitzGradientPlan = GradientPlan<[inputs: ToeplitzGradientInputs], ToeplitzGradients>;
 
 /** {@link Runtime.toeplitz} */
-export async function makeToeplitz(maker: PlanMaker, options: ToeplitzOptions): Promise<ToeplitzPlan> {
+export async function makeToeplitz(context: PlanContext, options: ToeplitzOptions): Promise<ToeplitzPlan> {
   const spec = toeplitzSpec(options);
-  const [executable, prepare] = await maker.compile("runtime.toeplitz", { specs: [spec, spectrumSpec(spec)], gradient: toeplitzGradientSpec(spec) });
-  return new ToeplitzPlan(maker.context, spec, executable!, prepare!);
+  const [executable, prepare] = await context.compile("runtime.toeplitz", [task(toeplitz, spec), toeplitz.preparation!(spec)!]);
+  return new ToeplitzPlan(context, spec, executable!, prepare!);
 }
 
-/** The FastRPB product alone; see {@link Runtime.toeplitz}. */
+/**
+ * The FastRPB product alone; see {@link Runtime.toeplitz}. `run(v, weights)` gives out_i = Σ_j W_ij v_j in every head, for every channel. `v` and the
+ * result are float32 `[batch, heads, length, channels]`; `weights` are as {@link prepare} takes them, or their spectrum.
+ */
 export class ToeplitzPlan extends Plan<[v: Tensor, weights: Bias]> {
-  readonly #spec: ToeplitzSpec;
-  readonly #weights: SpectrumPart;
-  readonly #gradient: GradientPart;
+  protected override readonly arity = 2;
+  /** The plan of {@link backward}, for `runAsync`, `encode`, `profile` and its cost. It belongs to this plan. */
+  readonly gradient: ToeplitzGradientPlan;
+  readonly #shape: readonly number[];
+  readonly #weights: SpectrumMaker;
 
   /** @internal */
   constructor(context: PlanContext, spec: ToeplitzSpec, executable: Executable, prepare: Executable) {
-    super(context, "ToeplitzPlan", executable);
-    this.#spec = spec;
-    this.#weights = new SpectrumPart(context, spectrumSpec(spec), { name: "weights", shape: weightsShape(spec), dtype: "f32" }, prepare);
-    this.#gradient = new GradientPart(context, toeplitzGradientSpec(spec));
+    super(context, "ToeplitzPlan", task(toeplitz, spec), executable);
+    this.#shape = Object.freeze([spec.batch, spec.heads, spec.length, spec.channels]);
+    this.#weights = new SpectrumMaker(context, toeplitz.preparation!(spec)!, prepare);
+    this.gradient = new GradientPlan({
+      context,
+      name: "ToeplitzPlan",
+      task: toeplitz.gradient!(spec)!,
+      call: ({ caller, args: [inputs], options }) => {
+        checkOptions(caller, "inputs", inputs, ["v", "weights", "dOut"]);
+        const v = this.#rows(caller, "inputs.v", inputs.v);
+        const dOut = this.#rows(caller, "inputs.dOut", inputs.dOut);
+        const { spectrum, prepare: first } = this.#weights.input(caller, "inputs.weights", inputs.weights);
+        const outputs = namedOutputs(caller, { dv: this.#shape, dWeights: weightsShape(spec) }, options.out);
+        return { inputs: { v, dOut, ...(spectrum && { spectrum }) }, prepare: first, outputs };
+      },
+    });
   }
 
   /** What `prepare`, or a run with weights instead of a spectrum, costs on top of {@link cost}. */
@@ -79,85 +89,44 @@ export class ToeplitzPlan extends Plan<[v: Tensor, weights: Bias]> {
   }
 
   /**
-   * out_i = Σ_j W_ij v_j in every head, for every channel. `v`: float32 `[batch, heads, length, channels]`, as is the result.
-   *
-   * @param weights as in {@link prepare}, or their spectrum
-   * @throws FastRpbError codes `"shape"`, `"value"`, `"disposed"`, `"lost"`
-   */
-  run(v: Tensor, weights: Bias, options?: CheckedRunOptions): Tensor {
-    return this.execute([v, weights], options);
-  }
-
-  /**
-   * The same for long runs: by submits of a fraction of a second each, so that the page stays responsive, with progress, and with an end by
-   * `options.signal`. The result is there when the promise resolves.
-   *
-   * @throws FastRpbError as {@link run}, and `"aborted"`: `options.out` is then half written
-   */
-  runAsync(v: Tensor, weights: Bias, options?: AsyncRunOptions): Promise<Tensor> {
-    return this.executeSliced([v, weights], options);
-  }
-
-  /** Records the same into the caller's encoder. The inputs, the result and the plan must live until it is submitted. */
-  encode(encoder: GPUCommandEncoder, v: Tensor, weights: Bias, options?: RunOptions): Tensor {
-    return this.record(encoder, [v, weights], options);
-  }
-
-  /** Runs once, waits, and tells how long each dispatch took. */
-  profile(v: Tensor, weights: Bias, options?: RunOptions): Promise<Profile> {
-    return this.measure([v, weights], options);
-  }
-
-  /**
    * dv = Wᵀ dOut and dWeights_o = Σ_i dOut_i·v_{i+o} for every offset o, summed over batch and channels, both in O(N log N). Of a causal plan,
-   * weights that do not count have gradient zero. The first call compiles the kernels, {@link compileBackward} does so
-   * ahead. In a runtime with `gradients: false`, on WebGPU, `await plan.compileBackward()` comes first: it loads the code.
+   * weights that do not count have gradient zero. The first call compiles the kernels, {@link compileBackward} does so ahead.
    *
    * @throws FastRpbError codes `"shape"`, `"value"`, `"limit"`, `"disposed"`, `"lost"`
    */
-  backward(inputs: ToeplitzGradientInputs, options: ToeplitzBackwardOptions = {}): ToeplitzGradients {
+  backward(inputs: ToeplitzGradientInputs, options?: ToeplitzBackwardOptions): ToeplitzGradients {
     const caller = "ToeplitzPlan.backward";
     this.checkAlive(caller);
-    checkOptions(caller, "inputs", inputs, ["v", "weights", "dOut"]);
-    checkOptions(caller, "options", options, ["out"]);
-    const { owner } = this.context;
-    const shape = this.#shape();
-    const v = checkTensor(caller, "inputs.v", inputs.v, { owner, shape, dtype: "f32" });
-    const dOut = checkTensor(caller, "inputs.dOut", inputs.dOut, { owner, shape, dtype: "f32" });
-    const checked = this.#weights.inputs(caller, "inputs.weights", inputs.weights, { inputs: { v, dOut }, shape, dtype: "f32" });
-    const results = this.#gradient.run(caller, {
-      inputs: checked.inputs,
-      prepare: checked.prepare,
-      outputs: { dv: { shape, dtype: "f32" }, dWeights: { shape: weightsShape(this.#spec), dtype: "f32" } },
-      out: options.out,
-    });
-    return results as unknown as ToeplitzGradients;
+    return this.gradient.backward(caller, [inputs, options]);
   }
 
-  /** Loads the code of {@link backward} and compiles its kernels ahead, without blocking, and tells what it costs. */
+  /**
+   * Compiles the kernels of {@link backward} ahead, without blocking, and tells what it costs.
+   *
+   * @throws FastRpbError codes `"limit"`, `"disposed"`, `"lost"`
+   */
   async compileBackward(): Promise<Preparation> {
     const caller = "ToeplitzPlan.compileBackward";
     this.checkAlive(caller);
-    return this.#gradient.compile(caller);
+    return this.gradient.compileAhead(caller);
   }
 
-  #shape(): readonly number[] {
-    const { batch, heads, length, channels } = this.#spec;
-    return Object.freeze([batch, heads, length, channels]);
+  #rows(caller: string, argument: string, tensor: Tensor) {
+    return checkTensor(caller, argument, tensor, { owner: this.context.owner, shape: this.#shape, dtype: "f32" });
   }
 
   protected override tensors([v, weights]: [Tensor, Bias]): Readonly<Record<string, unknown>> {
     return { v, weights };
   }
 
-  protected override inputs(caller: string, [v, weights]: [Tensor, Bias]): PlanInputs {
-    const shape = this.#shape();
-    const values = checkTensor(caller, "v", v, { owner: this.context.owner, shape, dtype: "f32" });
-    return this.#weights.inputs(caller, "weights", weights, { inputs: { v: values }, shape, dtype: "f32" });
+  protected override call({ caller, args: [v, weights], options }: CallRequest<[v: Tensor, weights: Bias], Tensor>): PlanCall {
+    const values = this.#rows(caller, "v", v);
+    const { spectrum, prepare } = this.#weights.input(caller, "weights", weights);
+    return { inputs: { v: values, ...(spectrum && { spectrum }) }, prepare, outputs: singleOutput(this.#shape, "f32", options) };
   }
 
-  protected override disposeParts(): void {
-    this.#weights.executable.dispose();
-    this.#gradient.dispose();
+  protected override disposeOthers(): void {
+    this.#weights.dispose();
+    this.gradient.dispose();
   }
 }

@@ -2,11 +2,13 @@ import { afterEach, describe, expect, test, vi } from "vitest";
 import { type Choices, DEFAULT_CHOICES } from "../core/choices.ts";
 import type { Backend, Executable, Storage } from "../core/backend.ts";
 import { FastRpbError } from "../core/errors.ts";
-import { attentionSpec, convolveSpec, fftSpec, kernelSpectrumSpec, toeplitzSpec } from "../operations/specs.ts";
-import { type Measured, readTuning, requestedSpec, type TuneRequest, tuneSpec, tuningKey } from "./tuning.ts";
+import { attentionSpec, convolveSpec, fftSpec, kernelSpectrumSpec, toeplitzSpec } from "../testing/specs.ts";
+import { type Measured, readTuning, requestedSpec, type TuneRequest, tuneTask, tuningKey as keyOfTask } from "./tuning.ts";
+import type { Task } from "../operations/operation.ts";
+import { taskOf } from "../testing/operations.ts";
 
 interface Fake {
-  readonly backend: Backend;
+  readonly backend: Backend<Task>;
   readonly live: { executables: number; storages: number };
 }
 
@@ -33,7 +35,6 @@ function fake(milliseconds: (choices: Choices) => number | undefined, timestamps
       return executable;
     },
     run() {},
-    loadProfiler: () => undefined,
     async profile(steps: readonly { executable: Executable }[]) {
       const times = steps.map(({ executable }) => cost.get(executable)!);
       return {
@@ -41,21 +42,22 @@ function fake(milliseconds: (choices: Choices) => number | undefined, timestamps
         dispatches: times.map((time) => ({ label: "", milliseconds: timestamps ? time : undefined })),
       };
     },
-  } as unknown as Backend;
+  } as unknown as Backend<Task>;
   return { backend, live };
 }
 
-const SPEC = fftSpec({ shape: [64, 1024] });
+const TASK = taskOf(fftSpec({ shape: [64, 1024] }));
+const tuningKey = (spec: Parameters<typeof taskOf>[0]) => keyOfTask(taskOf(spec));
 
 async function tuned(device: Fake, measured: Measured[] = []): Promise<Choices> {
-  const choices = await tuneSpec("runtime.tune", device.backend, SPEC, undefined, (one) => measured.push(one));
+  const choices = await tuneTask("runtime.tune", device.backend, TASK, undefined, (one) => measured.push(one));
   expect(device.live).toEqual({ executables: 0, storages: 0 });
   return choices;
 }
 
 afterEach(() => void vi.restoreAllMocks());
 
-describe("tuneSpec", () => {
+describe("tuneTask", () => {
   for (const timestamps of [true, false]) {
     test(`finds choices that are better together, ${timestamps ? "with" : "without"} timestamps`, async () => {
       const device = fake(({ lanes, maxRadix }) => 10 * (lanes === 256 ? 0.8 : 1) * (maxRadix === 8 ? 0.7 : 1), timestamps);
@@ -91,7 +93,7 @@ describe("tuneSpec", () => {
   test("stops when asked, with nothing left behind", async () => {
     const device = fake(() => 10);
     const controller = new AbortController();
-    const tuning = tuneSpec("runtime.tune", device.backend, SPEC, controller.signal, () => controller.abort());
+    const tuning = tuneTask("runtime.tune", device.backend, TASK, controller.signal, () => controller.abort());
     await expect(tuning).rejects.toMatchObject({ code: "aborted" });
     expect(device.live).toEqual({ executables: 0, storages: 0 });
   });
@@ -128,7 +130,7 @@ describe("tuningKey", () => {
 });
 
 test("requests are validated like the options of a plan", () => {
-  expect(requestedSpec("runtime.tune", { operation: "fft", options: { shape: [64, 1024] } }, 0)).toEqual(SPEC);
+  expect(requestedSpec("runtime.tune", { operation: "fft", options: { shape: [64, 1024] } }, 0)).toEqual(TASK.spec);
   const bad: [unknown, string][] = [
     [undefined, "requests[0]"],
     [{ operation: "dct", options: {} }, "requests[0].operation"],

@@ -1,28 +1,33 @@
 /** Measures what the planner may choose, on the device at hand. */
-import type { PlanMaker } from "./plan.ts";
 import type { Backend, Executable, Storage } from "../core/backend.ts";
-import { checkEnum, checkOptions, copyOptions } from "../core/check.ts";
 import { checkChoices } from "../core/check-choices.ts";
+import { checkBoolean, checkEnum, checkOptions, copyOptions } from "../core/check.ts";
 import type { Choices } from "../core/choices.ts";
 import { checkAborted, FastRpbError, refuse } from "../core/errors.ts";
-import {
-  type AttentionOptions,
-  attentionSpec,
-  type ConvolveOptions,
-  convolveSpec,
-  type FftOptions,
-  fftSpec,
-  type OperationSpec,
-  type ToeplitzOptions,
-  toeplitzSpec,
-} from "../operations/specs.ts";
+import { loadModule } from "../core/load.ts";
+import { type AttentionOptions, attentionSpec, type AttentionSpec } from "../operations/attention/spec.ts";
+import { type ConvolveOptions, convolveSpec } from "../operations/convolve/spec.ts";
+import { type FftOptions, fftSpec } from "../operations/fft/spec.ts";
+import { type Operation, type OperationSpec, type Task, task } from "../operations/operation.ts";
+import { type ToeplitzOptions, toeplitzSpec } from "../operations/toeplitz/spec.ts";
+import { loadKind } from "./attention-family.ts";
+import type { PlanContext } from "./plan.ts";
 
-/** A plan to tune: the operation, and what its method of {@link Runtime} takes. */
-export type TuneRequest =
+/** A plan to tune: the operation, what its method of {@link Runtime} takes, and whether its gradient is meant. */
+export type TuneRequest = { /** Tunes the gradient of the plan instead. Default `false`. */ readonly gradient?: boolean } & (
   | { readonly operation: "fft"; readonly options: FftOptions }
   | { readonly operation: "convolve"; readonly options: ConvolveOptions }
   | { readonly operation: "toeplitz"; readonly options: ToeplitzOptions }
-  | { readonly operation: "attention"; readonly options: AttentionOptions };
+  | { readonly operation: "attention"; readonly options: AttentionOptions }
+);
+
+/** What can be tuned. */
+const FAMILIES = {
+  fft: { spec: fftSpec, load: async () => (await import("../operations/fft/operation.ts")).fft },
+  convolve: { spec: convolveSpec, load: async () => (await import("../operations/convolve/operation.ts")).convolve },
+  toeplitz: { spec: toeplitzSpec, load: async () => (await import("../operations/toeplitz/operation.ts")).toeplitz },
+  attention: { spec: attentionSpec, load: loadKind },
+} as const;
 
 /** The best choices found on a device, as JSON; {@link createRuntime} takes it back as `tuning`. */
 export interface Tuning {
@@ -94,41 +99,25 @@ const GAIN = 0.97;
 
 /** @throws FastRpbError codes `"value"`, `"unavailable"` */
 export function requestedSpec(caller: string, request: TuneRequest, index: number): OperationSpec {
-  checkOptions(caller, `requests[${index}]`, request, ["operation", "options"]);
-  switch (checkEnum(caller, `requests[${index}].operation`, request.operation, ["fft", "convolve", "toeplitz", "attention"])) {
-    case "fft":
-      return fftSpec(request.options as FftOptions);
-    case "convolve":
-      return convolveSpec(request.options as ConvolveOptions);
-    case "toeplitz":
-      return toeplitzSpec(request.options as ToeplitzOptions);
-    case "attention":
-      return attentionSpec(request.options as AttentionOptions);
-  }
+  checkOptions(caller, `requests[${index}]`, request, ["operation", "options", "gradient"]);
+  checkBoolean(caller, `requests[${index}].gradient`, request.gradient ?? false);
+  const name = checkEnum(caller, `requests[${index}].operation`, request.operation, ["fft", "convolve", "toeplitz", "attention"]);
+  return FAMILIES[name].spec(request.options as never);
+}
+
+/** What is measured for a request that was checked. */
+async function requestedTask(caller: string, request: TuneRequest, spec: OperationSpec, index: number): Promise<Task> {
+  const load: (spec: AttentionSpec) => Promise<Operation<never>> = FAMILIES[request.operation].load;
+  const operation: Operation = await loadModule(caller, request.operation, () => load(spec as AttentionSpec));
+  if (request.gradient !== true) return task(operation, spec);
+  const gradient = "storage" in spec && spec.storage === "f16" ? undefined : operation.gradient?.(spec);
+  if (gradient) return gradient;
+  throw refuse("value", { caller, argument: `requests[${index}].gradient`, expected: "false, because there is no gradient", got: true });
 }
 
 /** What a choice depends on: not the batch or the number of heads. */
-export function tuningKey(spec: OperationSpec): string {
-  switch (spec.operation) {
-    case "fft": {
-      const first = Math.min(...spec.axes);
-      const { operation, kind, direction } = spec;
-      return JSON.stringify({ operation, kind, direction, shape: spec.shape.slice(first), axes: spec.axes.map((axis) => axis - first) });
-    }
-    case "convolve":
-    case "kernelSpectrum": {
-      const { operation, dtype, axes } = spec;
-      return JSON.stringify({ operation, dtype, axes, ...(spec.operation === "convolve" && { inner: spec.inner }) });
-    }
-    case "toeplitz":
-    case "toeplitzGradient":
-    case "attention":
-    case "attentionGradient":
-    case "spectrum":
-    case "complexMultiply":
-    case "findNonFinite":
-      return JSON.stringify({ ...spec, batch: undefined, heads: undefined });
-  }
+export function tuningKey({ operation, spec }: Task): string {
+  return JSON.stringify(operation.tuned?.(spec) ?? { ...spec, batch: undefined, heads: undefined });
 }
 
 export interface Measured {
@@ -138,20 +127,19 @@ export interface Measured {
 }
 
 /**
- * The fastest choices for a spec, found one by one: all combinations would be too many pipelines to compile.
+ * The fastest choices for a task, found one by one: all combinations would be too many pipelines to compile.
  *
  * @throws FastRpbError code `"aborted"`
  */
-export async function tuneSpec(
+export async function tuneTask(
   caller: string,
-  backend: Backend,
-  spec: OperationSpec,
+  backend: Backend<Task>,
+  tuned: Task,
   signal: AbortSignal | undefined,
   onMeasured: (measured: Measured) => void,
 ): Promise<Choices> {
-  await backend.loadProfiler();
   let best = backend.limits.choices;
-  let bestPlan = await backend.compile(caller, spec, best);
+  let bestPlan = await backend.compile(caller, tuned, best);
   const tried = new Set([fingerprint(bestPlan)]);
   const bindings: Record<string, Storage> = {};
   const time = async (executable: Executable, repetitions: number): Promise<number> => {
@@ -169,7 +157,7 @@ export async function tuneSpec(
     for (const alternative of backend.adapterInfo?.isFallbackAdapter ? [...SOFTWARE_ALTERNATIVES, ...ALTERNATIVES] : ALTERNATIVES) {
       const choices = Object.freeze({ ...best, ...alternative });
       checkAborted(caller, signal);
-      const plan = await backend.compile(caller, spec, choices).catch((error: unknown) => {
+      const plan = await backend.compile(caller, tuned, choices).catch((error: unknown) => {
         // A candidate that is too much for this device is no candidate.
         if (error instanceof FastRpbError && (error.code === "unavailable" || error.code === "limit")) return undefined;
         throw error;
@@ -232,12 +220,12 @@ export class Tuned {
     this.#choices = new Map(choices);
   }
 
-  of(spec: OperationSpec): Choices | undefined {
-    return this.#choices.get(tuningKey(spec));
+  of(task: Task): Choices | undefined {
+    return this.#choices.get(tuningKey(task));
   }
 
-  set(spec: OperationSpec, choices: Choices): void {
-    this.#choices.set(tuningKey(spec), choices);
+  set(task: Task, choices: Choices): void {
+    this.#choices.set(tuningKey(task), choices);
   }
 
   /** Everything, for a device. */
@@ -250,26 +238,24 @@ export class Tuned {
 /** {@link Runtime.tune} */
 export async function tune(
   caller: string,
-  { context, checkHalf }: PlanMaker,
+  { backend, owner, checkHalf }: PlanContext,
   tuned: Tuned,
   requests: readonly TuneRequest[],
   options: TuneOptions,
 ): Promise<Tuning> {
-  const { backend, owner } = context;
   checkOptions(caller, "options", options, ["signal", "onProgress"]);
   if (!Array.isArray(requests)) throw refuse("value", { caller, argument: "requests", expected: "an array of requests", got: requests });
   const specs = (requests as readonly TuneRequest[]).map((request, i) => requestedSpec(caller, request, i));
   for (const [i, spec] of specs.entries()) {
-    if ((spec.operation === "fft" || spec.operation === "attention") && spec.storage === "f16") {
-      checkHalf(caller, `requests[${i}].options.storage`, '"f32"');
-    }
+    if ("storage" in spec && spec.storage === "f16") checkHalf(caller, `requests[${i}].options.storage`, '"f32"');
   }
-  for (const [index, spec] of backend.kind === "cpu" ? [] : specs.entries()) {
-    const choices = await tuneSpec(caller, backend, spec, options.signal, (measured) =>
-      options.onProgress?.(Object.freeze({ index, total: specs.length, ...measured })),
+  const tasks = await Promise.all(specs.map((spec, i) => requestedTask(caller, requests[i]!, spec, i)));
+  for (const [index, each] of backend.kind === "cpu" ? [] : tasks.entries()) {
+    const choices = await tuneTask(caller, backend, each, options.signal, (measured) =>
+      options.onProgress?.(Object.freeze({ index, total: tasks.length, ...measured })),
     );
     if (owner.disposed) throw new FastRpbError("disposed", `${caller}: the runtime was disposed.`);
-    tuned.set(spec, choices);
+    tuned.set(each, choices);
   }
   return tuned.toTuning(backend.adapterInfo);
 }

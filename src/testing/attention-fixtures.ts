@@ -1,5 +1,5 @@
 import fixtures from "./fixtures/attention.json" with { type: "json" };
-import type { AttentionOptions } from "../operations/specs.ts";
+import type { AttentionOptions } from "./specs.ts";
 
 /** An attention and its gradients as PyTorch computes them: scripts/make-attention-fixtures.py. */
 export interface AttentionFixture {

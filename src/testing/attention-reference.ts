@@ -3,7 +3,7 @@
  * nothing with it but the vectors of the random features, which are part of the definition.
  */
 import { orthogonalFeatures } from "../math/random-features.ts";
-import type { AttentionShape } from "../operations/specs.ts";
+import type { AttentionShape } from "./specs.ts";
 
 /** Tensors of an attention: `q`, `k`: [batch, heads, N, D], `v`: [batch, heads, N, E], `weights` with a bias. */
 export interface AttentionInputs {

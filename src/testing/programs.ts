@@ -1,13 +1,13 @@
 /** What holds for every program of the planner, whatever it computes. */
 import { ELEMENT_BYTES } from "../../shaders/wgsl/kernel.ts";
-import { planProgram } from "../operations/index.ts";
+import { planProgram } from "./operations.ts";
 import type { Program, ProgramDispatch } from "../program/program.ts";
 import { FastRpbError } from "../core/errors.ts";
 import type { PlannerLimits } from "../core/limits.ts";
-import type { OperationSpec } from "../operations/specs.ts";
+import type { AnySpec } from "./specs.ts";
 
 /** The program, or `undefined` where the device is too small. Any other error is passed on. */
-export function tryPlan(spec: OperationSpec, limits: PlannerLimits): Program | undefined {
+export function tryPlan(spec: AnySpec, limits: PlannerLimits): Program | undefined {
   try {
     return planProgram("test", spec, limits);
   } catch (error) {

@@ -1,7 +1,7 @@
 /**
  * The definitions of the README as direct sums, O(N²): what the tests hold the fast code to. They share nothing with it.
  */
-import type { ConvolveSpec, FftSpec, RelativePositions, ToeplitzSpec } from "../operations/specs.ts";
+import type { ConvolveSpec, FftSpec, RelativePositions, ToeplitzSpec } from "./specs.ts";
 
 /** X_k = Σ_n x_n exp(∓2πi kn/N), minus for `"forward"`; unscaled. `x`: N complex numbers, interleaved. */
 export function dftReference(x: ArrayLike<number>, direction: "forward" | "inverse"): Float64Array {

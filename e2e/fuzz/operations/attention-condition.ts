@@ -3,7 +3,7 @@
  * sums.
  */
 import { orthogonalFeatures } from "../../../src/math/random-features.ts";
-import type { AttentionSpec } from "../../../src/operations/specs.ts";
+import type { AttentionSpec } from "../../../src/testing/specs.ts";
 import type { Arrays } from "../case.ts";
 import { largest, largestSlice, norm } from "../data.ts";
 import { countedWeights } from "./toeplitz.ts";

@@ -1,5 +1,5 @@
 import type { AttentionOptions } from "../../../src/index.ts";
-import { type AttentionSpec, attentionSpec, weightsShape } from "../../../src/operations/specs.ts";
+import { type AttentionSpec, attentionSpec, weightsShape } from "../../../src/testing/specs.ts";
 import { ATTENTION_BOUND, GRADIENT_BOUND } from "../../cases/attention-harness.ts";
 import type { Arrays, FuzzCase, Options, TensorPlan } from "../case.ts";
 import { type DataKind, isGaussian, largest, norm, sumOf } from "../data.ts";

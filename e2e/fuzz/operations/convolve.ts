@@ -1,5 +1,5 @@
 import type { ConvolveOptions } from "../../../src/index.ts";
-import { convolveSpec } from "../../../src/operations/specs.ts";
+import { convolveSpec } from "../../../src/testing/specs.ts";
 import type { Options } from "../case.ts";
 import { isGaussian, largestSlice, norm, sumOf } from "../data.ts";
 import { FACTOR_KINDS, type Operation, U } from "../operation.ts";

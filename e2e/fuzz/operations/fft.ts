@@ -1,5 +1,5 @@
 import type { FftOptions } from "../../../src/index.ts";
-import { fftGradientSpec, type FftSpec, fftSpec, fftTensor } from "../../../src/operations/specs.ts";
+import { fftGradientSpec, type FftSpec, fftSpec, fftTensor } from "../../../src/testing/specs.ts";
 import { BOUNDS, classOf, pointsOf, unitOf } from "../../cases/transform.ts";
 import type { Options } from "../case.ts";
 import { isGaussian, norm } from "../data.ts";

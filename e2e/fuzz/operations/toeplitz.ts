@@ -1,5 +1,5 @@
 import type { ToeplitzOptions } from "../../../src/index.ts";
-import { type RelativePositions, toeplitzSpec, weightsShape } from "../../../src/operations/specs.ts";
+import { type RelativePositions, toeplitzSpec, weightsShape } from "../../../src/testing/specs.ts";
 import type { Arrays, FuzzCase, Options } from "../case.ts";
 import { isGaussian, largestSlice, norm, sumOf } from "../data.ts";
 import type { Draw } from "../draw-numbers.ts";

@@ -1,30 +1,27 @@
-import { createHeadAttention, headFlops } from "./cpu-head-attention.ts";
-import { float64Array } from "../../math/memory.ts";
 import { elementCount } from "../../core/check.ts";
-import { type AttentionGradientSpec, weightsShape } from "../specs.ts";
-import { FLOAT_BYTES, type CpuOperation, type FftOf } from "../cpu.ts";
+import type { FftOf } from "../../math/fft.ts";
+import { float64Array } from "../../math/memory.ts";
+import type { CpuComputation } from "../operation.ts";
 import { createToeplitz } from "../toeplitz/cpu-product.ts";
-import { biasChannels, inputBytes, readInputs } from "./cpu.ts";
+import { weightsShape } from "../toeplitz/spec.ts";
+import { biasChannels, type HeadKind, readInputs } from "./cpu.ts";
+import type { AttentionGradientSpec } from "./spec.ts";
 
 /** dq, dk, dv and, with a bias, that of its weights. What lies beyond a length has no gradient. */
-export function attentionGradientOperation(spec: AttentionGradientSpec, fftOf: FftOf): CpuOperation {
+export function attentionGradientCpu(kind: HeadKind, spec: AttentionGradientSpec, fftOf: FftOf): CpuComputation {
   const { batch, heads, length, headDim, valueDim, bias } = spec;
   const slices = batch * heads;
   const toeplitz = bias === "none" ? undefined : createToeplitz(spec, fftOf);
   const weights = elementCount(weightsShape(spec).slice(1));
-  const { bytes, minimum } = inputBytes(spec);
-  const biasBytes = toeplitz ? { dBias: FLOAT_BYTES * heads * weights } : {};
   return {
-    label: "attention gradient",
-    bytes: { ...bytes, dOut: bytes.v, dq: bytes.q, dk: bytes.k, dv: bytes.v, ...biasBytes },
-    bytesMinimum: minimum + bytes.q + bytes.k + 2 * bytes.v + (biasBytes.dBias ?? 0),
-    flops: slices * (3 * headFlops(spec) + (toeplitz ? 3 * biasChannels(spec) * toeplitz.multiplyFlops : 0)),
-    run(binding) {
-      const dOut = binding("dOut").floats;
-      const inputs = readInputs(spec, binding);
-      const spectra = toeplitz && binding("spectrum").doubles;
+    ...(toeplitz && { spectrumBytes: toeplitz.bytesOf(heads) }),
+    flops: slices * (3 * kind.flops(spec) + (toeplitz ? 3 * biasChannels(spec) * toeplitz.multiplyFlops : 0)),
+    run(memoryOf) {
+      const dOut = memoryOf("dOut").floats;
+      const inputs = readInputs(spec, memoryOf);
+      const spectra = toeplitz && memoryOf("spectrum").doubles;
       const spectrumOf = (head: number) => spectra!.subarray(head * toeplitz!.floats, (head + 1) * toeplitz!.floats);
-      const attention = createHeadAttention(spec, bias === "multiplicative" ? { toeplitz: toeplitz!, spectrumOf } : undefined);
+      const attention = kind.create(spec, bias === "multiplicative" ? { toeplitz: toeplitz!, spectrumOf } : undefined);
       const sums = toeplitz && Array.from({ length: heads }, () => float64Array("cpu attention", toeplitz.floats));
       for (let slice = 0; slice < slices; slice++) {
         const head = inputs.head(slice);
@@ -47,13 +44,13 @@ export function attentionGradientOperation(spec: AttentionGradientSpec, fftOf: F
           ["dk", dk, headDim],
           ["dv", dv, valueDim],
         ] as const) {
-          const target = binding(name).floats.subarray(slice * length * dim, (slice + 1) * length * dim);
+          const target = memoryOf(name).floats.subarray(slice * length * dim, (slice + 1) * length * dim);
           target.set(gradient);
           target.fill(0, gradient.length);
         }
       }
       if (!toeplitz || !sums) return;
-      const dBias = binding("dBias").floats;
+      const dBias = memoryOf("dBias").floats;
       for (const [head, sum] of sums.entries()) {
         const own = dBias.subarray(head * weights, (head + 1) * weights);
         if (bias === "fastrpb") {

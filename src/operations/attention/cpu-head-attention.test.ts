@@ -1,11 +1,13 @@
 /** Attention of a head in float64: against its definition, and its gradients against differences of that definition. */
 import { describe, expect, test } from "vitest";
 import { createFft } from "../../math/fft.ts";
-import { type AttentionOptions, attentionSpec, type AttentionSpec, weightsShape } from "../specs.ts";
+import { type AttentionOptions, attentionSpec, type AttentionSpec, weightsShape } from "../../testing/specs.ts";
 import { normals, relativeL2 } from "../../testing/random.ts";
 import { attentionReference } from "../../testing/attention-reference.ts";
 import { createToeplitz } from "../toeplitz/cpu-product.ts";
-import { createHeadAttention } from "./cpu-head-attention.ts";
+import { linearHead } from "./linear/operation.ts";
+import { multiplicativeHead } from "./multiplicative/operation.ts";
+import { softmaxHead } from "./softmax/operation.ts";
 
 const VARIANTS: readonly Partial<AttentionOptions>[] = [
   ...(["sikf", "elu+1", "relu", "softmax"] as const).flatMap((featureMap) => [false, true].map((causal) => ({ featureMap, causal }))),
@@ -18,6 +20,8 @@ const VARIANTS: readonly Partial<AttentionOptions>[] = [
   ),
 ];
 
+const headOf = ({ kind, bias }: AttentionSpec) => (bias === "multiplicative" ? multiplicativeHead : kind === "softmax" ? softmaxHead : linearHead);
+
 function run(variant: Partial<AttentionOptions>, length: number, seed: number) {
   const spec = attentionSpec({ heads: 1, length, headDim: 3, valueDim: 2, ...variant } as AttentionOptions);
   const numbers = (offset: number, n: number) => Float64Array.from(normals(seed + offset, n));
@@ -26,7 +30,7 @@ function run(variant: Partial<AttentionOptions>, length: number, seed: number) {
   const toeplitz = createToeplitz(spec, createFft);
   const spectrum = new Float64Array(toeplitz.floats);
   toeplitz.prepare(weights.map(Math.exp), spectrum);
-  const attention = createHeadAttention(spec, spec.bias === "multiplicative" ? { toeplitz, spectrumOf: () => spectrum } : undefined);
+  const attention = headOf(spec).create(spec, { toeplitz, spectrumOf: () => spectrum });
   return { spec, head, weights, toeplitz, attention, g: numbers(4, 2 * length) };
 }
 

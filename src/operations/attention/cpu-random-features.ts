@@ -1,6 +1,6 @@
 import { float64Array } from "../../math/memory.ts";
 import { orthogonalFeatures } from "../../math/random-features.ts";
-import type { AttentionShape } from "../specs.ts";
+import type { AttentionShape } from "./spec.ts";
 import type { Head, HeadAttention } from "./cpu-head.ts";
 
 /**

@@ -1,7 +1,7 @@
 /** Attention and its gradient as operations: batches, heads, lengths, grids and biases, against the definition; and their properties. */
 import { describe, expect, test } from "vitest";
 import { elementCount } from "../../core/check.ts";
-import { attentionGradientSpec, type AttentionOptions, attentionSpec, type AttentionSpec, weightsShape } from "../specs.ts";
+import { attentionGradientSpec, type AttentionOptions, attentionSpec, type AttentionSpec, weightsShape } from "../../testing/specs.ts";
 import { attentionFixtures } from "../../testing/attention-fixtures.ts";
 import { normals, random, relativeL2 } from "../../testing/random.ts";
 import { attentionGradientReference, attentionReference } from "../../testing/attention-reference.ts";

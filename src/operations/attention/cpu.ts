@@ -1,29 +1,38 @@
-import { createHeadAttention, headFlops } from "./cpu-head-attention.ts";
-import type { Head } from "./cpu-head.ts";
+import type { FftOf } from "../../math/fft.ts";
 import { float64Array } from "../../math/memory.ts";
-import type { AttentionShape, AttentionSpec } from "../specs.ts";
-import type { CpuStorage } from "../../cpu/storage.ts";
-import { FLOAT_BYTES, type CpuOperation, type FftOf } from "../cpu.ts";
-import { createToeplitz } from "../toeplitz/cpu-product.ts";
-import { spectrumCostBytes, spectrumStorageBytes } from "../toeplitz/cpu-spectrum.ts";
+import type { CpuComputation, CpuMemory } from "../operation.ts";
+import { createToeplitz, type Toeplitz } from "../toeplitz/cpu-product.ts";
+import type { Head, HeadAttention } from "./cpu-head.ts";
+import type { AttentionShape, AttentionSpec } from "./spec.ts";
+
+/** The weights of a multiplicative bias. */
+export interface Multiplier {
+  readonly toeplitz: Toeplitz;
+  /** The spectrum of exp(b − max b), of a head. */
+  readonly spectrumOf: (head: number) => Float64Array;
+}
+
+/** Attention of one head as the shape says, but for an additive bias, and its operations. */
+export interface HeadKind {
+  create(shape: AttentionShape, multiplier: Multiplier | undefined): HeadAttention;
+  /** Roughly: an exponential counts as one. */
+  flops(shape: AttentionShape): number;
+}
 
 /** Attention, head by head, plus the FastRPB product of the values if there is such a bias. `out`: [batch, heads, N, E]. */
-export function attentionOperation(spec: AttentionSpec, fftOf: FftOf): CpuOperation {
+export function attentionCpu(kind: HeadKind, spec: AttentionSpec, fftOf: FftOf): CpuComputation {
   const { batch, heads, length, valueDim, bias } = spec;
   const slices = batch * heads;
   const toeplitz = bias === "none" ? undefined : createToeplitz(spec, fftOf);
-  const { bytes, minimum } = inputBytes(spec);
   return {
-    label: "attention",
-    bytes: { ...bytes, out: bytes.v },
-    bytesMinimum: minimum + bytes.v,
-    flops: slices * (headFlops(spec) + (toeplitz ? biasChannels(spec) * toeplitz.multiplyFlops : 0)),
-    run(binding) {
-      const out = binding("out").floats;
-      const inputs = readInputs(spec, binding);
-      const spectra = toeplitz && binding("spectrum").doubles;
+    ...(toeplitz && { spectrumBytes: toeplitz.bytesOf(heads) }),
+    flops: slices * (kind.flops(spec) + (toeplitz ? biasChannels(spec) * toeplitz.multiplyFlops : 0)),
+    run(memoryOf) {
+      const out = memoryOf("out").floats;
+      const inputs = readInputs(spec, memoryOf);
+      const spectra = toeplitz && memoryOf("spectrum").doubles;
       const spectrumOf = (head: number) => spectra!.subarray(head * toeplitz!.floats, (head + 1) * toeplitz!.floats);
-      const attention = createHeadAttention(spec, bias === "multiplicative" ? { toeplitz: toeplitz!, spectrumOf } : undefined);
+      const attention = kind.create(spec, bias === "multiplicative" ? { toeplitz: toeplitz!, spectrumOf } : undefined);
       for (let slice = 0; slice < slices; slice++) {
         const head = inputs.head(slice);
         const result = float64Array("cpu attention", head.tokens * valueDim);
@@ -46,21 +55,6 @@ export function biasChannels({ bias, features, valueDim }: AttentionShape): numb
   return bias === "multiplicative" ? features * (valueDim + 1) : valueDim;
 }
 
-/** Bytes of the tensors that go in, and of those what every computation has to read. */
-export function inputBytes(spec: AttentionShape): {
-  readonly bytes: Readonly<Record<"q" | "k" | "v", number>> & Readonly<Record<string, number>>;
-  readonly minimum: number;
-} {
-  const rows = FLOAT_BYTES * spec.batch * spec.heads * spec.length;
-  const tensors = { q: rows * spec.headDim, k: rows * spec.headDim, v: rows * spec.valueDim };
-  const lengths = spec.variableLengths ? { lengths: FLOAT_BYTES * spec.batch } : {};
-  const biased = spec.bias !== "none";
-  return {
-    bytes: { ...tensors, ...lengths, ...(biased && { spectrum: spectrumStorageBytes(spec) }) },
-    minimum: tensors.q + tensors.k + tensors.v + (lengths.lengths ?? 0) + (biased ? spectrumCostBytes(spec) : 0),
-  };
-}
-
 /** The tensors that go in, head by head. */
 export interface AttentionInputs {
   /** Of a head of a batch entry. */
@@ -69,10 +63,10 @@ export interface AttentionInputs {
   rows(tensor: Float32Array, slice: number, dim: number): Float64Array;
 }
 
-export function readInputs(spec: AttentionShape, binding: (name: string) => CpuStorage): AttentionInputs {
+export function readInputs(spec: AttentionShape, memoryOf: (name: string) => CpuMemory): AttentionInputs {
   const { heads, length, headDim, valueDim, variableLengths } = spec;
-  const [q, k, v] = [binding("q").floats, binding("k").floats, binding("v").floats];
-  const lengths = variableLengths ? binding("lengths").words : undefined;
+  const [q, k, v] = [memoryOf("q").floats, memoryOf("k").floats, memoryOf("v").floats];
+  const lengths = variableLengths ? memoryOf("lengths").words : undefined;
   const tokensOf = (slice: number) => (lengths ? lengths[Math.floor(slice / heads)]! : length);
   const rows = (tensor: Float32Array, slice: number, dim: number) => {
     const start = slice * length * dim;

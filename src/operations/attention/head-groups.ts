@@ -1,8 +1,10 @@
-/** Heads that a program does at a time, and the rows of tensors and workspaces that belong to them. */
+/** Heads that a program does at a time, and the rows of tensors and of scratch that belong to them. */
 import { ELEMENT_BYTES, type Kernel, type Precision } from "../../../shaders/wgsl/kernel.ts";
-import type { AttentionShape } from "../specs.ts";
-import { type BindingUse, bindableUnits, limitError, type ProgramBuilder, type Slice, sliceBase, sliceBytes } from "../../program/program.ts";
+import type { BindingUse, Handle, ProgramBuilder } from "../../program/builder.ts";
+import { bindableUnits, firstBytes, limitError, sliceBase, sliceBytes } from "../../program/ranges.ts";
 import { FLOAT_BYTES } from "../../program/units.ts";
+import type { AttentionGradientTensors } from "./bias.ts";
+import type { AttentionShape } from "./spec.ts";
 
 export interface HeadGroup {
   readonly first: number;
@@ -11,30 +13,46 @@ export interface HeadGroup {
 
 /** [B·H, N, dim] in a buffer. */
 export interface Rows {
-  readonly buffer: string;
+  readonly buffer: Handle;
   readonly dim: number;
-  /** The buffer is a workspace, and holds the heads of one group only. */
+  /** The buffer is scratch, and holds the heads of one group only. */
   readonly local?: boolean;
   /** f32 when left out. */
   readonly precision?: Precision;
 }
 
 /** Rows of a tensor that is stored as the shape says: q, k, v or the output. */
-export function storedRows({ storage }: AttentionShape, buffer: string, dim: number): Rows {
+export function storedRows({ storage }: AttentionShape, buffer: Handle, dim: number): Rows {
   return { buffer, dim, precision: storage };
 }
 
+/** Rows of the tensors of a gradient, which are float32. */
+export function gradientRows({ headDim, valueDim }: AttentionShape, tensors: AttentionGradientTensors) {
+  const rows = (buffer: Handle, dim: number): Rows => ({ buffer, dim });
+  const { q, k, v, dOut, dq, dk, dv } = tensors;
+  return {
+    q: rows(q, headDim),
+    k: rows(k, headDim),
+    v: rows(v, valueDim),
+    dOut: rows(dOut, valueDim),
+    dq: rows(dq, headDim),
+    dk: rows(dk, headDim),
+    dv: rows(dv, valueDim),
+  };
+}
+
 /**
- * Heads, as many at a time as a binding can hold of rows of each of the dimensions, and a share of the workspace of what a head needs there.
+ * Heads, as many at a time as a binding can hold of rows of each of the dimensions, and half of the scratch of what a head needs there.
  *
- * @param workspaceBytes per head, for as long as its group is done
+ * @param headBytes scratch of a head, for as long as its group is done
  * @throws FastRpbError code `"limit"` where there is no room for one head
  */
 export function headGroups(
   program: ProgramBuilder,
   { batch, heads, length }: AttentionShape,
   dims: readonly number[],
-  workspaceBytes = 0,
+  scratch: number,
+  headBytes = 0,
 ): readonly HeadGroup[] {
   const { limits, caller } = program;
   const all = batch * heads;
@@ -42,8 +60,8 @@ export function headGroups(
   const bindable = bindableUnits(limits, widest, all);
   if (bindable < 1) throw limitError(caller, "maxStorageBufferBindingSize", widest, limits.maxStorageBufferBindingSize, "one head of q, k or v");
   // What else a program holds takes the other half.
-  const affordable = workspaceBytes === 0 ? all : Math.floor(limits.workspaceBytes / 2 / workspaceBytes);
-  if (affordable < 1) throw limitError(caller, "workspaceBytes", 2 * workspaceBytes, limits.workspaceBytes, "one head");
+  const affordable = headBytes === 0 ? all : Math.floor(scratch / 2 / headBytes);
+  if (affordable < 1) throw limitError(caller, "workspaceBytes", 2 * headBytes, scratch, "one head");
   const step = Math.min(bindable, affordable);
   const groups: HeadGroup[] = [];
   for (let first = 0; first < all; first += step) groups.push({ first, count: Math.min(step, all - first) });
@@ -62,8 +80,7 @@ export function groupRows(
   const headBytes = length * rows.dim * ELEMENT_BYTES[rows.precision ?? "f32"];
   const begin = group.first * headBytes;
   if (rows.local) {
-    const slice: Slice = { offset: 0, size: group.count * headBytes };
-    return { use: { buffer: rows.buffer, slice }, base: sliceBase(kernel, binding, { offset: begin, size: 0 }) };
+    return { use: { buffer: rows.buffer, slice: firstBytes(group.count * headBytes) }, base: sliceBase(kernel, binding, { offset: begin, size: 0 }) };
   }
   if (group.count === batch * heads) return { use: { buffer: rows.buffer }, base: 0 };
   const slice = sliceBytes(program.limits, begin, begin + group.count * headBytes);

@@ -10,11 +10,11 @@ import {
   attentionSpec,
   type BiasKind,
   weightsShape,
-} from "../specs.ts";
+} from "../../testing/specs.ts";
 import { DESKTOP_LIMITS, LIMIT_SETS, limitsWith } from "../../testing/planning.ts";
 import { leastReads, programComplaints, Ranges, thawed, total, tryPlan, wholeDispatches } from "../../testing/programs.ts";
 import { random } from "../../testing/random.ts";
-import { planProgram } from "../index.ts";
+import { planProgram } from "../../testing/operations.ts";
 import type { Program } from "../../program/program.ts";
 import { toeplitzAxes } from "../toeplitz/layout.ts";
 

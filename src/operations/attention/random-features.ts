@@ -1,20 +1,32 @@
-/** Rows of queries and keys to the logarithms of their random features, gradients back, and the table of the features. */
-import { paddedToVec4 } from "../../../shaders/wgsl/kernel.ts";
+/** Rows of queries and keys to the logarithms of their random features, and gradients back. */
 import { projectionBytes, projectionKernel, type ProjectionKernelSpec, projectionLanes } from "../../../shaders/attention/random-features.ts";
-import { orthogonalFeatures } from "../../math/random-features.ts";
+import { paddedToVec4 } from "../../../shaders/wgsl/kernel.ts";
+import { firstTile } from "../../program/tiles.ts";
+import { FLOAT_BYTES } from "../../program/units.ts";
 import { groupBytes, groupRows, type HeadGroup, type Rows } from "./head-groups.ts";
-import type { LinearWork } from "./linear/parts.ts";
-import { limitError } from "../../program/program.ts";
-import { partEntries, type TablePart } from "../../program/tables.ts";
+import type { LinearWork } from "./linear/key-state.ts";
 
-const PREFERRED_LANES = 64;
 /** Columns per workgroup. */
 const COLUMNS = 64;
 const LANE_ROWS = 4;
 const ROWS = [16, 8, 4, 2, 1] as const;
 
-/** Adds the projection of a group's rows, or the gradient of rows from that of their features; that of keys depends on the keys themselves. */
-export function addProjectionOf(work: LinearWork, group: HeadGroup, from: Rows, to: Rows, of: ProjectionKernelSpec["of"], keyRows?: Rows): void {
+/** Scratch for the features of a group's rows. */
+export function projectedRows({ program, shape, features, mostHeads }: LinearWork, name: string): Rows {
+  return { buffer: program.temporary(name, mostHeads * shape.length * features * FLOAT_BYTES), dim: features, local: true };
+}
+
+/**
+ * Adds the projection of a group's rows, or the gradient of rows from that of their features.
+ *
+ * @param of which of these; the gradient of keys depends on the keys themselves
+ */
+export function addProjection(
+  work: LinearWork,
+  group: HeadGroup,
+  of: ProjectionKernelSpec["of"],
+  { from, to, keys: keyRows }: { readonly from: Rows; readonly to: Rows; readonly keys?: Rows },
+): void {
   const { program, shape } = work;
   const { seed, scale, headDim, features } = shape;
   const [inputs, outputs] = [from.dim, to.dim];
@@ -50,29 +62,13 @@ export function addProjectionOf(work: LinearWork, group: HeadGroup, from: Rows, 
 }
 
 function chooseTile({ program }: LinearWork, inputs: number, outputs: number): Pick<ProjectionKernelSpec, "rows" | "laneRows" | "columns"> {
-  const { limits } = program;
-  const mostLanes = Math.min(limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX);
   const candidates = [COLUMNS, 32, 16, 8, 4].flatMap((width) =>
     ROWS.map((rows) => ({ rows, laneRows: Math.min(LANE_ROWS, rows), columns: Math.min(width, paddedToVec4(outputs)), inputs })),
   );
-  const possible = candidates.filter((tile) => projectionLanes(tile) <= mostLanes && projectionBytes(tile) <= limits.maxComputeWorkgroupStorageSize);
-  const tile = possible.find((candidate) => projectionLanes(candidate) >= Math.min(PREFERRED_LANES, mostLanes)) ?? possible[0];
-  if (tile) {
-    const { rows, laneRows, columns } = tile;
-    return { rows, laneRows, columns };
-  }
-  const bytes = projectionBytes(candidates.at(-1)!);
-  throw limitError(program.caller, "maxComputeWorkgroupStorageSize", bytes, limits.maxComputeWorkgroupStorageSize, `a row of ${inputs} numbers`);
-}
-
-/** The table `"randomFeatures"`. */
-export function randomFeatureRows(part: Extract<TablePart, { kind: "randomFeatures" }>): Float32Array {
-  const { count, dim, seed, scale, to } = part;
-  const features = orthogonalFeatures(count, dim, seed);
-  const width = paddedToVec4(to === "features" ? count : dim);
-  const rows = new Float32Array(2 * partEntries(part));
-  for (let r = 0; r < count; r++) {
-    for (let d = 0; d < dim; d++) rows[to === "features" ? d * width + r : r * width + d] = Math.sqrt(scale) * features[r * dim + d]!;
-  }
-  return rows;
+  const { rows, laneRows, columns } = firstTile(program, candidates, {
+    lanes: projectionLanes,
+    bytes: projectionBytes,
+    what: `a row of ${inputs} numbers`,
+  });
+  return { rows, laneRows, columns };
 }

@@ -1,6 +1,6 @@
 import { checkBoolean, checkElements, checkEnum, checkOptions, checkSize } from "../../core/check.ts";
 import { FastRpbError, refuse } from "../../core/errors.ts";
-import { checkPositions, type RelativePositions, type SequenceOptions, weightsShape } from "../toeplitz/spec.ts";
+import { checkPositions, type RelativePositions, type SequenceOptions, type ToeplitzSpec, weightsShape } from "../toeplitz/spec.ts";
 
 /**
  * Feature maps φ of linear attention, for which out_i = Σ_j φ(q_i)·φ(k_j) v_j / Σ_j φ(q_i)·φ(k_j):
@@ -198,4 +198,10 @@ function checkMultiplicative(caller: string, kind: "linear" | "softmax", feature
   const why = conflicts.find((conflict) => conflict !== false);
   if (why === undefined) return;
   throw new FastRpbError("unavailable", `${caller}: options.bias = "multiplicative" does not go with ${why}; use "fastrpb", or change that.`);
+}
+
+/** The FastRPB part of an attention with bias. */
+export function biasSpec(spec: AttentionShape): ToeplitzSpec {
+  const { batch, heads, length, grid, causal, valueDim, variableLengths, storage } = spec;
+  return Object.freeze({ operation: "toeplitz", batch, heads, length, grid, causal, channels: valueDim, variableLengths, storage });
 }

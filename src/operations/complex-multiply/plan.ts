@@ -1,24 +1,25 @@
 import { complexMultiplyKernel } from "../../../shaders/complex-multiply/complex-multiply.ts";
 import { elementCount } from "../../core/check.ts";
-import type { PlannerLimits } from "../../core/limits.ts";
-import type { ComplexMultiplySpec } from "../specs.ts";
-import { type Program, ProgramBuilder, sliceBytes } from "../../program/program.ts";
-import { elementwiseLanes } from "../../program/workgroups.ts";
+import type { Handle, ProgramBuilder } from "../../program/builder.ts";
+import { firstBytes, sliceBytes } from "../../program/ranges.ts";
 import { COMPLEX_BYTES } from "../../program/units.ts";
+import { elementwiseLanes } from "../../program/workgroups.ts";
+import type { ComplexMultiplySpec } from "./spec.ts";
 
 const FLOPS = 8;
 
 /**
- * A large product is done in parts of what a binding holds. An operand that repeats is bound as a whole in each; its size is known when it
+ * A large product is done in slices of what a binding holds. An operand that repeats is bound as a whole in each; its size is known when it
  * comes, so the cost is that of one of full shape.
  */
-export function planComplexMultiply(caller: string, spec: ComplexMultiplySpec, limits: PlannerLimits): Program {
-  const program = new ProgramBuilder(caller, "complex multiply", limits);
+export function planComplexMultiply(
+  program: ProgramBuilder,
+  spec: ComplexMultiplySpec,
+  { a, b, out }: { readonly a: Handle; readonly b: Handle; readonly out: Handle },
+): void {
+  const { limits } = program;
   const elements = elementCount(spec.shape);
   const bytes = elements * COMPLEX_BYTES;
-  const a = program.buffer("a", "input", bytes);
-  const b = program.buffer("b", "input", bytes);
-  const out = program.buffer("out", "output", bytes);
   const kernel = complexMultiplyKernel({ lanes: elementwiseLanes(limits), conjugate: spec.conjugate, scale: spec.scale });
   const alignment = Math.max(limits.minStorageBufferOffsetAlignment / COMPLEX_BYTES, 1);
   const most = Math.floor(limits.maxStorageBufferBindingSize / COMPLEX_BYTES);
@@ -34,7 +35,7 @@ export function planComplexMultiply(caller: string, spec: ComplexMultiplySpec, l
         a: { buffer: a, slice, reads: count * COMPLEX_BYTES },
         b: {
           buffer: b,
-          ...(spec.repeats ? { slice: { offset: 0, size: Math.min(bytes, most * COMPLEX_BYTES) } } : { slice }),
+          ...(spec.repeats ? { slice: firstBytes(Math.min(bytes, most * COMPLEX_BYTES)) } : { slice }),
           reads: count * COMPLEX_BYTES,
         },
         out: { buffer: out, slice, writes: count * COMPLEX_BYTES },
@@ -42,5 +43,4 @@ export function planComplexMultiply(caller: string, spec: ComplexMultiplySpec, l
       flops: count * FLOPS,
     });
   }
-  return program.finish();
 }

@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { elementCount } from "../../core/check.ts";
-import { convolveSpec, kernelSpectrumSpec, type ConvolveMode, type ConvolveOptions, type ConvolveSpec } from "../specs.ts";
+import { convolveSpec, kernelSpectrumSpec, type ConvolveMode, type ConvolveOptions, type ConvolveSpec } from "../../testing/specs.ts";
 import { normals, random, relativeL2 } from "../../testing/random.ts";
+import { taskOf } from "../../testing/operations.ts";
 import { compute, createTestBackend } from "../../testing/compute.ts";
 import fixtures from "../../testing/fixtures/convolve.json" with { type: "json" };
 import { convolveReference } from "../../testing/reference.ts";
@@ -71,8 +72,8 @@ test("an impulse as the kernel moves the data", async () => {
 test("a spectrum serves several convolutions and does not depend on what its memory held", async () => {
   const backend = createTestBackend();
   const spec = convolveSpec({ shape: [6, 8], kernel: [3, 3], axes: [0, 1], mode: "same" });
-  const prepare = await backend.compile("test", kernelSpectrumSpec(spec));
-  const executable = await backend.compile("test", spec);
+  const prepare = await backend.compile("test", taskOf(kernelSpectrumSpec(spec)));
+  const executable = await backend.compile("test", taskOf(spec));
   const kernel = backend.upload(normals(32, 9), "kernel");
   const spectrum = backend.upload(new Float32Array(prepare.bytes["spectrum"]! / 4).fill(NaN), "spectrum");
   expect(executable.bytes["spectrum"]).toBe(prepare.bytes["spectrum"]);

@@ -1,28 +1,24 @@
 import { float64Array } from "../../math/memory.ts";
-import { elementCount } from "../../core/check.ts";
-import type { ConvolveSpec, KernelAxis, KernelSpectrumSpec } from "../specs.ts";
 import { nextSmooth } from "../../math/smooth.ts";
-import { createGrid, gridFloats } from "../toeplitz/cpu-grid.ts";
-import { COMPLEX_BYTES, FLOAT_BYTES, type CpuOperation, type FftOf } from "../cpu.ts";
+import type { FftOf } from "../../math/fft.ts";
+import type { CpuComputation } from "../operation.ts";
+import { createGrid, spectrumBytes } from "../../math/grid.ts";
+import type { ConvolveSpec, KernelAxis, KernelSpectrumSpec } from "./spec.ts";
 
 /** What a convolution and its spectrum have in common. */
-type Kernels = Pick<KernelSpectrumSpec, "dtype" | "circular" | "kernels" | "axes">;
+type Kernels = Pick<KernelSpectrumSpec, "circular" | "axes">;
 
 /** `kernel: [kernels, …axes]` to the spectrum of each, in float64. */
-export function kernelSpectrumOperation(spec: KernelSpectrumSpec, fftOf: FftOf): CpuOperation {
+export function kernelSpectrumCpu(spec: KernelSpectrumSpec, fftOf: FftOf): CpuComputation {
   const { kernels, axes } = spec;
   const floats = floatsOf(spec);
   const grid = createGrid(periods(spec), spec.dtype === "f32", fftOf);
-  const points = elementCount(axes.map((axis) => axis.kernel));
-  const kernelBytes = bytesOf(spec) * kernels * points;
   return {
-    label: "kernelSpectrum",
-    bytes: { kernel: kernelBytes, spectrum: spectrumStorageBytes(spec) },
-    bytesMinimum: kernelBytes + spectrumCostBytes(spec),
+    spectrumBytes: spectrumBytes(kernels, grid),
     flops: kernels * grid.prepareFlops,
-    run(binding) {
-      const kernel = binding("kernel").floats;
-      const spectra = binding("spectrum").doubles.fill(0);
+    run(memoryOf) {
+      const kernel = memoryOf("kernel").floats;
+      const spectra = memoryOf("spectrum").doubles.fill(0);
       const [height, width] = sizes(axes, (axis) => axis.kernel);
       for (let index = 0; index < kernels; index++) {
         const spectrum = spectra.subarray(index * grid.floats, (index + 1) * grid.floats);
@@ -37,22 +33,18 @@ export function kernelSpectrumOperation(spec: KernelSpectrumSpec, fftOf: FftOf):
 }
 
 /** `x`, `out`: [repeats, kernels, …axes, inner]. */
-export function convolveOperation(spec: ConvolveSpec, fftOf: FftOf): CpuOperation {
-  const { dtype, mode, shape, outputShape, repeats, kernels, axes, inner } = spec;
-  const kernelsOfSpec = { dtype, circular: mode === "circular", kernels, axes };
+export function convolveCpu(spec: ConvolveSpec, fftOf: FftOf): CpuComputation {
+  const { dtype, mode, repeats, kernels, axes, inner } = spec;
   const floats = floatsOf(spec);
-  const grid = createGrid(periods(kernelsOfSpec), dtype === "f32", fftOf);
+  const grid = createGrid(periods({ circular: mode === "circular", axes }), dtype === "f32", fftOf);
   const data = float64Array("cpu convolve", grid.floats);
-  const [inputBytes, outputBytes] = [bytesOf(spec) * elementCount(shape), bytesOf(spec) * elementCount(outputShape)];
   return {
-    label: "convolve",
-    bytes: { x: inputBytes, spectrum: spectrumStorageBytes(kernelsOfSpec), out: outputBytes },
-    bytesMinimum: inputBytes + spectrumCostBytes(kernelsOfSpec) + outputBytes,
+    spectrumBytes: spectrumBytes(kernels, grid),
     flops: repeats * kernels * inner * grid.convolveFlops,
-    run(binding) {
-      const x = binding("x").floats;
-      const spectra = binding("spectrum").doubles;
-      const out = binding("out").floats;
+    run(memoryOf) {
+      const x = memoryOf("x").floats;
+      const spectra = memoryOf("spectrum").doubles;
+      const out = memoryOf("out").floats;
       const [height, width] = sizes(axes, (axis) => axis.length);
       const [outHeight, outWidth] = sizes(axes, (axis) => axis.output);
       const [offsetY, offsetX] = sizes(axes, (axis) => axis.offset, 0);
@@ -76,26 +68,12 @@ export function convolveOperation(spec: ConvolveSpec, fftOf: FftOf): CpuOperatio
   };
 }
 
-/** In float64: a spectrum for each kernel. */
-function spectrumStorageBytes(spec: Kernels): number {
-  return Float64Array.BYTES_PER_ELEMENT * spec.kernels * gridFloats(periods(spec), spec.dtype === "f32");
-}
-
-/** What the spectra would take as complex64: the number that costs are counted in. */
-function spectrumCostBytes(spec: Kernels): number {
-  return FLOAT_BYTES * spec.kernels * gridFloats(periods(spec), spec.dtype === "f32");
-}
-
 function periods({ circular, axes }: Kernels): readonly number[] {
   return axes.map(({ period }) => (circular ? period : nextSmooth(period)));
 }
 
 function floatsOf({ dtype }: { readonly dtype: "f32" | "complex64" }): number {
   return dtype === "f32" ? 1 : 2;
-}
-
-function bytesOf({ dtype }: { readonly dtype: "f32" | "complex64" }): number {
-  return dtype === "f32" ? FLOAT_BYTES : COMPLEX_BYTES;
 }
 
 /** Rows and columns; `one` stands for the rows where there is only one axis. */

@@ -5,14 +5,15 @@
 import type { ColumnDigit, Window } from "../../../shaders/fft/column-end.ts";
 import { elementCount } from "../../core/check.ts";
 import type { PlannerLimits } from "../../core/limits.ts";
-import type { ConvolveAxis, ConvolveSpec, KernelAxis, KernelSpectrumSpec } from "../specs.ts";
+import type { Handle, ProgramBuilder } from "../../program/builder.ts";
+import { limitError } from "../../program/ranges.ts";
+import { forSlices } from "../../program/slices.ts";
+import { COMPLEX_BYTES, FLOAT_BYTES } from "../../program/units.ts";
+import { addFft, inRounds } from "../fft/lines.ts";
 import { addPass, type BufferEnd, type PassEnd, type PassProduct, windowPoints } from "../fft/pass.ts";
-import { addFft, inChunks } from "../fft/lines.ts";
-import { limitError, type Program, ProgramBuilder } from "../../program/program.ts";
-import { forSlices } from "../../program/pieces.ts";
 import { splitLength } from "../fft/split.ts";
 import { convolutionLength, convolutionLengths, fits, hasRadices } from "../fft/stockham.ts";
-import { COMPLEX_BYTES, FLOAT_BYTES } from "../../program/units.ts";
+import type { ConvolveAxis, ConvolveSpec, KernelAxis, KernelSpectrumSpec } from "./spec.ts";
 
 /** How a convolution is done. */
 type Method =
@@ -33,6 +34,11 @@ function chooseMethod(caller: string, spec: ConvolveSpec | KernelSpectrumSpec, c
     }
   }
   return { kind: "axes", periods: [periods[0]!, periods[1]!] };
+}
+
+/** Points of the spectrum of one kernel. */
+export function spectrumPoints(axes: readonly KernelAxis[], circular: boolean, limits: PlannerLimits): number {
+  return elementCount(choosePeriods(axes, circular, limits));
 }
 
 /** Lengths with codelets in which nothing wanted wraps around; of circular convolutions these lengths, or twice that where there are no codelets. */
@@ -64,17 +70,19 @@ function elementBytes(spec: ConvolveSpec | KernelSpectrumSpec): number {
   return spec.dtype === "f32" ? FLOAT_BYTES : COMPLEX_BYTES;
 }
 
-export function planKernelSpectrum(caller: string, spec: KernelSpectrumSpec, limits: PlannerLimits): Program {
-  const sizes = spec.axes.map((axis) => axis.kernel).join("×");
-  const program = new ProgramBuilder(caller, `convolve spectrum ${sizes}`, limits);
-  const method = chooseMethod(caller, spec, spec.circular, limits);
+/** Adds the transforms of the kernels. */
+export function planKernelSpectrum(
+  program: ProgramBuilder,
+  spec: KernelSpectrumSpec,
+  { kernel, spectrum }: { readonly kernel: Handle; readonly spectrum: Handle },
+  scratch: number,
+): void {
+  const method = chooseMethod(program.caller, spec, spec.circular, program.limits);
   const { periods } = method;
   const points = elementCount(spec.axes.map((axis) => axis.kernel));
   const period = elementCount(periods);
   const kernelBytes = points * elementBytes(spec);
   const spectrumBytes = period * COMPLEX_BYTES;
-  const kernel = program.buffer("kernel", "input", spec.kernels * kernelBytes);
-  const spectrum = program.buffer("spectrum", "output", spec.kernels * spectrumBytes);
   const element = spec.dtype === "f32" ? "real" : "complex";
   const windows = spec.axes.map((axis, i) => kernelWindow(axis, periods[i]!, spec.circular));
   const scale = 1 / period;
@@ -82,15 +90,9 @@ export function planKernelSpectrum(caller: string, spec: KernelSpectrumSpec, lim
     const source: BufferEnd = { buffer: kernel, slice: kernelSlice, firstOuter: first };
     const destination: BufferEnd = { buffer: spectrum, slice: spectrumSlice, firstOuter: first };
     if (method.kind === "split" || periods.length === 1) {
-      addFft(program, {
-        layout: { outer: count, length: period, inner: 1 },
-        source,
-        destination,
-        inverse: false,
-        scale,
-        order: "transposed",
-        ends: { source: { element, rows: points, ...windows[0] }, destination: {} },
-      });
+      const ends = { source: { element, rows: points, ...windows[0] }, destination: {} } as const;
+      const layout = { outer: count, length: period, inner: 1 };
+      addFft(program, { layout, source, destination, inverse: false, scale, order: "transposed", ends }, scratch);
       return;
     }
     const [ky, kx] = [spec.axes[0]!.kernel, spec.axes[1]!.kernel];
@@ -132,27 +134,20 @@ export function planKernelSpectrum(caller: string, spec: KernelSpectrumSpec, lim
       return;
     }
     // Rows of the kernel first, so that rows of zeros are not transformed.
-    const rows: BufferEnd = { buffer: program.workspace("rows", count * ky * mx * COMPLEX_BYTES), slice: undefined, firstOuter: 0 };
-    addFft(program, {
+    const rowBytes = count * ky * mx * COMPLEX_BYTES;
+    const rows: BufferEnd = { buffer: program.temporary("rows", rowBytes), slice: undefined, firstOuter: 0 };
+    const common = { inverse: false, order: "natural" } as const;
+    const alongRows = {
       layout: { outer: count * ky, length: mx, inner: 1 },
       source: { ...source, firstOuter: first * ky },
       destination: rows,
-      inverse: false,
       scale: 1,
-      order: "natural",
       ends: { source: { element, rows: kx, ...windows[1] }, destination: {} },
-    });
-    addFft(program, {
-      layout: { outer: count, length: my, inner: mx },
-      source: rows,
-      destination,
-      inverse: false,
-      scale,
-      order: "natural",
-      ends: { source: { rows: ky, ...windows[0] }, destination: {} },
-    });
+    } as const;
+    addFft(program, { ...common, ...alongRows }, scratch - rowBytes);
+    const alongColumns = { layout: { outer: count, length: my, inner: mx }, source: rows, destination, scale };
+    addFft(program, { ...common, ...alongColumns, ends: { source: { rows: ky, ...windows[0] }, destination: {} } }, scratch - rowBytes);
   });
-  return program.finish();
 }
 
 /** Two real sequences side by side, along the axes after those of the kernel, are one complex one: the kernel is real. Half the transforms. */
@@ -160,18 +155,21 @@ function inPairs(spec: ConvolveSpec): ConvolveSpec {
   return spec.dtype === "f32" && spec.inner % 2 === 0 ? { ...spec, dtype: "complex64", inner: spec.inner / 2 } : spec;
 }
 
-export function planConvolve(caller: string, options: ConvolveSpec, limits: PlannerLimits): Program {
+/** Adds the convolutions of `x` with the kernels that `spectrum` is of. */
+export function planConvolve(
+  program: ProgramBuilder,
+  options: ConvolveSpec,
+  { x, spectrum, out }: { readonly x: Handle; readonly spectrum: Handle; readonly out: Handle },
+  scratch: number,
+): void {
+  const { limits, caller } = program;
   const spec = inPairs(options);
-  const program = new ProgramBuilder(caller, `convolve ${spec.axes.map((axis) => axis.length).join("×")}`, limits);
   const method = chooseMethod(caller, spec, spec.mode === "circular", limits);
   const outer = spec.repeats * spec.kernels;
   const bytes = elementBytes(spec);
   const inputBytes = elementCount(spec.axes.map((axis) => axis.length)) * spec.inner * bytes;
   const outputBytes = elementCount(spec.axes.map((axis) => axis.output)) * spec.inner * bytes;
   const spectrumBytes = elementCount(method.periods) * COMPLEX_BYTES;
-  const x = program.buffer("x", "input", outer * inputBytes);
-  const spectrum = program.buffer("spectrum", "input", spec.kernels * spectrumBytes);
-  const out = program.buffer("out", "output", outer * outputBytes);
   if (spec.kernels * spectrumBytes > limits.maxStorageBufferBindingSize) {
     const needed = spec.kernels * spectrumBytes;
     throw limitError(caller, "maxStorageBufferBindingSize", needed, limits.maxStorageBufferBindingSize, "the spectra of all kernels");
@@ -186,9 +184,8 @@ export function planConvolve(caller: string, options: ConvolveSpec, limits: Plan
       spectrumBytes,
     };
     if (method.kind === "fused") addFusedProduct(program, request, method.periods);
-    else addLongProduct(program, request, method);
+    else addLongProduct(program, request, method, scratch);
   });
-  return program.finish();
 }
 
 interface ProductRequest {
@@ -235,19 +232,19 @@ function addFusedProduct(program: ProgramBuilder, request: ProductRequest, perio
  * Three dispatches: columns; rows × spectrum and back, in place; columns back. Along one axis columns and rows are those of the
  * four-step framework, along two they are the axes themselves.
  */
-function addLongProduct(program: ProgramBuilder, request: ProductRequest, method: Exclude<Method, { kind: "fused" }>): void {
+function addLongProduct(program: ProgramBuilder, request: ProductRequest, method: Exclude<Method, { kind: "fused" }>, scratch: number): void {
   const { spec } = request;
   const split = method.kind === "split";
   const [columnLength, rowLength] = split ? [method.a, method.b] : method.periods;
   // Points of a row that are kept between the passes.
   const kept = split ? method.b : Math.max(spec.axes[1]!.length, spec.axes[1]!.output);
   const bytes = columnLength * kept * spec.inner * COMPLEX_BYTES;
-  inChunks(program, "the transform of one row", { ...request, bytes }, ({ outer, source, destination }, work) => {
-    addLongChunk(program, { ...request, outer, source, destination }, method, { work, columnLength, rowLength, kept });
+  inRounds(program, "the transform of one row", { ...request, bytes }, scratch, ({ outer, source, destination }, work) => {
+    addLongPasses(program, { ...request, outer, source, destination }, method, { work, columnLength, rowLength, kept });
   });
 }
 
-function addLongChunk(
+function addLongPasses(
   program: ProgramBuilder,
   request: ProductRequest,
   method: Exclude<Method, { kind: "fused" }>,

@@ -1,10 +1,8 @@
-/** FFTs of lengths that have no butterflies, as convolutions with a chirp, and the spectrum of that. */
+/** FFTs of lengths that have no butterflies, as convolutions with a chirp. */
 import type { ColumnDigit } from "../../../shaders/fft/column-end.ts";
-import { createFft } from "../../math/fft.ts";
-import { endKind, type EndKind, type FftRequest, lineEnd } from "./lines.ts";
+import { endKind, type EndKind, type FftRequest, lineEnd } from "./line-ends.ts";
 import { addPass, type BufferEnd, type PassEnd } from "./pass.ts";
-import type { ProgramBuilder } from "../../program/program.ts";
-import { squares } from "../../program/tables.ts";
+import type { ProgramBuilder } from "../../program/builder.ts";
 
 /** Any length as a convolution of M = a·b ≥ 2N − 1 points with a chirp (Bluestein 1970), in the three passes of a long convolution. */
 export function addChirpPasses(program: ProgramBuilder, request: FftRequest, work: BufferEnd, [a, b]: readonly [number, number]): void {
@@ -53,25 +51,4 @@ export function addChirpPasses(program: ProgramBuilder, request: FftRequest, wor
     swapOutput: inverse,
     scale: request.scale,
   });
-}
-
-/** The table `"chirpSpectrum"`. */
-export function chirpSpectrum(points: number, [a, b]: readonly [number, number]): Float32Array {
-  const period = a * b;
-  const chirp = new Float64Array(2 * period);
-  let n = 0;
-  for (const square of squares(points)) {
-    const angle = (Math.PI * square) / points;
-    for (const at of [n, (period - n) % period]) {
-      chirp[2 * at] = Math.cos(angle) / period;
-      chirp[2 * at + 1] = Math.sin(angle) / period;
-    }
-    n++;
-  }
-  createFft(period).transform(chirp, "forward");
-  const rows = new Float32Array(2 * period);
-  for (let i = 0; i < a; i++) {
-    for (let j = 0; j < b; j++) rows.set(chirp.subarray(2 * (i + a * j), 2 * (i + a * j) + 2), 2 * (i * b + j));
-  }
-  return rows;
 }

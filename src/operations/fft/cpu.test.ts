@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { createFft } from "../../math/fft.ts";
 import { elementCount } from "../../core/check.ts";
-import { fftGradientSpec, fftSpec, inPlaceSpec, type FftOptions, type FftSpec } from "../specs.ts";
+import { fftGradientSpec, fftSpec, inPlaceSpec, type FftOptions, type FftSpec } from "../../testing/specs.ts";
 import { normals, random, relativeL2 } from "../../testing/random.ts";
 import { compute } from "../../testing/compute.ts";
 import fixtures from "../../testing/fixtures/fftn.json" with { type: "json" };

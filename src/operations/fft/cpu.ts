@@ -2,26 +2,22 @@ import { float64Array } from "../../math/memory.ts";
 import { createRealFft } from "../../math/real-fft.ts";
 import { type AxisLayout, axisLayout } from "../../core/axes.ts";
 import { elementCount } from "../../core/check.ts";
-import type { FftSpec } from "../specs.ts";
 import { createLineTransform } from "../../math/lines.ts";
-import { COMPLEX_BYTES, FLOAT_BYTES, fftFlops, type CpuOperation, type FftOf } from "../cpu.ts";
+import { fftFlops } from "../../math/flops.ts";
+import type { FftOf } from "../../math/fft.ts";
+import type { CpuComputation } from "../operation.ts";
+import type { FftSpec } from "./spec.ts";
 
 type Floats = Float32Array | Float64Array;
 
-/** Transforms along one to three axes. */
-export function fftOperation(spec: FftSpec, fftOf: FftOf): CpuOperation {
-  const { kind, inputShape, outputShape, inPlace } = spec;
-  const inputBytes = (kind === "r2c" ? FLOAT_BYTES : COMPLEX_BYTES) * elementCount(inputShape);
-  const outputBytes = (kind === "c2r" ? FLOAT_BYTES : COMPLEX_BYTES) * elementCount(outputShape);
+/** Transforms along one to three axes, in float64. */
+export function fftCpu(spec: FftSpec, fftOf: FftOf): CpuComputation {
   const transform = createTransform(spec, fftOf);
   return {
-    label: "fft",
-    bytes: inPlace ? { out: outputBytes } : { x: inputBytes, out: outputBytes },
-    bytesMinimum: inputBytes + outputBytes,
     flops: flops(spec),
-    run(binding) {
-      const out = binding("out").floats;
-      transform(inPlace ? out : binding("x").floats, out);
+    run(memoryOf) {
+      const out = memoryOf("out").floats;
+      transform(spec.inPlace ? out : memoryOf("x").floats, out);
     },
   };
 }

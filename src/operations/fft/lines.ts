@@ -1,89 +1,76 @@
 /** FFTs along the middle of [outer, length, inner], in one pass or several. */
 import type { ColumnDigit } from "../../../shaders/fft/column-end.ts";
-import type { AxisLayout } from "../../core/axes.ts";
 import { elementCount } from "../../core/check.ts";
-import { addPass, type BufferEnd, type PassEnd, windowPoints } from "./pass.ts";
-import { need } from "../parts.ts";
-import { limitError, type ProgramBuilder } from "../../program/program.ts";
+import type { ProgramBuilder } from "../../program/builder.ts";
+import { firstBytes, largestScratch, limitError } from "../../program/ranges.ts";
+import { COMPLEX_BYTES } from "../../program/units.ts";
+import { addChirpPasses } from "./chirp.ts";
+import { endKind, type FftRequest, lineEnd, type LineRequest } from "./line-ends.ts";
+import { addPass, type BufferEnd } from "./pass.ts";
 import { chirpLength, choosePasses, chooseSplit, tooLong } from "./split.ts";
 import { fits } from "./stockham.ts";
-import { COMPLEX_BYTES } from "../../program/units.ts";
 
-/** Transforms along the middle of [outer, length, inner]. */
-export interface LineRequest {
-  readonly layout: AxisLayout;
-  readonly source: BufferEnd;
-  readonly destination: BufferEnd;
-  readonly inverse: boolean;
-  readonly scale: number;
-}
-
-/** What a line is at its ends besides complex numbers, one for each point. */
-export type EndKind = Partial<Pick<PassEnd, "element" | "rows" | "wrap" | "limit" | "fold" | "pairs">>;
-
-export interface FftRequest extends LineRequest {
-  /** `"transposed"` leaves a two-pass result as [k_a, k_b], k = k_a + A·k_b, which saves scattered stores. */
-  readonly order: "natural" | "transposed";
-  readonly ends?: { readonly source: EndKind; readonly destination: EndKind };
-}
-
-/** Adds the pass or passes of an FFT to a program. */
-export function addFft(program: ProgramBuilder, request: FftRequest): void {
+/** Adds the pass or passes of an FFT to a program; those between which it waits take scratch. */
+export function addFft(program: ProgramBuilder, request: FftRequest, scratch: number): void {
   const { length } = request.layout;
   const split = request.order === "transposed" && !fits(program.limits, length) ? chooseSplit(length, program.limits) : undefined;
   const passes = split ? [split.a, split.b] : choosePasses(length, program.limits);
   if (passes?.length === 1) addOnePass(program, request);
-  else if (passes) lineChunks(program, request, length, (part, work) => addPasses(program, part, work, passes));
+  else if (passes) lineRounds(program, request, length, scratch, (round, work) => addPasses(program, round, work, passes));
   else {
     const rows = chooseSplit(chirpLength(length, program.limits), program.limits);
     if (!rows) throw tooLong(program.caller, length, program.limits);
-    const { addChirpPasses } = need("chirp");
-    lineChunks(program, request, rows.a * rows.b, (part, work) => addChirpPasses(program, part, work, [rows.a, rows.b]));
+    lineRounds(program, request, rows.a * rows.b, scratch, (round, work) => addChirpPasses(program, round, work, [rows.a, rows.b]));
   }
 }
 
 /** What is too much for a limit, where one line with its neighbours is. */
 export const LINE = "one transform with its inner axes";
-const WORK = "work";
 
-/** Part of some transforms, which follow one another in both buffers. */
-export interface Chunk {
+/** Some of the transforms, which follow one another in both buffers. */
+export interface Round {
   readonly outer: number;
   readonly source: BufferEnd;
   readonly destination: BufferEnd;
 }
 
 /**
- * Runs `add` for as many outer indices at a time as the workspace between passes can hold, with that workspace.
+ * Runs `add` for as many outer indices at a time as there is scratch between passes, with that scratch.
  *
- * @param request its `bytes` are those of the workspace for one outer index
+ * @param request its `bytes` are those of the scratch for one outer index
  * @throws FastRpbError code `"limit"` where there is not room for one; `what` names it
  */
-export function inChunks(
+export function inRounds(
   program: ProgramBuilder,
   what: string,
-  request: Chunk & { readonly bytes: number },
-  add: (chunk: Chunk, work: BufferEnd) => void,
+  request: Round & { readonly bytes: number },
+  scratch: number,
+  add: (round: Round, work: BufferEnd) => void,
 ): void {
   const { source, destination, bytes } = request;
-  const affordable = program.affordable(WORK);
+  const affordable = largestScratch(program.limits, scratch);
   const most = Math.floor(affordable / bytes);
   if (most < 1) throw limitError(program.caller, "workspaceBytes", bytes, affordable, what);
   const step = Math.min(most, request.outer);
-  program.workspace(WORK, step * bytes);
+  const work = program.temporary("work", step * bytes);
   for (let first = 0; first < request.outer; first += step) {
     const from = (end: BufferEnd): BufferEnd => ({ ...end, firstOuter: end.firstOuter + first });
     const outer = Math.min(step, request.outer - first);
-    const work: BufferEnd = { buffer: WORK, slice: program.part(WORK, outer * bytes), firstOuter: 0 };
-    add({ outer, source: from(source), destination: from(destination) }, work);
+    add({ outer, source: from(source), destination: from(destination) }, { buffer: work, slice: firstBytes(outer * bytes), firstOuter: 0 });
   }
 }
 
-/** The same for lines, of which `rows` positions wait between passes. */
-export function lineChunks<T extends LineRequest>(program: ProgramBuilder, request: T, rows: number, add: (part: T, work: BufferEnd) => void): void {
+/** {@link inRounds} for lines, of which `rows` positions wait between passes. */
+export function lineRounds<T extends LineRequest>(
+  program: ProgramBuilder,
+  request: T,
+  rows: number,
+  scratch: number,
+  add: (round: T, work: BufferEnd) => void,
+): void {
   const { layout, source, destination } = request;
   const bytes = rows * layout.inner * COMPLEX_BYTES;
-  inChunks(program, LINE, { outer: layout.outer, source, destination, bytes }, ({ outer, ...ends }, work) => {
+  inRounds(program, LINE, { outer: layout.outer, source, destination, bytes }, scratch, ({ outer, ...ends }, work) => {
     add({ ...request, ...ends, layout: { ...layout, outer } }, work);
   });
 }
@@ -103,30 +90,6 @@ function addOnePass(program: ProgramBuilder, request: FftRequest): void {
     back: false,
     scale: request.scale,
   });
-}
-
-/** Complex lines; strides in positions, of a point and of each digit. The first digit is the index after the axis. */
-export function lineEnd(
-  target: BufferEnd,
-  layout: Pick<AxisLayout, "length" | "inner">,
-  strides: { readonly point: number; readonly digits: readonly number[] },
-): PassEnd {
-  return {
-    ...target,
-    element: "complex",
-    rows: layout.length,
-    inner: layout.inner,
-    points: [{ size: layout.length, stride: strides.point }],
-    strides: strides.digits,
-    outside: strides.digits.map((_, i) => (i === 0 ? 1 : 0)),
-    elements: layout.length * layout.inner,
-  };
-}
-
-/** A kind of end, with the elements that it touches. */
-export function endKind(layout: AxisLayout, kind: EndKind | undefined): Partial<PassEnd> {
-  if (!kind) return {};
-  return { ...kind, elements: windowPoints(kind, layout.length) * layout.inner };
 }
 
 /**

@@ -4,15 +4,16 @@ import { type Chirp, fftKernel, type Product } from "../../../shaders/fft/pass.t
 import { ELEMENT_BYTES, type Precision } from "../../../shaders/wgsl/kernel.ts";
 import type { StockhamShape } from "../../../shaders/fft/stockham.ts";
 import { elementCount } from "../../core/check.ts";
-import { type BindingUse, type ProgramBuilder, type Slice, sliceBase } from "../../program/program.ts";
+import type { BindingUse, Handle, ProgramBuilder } from "../../program/builder.ts";
+import { type Slice, sliceBase } from "../../program/ranges.ts";
 import { chirpLength } from "./split.ts";
-import { chooseShape, fftFlops, fits } from "./stockham.ts";
+import { chooseShape, fits } from "./stockham.ts";
 import { TableLayout } from "../../program/tables.ts";
-import { MULTIPLY_FLOPS } from "../../program/units.ts";
+import { fftFlops, MULTIPLY_FLOPS } from "../../math/flops.ts";
 
 /** Where transforms come from or go to. */
 export interface BufferEnd {
-  readonly buffer: string;
+  readonly buffer: Handle;
   /** Range to bind; the whole buffer when `undefined`. */
   readonly slice: Slice | undefined;
   /** Index of the first transform in the buffer. */

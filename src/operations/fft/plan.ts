@@ -4,20 +4,25 @@ import { ELEMENT_BYTES, storedElement } from "../../../shaders/wgsl/kernel.ts";
 import { axisLayout } from "../../core/axes.ts";
 import { elementCount } from "../../core/check.ts";
 import type { PlannerLimits } from "../../core/limits.ts";
-import type { FftSpec } from "../specs.ts";
+import type { Handle, ProgramBuilder } from "../../program/builder.ts";
+import { firstBytes, largestScratch, limitError } from "../../program/ranges.ts";
+import { forSlices } from "../../program/slices.ts";
+import { COMPLEX_BYTES } from "../../program/units.ts";
 import { addFft, LINE } from "./lines.ts";
 import { addPass, type BufferEnd, type PassEnd } from "./pass.ts";
-import { need } from "../parts.ts";
-import { limitError, type Program, ProgramBuilder } from "../../program/program.ts";
-import { forSlices } from "../../program/pieces.ts";
+import { addComplexToReal, addRealToComplex } from "./real.ts";
+import type { FftSpec } from "./spec.ts";
 import { fitsPass } from "./split.ts";
 import { fits } from "./stockham.ts";
-import { COMPLEX_BYTES } from "../../program/units.ts";
 
-export function planFft(caller: string, spec: FftSpec, limits: PlannerLimits): Program {
+/** Adds the transform of `x` into `out`, which are one where it is done in place. */
+export function planFft(
+  program: ProgramBuilder,
+  spec: FftSpec,
+  { out, x = out }: { readonly x?: Handle; readonly out: Handle },
+  scratch: number,
+): void {
   const { kind, storage: precision } = spec;
-  const half = precision === "f16" ? ", f16" : "";
-  const program = new ProgramBuilder(caller, `fft ${spec.direction} ${spec.axes.map((axis) => spec.shape[axis]).join("×")}${half}`, limits);
   const firstAxis = Math.min(...spec.axes);
   const outer = elementCount(spec.shape.slice(0, firstAxis));
   // Bytes of one index of the axes before all transformed ones: they are done one after the other where bindings are small.
@@ -25,40 +30,30 @@ export function planFft(caller: string, spec: FftSpec, limits: PlannerLimits): P
     input: elementCount(spec.inputShape.slice(firstAxis)) * ELEMENT_BYTES[storedElement(kind === "r2c" ? "single" : "pair", precision)],
     output: elementCount(spec.outputShape.slice(firstAxis)) * ELEMENT_BYTES[storedElement(kind === "c2r" ? "single" : "pair", precision)],
   };
-  const x = spec.inPlace ? "out" : program.buffer("x", "input", outer * slabs.input);
-  const out = program.buffer("out", spec.inPlace ? "inout" : "output", outer * slabs.output);
-  forSlices(
-    program,
-    LINE,
-    outer,
-    [slabs.input, slabs.output],
-    (first, count, [input, output]) => {
-      addTransform(program, spec, {
-        source: { buffer: x, slice: input, firstOuter: first, precision },
-        destination: { buffer: out, slice: output, firstOuter: first, precision },
-        outer: count,
-        shape: spec.shape.slice(firstAxis),
-        axes: spec.axes.map((axis) => axis - firstAxis),
-      });
-    },
-    () => affordableUnits(program, spec, firstAxis),
-  );
-  return program.finish();
+  const add = (first: number, count: number, [input, output]: readonly BufferEnd["slice"][]) => {
+    const request: TransformRequest = {
+      source: { buffer: x, slice: input, firstOuter: first, precision },
+      destination: { buffer: out, slice: output, firstOuter: first, precision },
+      outer: count,
+      shape: spec.shape.slice(firstAxis),
+      axes: spec.axes.map((axis) => axis - firstAxis),
+    };
+    addTransform(program, spec, request, scratch);
+  };
+  forSlices(program, LINE, outer, [slabs.input, slabs.output], add, () => affordableUnits(program, spec, firstAxis, scratch));
 }
 
-const BETWEEN = "between";
-
-/** Whether results wait in a workspace before the next axis. In the tensor, f16 would round or overflow; a real one has no place for them. */
+/** Whether results wait in scratch before the next axis. In the tensor, f16 would round or overflow; a real one has no place for them. */
 function waits(limits: PlannerLimits, { kind, storage, shape, axes }: FftSpec): boolean {
   if (kind === "c2c") return storage === "f16" && fusedAxes(limits, shape, axes).length > 1;
   return axes.length > 1 && (kind === "c2r" || storage === "f16");
 }
 
 /** For how many indices before the transformed axes the results between these can wait at a time. */
-function affordableUnits(program: ProgramBuilder, spec: FftSpec, firstAxis: number): number {
+function affordableUnits(program: ProgramBuilder, spec: FftSpec, firstAxis: number, scratch: number): number {
   if (!waits(program.limits, spec)) return Infinity;
   const bytes = COMPLEX_BYTES * elementCount((spec.kind === "r2c" ? spec.outputShape : spec.inputShape).slice(firstAxis));
-  const available = program.affordable(BETWEEN);
+  const available = largestScratch(program.limits, scratch);
   if (bytes > available) throw limitError(program.caller, "workspaceBytes", bytes, available, LINE);
   // Transforms of several passes need their share.
   const shared = spec.axes.some((axis) => !fitsPass(program.limits, spec.shape[axis]!));
@@ -75,17 +70,17 @@ interface TransformRequest {
 }
 
 /** Adds the transform of a slab, axis after axis. */
-function addTransform(program: ProgramBuilder, spec: FftSpec, request: TransformRequest): void {
+function addTransform(program: ProgramBuilder, spec: FftSpec, request: TransformRequest, scratch: number): void {
   const { outer, shape, axes, destination } = request;
   const { pairFactor } = spec;
   const inverse = spec.direction === "inverse";
   const last = axes.at(-1)!;
   const half = shape.map((size, axis) => (axis === last ? Math.floor(size / 2) + 1 : size));
-  const place = (sizes: readonly number[]): BufferEnd => {
-    if (!waits(program.limits, spec)) return destination;
-    const bytes = outer * elementCount(sizes) * COMPLEX_BYTES;
-    return { buffer: program.workspace(BETWEEN, bytes), slice: program.part(BETWEEN, bytes), firstOuter: 0 };
-  };
+  // Where results wait for the next axis, of a slab of the largest shape on the way.
+  const waitingBytes = waits(program.limits, spec) ? outer * elementCount(spec.kind === "c2c" ? shape : half) * COMPLEX_BYTES : 0;
+  const between: BufferEnd =
+    waitingBytes === 0 ? destination : { buffer: program.temporary("between", waitingBytes), slice: firstBytes(waitingBytes), firstOuter: 0 };
+  const rest = scratch - waitingBytes;
   // Of a transform of the axis in a slab of this shape; outer indices of the slab count once for each index before the axis.
   const lines = (sizes: readonly number[], axis: number, source: BufferEnd, target: BufferEnd) => {
     const layout = axisLayout(sizes, axis);
@@ -93,31 +88,29 @@ function addTransform(program: ProgramBuilder, spec: FftSpec, request: Transform
     return { layout: { ...layout, outer: outer * layout.outer }, source: scaled(source), destination: scaled(target), inverse };
   };
   const complexSteps = (sizes: readonly number[], list: readonly number[], ends: readonly [BufferEnd, BufferEnd, BufferEnd], scale: number) => {
-    const [source, between, final] = ends;
+    const [source, middle, final] = ends;
     let from = source;
     const groups = fusedAxes(program.limits, sizes, list);
     for (const [i, group] of groups.entries()) {
-      const [target, factor] = i === groups.length - 1 ? [final, scale] : [between, 1];
-      if (group.length === 1) addFft(program, { ...lines(sizes, group[0]!, from, target), scale: factor, order: "natural" });
+      const [target, factor] = i === groups.length - 1 ? [final, scale] : [middle, 1];
+      if (group.length === 1) addFft(program, { ...lines(sizes, group[0]!, from, target), scale: factor, order: "natural" }, rest);
       else addFusedAxes(program, { outer, shape: sizes, axes: group, source: from, destination: target, inverse, scale: factor });
       from = target;
     }
   };
   if (spec.kind === "c2c") {
-    complexSteps(shape, axes, [request.source, place(shape), destination], spec.scale);
+    complexSteps(shape, axes, [request.source, between, destination], spec.scale);
     return;
   }
-  const { addComplexToReal, addRealToComplex } = need("realFft");
   const others = axes.slice(0, -1);
-  const between = place(half);
   if (spec.kind === "r2c") {
-    addRealToComplex(program, { ...lines(shape, last, request.source, between), scale: others.length > 0 ? 1 : spec.scale, pairFactor });
+    addRealToComplex(program, { ...lines(shape, last, request.source, between), scale: others.length > 0 ? 1 : spec.scale, pairFactor }, rest);
     complexSteps(half, others, [between, between, destination], spec.scale);
     return;
   }
   complexSteps(half, others, [request.source, between, between], 1);
   const from = others.length > 0 ? between : request.source;
-  addComplexToReal(program, { ...lines(shape, last, from, destination), scale: spec.scale, pairFactor });
+  addComplexToReal(program, { ...lines(shape, last, from, destination), scale: spec.scale, pairFactor }, rest);
 }
 
 /** Axes that one dispatch transforms together: all, two neighbours in the list, or none. */

@@ -3,12 +3,15 @@ import type { ColumnDigit } from "../../../shaders/fft/column-end.ts";
 import { complexToRealKernel } from "../../../shaders/fft/complex-to-real.ts";
 import { ELEMENT_BYTES, storedElement } from "../../../shaders/wgsl/kernel.ts";
 import { realToComplexKernel } from "../../../shaders/fft/real-to-complex.ts";
-import { addFft, lineChunks, lineEnd, type LineRequest } from "./lines.ts";
+import { lineEnd, type LineRequest } from "./line-ends.ts";
+import { addFft, lineRounds } from "./lines.ts";
 import { addPass, type BufferEnd, type PassEnd } from "./pass.ts";
-import { type ProgramBuilder, sliceBase } from "../../program/program.ts";
+import type { ProgramBuilder } from "../../program/builder.ts";
+import { sliceBase } from "../../program/ranges.ts";
 import { choosePasses } from "./split.ts";
-import { chooseShape, fftFlops, hasRadices } from "./stockham.ts";
+import { chooseShape, hasRadices } from "./stockham.ts";
 import { TableLayout } from "../../program/tables.ts";
+import { fftFlops } from "../../math/flops.ts";
 
 /** Real on one side, and half of a Hermitian line on the other. */
 export interface RealLineRequest extends LineRequest {
@@ -22,7 +25,7 @@ function pairsOf({ layout, pairFactor }: RealLineRequest): Pick<PassEnd, "pairs"
 }
 
 /** Real lines to the first half of their transforms. */
-export function addRealToComplex(program: ProgramBuilder, request: RealLineRequest): void {
+export function addRealToComplex(program: ProgramBuilder, request: RealLineRequest, scratch: number): void {
   const { layout } = request;
   const { length, inner } = layout;
   const rows = Math.floor(length / 2) + 1;
@@ -30,13 +33,13 @@ export function addRealToComplex(program: ProgramBuilder, request: RealLineReque
   const passes = choosePasses(length, program.limits);
   if (passes?.length !== 2) {
     const ends = { source: { element: "real" }, destination: { rows, limit: rows, ...pairsOf(request) } } as const;
-    addFft(program, { ...request, order: "natural", ends });
+    addFft(program, { ...request, order: "natural", ends }, scratch);
     return;
   }
   // Columns of real points have transforms of which the first half of the rows is enough.
   const [a, b] = passes as [number, number];
   const kept = Math.floor(a / 2) + 1;
-  lineChunks(program, request, kept * b, ({ layout: { outer }, source, destination }, work) => {
+  lineRounds(program, request, kept * b, scratch, ({ layout: { outer }, source, destination }, work) => {
     const half = { length: kept * b, inner };
     const innerDigit: ColumnDigit = { name: "inner", size: inner };
     const common = { outer, swapInput: false, swapOutput: false, back: false };
@@ -69,7 +72,7 @@ export function addRealToComplex(program: ProgramBuilder, request: RealLineReque
 }
 
 /** The first half of Hermitian lines to their real transforms. */
-export function addComplexToReal(program: ProgramBuilder, request: RealLineRequest): void {
+export function addComplexToReal(program: ProgramBuilder, request: RealLineRequest, scratch: number): void {
   const { layout } = request;
   const { length, inner } = layout;
   const rows = Math.floor(length / 2) + 1;
@@ -77,13 +80,13 @@ export function addComplexToReal(program: ProgramBuilder, request: RealLineReque
   const passes = choosePasses(length, program.limits);
   if (passes?.length !== 2) {
     const ends = { source: { rows, fold: length, ...pairsOf(request) }, destination: { element: "real" } } as const;
-    addFft(program, { ...request, order: "natural", ends });
+    addFft(program, { ...request, order: "natural", ends }, scratch);
     return;
   }
   // Columns row and b − row are conjugate, before and after the first pass: half of them is enough.
   const [a, b] = passes as [number, number];
   const kept = Math.floor(b / 2) + 1;
-  lineChunks(program, request, a * kept, ({ layout: { outer }, source, destination }, work) => {
+  lineRounds(program, request, a * kept, scratch, ({ layout: { outer }, source, destination }, work) => {
     const half = { length: a * kept, inner };
     const innerDigit: ColumnDigit = { name: "inner", size: inner };
     const common = { outer, swapInput: true, swapOutput: true, back: false };

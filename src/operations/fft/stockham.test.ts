@@ -1,3 +1,4 @@
+import { fftFlops } from "../../math/flops.ts";
 import { describe, expect, test } from "vitest";
 import { RADICES } from "../../../shaders/fft/butterfly.ts";
 import { exchangeBytes, radicesOf, registerCount, reversedAxes, type StockhamShape, workgroupLanes } from "../../../shaders/fft/stockham.ts";
@@ -5,7 +6,7 @@ import { type Choices, DEFAULT_CHOICES } from "../../core/choices.ts";
 import type { PlannerLimits } from "../../core/limits.ts";
 import { limitsWith, smoothNumbers } from "../../testing/planning.ts";
 import { random } from "../../testing/random.ts";
-import { chooseRadices, chooseShape, fftFlops, fits, hasRadices, type ShapeRequest } from "./stockham.ts";
+import { chooseRadices, chooseShape, fits, hasRadices, type ShapeRequest } from "./stockham.ts";
 
 /** Lengths with codelets to 8192: all products of 2, 3, 5, 7, 11 and 13, made by multiplying. */
 const LENGTHS = [1, 11, 13, 121, 143, 169, 1331, 1573, 1859, 2197]

@@ -142,8 +142,3 @@ function* smoothLengths(low: number, high: number): Generator<number> {
     }
   }
 }
-
-/** The usual count of real operations, 5 n log₂ n. */
-export function fftFlops(length: number): number {
-  return 5 * length * Math.log2(length);
-}

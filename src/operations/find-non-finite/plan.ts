@@ -1,18 +1,18 @@
 import { findNonFiniteKernel } from "../../../shaders/find-non-finite/find-non-finite.ts";
-import { ELEMENT_BYTES } from "../../../shaders/wgsl/kernel.ts";
-import { type PlannerLimits, wholeWords } from "../../core/limits.ts";
-import type { FindNonFiniteSpec } from "../specs.ts";
-import { type Program, ProgramBuilder, sliceBase, sliceBytes } from "../../program/program.ts";
+import type { Handle, ProgramBuilder } from "../../program/builder.ts";
+import { sliceBase, sliceBytes } from "../../program/ranges.ts";
+import { WORD_BYTES } from "../../program/units.ts";
 import { elementwiseLanes } from "../../program/workgroups.ts";
+import type { FindNonFiniteSpec } from "./spec.ts";
 
-const WORD_BYTES = ELEMENT_BYTES.u32;
-
-/** A tensor larger than a binding is looked through in parts. */
-export function planFindNonFinite(caller: string, { numbers, storage }: FindNonFiniteSpec, limits: PlannerLimits): Program {
-  const program = new ProgramBuilder(caller, "find non-finite", limits);
-  const bytes = wholeWords(numbers * ELEMENT_BYTES[storage]);
-  const source = program.buffer("source", "input", bytes);
-  const found = program.buffer("found", "inout", WORD_BYTES);
+/** A tensor larger than a binding is looked through slice by slice. */
+export function planFindNonFinite(
+  program: ProgramBuilder,
+  { numbers, storage }: FindNonFiniteSpec,
+  { source, found }: { readonly source: Handle; readonly found: Handle },
+): void {
+  const { limits } = program;
+  const { bytes } = source;
   const kernel = findNonFiniteKernel({ lanes: elementwiseLanes(limits), storage });
   const most = limits.maxStorageBufferBindingSize - (limits.maxStorageBufferBindingSize % limits.minStorageBufferOffsetAlignment);
   const step = bytes <= limits.maxStorageBufferBindingSize ? bytes : most;
@@ -27,5 +27,4 @@ export function planFindNonFinite(caller: string, { numbers, storage }: FindNonF
       flops: 0,
     });
   }
-  return program.finish();
 }

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { elementCount } from "../../core/check.ts";
-import { toeplitzGradientSpec, type ToeplitzOptions, toeplitzSpec, type ToeplitzSpec, weightsShape } from "../specs.ts";
+import { toeplitzGradientSpec, type ToeplitzOptions, toeplitzSpec, type ToeplitzSpec, weightsShape } from "../../testing/specs.ts";
 import { normals, relativeL2 } from "../../testing/random.ts";
 import { compute, computeAll } from "../../testing/compute.ts";
 import { toeplitzGradientReference, toeplitzReference } from "../../testing/reference.ts";

@@ -1,29 +1,25 @@
-import { float64Array } from "../../math/memory.ts";
 import { elementCount } from "../../core/check.ts";
-import { type ToeplitzGradientSpec, weightsShape } from "../specs.ts";
-import { FLOAT_BYTES, type CpuOperation, type FftOf } from "../cpu.ts";
+import type { FftOf } from "../../math/fft.ts";
+import { float64Array } from "../../math/memory.ts";
+import type { CpuComputation } from "../operation.ts";
 import { createToeplitz } from "./cpu-product.ts";
-import { spectrumCostBytes, spectrumStorageBytes } from "./cpu-spectrum.ts";
-import { lengthsBytes, tokenCounts } from "./cpu.ts";
+import { tokenCounts } from "./cpu.ts";
+import { type ToeplitzGradientSpec, weightsShape } from "./spec.ts";
 
 /** dv = Wᵀ dOut, and dWeights[h, o] = Σ_i dOut_i·v_{i+o} over the batch and the channels. */
-export function toeplitzGradientOperation(spec: ToeplitzGradientSpec, fftOf: FftOf): CpuOperation {
+export function toeplitzGradientCpu(spec: ToeplitzGradientSpec, fftOf: FftOf): CpuComputation {
   const { batch, heads, length, channels } = spec;
   const sliceSize = length * channels;
-  const bytes = FLOAT_BYTES * batch * heads * sliceSize;
   const weights = elementCount(weightsShape(spec).slice(1));
-  const weightBytes = FLOAT_BYTES * heads * weights;
   const toeplitz = createToeplitz(spec, fftOf);
   const { floats, multiplyFlops } = toeplitz;
   return {
-    label: "toeplitz gradient",
-    bytes: { v: bytes, spectrum: spectrumStorageBytes(spec), ...lengthsBytes(spec), dOut: bytes, dv: bytes, dWeights: weightBytes },
-    bytesMinimum: 3 * bytes + spectrumCostBytes(spec) + weightBytes,
+    spectrumBytes: toeplitz.bytesOf(heads),
     flops: 2 * batch * heads * channels * multiplyFlops,
-    run(binding) {
-      const [v, dOut, dv, dWeights] = [binding("v").floats, binding("dOut").floats, binding("dv").floats, binding("dWeights").floats];
-      const spectra = binding("spectrum").doubles;
-      const tokensOf = tokenCounts(spec, binding);
+    run(memoryOf) {
+      const [v, dOut, dv, dWeights] = [memoryOf("v").floats, memoryOf("dOut").floats, memoryOf("dv").floats, memoryOf("dWeights").floats];
+      const spectra = memoryOf("spectrum").doubles;
+      const tokensOf = tokenCounts(spec, memoryOf);
       if (spec.variableLengths) dv.fill(0);
       const sum = float64Array("cpu toeplitz", floats);
       for (let head = 0; head < heads; head++) {

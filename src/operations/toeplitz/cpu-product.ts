@@ -1,12 +1,12 @@
-import { float64Array } from "../../math/memory.ts";
 import { elementCount } from "../../core/check.ts";
-import type { RelativePositions } from "../specs.ts";
+import type { FftOf } from "../../math/fft.ts";
+import { createGrid, spectrumBytes } from "../../math/grid.ts";
+import { float64Array } from "../../math/memory.ts";
 import { nextSmooth } from "../../math/smooth.ts";
-import { createGrid } from "./cpu-grid.ts";
-import type { FftOf } from "../cpu.ts";
+import type { RelativePositions } from "./spec.ts";
 
 /** Sizes of a circulant that holds the Toeplitz matrix as its corner: its 2N − 1 diagonals must not fall together. Even: rows split in two. */
-export function circulantPeriods({ length, grid }: RelativePositions): readonly number[] {
+function circulantPeriods({ length, grid }: RelativePositions): readonly number[] {
   return grid ? [nextSmooth(2 * grid[0] - 1), 2 * nextSmooth(grid[1])] : [2 * nextSmooth(length)];
 }
 
@@ -14,6 +14,8 @@ export function circulantPeriods({ length, grid }: RelativePositions): readonly 
 export interface Toeplitz {
   /** Floats of a spectrum. */
   readonly floats: number;
+  /** Bytes of so many spectra. */
+  bytesOf(spectra: number): number;
   /** The spectrum of one head's `weights`, which may be of a type of their own. */
   prepare(weights: ArrayLike<number>, spectrum: Float64Array): void;
   /** W v, or Wᵀ v, for `v: [tokens, channels]`, of which what lies beyond counts as zero; `store` receives every element, in float64. */
@@ -61,6 +63,7 @@ export function createToeplitz(positions: RelativePositions, fftOf: FftOf): Toep
 
   return {
     floats: grid.floats,
+    bytesOf: (spectra) => spectrumBytes(spectra, grid),
     prepare(weights, spectrum) {
       spectrum.fill(0);
       eachOffset(-1, (index, place, counts) => {

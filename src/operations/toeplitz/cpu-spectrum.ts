@@ -1,33 +1,20 @@
-import { weightsShape, type RelativePositions, type SpectrumSpec } from "../specs.ts";
 import { elementCount } from "../../core/check.ts";
-import { gridFloats } from "./cpu-grid.ts";
-import { FLOAT_BYTES, type CpuOperation, type FftOf } from "../cpu.ts";
-import { circulantPeriods, createToeplitz } from "./cpu-product.ts";
-
-/** Bytes of the spectra as stored here, in float64: one for each head. */
-export function spectrumStorageBytes(spec: RelativePositions & { readonly heads: number }): number {
-  return Float64Array.BYTES_PER_ELEMENT * spec.heads * gridFloats(circulantPeriods(spec), true);
-}
-
-/** What the spectra would take as complex64: the number that costs are counted in. */
-export function spectrumCostBytes(spec: RelativePositions & { readonly heads: number }): number {
-  return FLOAT_BYTES * spec.heads * gridFloats(circulantPeriods(spec), true);
-}
+import type { FftOf } from "../../math/fft.ts";
+import type { CpuComputation } from "../operation.ts";
+import { createToeplitz } from "./cpu-product.ts";
+import { type SpectrumSpec, weightsShape } from "./spec.ts";
 
 /** `weights: [heads, 2N − 1]` or `[heads, 2H − 1, 2W − 1]` to the transform of each head's circulant. */
-export function spectrumOperation(spec: SpectrumSpec, fftOf: FftOf): CpuOperation {
+export function spectrumCpu(spec: SpectrumSpec, fftOf: FftOf): CpuComputation {
   const { heads, exponential, causal } = spec;
   const toeplitz = createToeplitz(spec, fftOf);
-  const weightBytes = FLOAT_BYTES * elementCount(weightsShape(spec));
-  const size = weightBytes / FLOAT_BYTES / heads;
+  const size = elementCount(weightsShape(spec).slice(1));
   return {
-    label: "spectrum",
-    bytes: { weights: weightBytes, spectrum: spectrumStorageBytes(spec) },
-    bytesMinimum: weightBytes + spectrumCostBytes(spec),
+    spectrumBytes: toeplitz.bytesOf(heads),
     flops: heads * toeplitz.prepareFlops,
-    run(binding) {
-      const weights = binding("weights").floats;
-      const spectra = binding("spectrum").doubles;
+    run(memoryOf) {
+      const weights = memoryOf("weights").floats;
+      const spectra = memoryOf("spectrum").doubles;
       for (let head = 0; head < heads; head++) {
         const own = weights.subarray(head * size, (head + 1) * size);
         const spectrum = spectra.subarray(head * toeplitz.floats, (head + 1) * toeplitz.floats);

@@ -1,8 +1,9 @@
 import { describe, expect, test } from "vitest";
 import type { Storage } from "../../core/backend.ts";
 import { elementCount } from "../../core/check.ts";
-import { spectrumSpec, toeplitzSpec, weightsShape, type ToeplitzOptions } from "../specs.ts";
+import { spectrumSpec, toeplitzSpec, weightsShape, type ToeplitzOptions } from "../../testing/specs.ts";
 import { normals, relativeL2 } from "../../testing/random.ts";
+import { taskOf } from "../../testing/operations.ts";
 import { compute, createTestBackend } from "../../testing/compute.ts";
 import fixtures from "../../testing/fixtures/toeplitz.json" with { type: "json" };
 import { toeplitzReference } from "../../testing/reference.ts";
@@ -78,7 +79,7 @@ test.each([{ length: 10 }, { length: 10, causal: true }, { grid: [3, 4] as const
   async (positions) => {
     const backend = createTestBackend();
     const spec = spectrumSpec(toeplitzSpec({ heads: 2, channels: 1, ...positions }));
-    const executable = await backend.compile("test", spec);
+    const executable = await backend.compile("test", taskOf(spec));
     const weights = backend.upload(normals(14, executable.bytes["weights"]! / 4), "weights");
     const [fresh, used] = [1, 2].map(() => backend.allocate(executable.bytes["spectrum"]!, "spectrum")) as [Storage, Storage];
     backend.run([fresh, used, used].map((spectrum) => ({ executable, bindings: { weights, spectrum } })));

@@ -1,11 +1,12 @@
 /** Plans of the gradient of a Toeplitz product: within the limits, every channel of every head once, no sum read before it is begun. */
 import { expect, test } from "vitest";
 import { elementCount } from "../../core/check.ts";
-import { type ToeplitzGradientSpec, toeplitzGradientSpec, type ToeplitzOptions, toeplitzSpec, weightsShape } from "../specs.ts";
+import { type ToeplitzGradientSpec, toeplitzGradientSpec, type ToeplitzOptions, toeplitzSpec, weightsShape } from "../../testing/specs.ts";
 import { DESKTOP_LIMITS, LIMIT_SETS, limitsWith } from "../../testing/planning.ts";
 import { leastReads, programComplaints, tryPlan } from "../../testing/programs.ts";
-import { planProgram } from "../index.ts";
-import { type Program, type ProgramDispatch, sum } from "../../program/program.ts";
+import { planProgram } from "../../testing/operations.ts";
+import type { Program, ProgramDispatch } from "../../program/program.ts";
+import { sum } from "../../program/units.ts";
 
 function specOf(options: ToeplitzOptions, variableLengths = false): ToeplitzGradientSpec {
   return { ...toeplitzGradientSpec(toeplitzSpec(options)), variableLengths };

@@ -1,14 +1,15 @@
-/** How a Toeplitz product is laid out: what its spectrum holds, and in which parts it is done. */
+/** How a Toeplitz product is laid out: what its spectrum holds, and in which groups of channel pairs it is done. */
 import { ELEMENT_BYTES, type Precision } from "../../../shaders/wgsl/kernel.ts";
 import { elementCount } from "../../core/check.ts";
 import { FastRpbError } from "../../core/errors.ts";
 import type { PlannerLimits } from "../../core/limits.ts";
-import type { RelativePositions } from "../specs.ts";
-import { need } from "../parts.ts";
-import { bindableUnits, limitError, type ProgramBuilder, type Slice, sliceBytes } from "../../program/program.ts";
-import { convolutionLengths, fits } from "../fft/stockham.ts";
+import type { ProgramBuilder } from "../../program/builder.ts";
+import { bindableUnits, limitError, type Slice, sliceBytes } from "../../program/ranges.ts";
 import type { TableLayout } from "../../program/tables.ts";
 import { COMPLEX_BYTES } from "../../program/units.ts";
+import { splitLength } from "../fft/split.ts";
+import { convolutionLengths, fits } from "../fft/stockham.ts";
+import type { RelativePositions } from "./spec.ts";
 
 /** An axis along which the matrix is Toeplitz. */
 export interface AxisPeriod {
@@ -30,10 +31,14 @@ export function branchPoints(axes: readonly AxisPeriod[]): number {
   return elementCount(axes.map((axis) => axis.period));
 }
 
-/** Bytes of one head's spectrum: of each axis, both halves. */
-export function headSpectrumBytes(spec: RelativePositions, limits: PlannerLimits): number {
+/** Points of one head's spectrum: of each axis, both halves. */
+export function headSpectrumPoints(spec: RelativePositions, limits: PlannerLimits): number {
   const axes = toeplitzAxes(spec, limits);
-  return 2 ** axes.length * branchPoints(axes) * COMPLEX_BYTES;
+  return 2 ** axes.length * branchPoints(axes);
+}
+
+export function headSpectrumBytes(spec: RelativePositions, limits: PlannerLimits): number {
+  return headSpectrumPoints(spec, limits) * COMPLEX_BYTES;
 }
 
 /** Roots of order twice the period. */
@@ -57,7 +62,7 @@ export function toeplitzLayout(program: ProgramBuilder, spec: RelativePositions)
   const axes = toeplitzAxes(spec, limits);
   if (fits(limits, ...axes.map((axis) => axis.period))) return { kind: "fused", axes };
   const [y, x] = axes;
-  if (!x) return { kind: "sequence", ...need("split").splitLength(program.caller, y!.period, limits) };
+  if (!x) return { kind: "sequence", ...splitLength(program.caller, y!.period, limits) };
   for (const axis of [y!, x]) {
     if (!fits(limits, axis.period)) throw axisError(program, axis);
   }
@@ -102,12 +107,12 @@ export function pairGroups(program: ProgramBuilder, spec: ToeplitzSize, mostPair
   const spectrumBytes = headSpectrumBytes(spec, limits);
   const rowHeads = bindable(program, headBytes, allHeads, "one head of v");
   const spectrumHeads = bindable(program, spectrumBytes, spec.heads, "one head of the spectrum");
-  const parts = evenly(pairs, mostPairs);
-  const mostHeads = parts.length > 1 ? 1 : evenStep(allHeads, Math.min(rowHeads, Math.floor(mostPairs / pairs)));
+  const runs = evenly(pairs, mostPairs);
+  const mostHeads = runs.length > 1 ? 1 : evenStep(allHeads, Math.min(rowHeads, Math.floor(mostPairs / pairs)));
   const groups: PairGroup[] = [];
   for (let firstHead = 0; firstHead < allHeads;) {
     const h = firstHead % spec.heads;
-    // A part of the spectrum serves consecutive heads of one batch row.
+    // A slice of the spectrum serves consecutive heads of one batch row.
     const untilWrap = spectrumHeads === spec.heads ? allHeads : Math.min(spectrumHeads, spec.heads - h);
     const heads = Math.min(mostHeads, untilWrap, allHeads - firstHead);
     const rows = rowHeads === allHeads ? undefined : sliceBytes(limits, firstHead * headBytes, (firstHead + heads) * headBytes);
@@ -115,7 +120,7 @@ export function pairGroups(program: ProgramBuilder, spec: ToeplitzSize, mostPair
     const served = Math.min(heads, spec.heads);
     const whole = firstSpectrum === undefined && spectrumHeads === spec.heads;
     const spectrum = whole ? undefined : sliceBytes(limits, s * spectrumBytes, (s + served) * spectrumBytes);
-    for (const part of parts) groups.push({ firstHead, heads, firstPair: part.first, pairs: part.count, rows, spectrum });
+    for (const run of runs) groups.push({ firstHead, heads, firstPair: run.first, pairs: run.count, rows, spectrum });
     firstHead += heads;
   }
   return groups;
@@ -130,14 +135,14 @@ function bindable(program: ProgramBuilder, bytes: number, count: number, what: s
 /** Pairs that fill a 32-byte memory sector. */
 const SECTOR_PAIRS = 4;
 
-/** Parts of `count` pairs, as few as possible, of even size; where there is room, of whole sectors. */
+/** Runs of `count` pairs, as few as possible, of even size; where there is room, of whole sectors. */
 function evenly(count: number, most: number): readonly { readonly first: number; readonly count: number }[] {
   const even = evenStep(count, most);
   const whole = SECTOR_PAIRS * Math.ceil(even / SECTOR_PAIRS);
   const step = whole <= most ? whole : even;
-  const parts = [];
-  for (let first = 0; first < count; first += step) parts.push({ first, count: Math.min(step, count - first) });
-  return parts;
+  const runs = [];
+  for (let first = 0; first < count; first += step) runs.push({ first, count: Math.min(step, count - first) });
+  return runs;
 }
 
 function evenStep(count: number, most: number): number {

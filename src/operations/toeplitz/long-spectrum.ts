@@ -2,17 +2,16 @@
 import { toeplitzEmbedKernel } from "../../../shaders/toeplitz/embed.ts";
 import { toeplitzGridEmbedKernel } from "../../../shaders/toeplitz/grid-embed.ts";
 import { elementCount } from "../../core/check.ts";
-import type { SpectrumSpec } from "../specs.ts";
-import { addPass, type BufferEnd, type PassEnd } from "../fft/pass.ts";
-import { addFft } from "../fft/lines.ts";
-import type { ProgramBuilder } from "../../program/program.ts";
+import { MULTIPLY_FLOPS } from "../../math/flops.ts";
+import type { ProgramBuilder } from "../../program/builder.ts";
+import { firstBytes } from "../../program/ranges.ts";
 import { TableLayout } from "../../program/tables.ts";
-import { axisWithRoots, branchPoints, headSpectrumBytes, toeplitzAxes, type ToeplitzLayout } from "./layout.ts";
-import type { SpectrumMethod } from "./spectrum.ts";
-import { MULTIPLY_FLOPS } from "../../program/units.ts";
 import { elementwiseLanes } from "../../program/workgroups.ts";
-
-const EMBEDDED = "embedded";
+import { addFft } from "../fft/lines.ts";
+import { addPass, type BufferEnd, type PassEnd } from "../fft/pass.ts";
+import { axisWithRoots, branchPoints, headSpectrumBytes, toeplitzAxes, type ToeplitzLayout } from "./layout.ts";
+import type { SpectrumSpec } from "./spec.ts";
+import type { SpectrumMethod } from "./spectrum-method.ts";
 
 export function longSpectrum(program: ProgramBuilder, spec: SpectrumSpec, layout: ToeplitzLayout): SpectrumMethod {
   const { limits } = program;
@@ -25,28 +24,23 @@ export function longSpectrum(program: ProgramBuilder, spec: SpectrumSpec, layout
   const kernel = embedKernel(tables, spec, program);
   return {
     headBytes: headBytes * buffersBetween,
-    declare(heads) {
-      program.buffer(EMBEDDED, "workspace", heads * headBytes);
-    },
-    add({ first, count, weights, firstWeight, reads, spectrum }) {
+    add({ first, count, weights, firstWeight, reads, spectrum }, scratch) {
       const lanes = count * points;
-      const embedded = program.part(EMBEDDED, count * headBytes);
+      const bytes = count * headBytes;
+      const embedded = { buffer: program.temporary("embedded", bytes), slice: firstBytes(bytes) };
       program.dispatch({
         kernel,
         groups: Math.ceil(lanes / kernel.workgroupSize[0]),
         params: { count: lanes, firstWeight },
         uses: {
           weights: { ...weights, reads },
-          embedded: { buffer: EMBEDDED, slice: embedded, writes: count * headBytes },
+          embedded: { ...embedded, writes: bytes },
           tables: { buffer: program.table(tables.parts) },
         },
         flops: lanes * branches * (MULTIPLY_FLOPS / 2 + 2),
       });
-      addTransforms(program, layout, {
-        outer: count * branches,
-        source: { buffer: EMBEDDED, slice: embedded, firstOuter: 0 },
-        destination: { buffer: "spectrum", slice: spectrum, firstOuter: first * branches },
-      });
+      const ends = { outer: count * branches, source: { ...embedded, firstOuter: 0 }, destination: { ...spectrum, firstOuter: first * branches } };
+      addTransforms(program, layout, ends, scratch - bytes);
     },
   };
 }
@@ -65,17 +59,18 @@ function addTransforms(
   program: ProgramBuilder,
   layout: ToeplitzLayout,
   ends: { readonly outer: number; readonly source: BufferEnd; readonly destination: BufferEnd },
+  scratch: number,
 ): void {
   const { outer, source, destination } = ends;
   const common = { inverse: false, scale: 1, order: "transposed" } as const;
   if (layout.kind === "sequence") {
-    addFft(program, { ...common, layout: { outer, length: layout.a * layout.b, inner: 1 }, source, destination });
+    addFft(program, { ...common, layout: { outer, length: layout.a * layout.b, inner: 1 }, source, destination }, scratch);
     return;
   }
   if (layout.kind === "grid") {
     const [y, x] = [layout.y.period, layout.x.period];
-    addFft(program, { ...common, layout: { outer: outer * y, length: x, inner: 1 }, source, destination: source });
-    addFft(program, { ...common, layout: { outer, length: y, inner: x }, source, destination });
+    addFft(program, { ...common, layout: { outer: outer * y, length: x, inner: 1 }, source, destination: source }, scratch);
+    addFft(program, { ...common, layout: { outer, length: y, inner: x }, source, destination }, scratch);
     return;
   }
   const lengths = layout.axes.map((axis) => axis.period);

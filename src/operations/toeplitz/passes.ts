@@ -6,14 +6,16 @@ import { toeplitzColumnsKernel } from "../../../shaders/toeplitz/columns.ts";
 import { toeplitzGridRowsKernel } from "../../../shaders/toeplitz/grid-rows.ts";
 import type { ToeplitzPassSpec } from "../../../shaders/toeplitz/pass.ts";
 import { toeplitzRowsKernel } from "../../../shaders/toeplitz/rows.ts";
-import type { ToeplitzSpec } from "../specs.ts";
-import { lengthsUse } from "../lengths.ts";
-import { type BindingUse, limitError, type ProgramBuilder, sliceBase } from "../../program/program.ts";
-import { chooseShape, fftFlops } from "../fft/stockham.ts";
+import { fftFlops, MULTIPLY_FLOPS } from "../../math/flops.ts";
+import type { BindingUse, Handle, ProgramBuilder } from "../../program/builder.ts";
+import { firstBytes, largestScratch, limitError, sliceBase } from "../../program/ranges.ts";
 import { TableLayout } from "../../program/tables.ts";
+import { COMPLEX_BYTES } from "../../program/units.ts";
+import { chooseShape } from "../fft/stockham.ts";
+import { lengthsUse } from "../lengths.ts";
 import { headSpectrumBytes, pairGroups, type ToeplitzLayout } from "./layout.ts";
-import { lanesFor, rowsUse, spectrumBase, spectrumUse, type ToeplitzBuffers } from "./plan.ts";
-import { COMPLEX_BYTES, MULTIPLY_FLOPS } from "../../program/units.ts";
+import { lanesFor, rowsUse, spectrumBase, spectrumUse, type ToeplitzTensors, type ToeplitzVariant } from "./pairs.ts";
+import type { ToeplitzSpec } from "./spec.ts";
 
 /** Circulant and skew-circulant, of the axis that the columns run along. */
 const COLUMN_BRANCHES = 2;
@@ -22,7 +24,7 @@ const COLUMN_BRANCHES = 2;
 interface Pass {
   readonly kernel: Kernel;
   readonly shape: StockhamShape;
-  readonly table: string;
+  readonly table: Handle;
   /** For one pair of one head. */
   readonly columns: number;
   readonly flops: number;
@@ -33,21 +35,22 @@ export function addToeplitzPasses(
   program: ProgramBuilder,
   spec: ToeplitzSpec,
   layout: Exclude<ToeplitzLayout, { kind: "fused" }>,
-  buffers: ToeplitzBuffers,
+  tensors: ToeplitzTensors,
+  scratch: number,
+  variant: ToeplitzVariant,
 ): void {
   // Columns of `a` points, `b` of them; rows of `b`, on a grid padded to the period of x.
   const { a, b, row } =
     layout.kind === "grid" ? { a: layout.y.period, b: layout.x.size, row: layout.x.period } : { a: layout.a, b: layout.b, row: layout.b };
-  const work = "work";
   const pairBytes = COLUMN_BRANCHES * a * b * COMPLEX_BYTES;
-  const most = Math.floor(program.affordable(work) / pairBytes);
+  const most = Math.floor(largestScratch(program.limits, scratch) / pairBytes);
   if (most < 1) {
     const limit = program.limits.maxStorageBufferBindingSize < pairBytes ? "maxStorageBufferBindingSize" : "workspaceBytes";
     throw limitError(program.caller, limit, pairBytes, program.limits[limit], "the transform of one pair of channels");
   }
-  const groups = pairGroups(program, spec, most, buffers.firstSpectrum);
+  const groups = pairGroups(program, spec, most, variant.firstSpectrum);
   const largest = Math.max(...groups.map((group) => group.heads * group.pairs));
-  program.workspace(work, largest * pairBytes);
+  const work = program.temporary("work", largest * pairBytes);
   const pass = (
     length: number,
     columns: number,
@@ -58,7 +61,7 @@ export function addToeplitzPasses(
     const shape = chooseShape({ lengths: [length], columns: largest * columns, lanes }, program.limits)!;
     const tables = new TableLayout(program.limits.choices);
     const { length: tokens, channels, variableLengths, storage } = spec;
-    const { transposed } = buffers;
+    const { transposed = false } = variant;
     const kernel = make(
       { shape, twiddles: tables.twiddles(shape.axes), length: tokens, a, b, channels, transposed, variableLengths, storage },
       tables,
@@ -86,7 +89,7 @@ export function addToeplitzPasses(
   for (const group of groups) {
     const count = group.heads * group.pairs;
     const bytes = count * pairBytes;
-    const slice = program.part(work, bytes);
+    const slice = firstBytes(bytes);
     const add = (
       { kernel, shape, table, columns, flops }: Pass,
       params: Readonly<Record<string, number>>,
@@ -103,23 +106,23 @@ export function addToeplitzPasses(
           heads: spec.heads,
           ...params,
         },
-        uses: { ...uses, tables: { buffer: table }, ...lengthsUse(spec) },
+        uses: { ...uses, tables: { buffer: table }, ...lengthsUse(spec, tensors.lengths) },
         flops: count * flops,
       });
     add(
       forward,
       { valuesBase: sliceBase(forward.kernel, "values", group.rows) },
-      { values: rowsUse(spec, group, buffers.v, "reads"), work: { buffer: work, slice, writes: bytes } },
+      { values: rowsUse(spec, group, tensors.v, "reads"), work: { buffer: work, slice, writes: bytes } },
     );
     add(
       middle,
-      { spectrumBase: spectrumBase(middle.kernel, group, buffers, spectrumHead) },
-      { work: { buffer: work, slice, reads: bytes, writes: bytes }, spectrum: spectrumUse(spec, group, spectrumReads) },
+      { spectrumBase: spectrumBase(middle.kernel, group, variant, spectrumHead) },
+      { work: { buffer: work, slice, reads: bytes, writes: bytes }, spectrum: spectrumUse(spec, group, tensors.spectrum, spectrumReads) },
     );
     add(
       inverse,
       { outBase: sliceBase(inverse.kernel, "out", group.rows) },
-      { work: { buffer: work, slice, reads: bytes }, out: rowsUse(spec, group, buffers.out, "writes") },
+      { work: { buffer: work, slice, reads: bytes }, out: rowsUse(spec, group, tensors.out, "writes") },
     );
   }
 }

@@ -1,6 +1,5 @@
-import { checkBoolean, checkElements, checkSize } from "../../core/check.ts";
+import { checkBoolean, checkElements, checkOptions, checkSize } from "../../core/check.ts";
 import { refuse } from "../../core/errors.ts";
-import type { AttentionShape } from "../attention/spec.ts";
 
 /** A sequence of N tokens, or N = H·W tokens on a grid, token n at row ⌊n/W⌋ and column n mod W. Exactly one of the two. */
 export type SequenceOptions =
@@ -45,12 +44,6 @@ export function toeplitzGradientSpec(spec: ToeplitzSpec): ToeplitzGradientSpec {
   return Object.freeze({ ...spec, operation: "toeplitzGradient" });
 }
 
-/** The FastRPB part of an attention with bias. */
-export function biasSpec(spec: AttentionShape): ToeplitzSpec {
-  const { batch, heads, length, grid, causal, valueDim, variableLengths, storage } = spec;
-  return Object.freeze({ operation: "toeplitz", batch, heads, length, grid, causal, channels: valueDim, variableLengths, storage });
-}
-
 export function spectrumSpec(product: RelativePositions & { readonly heads: number; readonly bias?: string }): SpectrumSpec {
   const { heads, length, grid, causal, bias } = product;
   return Object.freeze({ operation: "spectrum", heads, length, grid, causal, exponential: bias === "multiplicative" });
@@ -79,4 +72,33 @@ export function checkPositions(caller: string, options: SequenceOptions & { caus
   const [height, width] = [checkSize(caller, "options.grid[0]", grid[0]), checkSize(caller, "options.grid[1]", grid[1])];
   checkElements(caller, "options.grid", [height, width]);
   return { length: height * width, grid: Object.freeze([height, width] as const), causal };
+}
+
+/** Options of a Toeplitz product that stands alone. */
+export type ToeplitzOptions = SequenceOptions & {
+  /** Default 1. */
+  batch?: number;
+  heads: number;
+  /** Real channels per head, the D of `v: [batch, heads, N, D]`. */
+  channels: number;
+  /** Weights of offsets j − i > 0 count as zero. Default `false`; not on a grid. */
+  causal?: boolean;
+};
+
+/** @throws FastRpbError code `"value"` */
+export function toeplitzSpec(options: ToeplitzOptions): ToeplitzSpec {
+  const caller = "runtime.toeplitz";
+  checkOptions(caller, "options", options, ["batch", "heads", "length", "grid", "channels", "causal"]);
+  const spec: ToeplitzSpec = {
+    operation: "toeplitz",
+    batch: checkSize(caller, "options.batch", options.batch ?? 1),
+    heads: checkSize(caller, "options.heads", options.heads),
+    channels: checkSize(caller, "options.channels", options.channels),
+    ...checkPositions(caller, options),
+    variableLengths: false,
+    storage: "f32",
+  };
+  checkElements(caller, "batch × heads × tokens × channels", [spec.batch, spec.heads, spec.length, spec.channels]);
+  checkElements(caller, "the weights", weightsShape(spec));
+  return Object.freeze(spec);
 }

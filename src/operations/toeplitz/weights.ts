@@ -1,7 +1,7 @@
 /** Weights of relative positions, as numbers to upload: for FastRPB, for multiplicative bias, and for the Toeplitz product. */
 import { checkElements, checkFinite, checkOptions, checkSize, elementCount } from "../../core/check.ts";
 import { refuse } from "../../core/errors.ts";
-import { checkPositions, type SequenceOptions, weightsShape } from "../specs.ts";
+import { checkPositions, type SequenceOptions, weightsShape } from "./spec.ts";
 
 /** Of a sequence, `length` N, or of a grid [H, W]. */
 export type BiasShape = SequenceOptions & {

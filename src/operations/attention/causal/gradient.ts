@@ -1,64 +1,68 @@
-/** The gradient of causal linear attention, from the parts of the forward direction and of the gradients that are not causal. */
+/** The gradient of causal linear attention, from the steps of the forward direction and of the gradients that are not causal. */
 import { efficientKeyGradientKernel, type EfficientKeyGradientKernelSpec } from "../../../../shaders/attention/causal/efficient-key-gradient.ts";
+import { causalGradientBytes, causalGradientKernel } from "../../../../shaders/attention/causal/gradient.ts";
 import { keyStateLayout } from "../../../../shaders/attention/feature-map.ts";
 import { paddedToVec4 } from "../../../../shaders/wgsl/kernel.ts";
-import { causalGradientBytes, causalGradientKernel } from "../../../../shaders/attention/causal/gradient.ts";
-import type { AttentionShape } from "../../specs.ts";
-import { addCausalApply, addEarlierStates, addEfficientQueries, addScan, causalStates, causalWork, chooseCausalTile, seenRows } from "./plan.ts";
-import { groupBytes, groupRows, type HeadGroup, type Rows } from "../head-groups.ts";
-import { lengthsUse } from "../../lengths.ts";
-import { addKeyGradient, addQueryGradient } from "../linear/gradient-parts.ts";
-import type { GradientPlacement } from "../linear/gradient.ts";
-import { addReduce, EXP_FLOPS, type LinearWork, type Reduction, STATISTICS, statesUse } from "../linear/parts.ts";
-import type { ProgramBuilder } from "../../../program/program.ts";
-import { addProjection, addProjectionGradient, projectedRows } from "../projections.ts";
-import { FLOAT_BYTES } from "../../../program/units.ts";
+import type { Handle, ProgramBuilder } from "../../../program/builder.ts";
+import { bytesOf, FLOAT_BYTES } from "../../../program/units.ts";
 import { elementwiseLanes } from "../../../program/workgroups.ts";
+import { lengthsUse } from "../../lengths.ts";
+import { addBiasGradient, type AttentionGradientTensors } from "../bias.ts";
+import { gradientRows, groupBytes, groupRows, type HeadGroup, type Rows } from "../head-groups.ts";
+import { addReduce, EXP_FLOPS, type LinearWork, type Reduction, STATISTICS, statesUse, statisticsRows } from "../linear/key-state.ts";
+import { addKeyGradient, addQueryGradient } from "../linear/state-gradient.ts";
+import { addProjection, projectedRows } from "../random-features.ts";
+import type { AttentionShape } from "../spec.ts";
+import { addCausalApply, addEarlierStates, addEfficientQueries, addScan, causalStates, causalWork, chooseCausalTile, seenRows } from "./chunks.ts";
 
 /**
- * Adds the gradient of causal linear attention: `q`, `k`, `v`, `dOut` → `dq`, `dk`, `dv`. Queries get theirs from the states of earlier
- * chunks, keys and values from the states of the queries of later ones, and all from the rows of their own chunk.
+ * Adds the gradient of causal linear attention. Queries get theirs from the states of earlier chunks, keys and values from the states of the
+ * queries of later ones, and all from the rows of their own chunk.
  */
-export function addCausalAttentionGradient(program: ProgramBuilder, shape: AttentionShape, { accumulate, before }: GradientPlacement): void {
-  const { featureMap, headDim, valueDim, length } = shape;
+export function planCausalAttentionGradient(
+  program: ProgramBuilder,
+  shape: AttentionShape,
+  tensors: AttentionGradientTensors,
+  scratch: number,
+): void {
+  const { featureMap, headDim } = shape;
   const random = featureMap === "favor+";
   const efficient = featureMap === "softmax";
-  const { work, groups, reduction } = causalWork(program, shape, STATISTICS + (random ? 4 * shape.features : efficient ? headDim : 0));
+  const rowFloats = STATISTICS + (random ? 4 * shape.features : efficient ? headDim : 0);
+  const { work, groups, reduction } = causalWork(program, shape, tensors.lengths, scratch, rowFloats);
   const states = causalStates(work, reduction, "states");
-  const statisticsBytes = work.mostHeads * length * STATISTICS * FLOAT_BYTES;
-  const statistics: Rows = { buffer: program.workspace("statistics", statisticsBytes), dim: STATISTICS, local: true };
-  const rows = (buffer: string, dim: number): Rows => ({ buffer, dim });
-  const [q, k, dq, dk] = [rows("q", headDim), rows("k", headDim), rows("dq", headDim), rows("dk", headDim)];
-  const [values, gradients, dv] = [rows("v", valueDim), rows("dOut", valueDim), rows("dv", valueDim)];
+  const statistics = statisticsRows(work);
+  const { q, k, dq, dk, v: values, dOut: gradients, dv } = gradientRows(shape, tensors);
   const projected = random && {
     queries: projectedRows(work, "projectedQ"),
     keys: projectedRows(work, "projectedK"),
     dq: projectedRows(work, "projectedQGradient"),
     dk: projectedRows(work, "projectedKGradient"),
   };
-  const relative = efficient && projectedRows(work, "efficientQ");
-  before();
+  const relative = efficient ? projectedRows(work, "efficientQ") : undefined;
+  const held = bytesOf(states, statistics.buffer, relative?.buffer, ...(projected ? Object.values(projected).map(({ buffer }) => buffer) : []));
+  const accumulate = addBiasGradient(program, shape, tensors, scratch - held);
   for (const group of groups) {
     if (projected) {
-      addProjection(work, group, { from: k, to: projected.keys, keys: true });
-      addProjection(work, group, { from: q, to: projected.queries, keys: false });
+      addProjection(work, group, "keys", { from: k, to: projected.keys });
+      addProjection(work, group, "queries", { from: q, to: projected.queries });
     }
-    const tensors = { ...(projected || { queries: relative || q, keys: k, dq, dk }), values, gradients, statistics, dv };
-    if (states !== undefined) addEarlierStates(work, reduction, group, { ...tensors, states });
+    const rows = { ...(projected || { queries: relative ?? q, keys: k, dq, dk }), values, gradients, statistics, dv };
+    if (states !== undefined) addEarlierStates(work, reduction, group, { ...rows, states });
     if (relative) addEfficientQueries(work, reduction, group, { queries: q, keys: k, states, out: relative });
-    addCausalApply(work, reduction, group, { ...tensors, states }, { gradients, statistics });
+    addCausalApply(work, reduction, group, { ...rows, states }, { gradients, statistics });
     if (states !== undefined) {
-      addQueryGradient(work, reduction, group, { ...tensors, states, out: tensors.dq, within: reduction });
-      addReduce(work, reduction, group, { keys: tensors.queries, values: gradients, statistics }, states);
+      addQueryGradient(work, reduction, group, { ...rows, states, out: rows.dq, within: reduction });
+      addReduce(work, reduction, group, { keys: rows.queries, values: gradients, statistics }, states);
       addScan(work, reduction, group, states, { reverse: true });
-      addKeyGradient(work, reduction, group, { ...tensors, states, accumulate, within: reduction });
+      addKeyGradient(work, reduction, group, { ...rows, states, accumulate, within: reduction });
     }
     const several = states !== undefined;
-    addCausalGradientWithinChunks(work, reduction, group, tensors, { out: several, dv: several || accumulate });
+    addCausalGradientWithinChunks(work, reduction, group, rows, { out: several, dv: several || accumulate });
     if (relative) addEfficientKeyGradient(work, reduction, group, { queries: q, efficient: relative, gradients: dq, keys: k, dk, states });
     if (projected) {
-      addProjectionGradient(work, group, { from: projected.dq, to: dq, keys: undefined });
-      addProjectionGradient(work, group, { from: projected.dk, to: dk, keys: k });
+      addProjection(work, group, "queryGradients", { from: projected.dq, to: dq });
+      addProjection(work, group, "keyGradients", { from: projected.dk, to: dk, keys: k });
     }
   }
 }
@@ -74,12 +78,12 @@ function addEfficientKeyGradient(
     readonly gradients: Rows;
     readonly keys: Rows;
     readonly dk: Rows;
-    readonly states: string | undefined;
+    readonly states: Handle | undefined;
   },
 ): void {
   const { program, shape, features } = work;
   const { states } = rows;
-  // States without values, in the same workspace.
+  // States without values, in the same scratch.
   const narrow: LinearWork = { ...work, shape: { ...shape, valueDim: 0 } };
   const sums: Reduction = { ...reduction, state: keyStateLayout(features, 0, true), usedBytes: 2 * features * FLOAT_BYTES };
   const lanes = elementwiseLanes(program.limits);
@@ -105,9 +109,9 @@ function addEfficientKeyGradient(
       uses: {
         ...Object.fromEntries(bound.map(([name, { use }]) => [name, { ...use, reads: bytes, writes: name === "dk" ? bytes : 0 }])),
         ...(states !== undefined && {
-          states: { ...statesUse(narrow, states, sums, group, chunks), [pass === "reduce" ? "writes" : "reads"]: 32 * count },
+          states: { ...statesUse(states, sums, group, chunks), [pass === "reduce" ? "writes" : "reads"]: 32 * count },
         }),
-        ...lengthsUse(shape),
+        ...lengthsUse(shape, work.lengths),
       },
       flops: group.count * shape.length * features * (EXP_FLOPS + 3),
     });
@@ -203,7 +207,7 @@ function addSide(
     },
     uses: {
       ...Object.fromEntries(Object.entries(bound).map(([name, { use }]) => [name, { ...use, ...moved[name as keyof typeof bound] }])),
-      ...lengthsUse(shape),
+      ...lengthsUse(shape, work.lengths),
     },
     flops: otherRows * tile.rows * (EXP_FLOPS * features + 2 * (features + valueDim)),
   });

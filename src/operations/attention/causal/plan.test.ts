@@ -1,14 +1,14 @@
 /** Plans of causal attention: what they refuse, how much they take, and how many dispatches. */
 import { expect, test } from "vitest";
-import { attentionGradientSpec, type AttentionOptions, attentionSpec, type OperationSpec } from "../../specs.ts";
+import { attentionGradientSpec, type AttentionOptions, attentionSpec, type AnySpec } from "../../../testing/specs.ts";
 import { DESKTOP_LIMITS, LIMIT_SETS, limitsWith } from "../../../testing/planning.ts";
 import { tryPlan, workgroupBytes } from "../../../testing/programs.ts";
-import { seenRows } from "./plan.ts";
-import { planProgram } from "../../index.ts";
+import { seenRows } from "./chunks.ts";
+import { planProgram } from "../../../testing/operations.ts";
 
 const FEATURE_MAPS = ["sikf", "elu+1", "relu", "softmax", "favor+"] as const;
 
-function specs(options: AttentionOptions): readonly OperationSpec[] {
+function specs(options: AttentionOptions): readonly AnySpec[] {
   const spec = attentionSpec({ causal: true, ...options });
   return [spec, attentionGradientSpec(spec)];
 }

@@ -2,312 +2,36 @@
  * Causal linear attention: a key state for each chunk of rows, a scan that turns them into those of all earlier chunks, and a product that
  * adds the keys of a row's own chunk. O(N) work and memory, in parallel over chunks.
  */
-import { efficientQueriesKernel } from "../../../../shaders/attention/causal/efficient-queries.ts";
-import { ELEMENT_BYTES, paddedToVec4 } from "../../../../shaders/wgsl/kernel.ts";
-import { keyStateLayout } from "../../../../shaders/attention/feature-map.ts";
-import { causalApplyBytes, causalApplyKernel, type CausalTile } from "../../../../shaders/attention/causal/apply.ts";
-import { scanBytes, scanKernel, type ScanKernelSpec } from "../../../../shaders/attention/causal/scan.ts";
-import { tileLanes } from "../../../../shaders/attention/query-features.ts";
-import type { AttentionShape } from "../../specs.ts";
-import { groupBytes, groupRows, type HeadGroup, headGroups, type Rows, storedRows } from "../head-groups.ts";
-import type { AttentionPlacement } from "../linear/plan.ts";
-import {
-  addReduce,
-  chooseReduceTile,
-  EXP_FLOPS,
-  kernelFeatureMap,
-  type LinearWork,
-  type Reduction,
-  STATISTICS,
-  statesUse,
-  stateWorkspace,
-} from "../linear/parts.ts";
-import { lengthsUse } from "../../lengths.ts";
-import { limitError, type ProgramBuilder } from "../../../program/program.ts";
-import { addProjection, projectedRows } from "../projections.ts";
-import { FLOAT_BYTES } from "../../../program/units.ts";
-import { elementwiseLanes } from "../../../program/workgroups.ts";
+import type { ProgramBuilder } from "../../../program/builder.ts";
+import { bytesOf } from "../../../program/units.ts";
+import { addBias, type AttentionTensors } from "../bias.ts";
+import { storedRows } from "../head-groups.ts";
+import { addProjection, projectedRows } from "../random-features.ts";
+import type { AttentionShape } from "../spec.ts";
+import { addCausalApply, addEarlierStates, addEfficientQueries, causalStates, causalWork } from "./chunks.ts";
 
-/** Rows of a chunk, where its states fit: fewer cost more states, more cost more pairs of rows. */
-const CHUNK_ROWS = 64;
-/** Chunks are whole tiles of keys, of whichever size. */
-const CHUNK_STEP = 64;
-const TILE_ROWS = [16, 8, 4, 2, 1] as const;
-const TILE_KEYS = [16, 32, 64, 8, 4, 2, 1] as const;
-/** vec4f of a key that go through workgroup memory at a time, at most. */
-const TILE_VECTORS = [16, 8, 4, 2, 1] as const;
-const LANE_ROWS = 4;
-const PREFERRED_LANES = 64;
-const SCAN_LANES = 256;
-/** Columns of a state that a workgroup scans at a time, at most, and chunks of a lane. */
-const SCAN_WIDTH = 33;
-const SCAN_STEPS = 10;
-const SCAN_SEGMENTS = 32;
-
-/** What goes into a causal product, and where its result goes. */
-export interface CausalRows {
-  readonly queries: Rows;
-  readonly keys: Rows;
-  readonly values: Rows;
-  /** Those of earlier chunks; none where there is one chunk. */
-  readonly states: string | undefined;
-}
-
-export type CausalResult =
-  | { readonly out: Rows; readonly accumulate: boolean }
-  /** Statistics of the rows, for the way back (linear-attention-query-gradient.ts). */
-  | { readonly gradients: Rows; readonly statistics: Rows };
-
-/** Adds causal linear attention of the buffers `q`, `k`, `v`, into `out`. */
-export function addCausalAttention(program: ProgramBuilder, shape: AttentionShape, { accumulate, before }: AttentionPlacement): void {
+/** Adds causal linear attention, with FastRPB or without a bias. */
+export function planCausalAttention(program: ProgramBuilder, shape: AttentionShape, tensors: AttentionTensors, scratch: number): void {
   const { headDim, valueDim } = shape;
   const random = shape.featureMap === "favor+";
   const efficient = shape.featureMap === "softmax";
-  const { work, groups, reduction } = causalWork(program, shape, random ? 2 * shape.features : efficient ? headDim : 0);
+  const rowFloats = random ? 2 * shape.features : efficient ? headDim : 0;
+  const { work, groups, reduction } = causalWork(program, shape, tensors.lengths, scratch, rowFloats);
   const states = causalStates(work, reduction, "states");
-  const [q, k] = [storedRows(shape, "q", headDim), storedRows(shape, "k", headDim)];
-  const [values, out] = [storedRows(shape, "v", valueDim), storedRows(shape, "out", valueDim)];
+  const [q, k] = [storedRows(shape, tensors.q, headDim), storedRows(shape, tensors.k, headDim)];
+  const [values, out] = [storedRows(shape, tensors.v, valueDim), storedRows(shape, tensors.out, valueDim)];
   const projected = random && { queries: projectedRows(work, "projectedQ"), keys: projectedRows(work, "projectedK") };
-  const relative = efficient && projectedRows(work, "efficientQ");
-  before();
+  const relative = efficient ? projectedRows(work, "efficientQ") : undefined;
+  const held = bytesOf(states, relative?.buffer, ...(projected ? [projected.queries.buffer, projected.keys.buffer] : []));
+  const accumulate = addBias(program, shape, tensors, scratch - held);
   for (const group of groups) {
     if (projected) {
-      addProjection(work, group, { from: k, to: projected.keys, keys: true });
-      addProjection(work, group, { from: q, to: projected.queries, keys: false });
+      addProjection(work, group, "keys", { from: k, to: projected.keys });
+      addProjection(work, group, "queries", { from: q, to: projected.queries });
     }
     const rows = { ...(projected || { queries: q, keys: k }), values, states };
     if (states !== undefined) addEarlierStates(work, reduction, group, { keys: rows.keys, values, states });
     if (relative) addEfficientQueries(work, reduction, group, { ...rows, out: relative });
     addCausalApply(work, reduction, group, relative ? { ...rows, queries: relative } : rows, { out, accumulate });
-  }
-}
-
-/** @param rowFloats of a row of a head, in workspaces besides its states */
-export function causalWork(
-  program: ProgramBuilder,
-  shape: AttentionShape,
-  rowFloats: number,
-): { readonly work: LinearWork; readonly groups: readonly HeadGroup[]; readonly reduction: Reduction } {
-  const { featureMap, headDim, valueDim, features } = shape;
-  const kernelMap = kernelFeatureMap(featureMap);
-  const one: LinearWork = { program, shape, featureMap: kernelMap, features, mostHeads: 1 };
-  const reduction = chooseCausalReduction(one, rowFloats);
-  const { chunks, state } = reduction;
-  const perHead = shape.length * rowFloats * FLOAT_BYTES + (chunks === 1 ? 0 : chunks * state.size * FLOAT_BYTES);
-  const groups = headGroups(program, shape, [headDim, valueDim, features, ...(rowFloats === 0 ? [] : [STATISTICS])], perHead);
-  return { work: { ...one, mostHeads: groups[0]!.count }, groups, reduction };
-}
-
-/**
- * Chunks of rows; longer ones where the states of all of them would be too large.
- *
- * @param rowFloats of a row of a head, in workspaces besides its states
- */
-export function chooseCausalReduction({ program, shape, featureMap, features }: LinearWork, rowFloats: number): Reduction {
-  const { limits } = program;
-  const { length, valueDim } = shape;
-  const state = keyStateLayout(features, valueDim, featureMap === "sikf");
-  // Heads are done in groups that take half of the workspace (headGroups).
-  const room = Math.max(limits.workspaceBytes / 2 - length * rowFloats * FLOAT_BYTES, limits.workspaceBytes / 8);
-  const most = Math.floor(Math.min(room, limits.maxStorageBufferBindingSize, limits.maxBufferSize) / (state.size * FLOAT_BYTES));
-  const chunkRows = Math.max(CHUNK_ROWS, CHUNK_STEP * Math.ceil(length / Math.max(1, most) / CHUNK_STEP));
-  const usedBytes = FLOAT_BYTES * features * (valueDim + (featureMap === "sikf" ? 2 : 1));
-  return { state, tile: chooseReduceTile(features, valueDim, limits, program), chunks: Math.ceil(length / chunkRows), chunkRows, usedBytes };
-}
-
-/** A workspace for the states of all chunks of a group, if there are several chunks. */
-export function causalStates(work: LinearWork, reduction: Reduction, name: string): string | undefined {
-  return reduction.chunks === 1 ? undefined : stateWorkspace(work, name, reduction, reduction.chunks);
-}
-
-/** Adds the states of all chunks before each: of rows of a chunk nothing that comes in it or later. */
-export function addEarlierStates(
-  work: LinearWork,
-  reduction: Reduction,
-  group: HeadGroup,
-  rows: { readonly keys: Rows; readonly values: Rows; readonly states: string },
-): void {
-  addReduce(work, reduction, group, { keys: rows.keys, values: rows.values }, rows.states);
-  addScan(work, reduction, group, rows.states, { reverse: false });
-}
-
-/** Adds the scan that turns states of chunks into those of all before, or after, each. */
-export function addScan(work: LinearWork, reduction: Reduction, group: HeadGroup, states: string, { reverse }: { readonly reverse: boolean }): void {
-  const { program, shape, featureMap, features } = work;
-  const { state, chunks, usedBytes } = reduction;
-  const { valueDim } = shape;
-  const kernel = scanKernel({ headDim: features, valueDim, featureMap, state, chunks, reverse, ...chooseScanTile(work, chunks) });
-  const bytes = group.count * chunks * usedBytes;
-  program.dispatch({
-    kernel,
-    groups: group.count * features,
-    params: {},
-    uses: { states: { ...statesUse(work, states, reduction, group, chunks), reads: bytes, writes: bytes } },
-    flops: 4 * group.count * chunks * features * (valueDim + 1),
-  });
-}
-
-/** Adds the product of queries with the states of earlier chunks and with the keys of their own. */
-export function addCausalApply(work: LinearWork, reduction: Reduction, group: HeadGroup, rows: CausalRows, result: CausalResult): void {
-  const { program, shape, featureMap, features } = work;
-  const { length, valueDim, variableLengths } = shape;
-  const { chunks, chunkRows, state } = reduction;
-  const tile = chooseCausalTile(work, chunkRows, (candidate) => causalApplyBytes({ ...candidate, headDim: features, valueDim, chunkRows }));
-  const into = "out" in result ? (result.accumulate ? "sum" : "out") : "statistics";
-  const precisionOf = (what: Rows) => what.precision ?? "f32";
-  const precision = {
-    queries: precisionOf(rows.queries),
-    keys: precisionOf(rows.keys),
-    values: precisionOf(rows.values),
-    out: "out" in result ? precisionOf(result.out) : "f32",
-  };
-  const base = { length, headDim: features, valueDim, featureMap, variableLengths, state, chunks, chunkRows };
-  const kernel = causalApplyKernel({ ...base, into, precision, ...tile });
-  const bind = (binding: string, what: Rows) => groupRows(program, shape, group, kernel, binding, what);
-  const [queries, keys, values] = [bind("queries", rows.queries), bind("keys", rows.keys), bind("values", rows.values)];
-  const written =
-    "out" in result
-      ? { out: bind("out", result.out) }
-      : { gradients: bind("gradients", result.gradients), statistics: bind("statistics", result.statistics) };
-  const valueBytes = groupBytes(shape, group, valueDim, precision.out);
-  const seen = seenRows(length, chunkRows, tile);
-  const keyRows = featureMap !== "sikf" ? seen.all : 2 * seen.before + (seen.all - seen.before) * (4 * tile.tileVectors < features ? 2 : 1);
-  program.dispatch({
-    kernel,
-    groups: group.count * Math.ceil(length / tile.rows),
-    params: {
-      firstHead: group.first,
-      queriesBase: queries.base,
-      keysBase: keys.base,
-      valuesBase: values.base,
-      ...Object.fromEntries(Object.entries(written).map(([name, { base }]) => [`${name}Base`, base])),
-      heads: shape.heads,
-    },
-    uses: {
-      queries: { ...queries.use, reads: groupBytes(shape, group, features, precision.queries) },
-      keys: { ...keys.use, reads: group.count * keyRows * features * ELEMENT_BYTES[precision.keys] },
-      values: { ...values.use, reads: group.count * seen.all * valueDim * ELEMENT_BYTES[precision.values] },
-      // A chunk's state is shared by its workgroups: from memory it comes once.
-      ...(rows.states !== undefined && {
-        states: { ...statesUse(work, rows.states, reduction, group, chunks), reads: group.count * chunks * reduction.usedBytes },
-      }),
-      ...("out" in written
-        ? { out: { ...written.out.use, reads: into === "sum" ? valueBytes : 0, writes: valueBytes } }
-        : {
-            gradients: { ...written.gradients.use, reads: valueBytes },
-            statistics: { ...written.statistics.use, writes: groupBytes(shape, group, STATISTICS) },
-          }),
-      ...lengthsUse(shape),
-    },
-    flops: group.count * (length * 2 * features * (valueDim + 1 + EXP_FLOPS / 2) + seen.all * tile.rows * 2 * (features + valueDim)),
-  });
-}
-
-/** Adds the queries with which Efficient Attention is SIKF. */
-export function addEfficientQueries(
-  work: LinearWork,
-  reduction: Reduction,
-  group: HeadGroup,
-  rows: Pick<CausalRows, "queries" | "keys" | "states"> & { readonly out: Rows },
-): void {
-  const { program, shape, features } = work;
-  const { chunks, chunkRows, state } = reduction;
-  const lanes = elementwiseLanes(program.limits);
-  const precision = rows.keys.precision ?? "f32";
-  const kernel = efficientQueriesKernel({ length: shape.length, headDim: features, state, chunks, chunkRows, lanes, precision });
-  const bind = (binding: string, what: Rows) => groupRows(program, shape, group, kernel, binding, what);
-  const [queries, keys, out] = [bind("queries", rows.queries), bind("keys", rows.keys), bind("out", rows.out)];
-  const vectors = paddedToVec4(features) / 4;
-  const count = group.count * chunks * vectors;
-  const bytes = groupBytes(shape, group, features, precision);
-  program.dispatch({
-    kernel,
-    groups: Math.ceil(count / lanes),
-    params: { firstHead: group.first, count, queriesBase: queries.base, keysBase: keys.base, outBase: out.base },
-    uses: {
-      queries: { ...queries.use, reads: bytes },
-      keys: { ...keys.use, reads: bytes },
-      out: { ...out.use, writes: groupBytes(shape, group, features) },
-      ...(rows.states !== undefined && { states: { ...statesUse(work, rows.states, reduction, group, chunks), reads: 32 * count } }),
-    },
-    flops: group.count * shape.length * features * (3 * EXP_FLOPS + 10),
-  });
-}
-
-/**
- * Rows of the chunk that tiles of rows have to do with, together: all to the end of each, those before the tile of keys that it is in, and
- * those from that on.
- */
-export function seenRows(
-  length: number,
-  chunkRows: number,
-  { rows, rowLanes }: CausalTile,
-): { readonly all: number; readonly before: number; readonly later: number } {
-  const inChunk = (count: number) => {
-    let [all, before, later] = [0, 0, 0];
-    for (let row = 0; row < count; row += rows) {
-      const block = row - (row % rowLanes);
-      all += Math.min(row + rows, count);
-      before += block;
-      later += count - block;
-    }
-    return { all, before, later };
-  };
-  const [whole, rest] = [inChunk(chunkRows), inChunk(length % chunkRows)];
-  const chunks = Math.floor(length / chunkRows);
-  return {
-    all: chunks * whole.all + rest.all,
-    before: chunks * whole.before + rest.before,
-    later: chunks * whole.later + rest.later,
-  };
-}
-
-/**
- * The largest tile of rows that fits: what they see goes through workgroup memory in tiles as wide as they can be, at most `width`.
- *
- * @param narrow a lane for each vector of such a tile
- */
-export function chooseCausalTile(
-  { program, features }: LinearWork,
-  chunkRows: number,
-  bytes: (tile: CausalTile) => number,
-  { width, narrow }: { readonly width: number; readonly narrow: boolean } = { width: features, narrow: false },
-): CausalTile {
-  const { limits } = program;
-  const mostLanes = Math.min(limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX);
-  const vectors = Math.ceil(width / 4);
-  const candidates = TILE_ROWS.flatMap((rows) =>
-    TILE_KEYS.filter((keys) => keys % rows === 0 && chunkRows % keys === 0).flatMap((rowLanes) =>
-      TILE_VECTORS.filter((most) => !narrow || most <= rowLanes).map((most) => ({
-        rows,
-        laneRows: Math.min(LANE_ROWS, rows),
-        rowLanes,
-        // Tiles of about the same width.
-        tileVectors: Math.ceil(vectors / Math.ceil(vectors / most)),
-      })),
-    ),
-  );
-  const possible = candidates.filter((tile) => tileLanes(tile) <= mostLanes && bytes(tile) <= limits.maxComputeWorkgroupStorageSize);
-  const tile = possible.find((candidate) => tileLanes(candidate) >= Math.min(PREFERRED_LANES, mostLanes)) ?? possible[0];
-  if (tile) return tile;
-  const smallest = Math.min(...candidates.map((candidate) => bytes(candidate)));
-  const what = `a row of ${features} features, and the keys of its chunk`;
-  throw limitError(program.caller, "maxComputeWorkgroupStorageSize", smallest, limits.maxComputeWorkgroupStorageSize, what);
-}
-
-function chooseScanTile({ program, shape: { valueDim } }: LinearWork, chunks: number): Pick<ScanKernelSpec, "width" | "segments" | "steps"> {
-  const { limits } = program;
-  const lanes = Math.min(SCAN_LANES, limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX);
-  const columns = valueDim + 1;
-  const width = Math.ceil(columns / Math.ceil(columns / Math.min(SCAN_WIDTH, lanes)));
-  let segments = Math.max(1, Math.min(SCAN_SEGMENTS, Math.floor(lanes / width), chunks));
-  for (; ; segments = Math.ceil(segments / 2)) {
-    // As many blocks as needed, of about the same size.
-    const blocks = Math.ceil(chunks / (segments * SCAN_STEPS));
-    const tile = { width, segments, steps: Math.ceil(chunks / blocks / segments) };
-    const bytes = scanBytes({ valueDim, ...tile });
-    if (bytes <= limits.maxComputeWorkgroupStorageSize) return tile;
-    const what = `a row of ${valueDim} values of a key state`;
-    if (segments === 1) throw limitError(program.caller, "maxComputeWorkgroupStorageSize", bytes, limits.maxComputeWorkgroupStorageSize, what);
   }
 }

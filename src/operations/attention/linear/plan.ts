@@ -1,40 +1,34 @@
 /** Linear attention: reduction over keys, combination of its chunks, product with the queries. */
-import type { AttentionShape } from "../../specs.ts";
+import type { ProgramBuilder } from "../../../program/builder.ts";
+import { bytesOf, FLOAT_BYTES } from "../../../program/units.ts";
+import { addBias, type AttentionTensors } from "../bias.ts";
 import { headGroups, storedRows } from "../head-groups.ts";
-import { addApply, addCombine, addReduce, chooseReduction, kernelFeatureMap, type LinearWork, stateWorkspace } from "./parts.ts";
-import type { ProgramBuilder } from "../../../program/program.ts";
-import { addProjection, projectedRows } from "../projections.ts";
-import { FLOAT_BYTES } from "../../../program/units.ts";
+import { addProjection, projectedRows } from "../random-features.ts";
+import type { AttentionShape } from "../spec.ts";
+import { addApply, addCombine, addReduce, chooseReduction, kernelFeatureMap, type LinearWork, stateScratch } from "./key-state.ts";
 
-/** How a program goes on from what is in `out`. */
-export interface AttentionPlacement {
-  /** Add to `out` what follows, instead of overwriting it. */
-  readonly accumulate: boolean;
-  /** Adds what comes before, once the workspaces are declared. */
-  readonly before: () => void;
-}
-
-/** Adds linear attention of the buffers `q`, `k`, `v`, into `out`. */
-export function addLinearAttention(program: ProgramBuilder, shape: AttentionShape, { accumulate, before }: AttentionPlacement): void {
+/** Adds linear attention that is not causal, with FastRPB or without a bias. */
+export function planLinearAttention(program: ProgramBuilder, shape: AttentionShape, tensors: AttentionTensors, scratch: number): void {
   const { featureMap, headDim, valueDim, features, length } = shape;
   const random = featureMap === "favor+";
-  const groups = headGroups(program, shape, [headDim, valueDim, features], random ? length * features * FLOAT_BYTES : 0);
-  const work: LinearWork = { program, shape, featureMap: kernelFeatureMap(featureMap), features, mostHeads: groups[0]!.count };
+  const groups = headGroups(program, shape, [headDim, valueDim, features], scratch, random ? length * features * FLOAT_BYTES : 0);
+  const mostHeads = groups[0]!.count;
+  const work: LinearWork = { program, shape, featureMap: kernelFeatureMap(featureMap), features, mostHeads, lengths: tensors.lengths, scratch };
   const reduction = chooseReduction(work);
   const normalised = featureMap === "softmax";
-  const states = stateWorkspace(work, "states", reduction, reduction.chunks);
+  const states = stateScratch(work, "states", reduction, reduction.chunks);
   const single = reduction.chunks === 1 && !normalised;
-  const combined = single ? states : stateWorkspace(work, "combined", reduction, 1);
-  const [q, k] = [storedRows(shape, "q", headDim), storedRows(shape, "k", headDim)];
-  const [values, out] = [storedRows(shape, "v", valueDim), storedRows(shape, "out", valueDim)];
-  // Keys are done with before the queries come: one workspace serves both.
+  const combined = single ? states : stateScratch(work, "combined", reduction, 1);
+  const [q, k] = [storedRows(shape, tensors.q, headDim), storedRows(shape, tensors.k, headDim)];
+  const [values, out] = [storedRows(shape, tensors.v, valueDim), storedRows(shape, tensors.out, valueDim)];
+  // Keys are done with before the queries come: one serves both.
   const projected = random ? projectedRows(work, "projected") : undefined;
-  before();
+  const accumulate = addBias(program, shape, tensors, scratch - bytesOf(states, combined, projected?.buffer));
   for (const group of groups) {
-    if (projected) addProjection(work, group, { from: k, to: projected, keys: true });
+    if (projected) addProjection(work, group, "keys", { from: k, to: projected });
     addReduce(work, reduction, group, { keys: projected ?? k, values }, states);
     if (!single) addCombine(work, reduction, group, { states, combined, normalised });
-    if (projected) addProjection(work, group, { from: q, to: projected, keys: false });
+    if (projected) addProjection(work, group, "queries", { from: q, to: projected });
     addApply(work, reduction, group, { queries: projected ?? q, states: combined, out, accumulate });
   }
 }

@@ -1,14 +1,8 @@
 import { float64Array } from "../../../math/memory.ts";
-import type { Store, Toeplitz } from "../../toeplitz/cpu-product.ts";
+import type { Store } from "../../toeplitz/cpu-product.ts";
 import type { Head, HeadAttention } from "../cpu-head.ts";
+import type { Multiplier } from "../cpu.ts";
 import { featureSlope, isNothing, plainFeature, type RowFeatures } from "../linear/cpu-state.ts";
-
-/** The weights of a multiplicative bias. */
-export interface Multiplier {
-  readonly toeplitz: Toeplitz;
-  /** The spectrum of exp(b − max b), of a head. */
-  readonly spectrumOf: (head: number) => Float64Array;
-}
 
 /**
  * Luo et al. 2021: out_i = Σ_j E_{j−i} φ(q_i)·φ(k_j) v_j / Σ_j E_{j−i} φ(q_i)·φ(k_j) with E = exp(b − max b). For each feature d the sums

@@ -2,102 +2,105 @@
  * The gradient of linear attention with a multiplicative bias. The sums over positions are made again; for each feature their gradients go
  * back through the transposed product, and are correlated with the channels for the gradient of the bias.
  */
-import { multiplicativeGradientKernel } from "../../../../shaders/attention/multiplicative/gradient.ts";
 import { toeplitzCornersKernel } from "../../../../shaders/attention/multiplicative/corners.ts";
-import type { AttentionShape, ToeplitzSpec } from "../../specs.ts";
-import { groupBytes, groupRows, type HeadGroup, type Rows } from "../head-groups.ts";
+import { multiplicativeGradientKernel } from "../../../../shaders/attention/multiplicative/gradient.ts";
+import type { Handle, ProgramBuilder } from "../../../program/builder.ts";
+import { firstBytes } from "../../../program/ranges.ts";
+import { bytesOf, FLOAT_BYTES } from "../../../program/units.ts";
+import { elementwiseLanes } from "../../../program/workgroups.ts";
 import { lengthsUse } from "../../lengths.ts";
+import { addCorrelations, makeCorrelation } from "../../toeplitz/correlation.ts";
+import { addWeightGradient } from "../../toeplitz/gradient.ts";
+import { planToeplitz } from "../../toeplitz/plan.ts";
+import type { ToeplitzSpec } from "../../toeplitz/spec.ts";
+import type { AttentionGradientTensors } from "../bias.ts";
+import { gradientRows, groupBytes, groupRows, type HeadGroup, type Rows } from "../head-groups.ts";
+import { addProjection, projectedRows } from "../random-features.ts";
+import type { AttentionShape } from "../spec.ts";
 import {
   addContract,
   addExpand,
+  addFeatures,
   addFinish,
   channelBytes,
   channelParams,
   channelProduct,
-  declareFeatures,
   type FeatureGroup,
+  featureSpaces,
   type MultiplicativeWork,
   multiplicativeWork,
-} from "./plan.ts";
-import type { ProgramBuilder } from "../../../program/program.ts";
-import { addProjectionGradient, projectedRows } from "../projections.ts";
-import { addCorrelations, addWeightGradient, declareCorrelation } from "../../toeplitz/gradient.ts";
-import { addToeplitz } from "../../toeplitz/plan.ts";
-import { FLOAT_BYTES } from "../../../program/units.ts";
-import { elementwiseLanes } from "../../../program/workgroups.ts";
+} from "./channels.ts";
 
 /** Corners of a grid. */
 const CORNERS = 4;
 
-/** Adds the gradient: `q`, `k`, `v`, `spectrum`, `dOut` → `dq`, `dk`, `dv`, `dBias`. */
-export function addMultiplicativeGradient(program: ProgramBuilder, shape: AttentionShape): void {
-  const { heads, length, grid, headDim, valueDim, causal, featureMap } = shape;
+/** Adds the gradient of attention with a multiplicative bias. */
+export function planMultiplicativeGradient(program: ProgramBuilder, shape: AttentionShape, tensors: AttentionGradientTensors, scratch: number): void {
+  const { heads, length, grid, valueDim, causal, featureMap } = shape;
+  const spectrum = tensors.spectrum!;
   const random = featureMap === "favor+";
-  const work = multiplicativeWork(program, shape, 3, { perFeature: random ? 5 : 2, perValue: 1 });
+  const work = multiplicativeWork(program, shape, tensors, scratch, 3, { perFeature: random ? 5 : 2, perValue: 1 });
   const { groups, featureGroups, mostHeads } = work;
-  const spaces = declareFeatures(work);
+  const spaces = featureSpaces(work);
   const largest = channelBytes(work, groups[0]!, featureGroups[0]!);
-  for (const name of ["channels", "summed", "channelGradients"]) program.workspace(name, largest);
-  const totals: Rows = { buffer: program.workspace("totals", mostHeads * length * (valueDim + 1) * FLOAT_BYTES), dim: valueDim + 1, local: true };
+  const scratchFor = (name: string) => program.temporary(name, largest);
+  const [channels, summed, channelGradients] = [scratchFor("channels"), scratchFor("summed"), scratchFor("channelGradients")];
+  const totals: Rows = { buffer: program.temporary("totals", mostHeads * length * (valueDim + 1) * FLOAT_BYTES), dim: valueDim + 1, local: true };
   const inner = random ? projectedRows(work, "projectedGradient") : undefined;
-  const sizes = distinctCounts(groups).flatMap((group) => distinctCounts(featureGroups).map((part) => channelProduct(shape, group, part)));
-  const correlation = declareCorrelation(program, sizes, heads, 0.5);
+  const sizes = distinctCounts(groups).flatMap((group) => distinctCounts(featureGroups).map((selected) => channelProduct(shape, group, selected)));
+  const correlation = makeCorrelation(program, sizes, heads, scratch, 0.5);
   const cornerBytes = heads * length * CORNERS * FLOAT_BYTES;
-  for (const name of ["corners", "exponentials"]) program.workspace(name, cornerBytes);
-  const rows = (buffer: string, dim: number): Rows => ({ buffer, dim });
-  const [k, v, dOut] = [rows("k", headDim), rows("v", valueDim), rows("dOut", valueDim)];
-  const [dq, dk, dv] = [rows("dq", headDim), rows("dk", headDim), rows("dv", valueDim)];
+  const [corners, exponentials] = [program.temporary("corners", cornerBytes), program.temporary("exponentials", cornerBytes)];
+  const held = spaces.bytes + 3 * largest + bytesOf(totals.buffer, inner?.buffer, corners, exponentials) + correlation.bytes;
+  const rest = scratch - held;
+  const { k, v, dOut, dq, dk, dv } = gradientRows(shape, tensors);
 
   for (const group of groups) {
     const firstSpectrum = group.first % heads;
-    const product = (part: FeatureGroup, from: string, transposed: boolean) =>
-      addToeplitz(program, channelProduct(shape, group, part), { v: from, out: "summed", transposed, firstSpectrum });
-    spaces.add(group);
-    for (const [i, part] of featureGroups.entries()) {
-      addExpand(work, group, part, { features: spaces.keys, values: v, out: "channels" });
-      product(part, "channels", false);
-      addContract(work, group, part, { features: spaces.queries, channels: "summed", out: totals, accumulate: i > 0 });
+    const product = (selected: FeatureGroup, from: Handle, transposed: boolean) =>
+      planToeplitz(program, channelProduct(shape, group, selected), { v: from, spectrum, out: summed }, rest, { transposed, firstSpectrum });
+    addFeatures(work, group, spaces);
+    for (const [i, selected] of featureGroups.entries()) {
+      addExpand(work, group, selected, { features: spaces.keys, values: v, out: channels });
+      product(selected, channels, false);
+      addContract(work, group, selected, { features: spaces.queries, channels: summed, out: totals, accumulate: i > 0 });
     }
-    addFinish(work, group, { totals, features: spaces.queries, out: dOut, into: "inner" });
+    addFinish(work, group, { totals, features: spaces.queries, firsts: spaces.firsts, out: dOut, into: "inner" });
     // Of one group of features, channels and their sums are still there.
     const again = featureGroups.length > 1;
-    for (const [i, part] of featureGroups.entries()) {
+    for (const [i, selected] of featureGroups.entries()) {
       if (again) {
-        addExpand(work, group, part, { features: spaces.keys, values: v, out: "channels" });
-        product(part, "channels", false);
+        addExpand(work, group, selected, { features: spaces.keys, values: v, out: channels });
+        product(selected, channels, false);
       }
-      addFeatureGradient(work, group, part, { features: spaces.queries, values: totals, out: inner ?? dq });
-      addExpand(work, group, part, { features: spaces.queries, values: totals, out: "channelGradients" });
-      addCorrelations(program, channelProduct(shape, group, part), correlation, {
-        gradients: "channelGradients",
-        values: "channels",
-        firstSum: firstSpectrum,
-        accumulate: i > 0 || group.first >= heads,
-      });
-      if (inner && i === featureGroups.length - 1) addProjectionGradient(work, group, { from: inner, to: dq, keys: undefined });
-      product(part, "channelGradients", true);
-      addContract(work, group, part, { features: spaces.keys, channels: "summed", out: dv, accumulate: i > 0 });
-      if (!inner) addFeatureGradient(work, group, part, { features: spaces.keys, values: v, out: dk });
+      addFeatureGradient(work, group, selected, { features: spaces.queries, values: totals, channels: summed, out: inner ?? dq });
+      addExpand(work, group, selected, { features: spaces.queries, values: totals, out: channelGradients });
+      const correlated = { gradients: channelGradients, values: channels, firstSum: firstSpectrum, accumulate: i > 0 || group.first >= heads };
+      addCorrelations(program, channelProduct(shape, group, selected), correlation, correlated, rest);
+      if (inner && i === featureGroups.length - 1) addProjection(work, group, "queryGradients", { from: inner, to: dq });
+      product(selected, channelGradients, true);
+      addContract(work, group, selected, { features: spaces.keys, channels: summed, out: dv, accumulate: i > 0 });
+      if (!inner) addFeatureGradient(work, group, selected, { features: spaces.keys, values: v, channels: summed, out: dk });
     }
     if (inner) {
-      for (const part of featureGroups) {
+      for (const selected of featureGroups) {
         if (again) {
-          addExpand(work, group, part, { features: spaces.queries, values: totals, out: "channelGradients" });
-          product(part, "channelGradients", true);
+          addExpand(work, group, selected, { features: spaces.queries, values: totals, out: channelGradients });
+          product(selected, channelGradients, true);
         }
-        addFeatureGradient(work, group, part, { features: spaces.keys, values: v, out: inner });
+        addFeatureGradient(work, group, selected, { features: spaces.keys, values: v, channels: summed, out: inner });
       }
-      addProjectionGradient(work, group, { from: inner, to: dk, keys: k });
+      addProjection(work, group, "keyGradients", { from: inner, to: dk, keys: k });
     }
   }
 
   const [height, width] = grid ?? [1, length];
-  const corners = toeplitzCornersKernel({ lanes: elementwiseLanes(program.limits), height, width });
+  const cornerKernel = toeplitzCornersKernel({ lanes: elementwiseLanes(program.limits), height, width });
   program.dispatch({
-    kernel: corners,
-    groups: Math.ceil(cornerBytes / FLOAT_BYTES / corners.workgroupSize[0]),
+    kernel: cornerKernel,
+    groups: Math.ceil(cornerBytes / FLOAT_BYTES / cornerKernel.workgroupSize[0]),
     params: { count: cornerBytes / FLOAT_BYTES },
-    uses: { out: { buffer: "corners", writes: cornerBytes } },
+    uses: { out: { buffer: corners, writes: cornerBytes } },
     flops: 0,
   });
   const all: ToeplitzSpec = {
@@ -111,8 +114,8 @@ export function addMultiplicativeGradient(program: ProgramBuilder, shape: Attent
     variableLengths: false,
     storage: "f32",
   };
-  addToeplitz(program, all, { v: "corners", out: "exponentials", transposed: false });
-  addWeightGradient(program, all, correlation, { out: "dBias", factors: "exponentials" });
+  planToeplitz(program, all, { v: corners, spectrum, out: exponentials }, rest);
+  addWeightGradient(program, all, correlation, { out: tensors.dBias!, factors: exponentials }, rest);
 }
 
 /** One of each size, the largest first. */
@@ -120,12 +123,12 @@ function distinctCounts<T extends { readonly count: number }>(groups: readonly T
   return [...new Map(groups.map((group) => [group.count, group])).values()];
 }
 
-/** Adds the gradient of some features' rows from that of their channels, `summed`. */
+/** Adds the gradient of some features' rows from that of their channels. */
 function addFeatureGradient(
   work: MultiplicativeWork,
   group: HeadGroup,
-  part: FeatureGroup,
-  rows: { readonly features: Rows; readonly values: Rows; readonly out: Rows },
+  selected: FeatureGroup,
+  rows: { readonly features: Rows; readonly values: Rows; readonly channels: Handle; readonly out: Rows },
 ): void {
   const { program, shape, features, featureMap } = work;
   const { length, valueDim, variableLengths, heads } = shape;
@@ -141,16 +144,16 @@ function addFeatureGradient(
   });
   const values = groupRows(program, shape, group, kernel, "values", rows.values);
   const out = groupRows(program, shape, group, kernel, "out", rows.out);
-  const count = group.count * length * part.count;
-  const bytes = channelBytes(work, group, part);
+  const count = group.count * length * selected.count;
+  const bytes = channelBytes(work, group, selected);
   program.dispatch({
     kernel,
     groups: Math.ceil(count / kernel.workgroupSize[0]),
     params: {
       count,
-      features: part.count,
-      ...channelParams(work, part),
-      firstFeature: part.first,
+      features: selected.count,
+      ...channelParams(work, selected),
+      firstFeature: selected.first,
       firstHead: group.first,
       valuesBase: values.base,
       outBase: out.base,
@@ -159,13 +162,13 @@ function addFeatureGradient(
     uses: {
       features: {
         buffer: rows.features.buffer,
-        slice: program.part(rows.features.buffer, groupBytes(shape, group, features)),
+        slice: firstBytes(groupBytes(shape, group, features)),
         reads: count * FLOAT_BYTES,
       },
-      channels: { buffer: "summed", slice: program.part("summed", bytes), reads: count * (valueDim + 1) * FLOAT_BYTES },
+      channels: { buffer: rows.channels, slice: firstBytes(bytes), reads: count * (valueDim + 1) * FLOAT_BYTES },
       values: { ...values.use, reads: count * (wide ? valueDim + 1 : valueDim) * FLOAT_BYTES },
       out: { ...out.use, writes: count * FLOAT_BYTES },
-      ...(wide ? {} : lengthsUse(shape)),
+      ...(wide ? {} : lengthsUse(shape, work.lengths)),
     },
     flops: 2 * count * (valueDim + 1),
   });

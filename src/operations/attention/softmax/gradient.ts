@@ -6,25 +6,33 @@ import { softmaxKeyGradientKernel, softmaxKeyGradientLayout } from "../../../../
 import { softmaxQueryGradientKernel, softmaxQueryGradientLayout } from "../../../../shaders/attention/softmax/query-gradient.ts";
 import { softmaxStatisticsKernel, softmaxStatisticsLayout } from "../../../../shaders/attention/softmax/statistics.ts";
 import { laneColumns, type SoftmaxTile } from "../../../../shaders/attention/softmax/tiles.ts";
-import type { AttentionShape } from "../../specs.ts";
-import { type HeadGroup, headGroups } from "../head-groups.ts";
-import type { GradientPlacement } from "../linear/gradient.ts";
-import { STATISTICS } from "../linear/parts.ts";
-import type { ProgramBuilder } from "../../../program/program.ts";
-import { addSweep, chooseTile, columnTilesOf, kernelShape, MOST_LANE_COLUMNS, type MovedRows, sweepOf, WEIGHT_FLOPS } from "./plan.ts";
+import type { ProgramBuilder } from "../../../program/builder.ts";
 import { FLOAT_BYTES } from "../../../program/units.ts";
+import { addBiasGradient, type AttentionGradientTensors } from "../bias.ts";
+import { gradientRows, type HeadGroup, headGroups, type Rows } from "../head-groups.ts";
+import { STATISTICS, statisticsRows } from "../linear/key-state.ts";
+import type { AttentionShape } from "../spec.ts";
+import { addSweep, chooseTile, columnTilesOf, kernelShape, MOST_LANE_COLUMNS, sweepOf, WEIGHT_FLOPS } from "./sweep.ts";
 
 interface Work {
   readonly program: ProgramBuilder;
   readonly shape: AttentionShape;
   readonly tile: SoftmaxTile;
+  readonly tensors: AttentionGradientTensors;
+  readonly rows: ReturnType<typeof gradientRows>;
+  readonly statistics: Rows;
 }
 
-/** Adds the gradient of softmax attention: `q`, `k`, `v`, `dOut` → `dq`, `dk`, `dv`. */
-export function addSoftmaxAttentionGradient(program: ProgramBuilder, shape: AttentionShape, { accumulate, before }: GradientPlacement): void {
+/** Adds the gradient of softmax attention. */
+export function planSoftmaxAttentionGradient(
+  program: ProgramBuilder,
+  shape: AttentionShape,
+  tensors: AttentionGradientTensors,
+  scratch: number,
+): void {
   const { headDim, valueDim, length } = shape;
   const statisticsBytes = length * STATISTICS * FLOAT_BYTES;
-  const groups = headGroups(program, shape, [headDim, valueDim, STATISTICS], statisticsBytes);
+  const groups = headGroups(program, shape, [headDim, valueDim, STATISTICS], scratch, statisticsBytes);
   const tile = chooseTile(program, shape, 4 * headDim + 4 * valueDim + WEIGHT_FLOPS, (candidate) => {
     const base = { tile: candidate, headDim, valueDim };
     return [
@@ -33,9 +41,9 @@ export function addSoftmaxAttentionGradient(program: ProgramBuilder, shape: Atte
       ...keyGradients(shape, candidate).map((pass) => softmaxKeyGradientLayout({ ...base, ...pass })),
     ];
   });
-  program.workspace("statistics", groups[0]!.count * statisticsBytes);
-  before();
-  const work: Work = { program, shape, tile };
+  const statistics = statisticsRows({ program, shape, mostHeads: groups[0]!.count });
+  const accumulate = addBiasGradient(program, shape, tensors, scratch - statistics.buffer.bytes);
+  const work: Work = { program, shape, tile, tensors, rows: gradientRows(shape, tensors), statistics };
   for (const group of groups) {
     addStatistics(work, group);
     addQueryGradient(work, group);
@@ -58,62 +66,62 @@ function keyGradients({ headDim, valueDim }: AttentionShape, tile: SoftmaxTile):
   ];
 }
 
-function addStatistics({ program, shape, tile }: Work, group: HeadGroup): void {
+function addStatistics({ program, shape, tile, tensors, rows, statistics }: Work, group: HeadGroup): void {
   const { headDim, valueDim, length } = shape;
   const sweep = sweepOf(shape, tile, "queries");
-  addSweep(program, shape, group, softmaxStatisticsKernel({ ...kernelShape(shape), tile }), {
+  addSweep(program, shape, tensors.lengths, group, softmaxStatisticsKernel({ ...kernelShape(shape), tile }), {
     tiles: sweep.tiles,
     rows: {
-      queries: { buffer: "q", dim: headDim, reads: sweep.own },
-      keys: { buffer: "k", dim: headDim, reads: sweep.others },
-      values: { buffer: "v", dim: valueDim, reads: sweep.others },
-      gradients: { buffer: "dOut", dim: valueDim, reads: sweep.own },
-      statistics: statistics({ writes: length }),
+      queries: { ...rows.q, reads: sweep.own },
+      keys: { ...rows.k, reads: sweep.others },
+      values: { ...rows.v, reads: sweep.others },
+      gradients: { ...rows.dOut, reads: sweep.own },
+      statistics: { ...statistics, writes: length },
     },
     flops: sweep.pairs * (2 * headDim + 2 * valueDim + WEIGHT_FLOPS),
   });
 }
 
-function addQueryGradient({ program, shape, tile }: Work, group: HeadGroup): void {
+function addQueryGradient({ program, shape, tile, tensors, rows, statistics }: Work, group: HeadGroup): void {
   const { headDim, valueDim, length } = shape;
   const columnTiles = columnTilesOf(tile, headDim);
   const sweep = sweepOf(shape, tile, "queries");
-  addSweep(program, shape, group, softmaxQueryGradientKernel({ ...kernelShape(shape), tile, columnTiles }), {
+  addSweep(program, shape, tensors.lengths, group, softmaxQueryGradientKernel({ ...kernelShape(shape), tile, columnTiles }), {
     tiles: sweep.tiles * columnTiles,
     rows: {
-      queries: { buffer: "q", dim: headDim, reads: sweep.own * columnTiles },
+      queries: { ...rows.q, reads: sweep.own * columnTiles },
       // For the scores, and as what they weigh.
-      keys: { buffer: "k", dim: headDim, reads: sweep.others * (columnTiles + 1) },
-      values: { buffer: "v", dim: valueDim, reads: sweep.others * columnTiles },
-      gradients: { buffer: "dOut", dim: valueDim, reads: sweep.own * columnTiles },
-      statistics: statistics({ reads: length * columnTiles }),
-      out: { buffer: "dq", dim: headDim, writes: length },
+      keys: { ...rows.k, reads: sweep.others * (columnTiles + 1) },
+      values: { ...rows.v, reads: sweep.others * columnTiles },
+      gradients: { ...rows.dOut, reads: sweep.own * columnTiles },
+      statistics: { ...statistics, reads: length * columnTiles },
+      out: { ...rows.dq, writes: length },
     },
     flops: sweep.pairs * (columnTiles * (2 * headDim + 2 * valueDim + WEIGHT_FLOPS) + 2 * headDim),
   });
 }
 
-function addKeyGradient({ program, shape, tile }: Work, group: HeadGroup, pass: KeyGradient & { readonly accumulate: boolean }): void {
+function addKeyGradient(
+  { program, shape, tile, tensors, rows, statistics }: Work,
+  group: HeadGroup,
+  pass: KeyGradient & { readonly accumulate: boolean },
+): void {
   const { headDim, valueDim, length } = shape;
   const { gradients, columnTiles, accumulate } = pass;
   const [dk, dv] = [gradients !== "dv", gradients !== "dk"];
   const sweep = sweepOf(shape, tile, "keys");
   const scoreFlops = 2 * headDim + (dk ? 2 * valueDim : 0) + WEIGHT_FLOPS;
-  addSweep(program, shape, group, softmaxKeyGradientKernel({ ...kernelShape(shape), tile, ...pass }), {
+  addSweep(program, shape, tensors.lengths, group, softmaxKeyGradientKernel({ ...kernelShape(shape), tile, ...pass }), {
     tiles: sweep.tiles * columnTiles,
     rows: {
-      queries: { buffer: "q", dim: headDim, reads: sweep.others * (columnTiles + (dk ? 1 : 0)) },
-      keys: { buffer: "k", dim: headDim, reads: sweep.own * columnTiles },
-      ...(dk && { values: { buffer: "v", dim: valueDim, reads: sweep.own * columnTiles } }),
-      gradients: { buffer: "dOut", dim: valueDim, reads: sweep.others * ((dk ? columnTiles : 0) + (dv ? 1 : 0)) },
-      statistics: statistics({ reads: sweep.others * columnTiles }),
-      ...(dk && { dk: { buffer: "dk", dim: headDim, writes: length } }),
-      ...(dv && { dv: { buffer: "dv", dim: valueDim, reads: accumulate ? length : 0, writes: length } }),
+      queries: { ...rows.q, reads: sweep.others * (columnTiles + (dk ? 1 : 0)) },
+      keys: { ...rows.k, reads: sweep.own * columnTiles },
+      ...(dk && { values: { ...rows.v, reads: sweep.own * columnTiles } }),
+      gradients: { ...rows.dOut, reads: sweep.others * ((dk ? columnTiles : 0) + (dv ? 1 : 0)) },
+      statistics: { ...statistics, reads: sweep.others * columnTiles },
+      ...(dk && { dk: { ...rows.dk, writes: length } }),
+      ...(dv && { dv: { ...rows.dv, reads: accumulate ? length : 0, writes: length } }),
     },
     flops: sweep.pairs * (columnTiles * scoreFlops + (dk ? 2 * headDim : 0) + (dv ? 2 * valueDim : 0)),
   });
-}
-
-function statistics(moved: Pick<MovedRows, "reads" | "writes">): MovedRows {
-  return { buffer: "statistics", dim: STATISTICS, local: true, ...moved };
 }

@@ -1,11 +1,12 @@
 /** Plans of softmax attention and its gradient: within the limits, in O(N) memory, in few dispatches. */
 import { describe, expect, test } from "vitest";
 import type { PlannerLimits } from "../../../core/limits.ts";
-import { attentionGradientSpec, type AttentionOptions, attentionSpec } from "../../specs.ts";
+import { attentionGradientSpec, type AttentionOptions, attentionSpec } from "../../../testing/specs.ts";
 import { DESKTOP_LIMITS, LIMIT_SETS, limitsWith } from "../../../testing/planning.ts";
 import { wholeDispatches } from "../../../testing/programs.ts";
-import { planProgram } from "../../index.ts";
-import { type Program, sum } from "../../../program/program.ts";
+import { planProgram } from "../../../testing/operations.ts";
+import type { Program } from "../../../program/program.ts";
+import { sum } from "../../../program/units.ts";
 
 type Way = "forward" | "backward";
 const WAYS: readonly Way[] = ["forward", "backward"];

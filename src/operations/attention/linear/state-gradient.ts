@@ -1,14 +1,15 @@
-/** What plans of the gradients of linear attention are put together from, besides the forward direction's parts. */
+/** Gradients from key states: of queries, of keys and values, and the state of Efficient Attention on the way back. */
 import { efficientKeyStateKernel } from "../../../../shaders/attention/linear/efficient-key-state.ts";
 import { keyGradientBytes, keyGradientKernel } from "../../../../shaders/attention/linear/key-gradient.ts";
 import { queryGradientBytes, queryGradientKernel } from "../../../../shaders/attention/linear/query-gradient.ts";
 import { type FeatureTile, tileLanes } from "../../../../shaders/attention/query-features.ts";
-import { groupBytes, groupRows, type HeadGroup, type Rows } from "../head-groups.ts";
-import { lengthsUse } from "../../lengths.ts";
-import { combineLanes, EXP_FLOPS, LANE_ROWS, type LinearWork, PREFERRED_LANES, type Reduction, STATISTICS, statesUse } from "./parts.ts";
-import { limitError } from "../../../program/program.ts";
+import type { Handle } from "../../../program/builder.ts";
+import { firstTile } from "../../../program/tiles.ts";
 import { FLOAT_BYTES } from "../../../program/units.ts";
 import { ceilPowerOfTwo } from "../../../program/workgroups.ts";
+import { lengthsUse } from "../../lengths.ts";
+import { groupBytes, groupRows, type HeadGroup, type Rows } from "../head-groups.ts";
+import { combineLanes, EXP_FLOPS, LANE_ROWS, type LinearWork, type Reduction, STATISTICS, statesUse } from "./key-state.ts";
 
 /** Rows of the workgroups of gradients, and the lanes of a row. */
 const GRADIENT_ROWS = [16, 8, 4, 2, 1] as const;
@@ -27,7 +28,7 @@ export function addQueryGradient(
   group: HeadGroup,
   buffers: {
     readonly queries: Rows;
-    readonly states: string;
+    readonly states: Handle;
     readonly gradients: Rows;
     readonly statistics: Rows;
     readonly out: Rows;
@@ -60,12 +61,12 @@ export function addQueryGradient(
     },
     uses: {
       queries: { ...queries.use, reads: groupBytes(shape, group, features) },
-      states: { ...statesUse(work, buffers.states, reduction, group, chunks), reads: group.count * chunks * reduction.usedBytes },
+      states: { ...statesUse(buffers.states, reduction, group, chunks), reads: group.count * chunks * reduction.usedBytes },
       gradients: { ...gradients.use, reads: groupBytes(shape, group, valueDim) },
       // Given ones are read by every lane of a row.
       statistics: { ...statistics.use, ...(within ? { reads: statisticsBytes * tile.rowLanes } : { writes: statisticsBytes }) },
       out: { ...out.use, writes: groupBytes(shape, group, features) },
-      ...lengthsUse(shape),
+      ...lengthsUse(shape, work.lengths),
     },
     flops: group.count * length * (2 * features * (valueDim + 2) + EXP_FLOPS * features),
   });
@@ -78,7 +79,7 @@ export function addKeyGradient(
   group: HeadGroup,
   buffers: {
     readonly keys: Rows;
-    readonly states: string;
+    readonly states: Handle;
     readonly values: Rows;
     readonly dk: Rows;
     readonly dv: Rows;
@@ -104,11 +105,11 @@ export function addKeyGradient(
     params: { firstHead: group.first, queriesBase: keys.base, valuesBase: values.base, dkBase: dk.base, dvBase: dv.base, heads: shape.heads },
     uses: {
       queries: { ...keys.use, reads: groupBytes(shape, group, features) },
-      states: { ...statesUse(work, buffers.states, reduction, group, chunks), reads: group.count * chunks * reduction.usedBytes },
+      states: { ...statesUse(buffers.states, reduction, group, chunks), reads: group.count * chunks * reduction.usedBytes },
       values: { ...values.use, reads: valueBytes },
       dk: { ...dk.use, writes: groupBytes(shape, group, features) },
       dv: { ...dv.use, reads: accumulate ? valueBytes : 0, writes: valueBytes },
-      ...lengthsUse(shape),
+      ...lengthsUse(shape, work.lengths),
     },
     flops: group.count * length * (2 * features * (2 * valueDim + 1) + EXP_FLOPS * features),
   });
@@ -119,7 +120,7 @@ export function addEfficientKeyState(
   work: LinearWork,
   reduction: Reduction,
   group: HeadGroup,
-  buffers: { readonly keys: string; readonly queries: string; readonly combined: string },
+  buffers: { readonly keys: Handle; readonly queries: Handle; readonly combined: Handle },
 ): void {
   const { program, shape, features } = work;
   const { valueDim } = shape;
@@ -132,9 +133,9 @@ export function addEfficientKeyState(
     params: {},
     uses: {
       // Every lane reads z, and M.
-      keys: { ...statesUse(work, buffers.keys, reduction, group, 1), reads: bytes * (valueDim + lanes + 1) },
-      queries: { ...statesUse(work, buffers.queries, reduction, group, 1), reads: bytes * (valueDim + lanes) },
-      combined: { ...statesUse(work, buffers.combined, reduction, group, 1), writes: bytes * (valueDim + 2) },
+      keys: { ...statesUse(buffers.keys, reduction, group, 1), reads: bytes * (valueDim + lanes + 1) },
+      queries: { ...statesUse(buffers.queries, reduction, group, 1), reads: bytes * (valueDim + lanes) },
+      combined: { ...statesUse(buffers.combined, reduction, group, 1), writes: bytes * (valueDim + 2) },
     },
     flops: 6 * group.count * features * valueDim,
   });
@@ -144,13 +145,8 @@ type RowTile = Pick<FeatureTile, "rows" | "laneRows" | "rowLanes">;
 
 /** Rows of a workgroup whose lanes go through whole rows, within a chunk if there are several. */
 function chooseRowTile({ program }: LinearWork, chunkRows: number | undefined, bytes: (tile: RowTile) => number): RowTile {
-  const { limits } = program;
-  const mostLanes = Math.min(limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX);
-  const candidates = GRADIENT_ROWS.flatMap((rows) => GRADIENT_ROW_LANES.map((rowLanes) => ({ rows, laneRows: Math.min(LANE_ROWS, rows), rowLanes })));
-  const possible = candidates.filter((tile) => tileLanes(tile) <= mostLanes && bytes(tile) <= limits.maxComputeWorkgroupStorageSize);
-  const whole = possible.filter((tile) => chunkRows === undefined || chunkRows % tile.rows === 0);
-  const tile = whole.find((candidate) => tileLanes(candidate) >= Math.min(PREFERRED_LANES, mostLanes)) ?? whole[0];
-  if (tile) return tile;
-  const smallest = bytes(candidates.at(-1)!);
-  throw limitError(program.caller, "maxComputeWorkgroupStorageSize", smallest, limits.maxComputeWorkgroupStorageSize, "a row of the gradient");
+  const candidates = GRADIENT_ROWS.filter((rows) => chunkRows === undefined || chunkRows % rows === 0).flatMap((rows) =>
+    GRADIENT_ROW_LANES.map((rowLanes) => ({ rows, laneRows: Math.min(LANE_ROWS, rows), rowLanes })),
+  );
+  return firstTile(program, candidates, { lanes: tileLanes, bytes, what: "a row of the gradient" });
 }

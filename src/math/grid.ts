@@ -1,8 +1,8 @@
-import type { Fft } from "../../math/fft.ts";
-import { createRealFft } from "../../math/real-fft.ts";
-import { elementCount } from "../../core/check.ts";
-import { createLineTransform } from "../../math/lines.ts";
-import { COMPLEX_MULTIPLY_FLOPS, fftFlops, type FftOf } from "../cpu.ts";
+import { elementCount } from "../core/check.ts";
+import type { Fft, FftOf } from "./fft.ts";
+import { fftFlops, MULTIPLY_FLOPS } from "./flops.ts";
+import { createLineTransform } from "./lines.ts";
+import { createRealFft } from "./real-fft.ts";
 
 /**
  * Circular convolutions over one axis or two, in float64. A grid is `[rows, pitch]` floats: each row holds complex numbers, or as many
@@ -27,9 +27,9 @@ export interface Grid {
   readonly convolveFlops: number;
 }
 
-/** The size of a grid, which tells how much memory a spectrum takes before there are any tables. */
-export function gridFloats(periods: readonly number[], real: boolean): number {
-  return elementCount(periods.slice(0, -1)) * gridPitch(periods.at(-1)!, real);
+/** Bytes of so many spectra, in float64. */
+export function spectrumBytes(count: number, { floats }: Grid): number {
+  return Float64Array.BYTES_PER_ELEMENT * count * floats;
 }
 
 function gridPitch(length: number, real: boolean): number {
@@ -74,7 +74,7 @@ export function createGrid(periods: readonly number[], real: boolean, fftOf: Fft
     restore: inverse,
     points,
     prepareFlops,
-    convolveFlops: 2 * prepareFlops + (COMPLEX_MULTIPLY_FLOPS * rows * pitch) / 2,
+    convolveFlops: 2 * prepareFlops + (MULTIPLY_FLOPS * rows * pitch) / 2,
   };
 }
 

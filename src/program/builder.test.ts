@@ -3,7 +3,8 @@ import { type Kernel, makeKernel } from "../../shaders/wgsl/kernel.ts";
 import { DEFAULT_LIMITS } from "../core/limits.ts";
 import { limitsWith } from "../testing/planning.ts";
 import { random } from "../testing/random.ts";
-import { bindableUnits, type BindingUse, ProgramBuilder, sliceBase, sliceBytes } from "./program.ts";
+import { type BindingUse, type Handle, ProgramBuilder } from "./builder.ts";
+import { bindableUnits, sliceBase, sliceBytes } from "./ranges.ts";
 
 /** A kernel with the given bindings; names in capitals are written. */
 function kernelOf(names: readonly string[], lanes = 64, params: readonly string[] = []): Kernel {
@@ -21,12 +22,12 @@ function builder(limits = limitsWith()): ProgramBuilder {
   return new ProgramBuilder("runtime.test", "test", limits);
 }
 
-/** Adds a dispatch that reads and writes whole buffers of these names. */
-function step(program: ProgramBuilder, reads: readonly string[], writes: readonly string[]): void {
+/** Adds a dispatch that reads and writes whole buffers. */
+function step(program: ProgramBuilder, reads: readonly Handle[], writes: readonly Handle[]): void {
   const uses: Record<string, BindingUse> = {};
-  for (const name of reads) uses[name] = { buffer: name, reads: program.bytes(name) };
-  for (const name of writes) uses[name] = { buffer: name, writes: program.bytes(name) };
-  program.dispatch({ kernel: kernelOf([...reads, ...writes]), groups: 1, params: {}, uses, flops: 1 });
+  for (const buffer of reads) uses[buffer.name] = { buffer, reads: buffer.bytes };
+  for (const buffer of writes) uses[buffer.name] = { buffer, writes: buffer.bytes };
+  program.dispatch({ kernel: kernelOf([...reads, ...writes].map(({ name }) => name)), groups: 1, params: {}, uses, flops: 1 });
 }
 
 describe("slices", () => {
@@ -88,18 +89,12 @@ describe("slices", () => {
 describe("workspace", () => {
   test("buffers that do not live at the same time share memory, others do not", () => {
     const program = builder();
-    program.buffer("in", "input", 400);
-    program.buffer("OUT", "output", 400);
-    for (const [name, bytes] of [
-      ["A", 1000],
-      ["B", 200],
-      ["C", 600],
-    ] as const)
-      program.buffer(name, "workspace", bytes);
-    step(program, ["in"], ["A"]);
-    program.dispatch({ kernel: kernelOf(["a", "B"]), groups: 1, params: {}, uses: { a: { buffer: "A" }, B: { buffer: "B" } }, flops: 0 });
-    program.dispatch({ kernel: kernelOf(["b", "C"]), groups: 1, params: {}, uses: { b: { buffer: "B" }, C: { buffer: "C" } }, flops: 0 });
-    program.dispatch({ kernel: kernelOf(["c", "OUT"]), groups: 1, params: {}, uses: { c: { buffer: "C" }, OUT: { buffer: "OUT" } }, flops: 0 });
+    const [input, OUT] = [program.tensor("in", "input", 400), program.tensor("OUT", "output", 400)];
+    const [A, B, C] = [program.temporary("A", 1000), program.temporary("B", 200), program.temporary("C", 600)];
+    step(program, [input], [A]);
+    program.dispatch({ kernel: kernelOf(["a", "B"]), groups: 1, params: {}, uses: { a: { buffer: A }, B: { buffer: B } }, flops: 0 });
+    program.dispatch({ kernel: kernelOf(["b", "C"]), groups: 1, params: {}, uses: { b: { buffer: B }, C: { buffer: C } }, flops: 0 });
+    program.dispatch({ kernel: kernelOf(["c", "OUT"]), groups: 1, params: {}, uses: { c: { buffer: C }, OUT: { buffer: OUT } }, flops: 0 });
     const { buffers, slots, cost } = program.finish();
     const slot = Object.fromEntries(buffers.map((buffer) => [buffer.name, buffer.slot]));
     expect(slot["A"]).toBe(slot["C"]);
@@ -118,14 +113,13 @@ describe("workspace", () => {
       const count = 1 + Math.floor(8 * uniform());
       const lives = Array.from({ length: count }, (_, i) => {
         const bytes = 4 * Math.ceil(1000 * uniform());
-        program.buffer(`W${i}`, "workspace", bytes);
+        const buffer = program.temporary(`W${i}`, bytes);
         const first = Math.floor(10 * uniform());
-        return { name: `W${i}`, bytes, first, last: first + Math.floor(4 * uniform()) };
+        return { buffer, name: `W${i}`, bytes, first, last: first + Math.floor(4 * uniform()) };
       });
       for (let index = 0; index < 14; index++) {
-        const used = lives.filter(({ first, last }) => first === index || last === index).map(({ name }) => name);
-        program.buffer(`OUT${index}`, "output", 4);
-        step(program, [], [...used, `OUT${index}`].slice(0, 8));
+        const used = lives.filter(({ first, last }) => first === index || last === index).map(({ buffer }) => buffer);
+        step(program, [], [...used, program.tensor(`OUT${index}`, "output", 4)].slice(0, 8));
       }
       const { buffers, slots } = program.finish();
       const placed = lives.map((life) => ({ ...life, slot: buffers.find((buffer) => buffer.name === life.name)!.slot! }));
@@ -149,8 +143,8 @@ describe("a grid that holds too few workgroups", () => {
     const limits = limitsWith({ maxComputeWorkgroupsPerDimension: 4 });
     const program = builder(limits);
     const bytes = 4 * 64 * groups;
-    for (const name of ["in", "OUT"]) program.buffer(name, name === "in" ? "input" : "output", bytes);
-    const uses = { in: { buffer: "in", reads: bytes }, OUT: { buffer: "OUT", writes: bytes } };
+    const [input, output] = [program.tensor("in", "input", bytes), program.tensor("OUT", "output", bytes)];
+    const uses = { in: { buffer: input, reads: bytes }, OUT: { buffer: output, writes: bytes } };
     program.dispatch({ kernel: kernelOf(["in", "OUT"], 64, ["count"]), groups, params: { count: 64 * groups }, uses, flops: 64 * groups });
     const { dispatches, cost } = program.finish();
     expect(dispatches.length).toBe(Math.ceil(groups / capacity));
@@ -176,8 +170,7 @@ describe("tables", () => {
     const other = program.table([{ kind: "twiddles", radices: [16] }]);
     expect(again).toBe(first);
     expect(other).not.toBe(first);
-    program.buffer("OUT", "output", 4);
-    const uses = { tables: { buffer: first }, OUT: { buffer: "OUT", writes: 4 } };
+    const uses = { tables: { buffer: first }, OUT: { buffer: program.tensor("OUT", "output", 4), writes: 4 } };
     program.dispatch({ kernel: kernelOf(["tables", "OUT"]), groups: 1000, params: {}, uses, flops: 0 });
     const { cost, dispatches } = program.finish();
     expect(dispatches[0]!.bytesRead).toBe(12 * 8);
@@ -195,9 +188,7 @@ describe("limits", () => {
   ])("%s is refused by name", (_name, limits, message) => {
     const build = () => {
       const program = builder(limits);
-      program.buffer("in", "input", 400);
-      program.buffer("W", "workspace", 400);
-      step(program, ["in"], ["W"]);
+      step(program, [program.tensor("in", "input", 400)], [program.temporary("W", 400)]);
       return program.finish();
     };
     expect(build).toThrow(expect.objectContaining({ name: "FastRpbError", code: "limit", message: expect.stringMatching(message) }));
@@ -215,9 +206,7 @@ describe("limits", () => {
         workspaceBytes: 400,
       }),
     );
-    program.buffer("in", "input", 400);
-    program.buffer("W", "workspace", 400);
-    step(program, ["in"], ["W"]);
+    step(program, [program.tensor("in", "input", 400)], [program.temporary("W", 400)]);
     expect(program.finish().cost.workspaceBytes).toBe(400);
   });
 
@@ -239,22 +228,21 @@ describe("limits", () => {
 describe("parameters", () => {
   test("stand in the kernel's order, negative ones modulo 2³²", () => {
     const program = builder();
-    program.buffer("OUT", "output", 4);
+    const uses = { OUT: { buffer: program.tensor("OUT", "output", 4) } };
     const kernel = kernelOf(["OUT"], 64, ["count", "base"]);
-    program.dispatch({ kernel, groups: 3, params: { base: -5, count: 4e9 }, uses: { OUT: { buffer: "OUT" } }, flops: 0 });
+    program.dispatch({ kernel, groups: 3, params: { base: -5, count: 4e9 }, uses, flops: 0 });
     expect(kernel.params).toEqual(["endGroup", "firstGroup", "count", "base"]);
     expect(program.finish().dispatches[0]!.params).toEqual([3, 0, 4e9, 2 ** 32 - 5]);
   });
 
   test("that are missing, and bindings that are, are a defect of the plan", () => {
     const program = builder();
-    program.buffer("OUT", "output", 4);
-    const uses = { OUT: { buffer: "OUT" } };
+    const uses = { OUT: { buffer: program.tensor("OUT", "output", 4) } };
     expect(() => program.dispatch({ kernel: kernelOf(["OUT"], 1, ["count"]), groups: 1, params: {}, uses, flops: 0 })).toThrow(TypeError);
     expect(() => program.dispatch({ kernel: kernelOf(["OUT", "b"], 1), groups: 1, params: {}, uses, flops: 0 })).toThrow(TypeError);
-    expect(() => program.dispatch({ kernel: kernelOf(["OUT"], 1), groups: 1, params: {}, uses: { OUT: { buffer: "nothing" } }, flops: 0 })).toThrow(
-      TypeError,
-    );
+    const foreign = { OUT: { buffer: builder().tensor("OUT", "output", 4) } };
+    expect(() => program.dispatch({ kernel: kernelOf(["OUT"], 1), groups: 1, params: {}, uses: foreign, flops: 0 })).toThrow(TypeError);
+    expect(() => program.tensor("OUT", "input", 4)).toThrow(TypeError);
   });
 });
 

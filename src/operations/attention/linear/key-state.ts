@@ -1,16 +1,18 @@
-/** What plans of linear attention are put together from: tiles, key states and products with them. */
+/** Key states of linear attention: tiles, reductions of keys to states, and products with them. */
 import { keyStateLayout, type KernelFeatureMap, type KeyStateLayout } from "../../../../shaders/attention/feature-map.ts";
-import { paddedToVec4 } from "../../../../shaders/wgsl/kernel.ts";
 import { applyBytes, applyKernel, type ApplyKernelSpec, applyLanes } from "../../../../shaders/attention/linear/apply.ts";
 import { combineKernel, mostChunks } from "../../../../shaders/attention/linear/combine.ts";
-import { reduceBytes, reduceKernel, reduceLanes, reduceLoadRows, type ReduceKernelSpec } from "../../../../shaders/attention/linear/reduce.ts";
+import { reduceBytes, reduceKernel, type ReduceKernelSpec, reduceLanes, reduceLoadRows } from "../../../../shaders/attention/linear/reduce.ts";
+import { paddedToVec4 } from "../../../../shaders/wgsl/kernel.ts";
 import type { PlannerLimits } from "../../../core/limits.ts";
-import type { AttentionShape, FeatureMap } from "../../specs.ts";
-import { groupBytes, groupRows, type HeadGroup, type Rows } from "../head-groups.ts";
-import { lengthsUse } from "../../lengths.ts";
-import { type BindingUse, limitError, type ProgramBuilder } from "../../../program/program.ts";
+import type { BindingUse, Handle, ProgramBuilder } from "../../../program/builder.ts";
+import { firstBytes } from "../../../program/ranges.ts";
+import { firstTile } from "../../../program/tiles.ts";
 import { FLOAT_BYTES } from "../../../program/units.ts";
 import { ceilPowerOfTwo, floorPowerOfTwo } from "../../../program/workgroups.ts";
+import { lengthsUse } from "../../lengths.ts";
+import { groupBytes, groupRows, type HeadGroup, type Rows } from "../head-groups.ts";
+import type { AttentionShape, FeatureMap } from "../spec.ts";
 
 /** Rows that make a chunk worth its partial state: below, writing and adding states costs more than the rows themselves. */
 const FEWEST_CHUNK_ROWS = 128;
@@ -22,7 +24,7 @@ const TILE_ROWS = [32, 16] as const;
 const REDUCE_TILE = 64;
 /** Values per workgroup of the product with the queries. */
 const APPLY_VALUES = 128;
-export const PREFERRED_LANES = 64;
+const ENOUGH_LANES = 64;
 /** Rows of a lane in the product with the queries: more would save loads, but leave room for fewer lanes. */
 export const LANE_ROWS = 4;
 /** Rows of its workgroups, from the best to the smallest. */
@@ -40,6 +42,10 @@ export interface LinearWork {
   readonly features: number;
   /** Of the largest group of heads. */
   readonly mostHeads: number;
+  /** With variable lengths. */
+  readonly lengths: Handle | undefined;
+  /** Bytes of scratch in all. */
+  readonly scratch: number;
 }
 
 /** Other maps are SIKF of other rows, or with another state. */
@@ -58,14 +64,14 @@ export interface Reduction {
 }
 
 /** Chunks: enough workgroups, yet few enough that the partial states stay small beside the keys and the workspace. */
-export function chooseReduction({ program, shape, featureMap, features, mostHeads }: LinearWork): Reduction {
+export function chooseReduction({ program, shape, featureMap, features, mostHeads, scratch }: LinearWork): Reduction {
   const { limits } = program;
   const { length, valueDim } = shape;
   const state = keyStateLayout(features, valueDim, featureMap === "sikf");
-  const tile = chooseReduceTile(features, valueDim, limits, program);
+  const tile = chooseReduceTile(features, valueDim, program);
   const tiles = reduceTiles(tile, features, valueDim);
   const wanted = Math.min(Math.floor(length / FEWEST_CHUNK_ROWS), Math.max(1, Math.floor(ENOUGH_WORKGROUPS / (mostHeads * tiles))));
-  const affordable = Math.floor(Math.min(limits.workspaceBytes / 16, limits.maxStorageBufferBindingSize) / (mostHeads * state.size * FLOAT_BYTES));
+  const affordable = Math.floor(Math.min(scratch / 16, limits.maxStorageBufferBindingSize) / (mostHeads * state.size * FLOAT_BYTES));
   const combinable = mostChunks(limits.maxComputeWorkgroupStorageSize, combineLanes(limits));
   const chunkCount = Math.max(1, Math.min(wanted, affordable, combinable));
   const chunkRows = Math.ceil(length / chunkCount / tile.tileRows) * tile.tileRows;
@@ -81,14 +87,14 @@ function reduceTiles(tile: ReduceTile, features: number, valueDim: number): numb
   return Math.ceil(features / tile.featureTile) * Math.ceil(valueDim / tile.valueTile);
 }
 
-/** A workspace for `count` states of every head of a group. */
-export function stateWorkspace({ program, mostHeads }: LinearWork, name: string, { state }: Reduction, count: number): string {
-  return program.workspace(name, mostHeads * count * state.size * FLOAT_BYTES);
+/** Scratch for `count` states of every head of a group. */
+export function stateScratch({ program, mostHeads }: LinearWork, name: string, { state }: Reduction, count: number): Handle {
+  return program.temporary(name, mostHeads * count * state.size * FLOAT_BYTES);
 }
 
-/** The part of it that a group uses. */
-export function statesUse(work: LinearWork, buffer: string, { state }: Reduction, group: HeadGroup, count: number): BindingUse {
-  return { buffer, slice: work.program.part(buffer, group.count * count * state.size * FLOAT_BYTES) };
+/** What a group uses of such scratch. */
+export function statesUse(buffer: Handle, { state }: Reduction, group: HeadGroup, count: number): BindingUse {
+  return { buffer, slice: firstBytes(group.count * count * state.size * FLOAT_BYTES) };
 }
 
 /** Rows that are reduced: keys and values, or on the way back queries and gradients, with the statistics of their rows. */
@@ -99,7 +105,7 @@ export interface ReducedRows {
 }
 
 /** Adds the reduction to a state for each chunk. */
-export function addReduce(work: LinearWork, reduction: Reduction, group: HeadGroup, rows: ReducedRows, states: string): void {
+export function addReduce(work: LinearWork, reduction: Reduction, group: HeadGroup, rows: ReducedRows, states: Handle): void {
   const { program, shape, featureMap, features } = work;
   const { state, tile, chunks, chunkRows, usedBytes } = reduction;
   const { length, valueDim, variableLengths } = shape;
@@ -136,9 +142,9 @@ export function addReduce(work: LinearWork, reduction: Reduction, group: HeadGro
     uses: {
       keys: { ...keys.use, reads: groupBytes(shape, group, features, rows.keys.precision) * valueTiles },
       values: { ...values.use, reads: groupBytes(shape, group, valueDim, rows.values.precision) * featureTiles },
-      states: { ...statesUse(work, states, reduction, group, chunks), writes: group.count * chunks * usedBytes },
+      states: { ...statesUse(states, reduction, group, chunks), writes: group.count * chunks * usedBytes },
       ...(statistics && { statistics: { ...statistics.use, reads: statisticsReads } }),
-      ...lengthsUse(shape),
+      ...lengthsUse(shape, work.lengths),
     },
     flops: group.count * length * (2 * features * (valueDim + 1) + EXP_FLOPS * features),
   });
@@ -149,7 +155,7 @@ export function addCombine(
   work: LinearWork,
   reduction: Reduction,
   group: HeadGroup,
-  buffers: { readonly states: string; readonly combined: string; readonly normalised: boolean },
+  buffers: { readonly states: Handle; readonly combined: Handle; readonly normalised: boolean },
 ): void {
   const { program, shape, featureMap, features } = work;
   const { state, chunks, usedBytes } = reduction;
@@ -163,8 +169,8 @@ export function addCombine(
     groups: group.count * features,
     params: {},
     uses: {
-      states: { ...statesUse(work, buffers.states, reduction, group, chunks), reads: group.count * chunks * usedBytes },
-      combined: { ...statesUse(work, buffers.combined, reduction, group, 1), writes: group.count * usedBytes },
+      states: { ...statesUse(buffers.states, reduction, group, chunks), reads: group.count * chunks * usedBytes },
+      combined: { ...statesUse(buffers.combined, reduction, group, 1), writes: group.count * usedBytes },
     },
     flops: 2 * group.count * chunks * features * (valueDim + 1),
   });
@@ -175,12 +181,12 @@ export function addApply(
   work: LinearWork,
   reduction: Reduction,
   group: HeadGroup,
-  buffers: { readonly queries: Rows; readonly states: string; readonly out: Rows; readonly accumulate: boolean },
+  buffers: { readonly queries: Rows; readonly states: Handle; readonly out: Rows; readonly accumulate: boolean },
 ): void {
   const { program, shape, featureMap, features } = work;
   const { length, valueDim, variableLengths } = shape;
   const { accumulate } = buffers;
-  const tile = chooseApplyTile(features, valueDim, program.limits, program);
+  const tile = chooseApplyTile(features, valueDim, program);
   const precision = { queries: buffers.queries.precision ?? "f32", out: buffers.out.precision ?? "f32" };
   const base = { length, headDim: features, valueDim, featureMap, variableLengths, precision };
   const kernel = applyKernel({ ...base, state: reduction.state, accumulate, ...tile });
@@ -195,9 +201,9 @@ export function addApply(
     uses: {
       queries: { ...queries.use, reads: groupBytes(shape, group, features, precision.queries) * valueTiles },
       // A head's state is shared by all its workgroups: from memory it comes once.
-      states: { ...statesUse(work, buffers.states, reduction, group, 1), reads: group.count * reduction.usedBytes },
+      states: { ...statesUse(buffers.states, reduction, group, 1), reads: group.count * reduction.usedBytes },
       out: { ...out.use, reads: accumulate ? outBytes : 0, writes: outBytes },
-      ...lengthsUse(shape),
+      ...lengthsUse(shape, work.lengths),
     },
     flops: group.count * length * (2 * features * (valueDim + 1) + EXP_FLOPS * features + 2 * valueDim),
   });
@@ -206,10 +212,16 @@ export function addApply(
 /** Floats of a row's statistics. */
 export const STATISTICS = 4;
 
+/** Scratch for the statistics of a group's rows. */
+export function statisticsRows({ program, shape, mostHeads }: Pick<LinearWork, "program" | "shape" | "mostHeads">): Rows {
+  return { buffer: program.temporary("statistics", mostHeads * shape.length * STATISTICS * FLOAT_BYTES), dim: STATISTICS, local: true };
+}
+
 export type ReduceTile = Pick<ReduceKernelSpec, "featureTile" | "valueTile" | "tileRows" | "featureVectors" | "rowGroups">;
 
 /** The largest tile that fits; where it has few lanes, several groups of them share its rows. */
-export function chooseReduceTile(featureCount: number, valueDim: number, limits: PlannerLimits, program: ProgramBuilder): ReduceTile {
+export function chooseReduceTile(featureCount: number, valueDim: number, program: ProgramBuilder): ReduceTile {
+  const { limits } = program;
   const mostLanes = Math.min(limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX);
   const candidates: ReduceTile[] = [];
   let features = Math.min(REDUCE_TILE, paddedToVec4(featureCount));
@@ -218,7 +230,7 @@ export function chooseReduceTile(featureCount: number, valueDim: number, limits:
     for (const featureVectors of [2, 1] as const) {
       const width = 4 * featureVectors;
       const whole = { featureTile: width * Math.ceil(features / width), valueTile: width * Math.ceil(values / width), featureVectors };
-      const lanes = Math.min(PREFERRED_LANES, mostLanes);
+      const lanes = Math.min(ENOUGH_LANES, mostLanes);
       const tile = { ...whole, rowGroups: Math.max(1, Math.floor(lanes / reduceLanes({ ...whole, rowGroups: 1 }))) };
       const step = reduceLoadRows(tile);
       for (const rows of TILE_ROWS) candidates.push({ ...tile, tileRows: step * Math.max(1, Math.floor(rows / step)) });
@@ -233,39 +245,13 @@ export function chooseReduceTile(featureCount: number, valueDim: number, limits:
     const tile = { ...last, rowGroups: Math.floor(last.rowGroups / 2) };
     candidates.push({ ...tile, tileRows: reduceLoadRows(tile) });
   }
-  const possible = candidates.filter((tile) => reduceLanes(tile) <= mostLanes && reduceBytes(tile) <= limits.maxComputeWorkgroupStorageSize);
-  const [tile] = possible;
-  if (tile) return tile;
-  const smallest = reduceBytes(candidates.at(-1)!);
-  throw limitError(
-    program.caller,
-    "maxComputeWorkgroupStorageSize",
-    smallest,
-    limits.maxComputeWorkgroupStorageSize,
-    "the smallest tile of keys and values",
-  );
+  return firstTile(program, candidates, { lanes: reduceLanes, bytes: reduceBytes, what: "the smallest tile of keys and values", enough: 1 });
 }
 
-function chooseApplyTile(
-  features: number,
-  valueDim: number,
-  limits: PlannerLimits,
-  program: ProgramBuilder,
-): Pick<ApplyKernelSpec, "rows" | "laneRows" | "valueTile"> {
-  const mostLanes = Math.min(limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX);
+function chooseApplyTile(features: number, valueDim: number, program: ProgramBuilder): Pick<ApplyKernelSpec, "rows" | "laneRows" | "valueTile"> {
   const valueTile = Math.min(APPLY_VALUES, paddedToVec4(valueDim));
   const candidates = [valueTile, 64, 32, 16, 8, 4]
     .filter((width) => width <= valueTile)
     .flatMap((values) => APPLY_ROWS.map((rows) => ({ rows, laneRows: Math.min(LANE_ROWS, rows), valueTile: values, headDim: features })));
-  const possible = candidates.filter((tile) => applyLanes(tile) <= mostLanes && applyBytes(tile) <= limits.maxComputeWorkgroupStorageSize);
-  const tile = possible.find((candidate) => applyLanes(candidate) >= Math.min(PREFERRED_LANES, mostLanes)) ?? possible[0];
-  if (tile) return tile;
-  const smallest = candidates.at(-1)!;
-  throw limitError(
-    program.caller,
-    "maxComputeWorkgroupStorageSize",
-    applyBytes(smallest),
-    limits.maxComputeWorkgroupStorageSize,
-    `a row of ${features} features`,
-  );
+  return firstTile(program, candidates, { lanes: applyLanes, bytes: applyBytes, what: `a row of ${features} features` });
 }

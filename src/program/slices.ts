@@ -1,5 +1,6 @@
-/** Work on buffers that are larger than a binding, in pieces. */
-import { bindableUnits, limitError, type ProgramBuilder, type Slice, sliceBytes } from "./program.ts";
+/** Work on buffers that are larger than a binding, slice by slice. */
+import type { ProgramBuilder } from "./builder.ts";
+import { bindableUnits, limitError, type Slice, sliceBytes } from "./ranges.ts";
 
 /**
  * Runs `add` for as many of `count` pieces at a time as bindings, and `most`, can hold, with the range of each buffer: the whole where that

@@ -1,0 +1,7 @@
+import { linearHead } from "../linear/operation.ts";
+import { attentionOperation } from "../operation.ts";
+import { planCausalAttentionGradient } from "./gradient.ts";
+import { planCausalAttention } from "./plan.ts";
+
+/** Causal linear attention. */
+export const causalAttention = attentionOperation({ plan: planCausalAttention, planGradient: planCausalAttentionGradient, head: linearHead });

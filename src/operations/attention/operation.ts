@@ -1,0 +1,73 @@
+/** What the kinds of attention have in common: tensors, the bias, and what computes it all on the CPU. */
+import type { PlannerLimits } from "../../core/limits.ts";
+import type { ProgramBuilder } from "../../program/builder.ts";
+import { lengthsLayout } from "../lengths.ts";
+import { layout, type Operation, task, type TensorLayout, type TensorLayouts } from "../operation.ts";
+import { spectrum, spectrumLayout } from "../toeplitz/operation.ts";
+import { spectrumSpec, weightsShape } from "../toeplitz/spec.ts";
+import type { AttentionGradientTensors, AttentionTensors } from "./bias.ts";
+import { attentionGradientCpu } from "./cpu-gradient.ts";
+import { attentionCpu, type HeadKind } from "./cpu.ts";
+import { type AttentionGradientSpec, attentionGradientSpec, type AttentionShape, type AttentionSpec } from "./spec.ts";
+
+/** A way to compute attention, and its gradient. */
+export interface AttentionKind {
+  plan(program: ProgramBuilder, shape: AttentionShape, tensors: AttentionTensors, scratch: number): void;
+  planGradient(program: ProgramBuilder, shape: AttentionShape, tensors: AttentionGradientTensors, scratch: number): void;
+  readonly head: HeadKind;
+}
+
+/** Attention of a kind: `q`, `k`, `v`, `spectrum` with a bias, `lengths` with variable ones → `out`. */
+export function attentionOperation(kind: AttentionKind): Operation<AttentionSpec> {
+  const gradient = gradientOperation(kind);
+  return {
+    name: "attention",
+    label: (spec) => `attention ${attentionName(spec)} ${spec.length}`,
+    tensors: (spec, limits) => ({ ...inputs(spec, limits), out: rows("output", spec, spec.valueDim) }),
+    plan: kind.plan,
+    cpu: (spec, fftOf) => attentionCpu(kind.head, spec, fftOf),
+    gradient: (spec) => (spec.storage === "f16" ? undefined : task(gradient, attentionGradientSpec(spec))),
+    preparation,
+  };
+}
+
+/** The gradient: the inputs and `dOut` → `dq`, `dk`, `dv`, and `dBias` with a bias. */
+function gradientOperation(kind: AttentionKind): Operation<AttentionGradientSpec> {
+  return {
+    name: "attention gradient",
+    label: (spec) => `attention gradient ${attentionName(spec)} ${spec.length}`,
+    tensors: (spec, limits) => ({
+      ...inputs(spec, limits),
+      dOut: rows("input", spec, spec.valueDim),
+      dq: rows("output", spec, spec.headDim),
+      dk: rows("output", spec, spec.headDim),
+      dv: rows("output", spec, spec.valueDim),
+      ...(spec.bias !== "none" && { dBias: layout("output", weightsShape(spec)) }),
+    }),
+    plan: kind.planGradient,
+    cpu: (spec, fftOf) => attentionGradientCpu(kind.head, spec, fftOf),
+    preparation,
+  };
+}
+
+function preparation(spec: AttentionShape) {
+  return spec.bias === "none" ? undefined : task(spectrum, spectrumSpec(spec));
+}
+
+function inputs(spec: AttentionShape, limits: PlannerLimits): TensorLayouts {
+  return {
+    q: rows("input", spec, spec.headDim),
+    k: rows("input", spec, spec.headDim),
+    v: rows("input", spec, spec.valueDim),
+    ...(spec.bias !== "none" && { spectrum: spectrumLayout("input", spec, limits) }),
+    ...lengthsLayout(spec),
+  };
+}
+
+function rows(role: TensorLayout["role"], { batch, heads, length, storage }: AttentionShape, dim: number): TensorLayout {
+  return layout(role, [batch, heads, length, dim], storage);
+}
+
+function attentionName(spec: AttentionShape): string {
+  return `${spec.causal ? "causal " : ""}${spec.featureMap ?? spec.kind}`;
+}

@@ -1,0 +1,100 @@
+/** What an operation is. Each has a room of its own: spec, plan, gradient and CPU side by side; nothing else switches over kinds of operations. */
+import { elementCount } from "../core/check.ts";
+import type { PlannerLimits } from "../core/limits.ts";
+import { BYTES_PER_ELEMENT, type DType } from "../core/tensor.ts";
+import type { FftOf } from "../math/fft.ts";
+import { type Handle, ProgramBuilder } from "../program/builder.ts";
+import type { Program } from "../program/program.ts";
+
+/** An operation with shapes and choices, validated and frozen: never a device or a buffer. */
+export interface OperationSpec {
+  /** Of the kind; specs of the same kind have the same keys. */
+  readonly operation: string;
+}
+
+/** A tensor that an operation reads or writes. */
+export interface TensorLayout {
+  /** `"inout"`: an output that is an input too. */
+  readonly role: "input" | "output" | "inout";
+  readonly shape: readonly number[];
+  readonly dtype: DType | "u32";
+}
+
+export type TensorLayouts = Readonly<Record<string, TensorLayout>>;
+export type Handles = Readonly<Record<string, Handle>>;
+
+/** The memory of a tensor as the CPU sees it: float32 numbers, unsigned integers, or, of spectra, float64. */
+export interface CpuMemory {
+  readonly floats: Float32Array;
+  readonly words: Uint32Array;
+  readonly doubles: Float64Array;
+}
+
+/** A spec that is ready to run in float64; it holds tables and scratch memory. */
+export interface CpuComputation {
+  readonly flops: number;
+  /** Bytes of the tensor `spectrum`, where there is one: its layout is this backend's own, and in float64. */
+  readonly spectrumBytes?: number;
+  run(memoryOf: (name: string) => CpuMemory): void;
+}
+
+export interface Operation<Spec extends OperationSpec = OperationSpec> {
+  /** For people: in profiles and errors. */
+  readonly name: string;
+  /** Of the Program: the name and what tells one spec from another. */
+  label(spec: Spec): string;
+  /** What a spec is of, in words, for errors; left out: the label. */
+  describe?(spec: Spec): string;
+  /** The tensors by name, in the order of the Program's buffers. Layouts of spectra depend on the limits. */
+  tensors(spec: Spec, limits: PlannerLimits): TensorLayouts;
+  /**
+   * Adds what a GPU has to do.
+   *
+   * @param tensors handles of what {@link tensors} names
+   * @param scratch bytes of temporaries that it may hold at a time
+   * @throws FastRpbError code `"limit"`
+   */
+  plan(program: ProgramBuilder, spec: Spec, tensors: Handles, scratch: number): void;
+  /** The same in float64: fallback, and oracle of the tests. */
+  cpu(spec: Spec, fftOf: FftOf): CpuComputation;
+  /** What computes the gradients of a loss from that of the result; `undefined` where there is none. */
+  gradient?(spec: Spec): Task | undefined;
+  /** What computes the tensor `spectrum` from `weights` or `kernel`; `undefined` where the spec has none. */
+  preparation?(spec: Spec): Task | undefined;
+  /** What the best {@link Choices} depend on; left out: all but batch and heads. */
+  tuned?(spec: Spec): object;
+}
+
+/** An operation with a spec of its own: what backends compile. */
+export interface Task {
+  readonly operation: Operation;
+  readonly spec: OperationSpec;
+}
+
+export function task<Spec extends OperationSpec>(operation: Operation<Spec>, spec: Spec): Task {
+  return Object.freeze({ operation, spec });
+}
+
+/** Layout of float32 numbers, where nothing else is said. */
+export function layout(role: TensorLayout["role"], shape: readonly number[], dtype: TensorLayout["dtype"] = "f32"): TensorLayout {
+  return Object.freeze({ role, shape, dtype });
+}
+
+export function layoutBytes({ shape, dtype }: TensorLayout): number {
+  return elementCount(shape) * (dtype === "u32" ? Uint32Array.BYTES_PER_ELEMENT : BYTES_PER_ELEMENT[dtype]);
+}
+
+/**
+ * Task and limits to a Program. Pure: the same arguments give the same program, and no device is involved.
+ *
+ * @param caller the public function to name in errors
+ * @throws FastRpbError code `"limit"` where the limits are too small for the spec
+ */
+export function planProgram(caller: string, { operation, spec }: Task, limits: PlannerLimits): Program {
+  const program = new ProgramBuilder(caller, operation.label(spec), limits);
+  const tensors = Object.entries(operation.tensors(spec, limits)).map(
+    ([name, tensor]) => [name, program.tensor(name, tensor.role, layoutBytes(tensor))] as const,
+  );
+  operation.plan(program, spec, Object.fromEntries(tensors), limits.workspaceBytes);
+  return program.finish();
+}

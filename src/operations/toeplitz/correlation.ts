@@ -1,0 +1,240 @@
+/**
+ * Correlations of two tensors over their positions, Σ_i g_i·v_{i+o} for every offset o, by FFTs in which every offset has a place of its own: what
+ * gradients of weights are made of.
+ */
+import { toeplitzCorrelateKernel } from "../../../shaders/toeplitz/correlate.ts";
+import { toeplitzPackKernel } from "../../../shaders/toeplitz/pack.ts";
+import type { PlannerLimits } from "../../core/limits.ts";
+import { MULTIPLY_FLOPS } from "../../math/flops.ts";
+import type { Handle, ProgramBuilder } from "../../program/builder.ts";
+import { bindableUnits, firstBytes, limitError, type Slice, sliceBase, sliceBytes } from "../../program/ranges.ts";
+import { COMPLEX_BYTES } from "../../program/units.ts";
+import { elementwiseLanes } from "../../program/workgroups.ts";
+import { addFft } from "../fft/lines.ts";
+import type { BufferEnd } from "../fft/pass.ts";
+import { convolutionLengths } from "../fft/stockham.ts";
+import { lengthsUse } from "../lengths.ts";
+import { type AxisPeriod, type PairGroup, pairGroups } from "./layout.ts";
+import { rowsUse } from "./pairs.ts";
+import type { RelativePositions, ToeplitzSpec } from "./spec.ts";
+
+/** Some of the heads that have weights. */
+export interface HeadRange {
+  readonly first: number;
+  readonly count: number;
+}
+
+/** The axes of a correlation, and how much of it is done at a time. */
+export interface Correlation {
+  readonly axes: readonly [y: AxisPeriod, x: AxisPeriod];
+  readonly points: number;
+  /** Heads × pairs that fit at a time. */
+  readonly most: number;
+  /** Where the correlations of the heads are added up. */
+  readonly sums: Handle;
+  /** Bytes that it holds at most, sums included; transforms take scratch beside them. */
+  readonly bytes: number;
+}
+
+/** Periods in which no two offsets fall together; a sequence is a grid of one row. */
+export function correlationAxes({ length, grid }: RelativePositions, limits: PlannerLimits): Correlation["axes"] {
+  const [height, width] = grid ?? [1, length];
+  const sizes = height === 1 ? [width] : [height, width];
+  const periods = convolutionLengths(
+    sizes.map((size) => 2 * size - 1),
+    limits,
+  );
+  const x = { size: width, period: periods.at(-1)! };
+  return [height === 1 ? { size: 1, period: 1 } : { size: height, period: periods[0]! }, x];
+}
+
+export function correlationPoints(positions: RelativePositions, limits: PlannerLimits): number {
+  const [y, x] = correlationAxes(positions, limits);
+  return y.period * x.period;
+}
+
+/**
+ * Makes room for the sums of correlations.
+ *
+ * @param specs all that are correlated: of the same positions, the smaller ones in groups that may be larger
+ * @param heads how many have a place among the sums
+ * @param scratch a quarter of it, or `share` of that, goes into what is correlated at a time
+ */
+export function makeCorrelation(program: ProgramBuilder, specs: readonly ToeplitzSpec[], heads: number, scratch: number, share = 1): Correlation {
+  const { limits, caller } = program;
+  const spec = specs[0]!;
+  const axes = correlationAxes(spec, limits);
+  const [y, x] = axes;
+  const points = y.period * x.period;
+  const rows = y.size > 1 ? y.size * x.period : 0;
+  const pointBytes = points * COMPLEX_BYTES;
+  if (bindableUnits(limits, pointBytes, heads) < 1) {
+    throw limitError(caller, "maxStorageBufferBindingSize", pointBytes, limits.maxStorageBufferBindingSize, "the correlation of one head");
+  }
+  const sums = program.temporary("correlations", heads * pointBytes);
+  const pairBytes = 2 * pointBytes + (spec.length + rows) * COMPLEX_BYTES;
+  // The other half is for the passes of transforms.
+  const budget = (share * (scratch - sums.bytes)) / 2;
+  const most = Math.min(Math.floor(budget / pairBytes), Math.floor(limits.maxStorageBufferBindingSize / pointBytes));
+  if (most < 1) throw limitError(caller, "workspaceBytes", sums.bytes + Math.ceil((2 * pairBytes) / share), scratch, "one pair of channels");
+  const largest = Math.max(...specs.flatMap((each) => pairGroups(program, each, most).map((group) => group.heads * group.pairs)));
+  return { axes, points, most, sums, bytes: sums.bytes + largest * pairBytes };
+}
+
+/** Which correlations are added up. */
+export interface CorrelatedTensors {
+  /** Of the shape of `v`, as are the values. */
+  readonly gradients: Handle;
+  readonly values: Handle;
+  /** With variable lengths. */
+  readonly lengths?: Handle | undefined;
+  /** Place of the first head, or of the first of `range`, among the sums. */
+  readonly firstSum: number;
+  /** Whether they are added to what is there. */
+  readonly accumulate: boolean;
+  /** The heads that are correlated, all or one; all when left out. */
+  readonly range?: HeadRange;
+}
+
+/** Adds the correlations of two tensors, group by group, to the sums. Transforms take `scratch` beside what the correlation holds. */
+export function addCorrelations(
+  program: ProgramBuilder,
+  spec: ToeplitzSpec,
+  correlation: Correlation,
+  tensors: CorrelatedTensors,
+  scratch: number,
+): void {
+  const { heads } = spec;
+  const { firstSum, accumulate, range = { first: 0, count: heads } } = tensors;
+  // Groups of one head where they are done one by one.
+  const most = range.count === heads ? correlation.most : Math.min(correlation.most, Math.ceil(spec.channels / 2));
+  const mostSums = bindableUnits(program.limits, correlation.points * COMPLEX_BYTES, heads);
+  const written = new Set(accumulate ? Array.from({ length: heads }, (_, h) => h) : []);
+  for (const group of pairGroups(program, spec, most)) {
+    const own = headsOf(group, heads);
+    if (range.count < heads && !own.includes(range.first)) continue;
+    const values = addPacked(program, spec, group, tensors.values, tensors.lengths, correlation, scratch);
+    const gradients = addPacked(program, spec, group, tensors.gradients, tensors.lengths, correlation, scratch);
+    for (const run of runs(own, mostSums, (h) => written.has(h))) {
+      const sum = firstSum + run.first - range.first;
+      addCorrelate(program, spec, group, correlation, run, { values, gradients, sum, accumulate: written.has(run.first) });
+    }
+    for (const h of own) written.add(h);
+  }
+}
+
+/** Which heads of a batch entry a group has, in order. */
+function headsOf({ firstHead, heads: count }: PairGroup, heads: number): readonly number[] {
+  const own = Array.from({ length: Math.min(count, heads) }, (_, i) => (firstHead + i) % heads);
+  return own.sort((a, b) => a - b);
+}
+
+/** Neighbouring heads that are alike, at most so many. */
+function runs(heads: readonly number[], most: number, kind: (head: number) => boolean): readonly HeadRange[] {
+  const found: { first: number; count: number }[] = [];
+  for (const h of heads) {
+    const last = found.at(-1);
+    if (last && last.count < most && h === last.first + last.count && kind(h) === kind(last.first)) last.count++;
+    else found.push({ first: h, count: 1 });
+  }
+  return found;
+}
+
+/** Adds the spectra of a group's pairs of channels of a tensor. */
+function addPacked(
+  program: ProgramBuilder,
+  spec: ToeplitzSpec,
+  group: PairGroup,
+  tensor: Handle,
+  lengths: Handle | undefined,
+  { axes, points }: Correlation,
+  scratch: number,
+): BufferEnd {
+  const [y, x] = axes;
+  const { heads, pairs } = group;
+  const count = heads * pairs;
+  const kernel = toeplitzPackKernel({
+    lanes: elementwiseLanes(program.limits),
+    length: spec.length,
+    channels: spec.channels,
+    variableLengths: spec.variableLengths,
+  });
+  const space = (name: string, elements: number): BufferEnd & { readonly slice: Slice } => {
+    const bytes = count * elements * COMPLEX_BYTES;
+    return { buffer: program.temporary(name, bytes), slice: firstBytes(bytes), firstOuter: 0 };
+  };
+  const packed = space("packed", spec.length);
+  program.dispatch({
+    kernel,
+    groups: Math.ceil((count * spec.length) / kernel.workgroupSize[0]),
+    params: {
+      count: count * spec.length,
+      pairs,
+      firstPair: group.firstPair,
+      firstHead: group.firstHead,
+      heads: spec.heads,
+      valuesBase: sliceBase(kernel, "values", group.rows),
+    },
+    uses: {
+      values: rowsUse(spec, group, tensor, "reads"),
+      packed: { buffer: packed.buffer, slice: packed.slice, writes: packed.slice.size },
+      ...lengthsUse(spec, lengths),
+    },
+    flops: 0,
+  });
+  const common = { inverse: false, scale: 1, order: "natural" } as const;
+  const window = (axis: AxisPeriod) => ({ source: { rows: axis.size, limit: axis.size }, destination: {} });
+  const spectrum = space("spectra", points);
+  const alongRows = { outer: heads * y.size, length: x.period, inner: pairs };
+  const rows = y.size === 1 ? spectrum : space("rows", y.size * x.period);
+  addFft(program, { ...common, layout: alongRows, source: packed, destination: rows, ends: window(x) }, scratch);
+  if (y.size === 1) return spectrum;
+  const alongColumns = { outer: heads, length: y.period, inner: x.period * pairs };
+  addFft(program, { ...common, layout: alongColumns, source: rows, destination: spectrum, ends: window(y) }, scratch);
+  return spectrum;
+}
+
+/** Adds the correlations of some of a group's heads to the sums, from the place `sum` on. */
+function addCorrelate(
+  program: ProgramBuilder,
+  spec: ToeplitzSpec,
+  group: PairGroup,
+  { points, sums }: Correlation,
+  run: HeadRange,
+  {
+    values,
+    gradients,
+    sum,
+    accumulate,
+  }: { readonly values: BufferEnd; readonly gradients: BufferEnd; readonly sum: number; readonly accumulate: boolean },
+): void {
+  const { pairs } = group;
+  const kernel = toeplitzCorrelateKernel({ lanes: elementwiseLanes(program.limits), points, accumulate });
+  const pointBytes = points * COMPLEX_BYTES;
+  const groupBytes = group.heads * pairs * pointBytes;
+  // Of the group's heads, those that stand at the run's places in a batch entry.
+  const correlated = Array.from({ length: group.heads }, (_, i) => (group.firstHead + i) % spec.heads);
+  const heads = correlated.filter((h) => h >= run.first && h < run.first + run.count).length;
+  const bytes = heads * pairs * pointBytes;
+  const sumBytes = run.count * pointBytes;
+  const slice = sliceBytes(program.limits, sum * pointBytes, sum * pointBytes + sumBytes);
+  program.dispatch({
+    kernel,
+    groups: Math.ceil((run.count * points) / kernel.workgroupSize[0]),
+    params: {
+      count: group.heads,
+      pairs,
+      firstHead: group.firstHead,
+      heads: spec.heads,
+      swept: run.count,
+      firstSwept: run.first,
+      sumBase: sliceBase(kernel, "sum", slice) - sum * points,
+    },
+    uses: {
+      gradients: { buffer: gradients.buffer, slice: firstBytes(groupBytes), reads: bytes },
+      values: { buffer: values.buffer, slice: firstBytes(groupBytes), reads: bytes },
+      sum: { buffer: sums, slice, reads: accumulate ? sumBytes : 0, writes: sumBytes },
+    },
+    flops: heads * pairs * points * (MULTIPLY_FLOPS + 2),
+  });
+}

@@ -1,0 +1,85 @@
+import { lengthsLayout } from "../lengths.ts";
+import { layout, type Operation, task, type TensorLayout } from "../operation.ts";
+import { toeplitzGradientCpu } from "./cpu-gradient.ts";
+import { spectrumCpu } from "./cpu-spectrum.ts";
+import { toeplitzCpu } from "./cpu.ts";
+import { planToeplitzGradient } from "./gradient.ts";
+import { headSpectrumPoints } from "./layout.ts";
+import { planToeplitz } from "./plan.ts";
+import {
+  type RelativePositions,
+  spectrumSpec,
+  type SpectrumSpec,
+  toeplitzGradientSpec,
+  type ToeplitzGradientSpec,
+  type ToeplitzSpec,
+  weightsShape,
+} from "./spec.ts";
+import { planSpectrum } from "./spectrum.ts";
+import type { PlannerLimits } from "../../core/limits.ts";
+
+type Rows = Pick<ToeplitzSpec, "batch" | "heads" | "length" | "channels" | "storage">;
+
+function rows(role: TensorLayout["role"], { batch, heads, length, channels, storage }: Rows): TensorLayout {
+  return layout(role, [batch, heads, length, channels], storage);
+}
+
+/** The spectra of all heads, as the product reads them. */
+export function spectrumLayout(
+  role: TensorLayout["role"],
+  spec: RelativePositions & { readonly heads: number },
+  limits: PlannerLimits,
+): TensorLayout {
+  return layout(role, [spec.heads, headSpectrumPoints(spec, limits)], "complex64");
+}
+
+function sizes({ grid, length }: RelativePositions): string {
+  return (grid ?? [length]).join("×");
+}
+
+/** The FastRPB product: `v`, `spectrum`, and `lengths` with variable ones → `out`. */
+export const toeplitz: Operation<ToeplitzSpec> = {
+  name: "toeplitz",
+  label: (spec) => `toeplitz ${sizes(spec)}`,
+  tensors: (spec, limits) => ({
+    v: rows("input", spec),
+    spectrum: spectrumLayout("input", spec, limits),
+    ...lengthsLayout(spec),
+    out: rows("output", spec),
+  }),
+  plan: planToeplitz,
+  cpu: toeplitzCpu,
+  gradient: (spec) => task(toeplitzGradient, toeplitzGradientSpec(spec)),
+  preparation: (spec) => task(spectrum, spectrumSpec(spec)),
+};
+
+/** The gradient of the FastRPB product: `v`, `spectrum`, `lengths`, `dOut` → `dv`, `dWeights`. */
+export const toeplitzGradient: Operation<ToeplitzGradientSpec> = {
+  name: "toeplitz gradient",
+  label: (spec) => `toeplitz gradient ${sizes(spec)}`,
+  tensors: (spec, limits) => ({
+    v: rows("input", spec),
+    spectrum: spectrumLayout("input", spec, limits),
+    ...lengthsLayout(spec),
+    dOut: rows("input", spec),
+    dv: rows("output", spec),
+    dWeights: layout("output", weightsShape(spec)),
+  }),
+  plan: planToeplitzGradient,
+  cpu: toeplitzGradientCpu,
+  preparation: (spec) => task(spectrum, spectrumSpec(spec)),
+};
+
+/** The spectra of weights: `weights` → `spectrum`. */
+export const spectrum: Operation<SpectrumSpec> = {
+  name: "toeplitz spectrum",
+  label: (spec) => `toeplitz spectrum ${sizes(spec)}`,
+  describe: ({ heads, grid, length, causal }) =>
+    `${heads} heads and ${grid ? `grid ${grid.join(" × ")}` : `length ${length}`}${causal ? ", causal" : ""}`,
+  tensors: (spec, limits) => ({
+    weights: layout("input", weightsShape(spec)),
+    spectrum: spectrumLayout("output", spec, limits),
+  }),
+  plan: planSpectrum,
+  cpu: spectrumCpu,
+};

@@ -1,0 +1,175 @@
+/** Puts a Program together: planners ask it for scratch and tables, and add dispatches. */
+import type { Kernel } from "../../shaders/wgsl/kernel.ts";
+import { wholeWords, type PlannerLimits } from "../core/limits.ts";
+import { dispatchesFor, estimatedSeconds } from "./duration.ts";
+import { assignSlots } from "./memory.ts";
+import type { BufferRole, Program, ProgramBinding, ProgramBuffer, ProgramDispatch } from "./program.ts";
+import { type BoundedLimit, limitError, type Slice } from "./ranges.ts";
+import { type TablePart, tableBytes } from "./tables.ts";
+import { FLOAT_BYTES, sum } from "./units.ts";
+import { foldWorkgroups, gridCapacity } from "./workgroups.ts";
+
+/** How often the bytes of a buffer have to move at least. */
+const TENSOR_PASSES: Readonly<Record<BufferRole, number>> = { input: 1, output: 1, inout: 2, workspace: 0, table: 0 };
+
+/** A buffer of a program in the making, which planners hand to one another. It belongs to the builder that made it. */
+export type Handle = Pick<ProgramBuffer, "name" | "role" | "bytes">;
+
+/** What one dispatch does with one binding. */
+export interface BindingUse {
+  readonly buffer: Handle;
+  /** Range that is bound; the whole buffer when left out. */
+  readonly slice?: Slice;
+  readonly reads?: number;
+  readonly writes?: number;
+}
+
+export interface DispatchRequest {
+  readonly kernel: Kernel;
+  /** Workgroups that the work needs: folded over the grid, by several dispatches where one would take long or its grid is too small. */
+  readonly groups: number;
+  /** Parameters besides those of the workgroups, by name. */
+  readonly params: Readonly<Record<string, number>>;
+  readonly uses: Readonly<Record<string, BindingUse>>;
+  readonly flops: number;
+}
+
+/**
+ * Collects the buffers and dispatches of one Program. Planners take it with a spec, the handles of what they read and write, and the number of
+ * bytes of scratch that they may hold at a time; so the plans of several operations can stand in one Program one after the other.
+ */
+export class ProgramBuilder {
+  readonly limits: PlannerLimits;
+  /** The public function that errors name. */
+  readonly caller: string;
+  readonly #label: string;
+  readonly #buffers = new Map<string, ProgramBuffer>();
+  readonly #dispatches: ProgramDispatch[] = [];
+
+  constructor(caller: string, label: string, limits: PlannerLimits) {
+    this.caller = caller;
+    this.#label = label;
+    this.limits = limits;
+  }
+
+  /** A tensor that is bound when the program runs, under this name. */
+  tensor(name: string, role: "input" | "output" | "inout", bytes: number): Handle {
+    if (this.#buffers.has(name)) throw new TypeError(`${this.#label}: two tensors of the name ${name}`);
+    return this.#add({ name, role, bytes });
+  }
+
+  /** Scratch memory. It is held from the first dispatch that uses it to the last, and shared with other scratch before and after. */
+  temporary(name: string, bytes: number): Handle {
+    let unique = name;
+    for (let i = 2; this.#buffers.has(unique); i++) unique = `${name} ${i}`;
+    return this.#add({ name: unique, role: "workspace", bytes });
+  }
+
+  /** A constant table; equal tables are one buffer. */
+  table(parts: readonly TablePart[]): Handle {
+    const name = `table ${JSON.stringify(parts)}`;
+    return this.#buffers.get(name) ?? this.#add({ name, role: "table", bytes: tableBytes(parts), parts: Object.freeze([...parts]) });
+  }
+
+  /** Adds the dispatches that do the work of a kernel. @throws FastRpbError code `"limit"` where the device is too small for it */
+  dispatch(request: DispatchRequest): void {
+    const { kernel } = request;
+    const lanes = kernel.workgroupSize[0];
+    this.#need("maxComputeInvocationsPerWorkgroup", lanes, `a workgroup of "${kernel.label}"`, "lanes");
+    this.#need("maxStorageBuffersPerShaderStage", kernel.bindings.length, `"${kernel.label}"`, "storage buffers");
+    const bindings = kernel.bindings.map((binding): ProgramBinding => {
+      const use = request.uses[binding.name];
+      if (!use) throw new TypeError(`${kernel.label}: nothing bound to ${binding.name}`);
+      const { buffer, slice = { offset: 0, size: wholeWords(buffer.bytes) } } = use;
+      if (this.#buffers.get(buffer.name) !== buffer) throw new TypeError(`${kernel.label}: ${buffer.name} is of another program`);
+      this.#need("maxStorageBufferBindingSize", slice.size, `${buffer.name} in "${kernel.label}"`);
+      return Object.freeze({
+        name: binding.name,
+        buffer: buffer.name,
+        ...slice,
+        // A table is shared by all workgroups and served from cache: it counts once.
+        bytesRead: buffer.role === "table" ? slice.size : (use.reads ?? 0),
+        bytesWritten: use.writes ?? 0,
+      });
+    });
+    const { groups, flops } = request;
+    const bytes = sum(bindings, (b) => b.bytesRead + b.bytesWritten);
+    const { speed, maxComputeWorkgroupsPerDimension } = this.limits;
+    const shares = Math.max(
+      dispatchesFor(this.caller, kernel.label, { flops, bytes, groups }, speed),
+      Math.ceil(groups / gridCapacity(maxComputeWorkgroupsPerDimension)),
+    );
+    for (let share = 0; share < shares; share++) this.#addShare(request, bindings, share, shares);
+  }
+
+  /** Adds the workgroups of one of several dispatches that share the work. */
+  #addShare({ kernel, groups, flops, params }: DispatchRequest, all: readonly ProgramBinding[], share: number, shares: number): void {
+    const [first, end] = [Math.floor((groups * share) / shares), Math.floor((groups * (share + 1)) / shares)];
+    const bindings = shares === 1 ? all : all.map((binding) => this.#shareOf(binding, first / groups, end / groups));
+    const [bytesRead, bytesWritten] = [sum(bindings, (b) => b.bytesRead), sum(bindings, (b) => b.bytesWritten)];
+    const values: Readonly<Record<string, number>> = { endGroup: end, firstGroup: first, ...params };
+    const words = kernel.params.map((name) => {
+      const value = values[name];
+      if (value === undefined) throw new TypeError(`${kernel.label}: no value for ${name}`);
+      return value >>> 0; // bases are subtracted modulo 2³²
+    });
+    const work = { flops: shares === 1 ? flops : Math.round((flops * (end - first)) / groups), bytes: bytesRead + bytesWritten, groups: end - first };
+    this.#dispatches.push(
+      Object.freeze({
+        label: kernel.label,
+        kernel,
+        workgroups: foldWorkgroups(end - first, this.limits.maxComputeWorkgroupsPerDimension),
+        workgroupSize: kernel.workgroupSize,
+        bindings: Object.freeze(bindings),
+        params: Object.freeze(words),
+        bytesRead,
+        bytesWritten,
+        flops: work.flops,
+        estimatedSeconds: estimatedSeconds(work, this.limits.speed),
+      }),
+    );
+  }
+
+  /** What a dispatch moves that does the work between two shares of all. Each reads the tables anew, and a word of any input at least. */
+  #shareOf(binding: ProgramBinding, from: number, to: number): ProgramBinding {
+    const table = this.#buffers.get(binding.buffer)!.role === "table";
+    const words = (bytes: number) => Math.round((bytes / FLOAT_BYTES) * to) - Math.round((bytes / FLOAT_BYTES) * from);
+    const { bytesRead, bytesWritten } = binding;
+    return Object.freeze({
+      ...binding,
+      bytesRead: table || bytesRead === 0 ? bytesRead : FLOAT_BYTES * Math.max(1, words(bytesRead)),
+      bytesWritten: FLOAT_BYTES * words(bytesWritten),
+    });
+  }
+
+  /** The program. @throws FastRpbError code `"limit"` where its scratch memory is more than `workspaceBytes` */
+  finish(): Program {
+    const { buffers, slots } = assignSlots([...this.#buffers.values()], this.#dispatches);
+    const workspaceBytes = sum(slots, (bytes) => bytes);
+    this.#need("workspaceBytes", workspaceBytes, "scratch memory");
+    const dispatches = Object.freeze([...this.#dispatches]);
+    return Object.freeze({
+      label: this.#label,
+      buffers: Object.freeze(buffers),
+      slots: Object.freeze(slots),
+      dispatches,
+      cost: Object.freeze({
+        dispatches: dispatches.length,
+        bytesMoved: sum(dispatches, (d) => d.bytesRead + d.bytesWritten),
+        bytesMinimum: sum(buffers, (b) => b.bytes * TENSOR_PASSES[b.role]),
+        flops: sum(dispatches, (d) => d.flops),
+        workspaceBytes,
+      }),
+    });
+  }
+
+  #add(buffer: ProgramBuffer): Handle {
+    if (buffer.role !== "table") this.#need("maxBufferSize", buffer.bytes, buffer.name);
+    this.#buffers.set(buffer.name, Object.freeze(buffer));
+    return buffer;
+  }
+
+  #need(limit: BoundedLimit, amount: number, what: string, unit = "bytes"): void {
+    if (amount > this.limits[limit]) throw limitError(this.caller, limit, amount, this.limits[limit], what, unit);
+  }
+}
