@@ -1,6 +1,5 @@
 /** Curves that stand in for learned FastRPB weights: `w[d + N − 1]` is the weight of the token `d = j − i` places further on. */
-import { DIGIT_PIXELS, DIGIT_WIDTH } from "./data.ts";
-import type { Recipe, Source } from "./recipe.ts";
+import { DIGIT_PIXELS, DIGIT_WIDTH, type Source } from "./data.ts";
 
 export type CurveName = "decay" | "window" | "periodic" | "back";
 
@@ -34,8 +33,15 @@ export const CURVES: Readonly<Record<CurveName, Curve>> = {
   },
 };
 
+interface BiasRecipe {
+  readonly curve: CurveName;
+  readonly heads: number;
+  readonly length: number;
+  readonly source: Source;
+}
+
 /** Weights `[heads, 2N − 1]`. Each head looks √2 times as far as the one before; absolute weights sum to 1 in every head. */
-export function biasWeights(recipe: Pick<Recipe, "curve" | "heads" | "length" | "source">): Float32Array {
+export function biasWeights(recipe: BiasRecipe): Float32Array {
   const { heads, length } = recipe;
   const curve = CURVES[recipe.curve];
   const period = periodFor(recipe.source, length);

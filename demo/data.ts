@@ -3,6 +3,9 @@
 export const DIGIT_WIDTH = 28;
 export const DIGIT_PIXELS = DIGIT_WIDTH * DIGIT_WIDTH;
 
+/** Which of them a run reads. */
+export type Source = "digits" | "novel";
+
 export interface Digits {
   readonly labels: Uint8Array;
   /** One digit after the other, 784 bytes each. */

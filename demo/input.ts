@@ -1,7 +1,7 @@
 /** Real input to q, k and v: bytes are looked up in seeded tables. The tables know no positions: order enters by the bias alone. */
-import { DIGIT_PIXELS, type Data } from "./data.ts";
+import { DIGIT_PIXELS, type Data, type Source } from "./data.ts";
 import { normal } from "./random.ts";
-import { HEAD_DIM, type Recipe, type Source } from "./recipe.ts";
+import { HEAD_DIM, type Recipe } from "./recipe.ts";
 
 /** The sequence: one byte a token. What is too short for the length starts again. */
 export function tokensOf(data: Data, recipe: Recipe): Uint8Array {

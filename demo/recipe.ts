@@ -1,7 +1,6 @@
 /** What one run computes. The page and its worker make the same inputs from it, so only tokens travel between them. */
 import type { CurveName } from "./bias.ts";
-
-export type Source = "digits" | "novel";
+import type { Source } from "./data.ts";
 
 /** Dimension of the queries, keys and values of a head. */
 export const HEAD_DIM = 32;

@@ -1,10 +1,10 @@
 /** The form: what the reader asks for. */
 import { CURVES, type CurveName } from "../bias.ts";
-import { DIGIT_PIXELS, DIGIT_WIDTH, digitPixels, type Digits } from "../data.ts";
+import { DIGIT_PIXELS, DIGIT_WIDTH, digitPixels, type Digits, type Source } from "../data.ts";
 import { element, fillSelect, make, text } from "../dom.ts";
 import { count } from "../format.ts";
 import { paintInk, type Theme } from "../pictures.ts";
-import { HEAD_COUNTS, HEAD_DIM, lengthsFor, type Recipe, type Source } from "../recipe.ts";
+import { HEAD_COUNTS, HEAD_DIM, lengthsFor, type Recipe } from "../recipe.ts";
 
 const DEFAULTS = { source: "digits", length: 784, heads: 1, curve: "decay" } as const;
 
