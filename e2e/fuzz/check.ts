@@ -1,6 +1,6 @@
 /** Runs a case and says what is wrong with it. */
 import { createRuntime, FastRpbError, type Runtime } from "../../src/index.ts";
-import { type Arrays, type FuzzCase, type Options, type Subject } from "./case.ts";
+import type { Arrays, FuzzCase, Options, Subject } from "./case.ts";
 import type { DataKind } from "./data.ts";
 import type { Machine, OpenSubject } from "./machine.ts";
 import { decode, drawData, firstTrespass, firstUnwritten, layOut } from "./memory.ts";

@@ -5,7 +5,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { planProgram } from "../testing/operations.ts";
 import { createRuntime } from "./create-runtime.ts";
-import { type Runtime } from "./runtime.ts";
+import type { Runtime } from "./runtime.ts";
 import { FastRpbError } from "../core/errors.ts";
 import {
   attentionGradientSpec,

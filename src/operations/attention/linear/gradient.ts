@@ -41,7 +41,13 @@ export function planLinearAttentionGradient(
     gradient: projectedRows(work, "projectedGradient"),
   };
   const held = bytesOf(
-    ...[keyStates, keyState, normalised, queryStates, queryState, backState, statistics.buffer],
+    keyStates,
+    keyState,
+    normalised,
+    queryStates,
+    queryState,
+    backState,
+    statistics.buffer,
     ...(projected ? Object.values(projected).map(({ buffer }) => buffer) : []),
   );
   const accumulate = addBiasGradient(program, shape, tensors, scratch - held);
