@@ -23,7 +23,7 @@ import {
   toeplitzSpec,
 } from "../testing/specs.ts";
 import { DESKTOP_LIMITS, LIMIT_SETS, limitsWith, smoothNumbers } from "../testing/planning.ts";
-import { leastReads, programComplaints, Ranges, thawed, total, tryPlan, wholeDispatches, workgroupBytes } from "../testing/programs.ts";
+import { constantOf, leastReads, programComplaints, Ranges, thawed, total, tryPlan, wholeDispatches } from "../testing/programs.ts";
 import { random } from "../testing/random.ts";
 import { planProgram } from "../testing/operations.ts";
 import type { Program, ProgramBinding, ProgramDispatch } from "../program/program.ts";
@@ -259,14 +259,14 @@ function workComplaints(spec: AnySpec, program: Program, limits: PlannerLimits):
   const dispatches = wholeDispatches(program);
   for (const [index, dispatch] of dispatches.entries()) {
     const at = `dispatch ${index}, ${dispatch.label}`;
+    const { id } = dispatch.kernel;
     const check = (holds: boolean, what: string) => {
       if (!holds) found.push(`${at}: ${what}`);
     };
     const param = (name: string) => dispatch.params[dispatch.kernel.params.indexOf(name)]!;
     const binding = (name: string) => dispatch.bindings.find((entry) => entry.name === name)!;
     const elementBytes = (name: string) => ELEMENT_BYTES[dispatch.kernel.bindings.find((entry) => entry.name === name)!.element];
-    /** A constant of the kernel. */
-    const constant = (name: string) => Number(new RegExp(`const ${name} = (\\d+)u;`).exec(dispatch.kernel.code)![1]);
+    const constant = (path: string) => constantOf(dispatch, path);
     /** Whether `count` elements from `first` on, after subtraction of the base, are inside the binding; `first` in bytes of the tensor. */
     const inside = (name: string, base: number, firstByte: number, bytes: number) => {
       const { offset, size } = binding(name);
@@ -274,11 +274,11 @@ function workComplaints(spec: AnySpec, program: Program, limits: PlannerLimits):
       check(firstByte >= offset && firstByte + bytes <= offset + size, `${name}: bytes ${firstByte} + ${bytes} outside ${offset} + ${size}`);
     };
     /** Columns of one workgroup of an FFT. */
-    const columns = () => Number(/group \* (\d+)u \+ slot/.exec(dispatch.kernel.code)![1]);
+    const columns = () => constant("shape.columns");
     const grid = (needed: number, perGroup: number) =>
       check(param("endGroup") === Math.ceil(needed / perGroup), `${param("endGroup")} groups of ${perGroup} for ${needed} units of work`);
 
-    if (dispatch.label.startsWith("fft")) {
+    if (id.startsWith("fft/")) {
       grid(param("columns"), columns());
       const inPlace = dispatch.bindings.some(({ name }) => name === "data");
       for (const [name, base] of inPlace
@@ -303,7 +303,7 @@ function workComplaints(spec: AnySpec, program: Program, limits: PlannerLimits):
         }
       }
       if (dispatch.kernel.params.includes("spectrumBase")) check(param("spectrumBase") * 8 === binding("spectrum").offset, "spectrum base");
-    } else if (dispatch.label.startsWith("complex multiply")) {
+    } else if (id === "complex-multiply/complex-multiply") {
       grid(param("count"), dispatch.workgroupSize[0]);
       const first = binding("out").offset / 8;
       const repeats = spec.operation === "complexMultiply" && spec.repeats;
@@ -314,7 +314,7 @@ function workComplaints(spec: AnySpec, program: Program, limits: PlannerLimits):
       if (repeats) check(binding("b").offset === 0, "b repeats from its start");
       check(param("firstFactor") === (repeats ? first : 0), `b from ${param("firstFactor")} on`);
       pieces.push([first, first + param("count")]);
-    } else if (/^toeplitz (grid )?embed/.test(dispatch.label) && spec.operation === "spectrum") {
+    } else if ((id === "toeplitz/embed" || id === "toeplitz/grid-embed") && spec.operation === "spectrum") {
       const headBytes = headSpectrum(spec, limits);
       const points = headBytes / 8 / 2 ** longAxes(spec).length;
       grid(param("count"), dispatch.workgroupSize[0]);
@@ -325,7 +325,7 @@ function workComplaints(spec: AnySpec, program: Program, limits: PlannerLimits):
       check(first % row === 0, `weights from ${first} on`);
       check(4 * (param("firstWeight") + heads * row) <= binding("weights").size, "weights outside their binding");
       check(heads * headBytes <= binding("embedded").size, "embedded outside its binding");
-    } else if (dispatch.label.startsWith("toeplitz spectrum") && spec.operation === "spectrum") {
+    } else if (id === "toeplitz/spectrum" && spec.operation === "spectrum") {
       const headBytes = headSpectrum(spec, limits);
       grid(param("columns"), columns());
       const heads = param("columns") / 2;
@@ -336,17 +336,17 @@ function workComplaints(spec: AnySpec, program: Program, limits: PlannerLimits):
       const begin = 8 * param("firstPoint") + binding("spectrum").offset;
       check(begin === (first / row) * headBytes, `spectrum from ${begin} on`);
       check(8 * param("firstPoint") + heads * headBytes <= binding("spectrum").size, "spectrum outside its binding");
-      check(2 * constant("M") * 8 === headBytes, "the period");
+      check(2 * constant("shape.length") * 8 === headBytes, "the period");
       pieces.push([begin, begin + heads * headBytes]);
-    } else if (dispatch.label.startsWith("toeplitz") && (spec.operation === "toeplitz" || spec.operation === "attention")) {
+    } else if (id.startsWith("toeplitz/") && (spec.operation === "toeplitz" || spec.operation === "attention")) {
       const channels = spec.operation === "toeplitz" ? spec.channels : spec.valueDim;
       const allPairs = Math.ceil(channels / 2);
       const headBytes = 4 * spec.length * channels;
-      const fused = dispatch.label.startsWith("toeplitz fused");
-      const gridRows = dispatch.label.startsWith("toeplitz grid rows");
-      const rows = gridRows || dispatch.label.startsWith("toeplitz rows");
+      const fused = id === "toeplitz/fused";
+      const gridRows = id === "toeplitz/grid-rows";
+      const rows = gridRows || id === "toeplitz/rows";
       // Lines of the work that are columns: of a pair of a head.
-      const lines = fused ? 1 : rows ? 2 * constant("A") : constant("B");
+      const lines = fused ? 1 : rows ? 2 * constant("a") : constant("b");
       grid(param("columns"), columns());
       const [pairs, firstPair] = fused ? [allPairs, 0] : [param("pairs"), param("firstPair")];
       const firstHead = fused ? param("firstColumn") / allPairs : param("firstHead");
@@ -369,7 +369,7 @@ function workComplaints(spec: AnySpec, program: Program, limits: PlannerLimits):
       }
       if (!fused) {
         const axes = longAxes(spec);
-        const [a, b] = [constant("A"), constant("B")];
+        const [a, b] = [constant("a"), constant("b")];
         if (axes.length === 2) check(a === convolutionLengths(axes, limits)[0] && b === axes[1], `${a} × ${b} for a grid of ${axes}`);
         else check(a * b === convolutionLength(spec.length, limits), `${a} × ${b} is not the period`);
         check(binding("work").offset === 0 && 16 * heads * pairs * a * b <= binding("work").size, "work outside its binding");
@@ -378,45 +378,41 @@ function workComplaints(spec: AnySpec, program: Program, limits: PlannerLimits):
         const first = firstHead * allPairs + firstPair;
         pieces.push([first, first + heads * pairs]);
       }
-    } else if (dispatch.label.startsWith("linear attention") && spec.operation === "attention") {
+    } else if (id.startsWith("attention/linear/") && spec.operation === "attention") {
       const heads = spec.batch * spec.heads;
       const keyBytes = 4 * spec.length * spec.headDim;
       const valueBytes = 4 * spec.length * spec.valueDim;
-      const kind = dispatch.label.split(" ")[2]!;
-      if (kind === "combine") {
+      if (id === "attention/linear/combine") {
         // Of the heads whose keys were reduced just before.
         const reduced = dispatches[index - 1]!;
-        const groupHeads = binding("combined").size / 4 / constant("STATE");
+        const groupHeads = binding("combined").size / 4 / constant("state.size");
         grid(groupHeads * spec.headDim, 1);
         check(
           reduced.bindings.some((entry) => entry.name === "states" && entry.size === binding("states").size),
           "states of other heads",
         );
-        check(binding("states").size === 4 * groupHeads * constant("CHUNKS") * constant("STATE"), "states");
+        check(binding("states").size === 4 * groupHeads * constant("chunks") * constant("state.size"), "states");
         continue;
       }
-      const later = dispatches.slice(index + 1).find((other) => other.label === dispatch.label);
+      const later = dispatches.slice(index + 1).find((other) => other.kernel.id === id);
       const first = param("firstHead");
       const next = later ? later.params[later.kernel.params.indexOf("firstHead")]! : heads;
       const count = next - first;
-      const earlier = dispatches.slice(0, index).some((other) => other.label === dispatch.label);
+      const earlier = dispatches.slice(0, index).some((other) => other.kernel.id === id);
       check(earlier || first === 0, `starts at head ${first}`);
       check(count >= 1, `heads ${first} to ${next}`);
-      if (kind === "reduce") {
-        const tiles = Math.ceil(spec.headDim / (4 * constant("KEY_VECTORS"))) * Math.ceil(spec.valueDim / (4 * constant("VALUE_VECTORS")));
-        grid(count * tiles * constant("CHUNKS"), 1);
-        check(
-          constant("CHUNKS") === Math.ceil(spec.length / constant("CHUNK_ROWS")),
-          `${constant("CHUNKS")} chunks of ${constant("CHUNK_ROWS")} rows`,
-        );
+      if (id === "attention/linear/reduce") {
+        const tiles = Math.ceil(spec.headDim / constant("featureTile")) * Math.ceil(spec.valueDim / constant("valueTile"));
+        grid(count * tiles * constant("chunks"), 1);
+        check(constant("chunks") === Math.ceil(spec.length / constant("chunkRows")), `${constant("chunks")} chunks of ${constant("chunkRows")} rows`);
         inside("keys", param("keysBase"), first * keyBytes, count * keyBytes);
         inside("values", param("valuesBase"), first * valueBytes, count * valueBytes);
-        check(binding("states").size === 4 * count * constant("CHUNKS") * constant("STATE"), "states");
+        check(binding("states").size === 4 * count * constant("chunks") * constant("state.size"), "states");
       } else {
-        grid(count * Math.ceil(spec.length / constant("ROWS")) * Math.ceil(spec.valueDim / (4 * constant("VALUE_VECTORS"))), 1);
+        grid(count * Math.ceil(spec.length / constant("rows")) * Math.ceil(spec.valueDim / constant("valueTile")), 1);
         inside("queries", param("queriesBase"), first * keyBytes, count * keyBytes);
         inside("out", param("outBase"), first * valueBytes, count * valueBytes);
-        check(binding("states").size === 4 * count * constant("STATE"), "states");
+        check(binding("states").size === 4 * count * constant("state.size"), "states");
         pieces.push([first, next]);
       }
     } else {
@@ -522,9 +518,8 @@ describe("borderline workgroup memory", () => {
     for (const valueDim of [1, 2, 4, 8, 12, 20, 28, 36, 44, 60, 64, 100, 128, 200]) {
       for (const featureMap of ["sikf", "elu+1"] as const) {
         for (const { label, kernel } of tryPlan(attentionSpec({ heads: 1, length: 4096, headDim, valueDim, featureMap }), limits)?.dispatches ?? []) {
-          const bytes = workgroupBytes(kernel.code);
-          if (!(bytes <= limits.maxComputeWorkgroupStorageSize))
-            found.push(`${featureMap}, headDim ${headDim}, valueDim ${valueDim}, ${label}: ${bytes}`);
+          if (kernel.workgroupBytes > limits.maxComputeWorkgroupStorageSize)
+            found.push(`${featureMap}, headDim ${headDim}, valueDim ${valueDim}, ${label}: ${kernel.workgroupBytes}`);
         }
       }
     }
@@ -768,7 +763,7 @@ describe("costs", () => {
       const program = plan(fftSpec({ shape: [batch(length), length] }), limitsWith());
       // Reads N, and M twice; writes M twice, and N; M is a little above 2 N. Few transforms share their chirp and its spectrum.
       expect(ratio(program), `${length}`).toBeLessThanOrEqual(1 + 2 * 2.15 + (length > 2 ** 16 ? 0.5 : 0.1));
-      if (length < 2 ** 16) expect(new Set(program.dispatches.map(({ label }) => label)).size, `${length}`).toBe(3);
+      if (length < 2 ** 16) expect(new Set(program.dispatches.map(({ kernel }) => kernel.code)).size, `${length}`).toBe(3);
     }
     // A factor that has codelets goes into passes of its own.
     expect(plan(fftSpec({ shape: [17 * 4096] }), limitsWith()).dispatches).toHaveLength(2);
@@ -931,7 +926,7 @@ describe("costs", () => {
     expect(multiply.cost).toEqual({ dispatches: 1, bytesMoved: 3 * 2400, bytesMinimum: 3 * 2400, flops: 8 * 300, workspaceBytes: 0 });
     const fft = plan(fftSpec({ shape: [10, 1] }), limitsWith());
     expect(fft.cost.flops).toBe(0);
-    const reduce = (dispatches: readonly ProgramDispatch[]) => dispatches.filter(({ label }) => label.includes("reduce"));
+    const reduce = (dispatches: readonly ProgramDispatch[]) => dispatches.filter(({ kernel }) => kernel.id === "attention/linear/reduce");
     // One key and one value a head: the state is read back, nothing is split.
     const attention = plan(attentionSpec({ heads: 2, length: 1, headDim: 1, featureMap: "elu+1" }), limitsWith());
     expect(reduce(attention.dispatches)).toHaveLength(1);

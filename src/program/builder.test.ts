@@ -245,13 +245,3 @@ describe("parameters", () => {
     expect(() => program.tensor("OUT", "input", 4)).toThrow(TypeError);
   });
 });
-
-test("a kernel says what its WGSL says", () => {
-  const kernel = kernelOf(["in", "OUT"], 96, ["count"]);
-  expect(kernel.workgroupSize).toEqual([96, 1, 1]);
-  expect(kernel.code).toMatch(/@workgroup_size\(96\)/);
-  expect(kernel.code).toMatch(/@group\(0\) @binding\(0\) var<storage, read> in: array<f32>;/);
-  expect(kernel.code).toMatch(/@group\(0\) @binding\(1\) var<storage, read_write> OUT: array<f32>;/);
-  expect(kernel.code).toMatch(/@group\(0\) @binding\(2\) var<uniform> params: Params;/);
-  expect(kernel.code).toMatch(/endGroup: u32,\s+firstGroup: u32,\s+count: u32,/);
-});

@@ -117,10 +117,10 @@ function headComplaints(spec: Spec, program: Program): string[] {
   const found: string[] = [];
   const rows = rowsOf(spec);
   const heads = spec.batch * spec.heads;
-  /** Heads that dispatches have written, by label and tensor. */
+  /** Heads that dispatches have written, by kernel and tensor. */
   const written = new Map<string, number>();
   for (const [index, { label, kernel, params, bindings }] of wholeDispatches(program).entries()) {
-    if (/^(toeplitz|fft)/.test(label) || !kernel.params.includes("firstHead")) continue;
+    if (!kernel.id.startsWith("attention/") || !kernel.params.includes("firstHead")) continue;
     const param = (name: string) => params[kernel.params.indexOf(name)]!;
     const first = param("firstHead");
     for (const [b, { name, buffer, offset, size, bytesWritten }] of bindings.entries()) {
@@ -133,9 +133,9 @@ function headComplaints(spec: Spec, program: Program): string[] {
       const count = (offset + size - first * headBytes) / headBytes;
       if (first * headBytes < offset || count < 1) found.push(`${at}: head ${first} is outside ${offset} + ${size}`);
       // Of a multiplicative bias some features of all rows come at a time.
-      if (bytesWritten === 0 || label.startsWith("multiplicative")) continue;
+      if (bytesWritten === 0 || kernel.id.startsWith("attention/multiplicative/")) continue;
       if (bytesWritten !== Math.floor(count) * headBytes) found.push(`${at}: ${bytesWritten} bytes written, of ${count} heads`);
-      const key = `${label} ${buffer}`;
+      const key = `${kernel.id} ${buffer}`;
       if ((written.get(key) ?? 0) !== first) found.push(`${at}: head ${first} after ${written.get(key) ?? 0}`);
       written.set(key, first + Math.floor(count));
     }

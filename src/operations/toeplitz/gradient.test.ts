@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { elementCount } from "../../core/check.ts";
 import { type ToeplitzGradientSpec, toeplitzGradientSpec, type ToeplitzOptions, toeplitzSpec, weightsShape } from "../../testing/specs.ts";
 import { DESKTOP_LIMITS, LIMIT_SETS, limitsWith } from "../../testing/planning.ts";
-import { leastReads, programComplaints, tryPlan } from "../../testing/programs.ts";
+import { constantOf, leastReads, programComplaints, tryPlan } from "../../testing/programs.ts";
 import { planProgram } from "../../testing/operations.ts";
 import type { Program, ProgramDispatch } from "../../program/program.ts";
 import { sum } from "../../program/units.ts";
@@ -29,15 +29,16 @@ function sumComplaints(spec: ToeplitzGradientSpec, program: Program): string[] {
   let written = 0;
   for (const dispatch of program.dispatches) {
     const at = (name: string) => param(dispatch, name);
-    if (dispatch.label.startsWith("toeplitz pack")) pack = dispatch;
-    if (dispatch.label.startsWith("toeplitz correlate")) {
-      points = Number(/const POINTS = (\d+)u/.exec(dispatch.kernel.code)![1]);
+    const { id, constants } = dispatch.kernel;
+    if (id === "toeplitz/pack") pack = dispatch;
+    if (id === "toeplitz/correlate") {
+      points = constantOf(dispatch, "points");
       const slice = dispatch.bindings.find(({ name }) => name === "sum")!;
       const first = (slice.offset / 8 + ((2 ** 32 - at("sumBase")) % 2 ** 32)) / points;
       if (!Number.isInteger(first)) found.push(`sums start at ${first}`);
       for (let i = 0; i < at("swept"); i++) {
         const h = at("firstSwept") + i;
-        const adding = dispatch.label.endsWith("adding");
+        const adding = constants["accumulate"] === true;
         if (adding ? places.get(first + i) !== h : places.get(first + i) === h) found.push(`head ${h}, adding: ${adding}`);
         places.set(first + i, h);
         for (let local = 0; local < at("count"); local++) {
@@ -50,7 +51,7 @@ function sumComplaints(spec: ToeplitzGradientSpec, program: Program): string[] {
         }
       }
     }
-    if (dispatch.label.startsWith("toeplitz weight gradient")) {
+    if (id === "toeplitz/weight-gradient") {
       const out = dispatch.bindings.find(({ name }) => name === "out")!;
       const first = out.offset / 4 + ((2 ** 32 - at("outBase")) % 2 ** 32);
       const correlations = dispatch.bindings.find(({ name }) => name === "correlations")!;
@@ -102,7 +103,7 @@ test("a million tokens, heads one by one where the sums of all would not fit", (
   const program = planProgram("test", spec, DESKTOP_LIMITS);
   expect(sumComplaints(spec, program)).toEqual([]);
   expect(program.cost.workspaceBytes).toBeLessThanOrEqual(DESKTOP_LIMITS.workspaceBytes);
-  expect(program.dispatches.filter(({ label }) => label.startsWith("toeplitz weight gradient"))).toHaveLength(16);
+  expect(program.dispatches.filter(({ kernel }) => kernel.id === "toeplitz/weight-gradient")).toHaveLength(16);
 });
 
 test("too little workspace is refused by its name", () => {

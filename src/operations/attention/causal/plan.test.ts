@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { attentionGradientSpec, type AttentionOptions, attentionSpec, type AnySpec } from "../../../testing/specs.ts";
 import { DESKTOP_LIMITS, LIMIT_SETS, limitsWith } from "../../../testing/planning.ts";
-import { tryPlan, workgroupBytes } from "../../../testing/programs.ts";
+import { tryPlan } from "../../../testing/programs.ts";
 import { seenRows } from "./chunks.ts";
 import { planProgram } from "../../../testing/operations.ts";
 
@@ -26,7 +26,7 @@ test.each(Object.entries(LIMIT_SETS))("obeys the limits, or refuses by them: %s"
           for (const { kernel, workgroupSize, workgroups, bindings, label } of program.dispatches) {
             const what = `${name}, ${featureMap} ${headDim}×${valueDim}, ${label}`;
             expect(workgroupSize[0], what).toBeLessThanOrEqual(Math.min(limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX));
-            expect(workgroupBytes(kernel.code), what).toBeLessThanOrEqual(limits.maxComputeWorkgroupStorageSize);
+            expect(kernel.workgroupBytes, what).toBeLessThanOrEqual(limits.maxComputeWorkgroupStorageSize);
             expect(Math.max(...workgroups), what).toBeLessThanOrEqual(limits.maxComputeWorkgroupsPerDimension);
             expect(bindings.length, what).toBeLessThanOrEqual(limits.maxStorageBuffersPerShaderStage);
             for (const { size } of bindings) expect(size, what).toBeLessThanOrEqual(limits.maxStorageBufferBindingSize);

@@ -28,13 +28,6 @@ function tryPlan(way: Way, options: Partial<AttentionOptions>, limits: PlannerLi
 
 const DIMENSIONS = [1, 3, 4, 17, 33, 64, 65, 128, 130, 256, 257, 1000, 4096] as const;
 
-/** Bytes of the arrays of vec4f in workgroup memory. */
-function workgroupMemory(code: string): number {
-  const arrays = [...code.matchAll(/var<workgroup> \w+: array<vec4f, (\d+)u>;/g)];
-  expect(arrays.length).toBe([...code.matchAll(/var<workgroup/g)].length);
-  return sum(arrays, ([, count]) => 16 * Number(count));
-}
-
 function moved(program: Program, name: string, way: "bytesRead" | "bytesWritten"): number {
   return sum(program.dispatches, ({ bindings }) => sum(bindings, (binding) => (binding.buffer === name ? binding[way] : 0)));
 }
@@ -54,7 +47,7 @@ describe.each(WAYS)("%s", (way) => {
           const what = `${headDim}, ${valueDim}: ${kernel.label}`;
           const [lanes] = kernel.workgroupSize;
           expect(lanes, what).toBeLessThanOrEqual(Math.min(limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX));
-          expect(workgroupMemory(kernel.code), what).toBeLessThanOrEqual(limits.maxComputeWorkgroupStorageSize);
+          expect(kernel.workgroupBytes, what).toBeLessThanOrEqual(limits.maxComputeWorkgroupStorageSize);
           expect(Math.max(...workgroups), what).toBeLessThanOrEqual(limits.maxComputeWorkgroupsPerDimension);
           expect(bindings.length, what).toBeLessThanOrEqual(8);
           for (const { size, offset, buffer } of bindings) {
@@ -62,7 +55,6 @@ describe.each(WAYS)("%s", (way) => {
             expect(offset % limits.minStorageBufferOffsetAlignment, `${what}, ${buffer}`).toBe(0);
             expect(offset + size, `${what}, ${buffer}`).toBeLessThanOrEqual(bytesOf(program, buffer));
           }
-          expect(kernel.code, what).not.toMatch(/NaN|undefined|Infinity|\[object|null/);
         }
         for (const { name: buffer, role, bytes } of program.buffers) {
           if (role === "output") expect(moved(program, buffer, "bytesWritten"), buffer).toBe(bytes);

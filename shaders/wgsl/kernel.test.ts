@@ -1,0 +1,153 @@
+/** The contract of makeKernel: what a kernel says of itself as data is what its text says. */
+import { existsSync } from "node:fs";
+import { describe, expect, test } from "vitest";
+import { causalApplyKernel } from "../attention/causal/apply.ts";
+import { causalGradientKernel } from "../attention/causal/gradient.ts";
+import { scanKernel } from "../attention/causal/scan.ts";
+import { type KernelFeatureMap, keyStateLayout } from "../attention/feature-map.ts";
+import { combineKernel } from "../attention/linear/combine.ts";
+import { keyGradientKernel } from "../attention/linear/key-gradient.ts";
+import { reduceKernel } from "../attention/linear/reduce.ts";
+import { firstFeatureKernel } from "../attention/multiplicative/first-feature.ts";
+import { projectionKernel } from "../attention/random-features.ts";
+import { softmaxAttentionKernel } from "../attention/softmax/forward.ts";
+import { softmaxKeyGradientKernel } from "../attention/softmax/key-gradient.ts";
+import { complexMultiplyKernel } from "../complex-multiply/complex-multiply.ts";
+import { realToComplexKernel } from "../fft/real-to-complex.ts";
+import type { StockhamShape } from "../fft/stockham.ts";
+import { findNonFiniteKernel } from "../find-non-finite/find-non-finite.ts";
+import { toeplitzFusedKernel } from "../toeplitz/fused.ts";
+import { toeplitzSpectrumKernel } from "../toeplitz/spectrum.ts";
+import { ELEMENT_BYTES, type Kernel, makeKernel } from "./kernel.ts";
+
+const SHAPE: StockhamShape = { length: 64, axes: [[8, 8]], threads: 8, columns: 4, lanes: "points", exchange: "split", bankShift: 3 };
+const ROOTS = { kind: "full", offset: 56 } as const;
+const HEAD = { length: 200, headDim: 18, valueDim: 7, variableLengths: true };
+const ROW_TILE = { rows: 16, laneRows: 4, rowLanes: 16 };
+const SOFTMAX_TILE = { rowGroups: 4, otherGroups: 4, rowVectors: 1, patchOthers: 2, depth: 2 } as const;
+
+function ofFeatures(featureMap: KernelFeatureMap): readonly Kernel[] {
+  const states = { state: keyStateLayout(18, 7, featureMap === "sikf"), chunkRows: 64, chunks: 4 };
+  const spec = { ...HEAD, ...ROW_TILE, ...states, featureMap };
+  const f16 = { queries: "f16", keys: "f16", values: "f16", out: "f16" } as const;
+  const reduced = { featureTile: 16, valueTile: 8, tileRows: 8, featureVectors: 1, rowGroups: 1, weighted: true } as const;
+  return [
+    reduceKernel({ ...spec, ...reduced, precision: { keys: "f32", values: "f32" } }),
+    combineKernel({ ...spec, normalised: false, lanes: 64 }),
+    keyGradientKernel({ ...spec, accumulate: true }),
+    scanKernel({ ...spec, reverse: false, width: 8, segments: 4, steps: 4 }),
+    causalApplyKernel({ ...spec, tileVectors: 4, precision: f16, into: "out" }),
+    causalGradientKernel({ ...spec, tileVectors: 4, of: "keys", accumulate: { out: true, dv: false } }),
+  ];
+}
+
+const KERNELS: readonly Kernel[] = [
+  complexMultiplyKernel({ lanes: 64, conjugate: true, scale: 0.1 }),
+  findNonFiniteKernel({ lanes: 64, storage: "f16" }),
+  realToComplexKernel({
+    shape: { ...SHAPE, axes: [[8]], length: 8, threads: 1 },
+    twiddles: [0],
+    inner: 2,
+    sourcePrecision: "f16",
+    destinationPrecision: "f32",
+    roots: ROOTS,
+    scaleOffset: 120,
+  }),
+  toeplitzFusedKernel({
+    shape: SHAPE,
+    twiddles: [0],
+    axes: [{ size: 60, period: 64, roots: ROOTS }],
+    transposed: true,
+    channels: 5,
+    storage: "f16",
+    variableLengths: true,
+  }),
+  toeplitzSpectrumKernel({ shape: { ...SHAPE, exchange: "whole" }, twiddles: [0], length: 60, roots: ROOTS, scaleOffset: 120, causal: false }),
+  firstFeatureKernel({ lanes: 64, length: 200, features: 18 }),
+  projectionKernel({ inputs: 18, outputs: 40, of: "keyGradients", scale: 0.25, precision: "f16", rows: 16, laneRows: 4, columns: 16 }),
+  softmaxAttentionKernel({ ...HEAD, scale: 0.25, causal: true, storage: "f16", accumulate: true, tile: SOFTMAX_TILE, columnTiles: 2 }),
+  softmaxKeyGradientKernel({ ...HEAD, scale: 0.25, causal: false, tile: SOFTMAX_TILE, gradients: "both", accumulate: false, columnTiles: 1 }),
+  ...ofFeatures("sikf"),
+  ...ofFeatures("elu+1"),
+];
+
+/** The lines of a text that declare something of this kind. */
+function declared(code: string, kind: RegExp): readonly RegExpMatchArray[] {
+  return [...code.matchAll(kind)];
+}
+
+describe.each(KERNELS.map((kernel) => [kernel.label, kernel] as const))("%s", (_label, kernel) => {
+  const { code } = kernel;
+
+  test("the id is the path of its file", () => {
+    expect(existsSync(new URL(`../${kernel.id}.ts`, import.meta.url)), kernel.id).toBe(true);
+  });
+
+  test("the text has its bindings, numbered, and float16 where they need it", () => {
+    const bindings = declared(code, /@group\(0\) @binding\((\d+)\) var<storage, (\w+)> (\w+): array<([\w<>]+)>;/g);
+    expect(bindings.map(([, binding, access, name, element]) => ({ binding: Number(binding), name, access, element }))).toEqual(kernel.bindings);
+    expect(code).toContain(`@group(0) @binding(${kernel.bindings.length}) var<uniform> params: Params;`);
+    expect(code.startsWith("enable f16;\n")).toBe(kernel.bindings.some(({ element }) => ["f16", "vec2h", "vec4h"].includes(element)));
+  });
+
+  test("the text has its parameters and its workgroup size", () => {
+    expect(declared(code, /struct Params \{\n([^}]*)\}/g)[0]![1]!.trim()).toBe(kernel.params.map((name) => `${name}: u32,`).join("\n  "));
+    expect(declared(code, /@workgroup_size\((\d+)\)/g).map(([, lanes]) => [Number(lanes), 1, 1])).toEqual([kernel.workgroupSize]);
+  });
+
+  test("the text has workgroup variables of so many bytes", () => {
+    const variables = declared(code, /var<workgroup> \w+: array<(\w+), (\d+)u>;/g);
+    expect(variables.length).toBe(declared(code, /var<workgroup/g).length);
+    const bytes = variables.map(([, element, count]) => 16 * Math.ceil((ELEMENT_BYTES[element as keyof typeof ELEMENT_BYTES] * Number(count)) / 16));
+    expect(bytes.reduce((sum, each) => sum + each, 0)).toBe(kernel.workgroupBytes);
+  });
+
+  test("the text holds all constants that it declares once", () => {
+    const names = declared(code, /^const (\w+) =/gm).map(([, name]) => name);
+    expect(names).toEqual([...new Set(names)]);
+  });
+});
+
+const SOURCE = { id: "test", label: "a test", workgroupSize: 96, bindings: [], params: [], declarations: "", body: "" } as const;
+
+test("bindings and parameters stand in their order", () => {
+  const { bindings, params } = makeKernel({
+    ...SOURCE,
+    bindings: [
+      { name: "x", access: "read", element: "f32" },
+      { name: "out", access: "read_write", element: "vec4f" },
+    ],
+    params: ["count", "base"],
+  });
+  expect(bindings.map(({ binding, name }) => [binding, name])).toEqual([
+    [0, "x"],
+    [1, "out"],
+  ]);
+  expect(params).toEqual(["endGroup", "firstGroup", "count", "base"]);
+});
+
+test("workgroup variables stand where they are declared, and each counts in steps of 16 bytes", () => {
+  const declarations = [
+    "const A = 1u;",
+    { name: "a", element: "f32", count: 5 },
+    "const B = 2u;",
+    { name: "b", element: "vec2f", count: 1 },
+  ] as const;
+  const { code, workgroupBytes } = makeKernel({ ...SOURCE, declarations });
+  expect(code).toContain("const A = 1u;\nvar<workgroup> a: array<f32, 5u>;\nconst B = 2u;\nvar<workgroup> b: array<vec2f, 1u>;\n");
+  expect(workgroupBytes).toBe(32 + 16);
+});
+
+test("constants are a frozen copy of the spec, without what is undefined", () => {
+  const spec = { rows: 4, shape: { axes: [[8, 8]] }, roots: undefined };
+  const { constants } = makeKernel({ ...SOURCE, constants: spec });
+  expect(constants).toStrictEqual({ rows: 4, shape: { axes: [[8, 8]] } });
+  const parts = [constants, constants["shape"], (constants["shape"] as typeof spec.shape).axes, (constants["shape"] as typeof spec.shape).axes[0]];
+  expect(parts.every(Object.isFrozen)).toBe(true);
+  expect(Object.isFrozen(spec)).toBe(false);
+});
+
+test.each([NaN, Infinity, undefined, null, {}])("a text that holds %s is refused, but for comments", (value) => {
+  expect(() => makeKernel({ ...SOURCE, body: `let x = y${String(value)};` })).toThrow(TypeError);
+  expect(() => makeKernel({ ...SOURCE, body: `let x = y; // ${String(value)}` })).not.toThrow();
+});
