@@ -2,7 +2,8 @@ import { elementCount } from "../../core/check.ts";
 import { CODELET_PRIMES, isSmooth } from "../smooth.ts";
 import { float64Array } from "../memory.ts";
 import { writeRoot } from "../roots.ts";
-import { type Order, type Pass, type Place, sharedCodelets, TILE } from "./passes.ts";
+import { sharedCodelets } from "./passes.ts";
+import { type Order, type Pass, type Place, TILE } from "./tile.ts";
 
 /** An unscaled transform in place. `part` is the place of the real part in each pair of floats: 0, or 1 for the inverse. */
 export type InPlace = (data: Float64Array, part: number) => void;
