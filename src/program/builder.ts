@@ -1,5 +1,5 @@
 /** Puts a Program together: planners ask it for scratch and tables, and add dispatches. */
-import type { Kernel } from "../../shaders/wgsl/kernel.ts";
+import { ELEMENT_BYTES, type Kernel } from "../../shaders/wgsl/kernel.ts";
 import { wholeWords, type PlannerLimits } from "../core/limits.ts";
 import { dispatchesFor, estimatedSeconds } from "./duration.ts";
 import { assignSlots } from "./memory.ts";
@@ -9,8 +9,8 @@ import { type TablePart, tableBytes } from "./tables.ts";
 import { FLOAT_BYTES, sum } from "./units.ts";
 import { foldWorkgroups, gridCapacity } from "./workgroups.ts";
 
-/** How often the bytes of a buffer have to move at least. */
-const TENSOR_PASSES: Readonly<Record<BufferRole, number>> = { input: 1, output: 1, inout: 2, workspace: 0, table: 0 };
+/** How often the bytes of a buffer have to move at least, by its role. */
+const LEAST_MOVES: Readonly<Record<BufferRole, number>> = { input: 1, output: 1, inout: 2, workspace: 0, table: 0 };
 
 /** A buffer of a program in the making, which planners hand to one another. It belongs to the builder that made it. */
 export type Handle = Pick<ProgramBuffer, "name" | "role" | "bytes">;
@@ -19,18 +19,41 @@ export type Handle = Pick<ProgramBuffer, "name" | "role" | "bytes">;
 export interface BindingUse {
   readonly buffer: Handle;
   /** Range that is bound; the whole buffer when left out. */
-  readonly slice?: Slice;
+  readonly slice?: Slice | undefined;
+  /**
+   * Byte at which the range starts in what the kernel indexes, which subtracts it: the parameter `<binding>Base`, in elements. The offset of the
+   * slice when left out.
+   */
+  readonly start?: number;
+  /** Bytes that all workgroups read, in all. */
   readonly reads?: number;
+  /** Bytes that all workgroups write, in all. */
   readonly writes?: number;
 }
 
-export interface DispatchRequest {
+/**
+ * How many workgroups some work needs: `groups`, or as many as have a lane for each of its `elements`, of which there are then `count`, a
+ * parameter. They are folded over the grid, by several dispatches where one would take long or its grid is too small.
+ */
+export type Extent = { readonly groups: number; readonly elements?: undefined } | { readonly groups?: undefined; readonly elements: number };
+
+/** Work for {@link ProgramBuilder.dispatch}. */
+export type DispatchRequest = Extent & {
   readonly kernel: Kernel;
-  /** Workgroups that the work needs: folded over the grid, by several dispatches where one would take long or its grid is too small. */
-  readonly groups: number;
-  /** Parameters besides those of the workgroups, by name. */
+  /** Parameters by name, besides those of the workgroups, the bases of bindings and `count`. */
+  readonly params?: Readonly<Record<string, number>>;
+  /** Uses by the name of the binding. Those that the kernel does not bind do not count. */
+  readonly uses: Readonly<Record<string, BindingUse | undefined>>;
+  /** Operations on float32 numbers. */
+  readonly flops: number;
+};
+
+/** What the dispatches that share the work of a request have in common. */
+interface WholeWork {
+  readonly kernel: Kernel;
   readonly params: Readonly<Record<string, number>>;
-  readonly uses: Readonly<Record<string, BindingUse>>;
+  readonly bindings: readonly ProgramBinding[];
+  readonly groups: number;
   readonly flops: number;
 }
 
@@ -45,6 +68,7 @@ export class ProgramBuilder {
   readonly #label: string;
   readonly #buffers = new Map<string, ProgramBuffer>();
   readonly #dispatches: ProgramDispatch[] = [];
+  #scratchBytes = 0;
 
   constructor(caller: string, label: string, limits: PlannerLimits) {
     this.caller = caller;
@@ -62,7 +86,14 @@ export class ProgramBuilder {
   temporary(name: string, bytes: number): Handle {
     let unique = name;
     for (let i = 2; this.#buffers.has(unique); i++) unique = `${name} ${i}`;
+    this.#scratchBytes += bytes;
     return this.#add({ name: unique, role: "workspace", bytes });
+  }
+
+  /** Tells how much is left of so many bytes of scratch, with all temporaries that come after this call still held. */
+  scratchLeft(bytes: number): () => number {
+    const end = this.#scratchBytes + bytes;
+    return () => end - this.#scratchBytes;
   }
 
   /** A constant table; equal tables are one buffer. */
@@ -71,20 +102,26 @@ export class ProgramBuilder {
     return this.#buffers.get(name) ?? this.#add({ name, role: "table", bytes: tableBytes(parts), parts: Object.freeze([...parts]) });
   }
 
-  /** Adds the dispatches that do the work of a kernel. @throws FastRpbError code `"limit"` where the device is too small for it */
+  /**
+   * Adds the dispatches that do the work of a kernel.
+   *
+   * @throws FastRpbError code `"limit"` where the device is too small for it
+   */
   dispatch(request: DispatchRequest): void {
-    const { kernel } = request;
+    const { kernel, flops } = request;
     const lanes = kernel.workgroupSize[0];
     this.#need("maxComputeInvocationsPerWorkgroup", lanes, `a workgroup of "${kernel.label}"`, "lanes");
     this.#need("maxStorageBuffersPerShaderStage", kernel.bindings.length, `"${kernel.label}"`, "storage buffers");
-    const bindings = kernel.bindings.map((binding): ProgramBinding => {
-      const use = request.uses[binding.name];
-      if (!use) throw new TypeError(`${kernel.label}: nothing bound to ${binding.name}`);
+    const params: Record<string, number> = {};
+    const bindings = kernel.bindings.map(({ name, element }): ProgramBinding => {
+      const use = request.uses[name];
+      if (!use) throw new TypeError(`${kernel.label}: nothing bound to ${name}`);
       const { buffer, slice = { offset: 0, size: wholeWords(buffer.bytes) } } = use;
       if (this.#buffers.get(buffer.name) !== buffer) throw new TypeError(`${kernel.label}: ${buffer.name} is of another program`);
       this.#need("maxStorageBufferBindingSize", slice.size, `${buffer.name} in "${kernel.label}"`);
+      params[`${name}Base`] = (use.start ?? slice.offset) / ELEMENT_BYTES[element];
       return Object.freeze({
-        name: binding.name,
+        name,
         buffer: buffer.name,
         ...slice,
         // A table is shared by all workgroups and served from cache: it counts once.
@@ -92,18 +129,20 @@ export class ProgramBuilder {
         bytesWritten: use.writes ?? 0,
       });
     });
-    const { groups, flops } = request;
+    if (request.elements !== undefined) params["count"] = request.elements;
+    Object.assign(params, request.params);
+    const groups = request.groups ?? Math.ceil(request.elements / lanes);
     const bytes = sum(bindings, (b) => b.bytesRead + b.bytesWritten);
     const { speed, maxComputeWorkgroupsPerDimension } = this.limits;
     const shares = Math.max(
       dispatchesFor(this.caller, kernel.label, { flops, bytes, groups }, speed),
       Math.ceil(groups / gridCapacity(maxComputeWorkgroupsPerDimension)),
     );
-    for (let share = 0; share < shares; share++) this.#addShare(request, bindings, share, shares);
+    for (let share = 0; share < shares; share++) this.#addShare({ kernel, params, bindings, groups, flops }, share, shares);
   }
 
   /** Adds the workgroups of one of several dispatches that share the work. */
-  #addShare({ kernel, groups, flops, params }: DispatchRequest, all: readonly ProgramBinding[], share: number, shares: number): void {
+  #addShare({ kernel, params, bindings: all, groups, flops }: WholeWork, share: number, shares: number): void {
     const [first, end] = [Math.floor((groups * share) / shares), Math.floor((groups * (share + 1)) / shares)];
     const bindings = shares === 1 ? all : all.map((binding) => this.#shareOf(binding, first / groups, end / groups));
     const [bytesRead, bytesWritten] = [sum(bindings, (b) => b.bytesRead), sum(bindings, (b) => b.bytesWritten)];
@@ -156,7 +195,7 @@ export class ProgramBuilder {
       cost: Object.freeze({
         dispatches: dispatches.length,
         bytesMoved: sum(dispatches, (d) => d.bytesRead + d.bytesWritten),
-        bytesMinimum: sum(buffers, (b) => b.bytes * TENSOR_PASSES[b.role]),
+        bytesMinimum: sum(buffers, (b) => b.bytes * LEAST_MOVES[b.role]),
         flops: sum(dispatches, (d) => d.flops),
         workspaceBytes,
       }),

@@ -1,49 +1,79 @@
-/** Heads that a program does at a time, and the rows of tensors and of scratch that belong to them. */
+/** The heads that a program does at a time, the rows of tensors and of scratch that belong to them, and the dispatches of kernels over them. */
 import { ELEMENT_BYTES, type Kernel, type Precision } from "../../../shaders/wgsl/kernel.ts";
-import type { BindingUse, Handle, ProgramBuilder } from "../../program/builder.ts";
-import { bindableUnits, firstBytes, limitError, sliceBase, sliceBytes } from "../../program/ranges.ts";
+import type { BindingUse, DispatchRequest, Extent, Handle, ProgramBuilder } from "../../program/builder.ts";
+import { bindableUnits, firstBytes, limitError, sliceBytes } from "../../program/ranges.ts";
 import { FLOAT_BYTES } from "../../program/units.ts";
+import { lengthsUse } from "../lengths.ts";
 import type { AttentionGradientTensors } from "./bias.ts";
 import type { AttentionShape } from "./spec.ts";
 
+/** Neighbouring heads, counted over the batch. */
 export interface HeadGroup {
   readonly first: number;
   readonly count: number;
 }
 
-/** [B·H, N, dim] in a buffer. */
-export interface Rows {
-  readonly buffer: Handle;
-  readonly dim: number;
-  /** The buffer is scratch, and holds the heads of one group only. */
-  readonly local?: boolean;
-  /** f32 when left out. */
-  readonly precision?: Precision;
+/** Some attention in a program. */
+export interface HeadWork {
+  readonly program: ProgramBuilder;
+  readonly shape: AttentionShape;
+  /** The tensor `lengths`, where lengths vary. */
+  readonly lengths: Handle | undefined;
 }
 
-/** Rows of a tensor that is stored as the shape says: q, k, v or the output. */
+/** Rows [heads, N, dim] in a buffer: of all heads, B·H of them, or of one group. */
+export interface Rows {
+  readonly buffer: Handle;
+  /** Numbers of a row. */
+  readonly dim: number;
+  readonly precision: Precision;
+  /** Whether the buffer is scratch that holds the heads of one group only. */
+  readonly local?: boolean;
+}
+
+/** Rows, and what the workgroups of one head move of them. */
+export interface MovedRows extends Rows {
+  /** Rows that are read; 0 when left out. */
+  readonly reads?: number;
+  /** Rows that are written; 0 when left out. */
+  readonly writes?: number;
+  /** Numbers of each such row that are moved; all when left out. */
+  readonly columns?: number;
+}
+
+/** Rows of a tensor that is stored as the shape says: queries, keys, values, the output, or the gradients of these. */
 export function storedRows({ storage }: AttentionShape, buffer: Handle, dim: number): Rows {
   return { buffer, dim, precision: storage };
 }
 
-/** Rows of the tensors of a gradient, which are float32. */
-export function gradientRows({ headDim, valueDim }: AttentionShape, tensors: AttentionGradientTensors) {
-  const rows = (buffer: Handle, dim: number): Rows => ({ buffer, dim });
-  const { q, k, v, dOut, dq, dk, dv } = tensors;
+/** Rows of the tensors of a gradient. */
+export function gradientRows(shape: AttentionShape, { q, k, v, dOut, dq, dk, dv }: AttentionGradientTensors) {
+  const { headDim, valueDim } = shape;
   return {
-    q: rows(q, headDim),
-    k: rows(k, headDim),
-    v: rows(v, valueDim),
-    dOut: rows(dOut, valueDim),
-    dq: rows(dq, headDim),
-    dk: rows(dk, headDim),
-    dv: rows(dv, valueDim),
+    q: storedRows(shape, q, headDim),
+    k: storedRows(shape, k, headDim),
+    v: storedRows(shape, v, valueDim),
+    dOut: storedRows(shape, dOut, valueDim),
+    dq: storedRows(shape, dq, headDim),
+    dk: storedRows(shape, dk, headDim),
+    dv: storedRows(shape, dv, valueDim),
   };
+}
+
+/** Scratch for float32 rows of the largest group, which has `mostHeads`. */
+export function scratchRows(
+  { program, shape, mostHeads }: Pick<HeadWork, "program" | "shape"> & { readonly mostHeads: number },
+  name: string,
+  dim: number,
+): Rows {
+  return { buffer: program.temporary(name, mostHeads * shape.length * dim * FLOAT_BYTES), dim, precision: "f32", local: true };
 }
 
 /**
  * Heads, as many at a time as a binding can hold of rows of each of the dimensions, and half of the scratch of what a head needs there.
  *
+ * @param dims numbers of a row, of all tensors
+ * @param scratch bytes in all
  * @param headBytes scratch of a head, for as long as its group is done
  * @throws FastRpbError code `"limit"` where there is no room for one head
  */
@@ -68,26 +98,37 @@ export function headGroups(
   return groups;
 }
 
-/** The rows of a group as a kernel's binding, and where it starts: what the kernel subtracts from a tensor-wide index. */
-export function groupRows(
-  program: ProgramBuilder,
-  { batch, heads, length }: AttentionShape,
-  group: HeadGroup,
-  kernel: Kernel,
-  binding: string,
-  rows: Rows,
-): { readonly use: BindingUse; readonly base: number } {
-  const headBytes = length * rows.dim * ELEMENT_BYTES[rows.precision ?? "f32"];
-  const begin = group.first * headBytes;
-  if (rows.local) {
-    return { use: { buffer: rows.buffer, slice: firstBytes(group.count * headBytes) }, base: sliceBase(kernel, binding, { offset: begin, size: 0 }) };
-  }
-  if (group.count === batch * heads) return { use: { buffer: rows.buffer }, base: 0 };
-  const slice = sliceBytes(program.limits, begin, begin + group.count * headBytes);
-  return { use: { buffer: rows.buffer, slice }, base: sliceBase(kernel, binding, slice) };
+/** The rows of a group as a binding. The kernel counts rows over all heads. */
+export function groupRows({ program, shape }: Pick<HeadWork, "program" | "shape">, group: HeadGroup, rows: MovedRows): BindingUse {
+  const { buffer, dim, columns = dim, reads = 0, writes = 0 } = rows;
+  const elementBytes = ELEMENT_BYTES[rows.precision];
+  const headBytes = shape.length * dim * elementBytes;
+  const [start, bytes] = [group.first * headBytes, group.count * headBytes];
+  const rowBytes = group.count * columns * elementBytes;
+  const use = { buffer, reads: reads * rowBytes, writes: writes * rowBytes };
+  if (rows.local) return { ...use, slice: firstBytes(bytes), start };
+  return group.count === shape.batch * shape.heads ? use : { ...use, slice: sliceBytes(program.limits, start, start + bytes) };
 }
 
-/** Bytes of a group's rows of `dim` numbers. */
-export function groupBytes(shape: AttentionShape, group: HeadGroup, dim: number, precision: Precision = "f32"): number {
-  return group.count * shape.length * dim * ELEMENT_BYTES[precision];
+/** Work of a kernel over heads: extent, what is moved of rows and `flops` are those of one head, `uses` those of the group. */
+export type HeadKernelRequest = Extent &
+  Pick<DispatchRequest, "params" | "flops"> & {
+    /** Rows by the name of their binding. */
+    readonly rows?: Readonly<Record<string, MovedRows | undefined>>;
+    /** Uses of other bindings. */
+    readonly uses?: DispatchRequest["uses"];
+  };
+
+/** Adds a kernel over a group of heads, with the parameters `firstHead` and `heads` and the binding `lengths` for kernels that have them. */
+export function addHeadKernel(work: HeadWork, group: HeadGroup, kernel: Kernel, request: HeadKernelRequest): void {
+  const { program, shape, lengths } = work;
+  const { groups, elements, rows = {}, uses, params, flops } = request;
+  const bound = Object.entries(rows).map(([name, moved]) => [name, moved && groupRows(work, group, moved)] as const);
+  program.dispatch({
+    kernel,
+    ...(elements === undefined ? { groups: group.count * groups } : { elements: group.count * elements }),
+    params: { firstHead: group.first, heads: shape.heads, ...params },
+    uses: { ...Object.fromEntries(bound), lengths: lengthsUse(shape, lengths), ...uses },
+    flops: group.count * flops,
+  });
 }

@@ -7,7 +7,7 @@ import { toeplitzPackKernel } from "../../../shaders/toeplitz/pack.ts";
 import type { PlannerLimits } from "../../core/limits.ts";
 import { MULTIPLY_FLOPS } from "../../math/flops.ts";
 import type { Handle, ProgramBuilder } from "../../program/builder.ts";
-import { bindableUnits, firstBytes, limitError, type Slice, sliceBase, sliceBytes } from "../../program/ranges.ts";
+import { bindableUnits, firstBytes, limitError, type Slice, sliceBytes } from "../../program/ranges.ts";
 import { COMPLEX_BYTES } from "../../program/units.ts";
 import { elementwiseLanes } from "../../program/workgroups.ts";
 import { addFft } from "../fft/lines.ts";
@@ -32,7 +32,7 @@ export interface Correlation {
   readonly most: number;
   /** Where the correlations of the heads are added up. */
   readonly sums: Handle;
-  /** Bytes that it holds at most, sums included; transforms take scratch beside them. */
+  /** Bytes of scratch that it holds at most besides the sums; transforms take scratch beside those. */
   readonly bytes: number;
 }
 
@@ -78,7 +78,7 @@ export function makeCorrelation(program: ProgramBuilder, specs: readonly Toeplit
   const most = Math.min(Math.floor(budget / pairBytes), Math.floor(limits.maxStorageBufferBindingSize / pointBytes));
   if (most < 1) throw limitError(caller, "workspaceBytes", sums.bytes + Math.ceil((2 * pairBytes) / share), scratch, "one pair of channels");
   const largest = Math.max(...specs.flatMap((each) => pairGroups(program, each, most).map((group) => group.heads * group.pairs)));
-  return { axes, points, most, sums, bytes: sums.bytes + largest * pairBytes };
+  return { axes, points, most, sums, bytes: largest * pairBytes };
 }
 
 /** Which correlations are added up. */
@@ -153,32 +153,20 @@ function addPacked(
   const [y, x] = axes;
   const { heads, pairs } = group;
   const count = heads * pairs;
-  const kernel = toeplitzPackKernel({
-    lanes: elementwiseLanes(program.limits),
-    length: spec.length,
-    channels: spec.channels,
-    variableLengths: spec.variableLengths,
-  });
+  const { length, channels, variableLengths } = spec;
   const space = (name: string, elements: number): BufferEnd & { readonly slice: Slice } => {
     const bytes = count * elements * COMPLEX_BYTES;
     return { buffer: program.temporary(name, bytes), slice: firstBytes(bytes), firstOuter: 0 };
   };
-  const packed = space("packed", spec.length);
+  const packed = space("packed", length);
   program.dispatch({
-    kernel,
-    groups: Math.ceil((count * spec.length) / kernel.workgroupSize[0]),
-    params: {
-      count: count * spec.length,
-      pairs,
-      firstPair: group.firstPair,
-      firstHead: group.firstHead,
-      heads: spec.heads,
-      valuesBase: sliceBase(kernel, "values", group.rows),
-    },
+    kernel: toeplitzPackKernel({ lanes: elementwiseLanes(program.limits), length, channels, variableLengths }),
+    elements: count * length,
+    params: { pairs, firstPair: group.firstPair, firstHead: group.firstHead, heads: spec.heads },
     uses: {
       values: rowsUse(spec, group, tensor, "reads"),
       packed: { buffer: packed.buffer, slice: packed.slice, writes: packed.slice.size },
-      ...lengthsUse(spec, lengths),
+      lengths: lengthsUse(spec, lengths),
     },
     flops: 0,
   });
@@ -209,7 +197,6 @@ function addCorrelate(
   }: { readonly values: BufferEnd; readonly gradients: BufferEnd; readonly sum: number; readonly accumulate: boolean },
 ): void {
   const { pairs } = group;
-  const kernel = toeplitzCorrelateKernel({ lanes: elementwiseLanes(program.limits), points, accumulate });
   const pointBytes = points * COMPLEX_BYTES;
   const groupBytes = group.heads * pairs * pointBytes;
   // Of the group's heads, those that stand at the run's places in a batch entry.
@@ -219,21 +206,13 @@ function addCorrelate(
   const sumBytes = run.count * pointBytes;
   const slice = sliceBytes(program.limits, sum * pointBytes, sum * pointBytes + sumBytes);
   program.dispatch({
-    kernel,
-    groups: Math.ceil((run.count * points) / kernel.workgroupSize[0]),
-    params: {
-      count: group.heads,
-      pairs,
-      firstHead: group.firstHead,
-      heads: spec.heads,
-      swept: run.count,
-      firstSwept: run.first,
-      sumBase: sliceBase(kernel, "sum", slice) - sum * points,
-    },
+    kernel: toeplitzCorrelateKernel({ lanes: elementwiseLanes(program.limits), points, accumulate }),
+    elements: run.count * points,
+    params: { count: group.heads, pairs, firstHead: group.firstHead, heads: spec.heads, swept: run.count, firstSwept: run.first },
     uses: {
       gradients: { buffer: gradients.buffer, slice: firstBytes(groupBytes), reads: bytes },
       values: { buffer: values.buffer, slice: firstBytes(groupBytes), reads: bytes },
-      sum: { buffer: sums, slice, reads: accumulate ? sumBytes : 0, writes: sumBytes },
+      sum: { buffer: sums, slice, start: slice.offset - sum * pointBytes, reads: accumulate ? sumBytes : 0, writes: sumBytes },
     },
     flops: heads * pairs * points * (MULTIPLY_FLOPS + 2),
   });

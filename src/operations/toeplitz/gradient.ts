@@ -3,9 +3,10 @@
  * dWeights[h, o] = Σ_i dOut_i·v_{i+o} over batch and channels.
  */
 import { toeplitzWeightGradientKernel } from "../../../shaders/toeplitz/weight-gradient.ts";
+import type { AxisLayout } from "../../core/axes.ts";
 import { elementCount } from "../../core/check.ts";
 import type { Handle, ProgramBuilder } from "../../program/builder.ts";
-import { sliceBase, sliceBytes } from "../../program/ranges.ts";
+import { sliceBytes } from "../../program/ranges.ts";
 import { forSlices } from "../../program/slices.ts";
 import { COMPLEX_BYTES, FLOAT_BYTES } from "../../program/units.ts";
 import { elementwiseLanes } from "../../program/workgroups.ts";
@@ -36,8 +37,9 @@ export function planToeplitzGradient(
   const headBytes = correlationPoints(spec, program.limits) * COMPLEX_BYTES;
   const affordable = Math.min(MOST_HELD * scratch, program.limits.maxBufferSize);
   const held = heads * headBytes <= affordable ? heads : 1;
+  const scratchLeft = program.scratchLeft(scratch);
   const correlation = makeCorrelation(program, [product], held, scratch);
-  const rest = scratch - correlation.bytes;
+  const rest = scratchLeft() - correlation.bytes;
   planToeplitz(program, product, { ...tensors, v: dOut, out: dv }, rest, { transposed: true });
   const correlated = { gradients: dOut, values: tensors.v, lengths: tensors.lengths, firstSum: 0, accumulate: false };
   for (let first = 0; first < heads; first += held) {
@@ -63,38 +65,32 @@ export function addWeightGradient(
   const [y, x] = axes;
   const weights = elementCount(weightsShape(spec).slice(1));
   const [weightBytes, factorBytes] = [weights * FLOAT_BYTES, spec.length * FACTORS * FLOAT_BYTES];
-  const kernel = toeplitzWeightGradientKernel({
-    lanes: elementwiseLanes(program.limits),
-    y,
-    x,
-    causal: spec.causal,
-    factors: factors !== undefined,
-  });
-  const each = [points * COMPLEX_BYTES, weightBytes, ...(factors === undefined ? [] : [factorBytes])];
+  const correlationBytes = points * COMPLEX_BYTES;
+  const lanes = elementwiseLanes(program.limits);
+  const kernel = toeplitzWeightGradientKernel({ lanes, y, x, causal: spec.causal, factors: factors !== undefined });
+  const each = [correlationBytes, weightBytes, ...(factors === undefined ? [] : [factorBytes])];
   forSlices(program, "the weights of one head", range.count, each, (first, count) => {
-    const sliceOf = (bytes: number, from: number) => sliceBytes(program.limits, from * bytes, (from + count) * bytes);
-    const sums: BufferEnd = { buffer: correlations, slice: sliceOf(points * COMPLEX_BYTES, first), firstOuter: first };
-    const common = { inverse: true, order: "natural", source: sums, destination: sums } as const;
-    if (y.period > 1) addFft(program, { ...common, layout: { outer: count, length: y.period, inner: x.period }, scale: 1 / y.period }, scratch);
-    const rows: BufferEnd = { ...sums, firstOuter: first * y.period };
-    const alongRows = { outer: count * y.period, length: x.period, inner: 1 };
-    addFft(program, { ...common, source: rows, destination: rows, layout: alongRows, scale: 1 / x.period }, scratch);
+    /** So many bytes of each of these heads, of which the first is at `from` in the buffer and 0 for the kernel. */
+    const headsUse = (buffer: Handle, bytes: number, from: number) => {
+      const slice = sliceBytes(program.limits, from * bytes, (from + count) * bytes);
+      return { buffer, slice, start: slice.offset - from * bytes };
+    };
+    const sums = headsUse(correlations, correlationBytes, first);
+    const end = { buffer: correlations, slice: sums.slice };
+    const addAlong = (layout: AxisLayout, firstOuter: number) => {
+      const rows: BufferEnd = { ...end, firstOuter };
+      addFft(program, { layout, source: rows, destination: rows, inverse: true, scale: 1 / layout.length, order: "natural" }, scratch);
+    };
+    if (y.period > 1) addAlong({ outer: count, length: y.period, inner: x.period }, first);
+    addAlong({ outer: count * y.period, length: x.period, inner: 1 }, first * y.period);
     const head = range.first + first;
-    const out = sliceOf(weightBytes, head);
-    const factorSlice = sliceOf(factorBytes, head);
     program.dispatch({
       kernel,
-      groups: Math.ceil((count * weights) / kernel.workgroupSize[0]),
-      params: {
-        count: count * weights,
-        correlationsBase: sliceBase(kernel, "correlations", sums.slice) - first * points,
-        outBase: sliceBase(kernel, "out", out) - head * weights,
-        ...(factors !== undefined && { factorsBase: sliceBase(kernel, "factors", factorSlice) - head * spec.length * FACTORS }),
-      },
+      elements: count * weights,
       uses: {
-        correlations: { buffer: sums.buffer, slice: sums.slice!, reads: count * weights * COMPLEX_BYTES },
-        out: { buffer: buffers.out, slice: out, writes: count * weightBytes },
-        ...(factors !== undefined && { factors: { buffer: factors, slice: factorSlice, reads: count * weightBytes } }),
+        correlations: { ...sums, reads: count * weights * COMPLEX_BYTES },
+        out: { ...headsUse(buffers.out, weightBytes, head), writes: count * weightBytes },
+        factors: factors && { ...headsUse(factors, factorBytes, head), reads: count * weightBytes },
       },
       flops: 0,
     });

@@ -8,13 +8,13 @@ import type { ToeplitzPassSpec } from "../../../shaders/toeplitz/pass.ts";
 import { toeplitzRowsKernel } from "../../../shaders/toeplitz/rows.ts";
 import { fftFlops, MULTIPLY_FLOPS } from "../../math/flops.ts";
 import type { BindingUse, Handle, ProgramBuilder } from "../../program/builder.ts";
-import { firstBytes, largestScratch, limitError, sliceBase } from "../../program/ranges.ts";
+import { firstBytes, largestScratch, limitError } from "../../program/ranges.ts";
 import { TableLayout } from "../../program/tables.ts";
 import { COMPLEX_BYTES } from "../../program/units.ts";
 import { chooseShape } from "../fft/stockham.ts";
 import { lengthsUse } from "../lengths.ts";
 import { headSpectrumBytes, pairGroups, type ToeplitzLayout } from "./layout.ts";
-import { lanesFor, rowsUse, spectrumBase, spectrumUse, type ToeplitzTensors, type ToeplitzVariant } from "./pairs.ts";
+import { lanesFor, rowsUse, spectrumUse, type ToeplitzTensors, type ToeplitzVariant } from "./pairs.ts";
 import type { ToeplitzSpec } from "./spec.ts";
 
 /** Circulant and skew-circulant, of the axis that the columns run along. */
@@ -90,39 +90,17 @@ export function addToeplitzPasses(
     const count = group.heads * group.pairs;
     const bytes = count * pairBytes;
     const slice = firstBytes(bytes);
-    const add = (
-      { kernel, shape, table, columns, flops }: Pass,
-      params: Readonly<Record<string, number>>,
-      uses: Readonly<Record<string, BindingUse>>,
-    ) =>
+    const add = ({ kernel, shape, table, columns, flops }: Pass, uses: Readonly<Record<string, BindingUse>>) =>
       program.dispatch({
         kernel,
         groups: Math.ceil((count * columns) / shape.columns),
-        params: {
-          columns: count * columns,
-          pairs: group.pairs,
-          firstPair: group.firstPair,
-          firstHead: group.firstHead,
-          heads: spec.heads,
-          ...params,
-        },
-        uses: { ...uses, tables: { buffer: table }, ...lengthsUse(spec, tensors.lengths) },
+        params: { columns: count * columns, pairs: group.pairs, firstPair: group.firstPair, firstHead: group.firstHead, heads: spec.heads },
+        uses: { ...uses, tables: { buffer: table }, lengths: lengthsUse(spec, tensors.lengths) },
         flops: count * flops,
       });
-    add(
-      forward,
-      { valuesBase: sliceBase(forward.kernel, "values", group.rows) },
-      { values: rowsUse(spec, group, tensors.v, "reads"), work: { buffer: work, slice, writes: bytes } },
-    );
-    add(
-      middle,
-      { spectrumBase: spectrumBase(middle.kernel, group, variant, spectrumHead) },
-      { work: { buffer: work, slice, reads: bytes, writes: bytes }, spectrum: spectrumUse(spec, group, tensors.spectrum, spectrumReads) },
-    );
-    add(
-      inverse,
-      { outBase: sliceBase(inverse.kernel, "out", group.rows) },
-      { work: { buffer: work, slice, reads: bytes }, out: rowsUse(spec, group, tensors.out, "writes") },
-    );
+    add(forward, { values: rowsUse(spec, group, tensors.v, "reads"), work: { buffer: work, slice, writes: bytes } });
+    const spectrum = spectrumUse(spec, group, tensors.spectrum, variant, spectrumHead, spectrumReads);
+    add(middle, { work: { buffer: work, slice, reads: bytes, writes: bytes }, spectrum });
+    add(inverse, { work: { buffer: work, slice, reads: bytes }, out: rowsUse(spec, group, tensors.out, "writes") });
   }
 }

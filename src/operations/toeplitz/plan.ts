@@ -2,12 +2,11 @@
 import { toeplitzFusedKernel } from "../../../shaders/toeplitz/fused.ts";
 import { fftFlops, MULTIPLY_FLOPS } from "../../math/flops.ts";
 import type { ProgramBuilder } from "../../program/builder.ts";
-import { sliceBase } from "../../program/ranges.ts";
 import { TableLayout } from "../../program/tables.ts";
 import { chooseShape } from "../fft/stockham.ts";
 import { lengthsUse } from "../lengths.ts";
 import { type AxisPeriod, axisWithRoots, branchPoints, headSpectrumBytes, pairGroups, toeplitzLayout } from "./layout.ts";
-import { lanesFor, rowsUse, spectrumBase, spectrumUse, type ToeplitzTensors, type ToeplitzVariant } from "./pairs.ts";
+import { lanesFor, rowsUse, spectrumUse, type ToeplitzTensors, type ToeplitzVariant } from "./pairs.ts";
 import { addToeplitzPasses } from "./passes.ts";
 import type { ToeplitzSpec } from "./spec.ts";
 
@@ -57,16 +56,13 @@ function addFused(
         columns: count,
         firstColumn: group.firstHead * pairs,
         heads: spec.heads,
-        valuesBase: sliceBase(kernel, "values", group.rows),
-        spectrumBase: spectrumBase(kernel, group, variant, spectrumHead),
-        outBase: sliceBase(kernel, "out", group.rows),
       },
       uses: {
         values: rowsUse(spec, group, tensors.v, "reads"),
-        spectrum: spectrumUse(spec, group, tensors.spectrum, spectrumHead),
+        spectrum: spectrumUse(spec, group, tensors.spectrum, variant, spectrumHead),
         tables: { buffer: table },
         out: rowsUse(spec, group, tensors.out, "writes"),
-        ...lengthsUse(spec, tensors.lengths),
+        lengths: lengthsUse(spec, tensors.lengths),
       },
       flops: count * 2 ** axes.length * (2 * fftFlops(points) + (1 + 2 * axes.length) * MULTIPLY_FLOPS * points),
     });

@@ -4,19 +4,19 @@ import { causalApplyBytes, causalApplyKernel, type CausalTile } from "../../../.
 import { scanBytes, scanKernel, type ScanKernelSpec } from "../../../../shaders/attention/causal/scan.ts";
 import { keyStateLayout } from "../../../../shaders/attention/feature-map.ts";
 import { tileLanes } from "../../../../shaders/attention/query-features.ts";
-import { ELEMENT_BYTES, paddedToVec4 } from "../../../../shaders/wgsl/kernel.ts";
+import { paddedToVec4 } from "../../../../shaders/wgsl/kernel.ts";
 import type { Handle, ProgramBuilder } from "../../../program/builder.ts";
 import { largestScratch, limitError } from "../../../program/ranges.ts";
 import { firstTile } from "../../../program/tiles.ts";
 import { FLOAT_BYTES } from "../../../program/units.ts";
 import { elementwiseLanes } from "../../../program/workgroups.ts";
-import { lengthsUse } from "../../lengths.ts";
-import { groupBytes, groupRows, type HeadGroup, headGroups, type Rows } from "../head-groups.ts";
+import { addHeadKernel, type HeadGroup, headGroups, type Rows } from "../head-groups.ts";
 import {
   addReduce,
   chooseReduceTile,
   EXP_FLOPS,
   kernelFeatureMap,
+  kernelShape,
   type LinearWork,
   type Reduction,
   STATISTICS,
@@ -49,10 +49,10 @@ export interface CausalRows {
   readonly states: Handle | undefined;
 }
 
+/** The output of a causal product, or statistics of its rows for their gradients, made of those of the output. */
 export type CausalResult =
-  | { readonly out: Rows; readonly accumulate: boolean }
-  /** Statistics of the rows, for the way back (linear-attention-query-gradient.ts). */
-  | { readonly gradients: Rows; readonly statistics: Rows };
+  | { readonly out: Rows; readonly accumulate: boolean; readonly gradients?: undefined; readonly statistics?: undefined }
+  | { readonly gradients: Rows; readonly statistics: Rows; readonly out?: undefined; readonly accumulate?: undefined };
 
 /**
  * How the work is cut into heads and chunks.
@@ -108,75 +108,45 @@ export function addEarlierStates(
   addScan(work, reduction, group, rows.states, { reverse: false });
 }
 
-/** Adds the scan that turns states of chunks into those of all before, or after, each. */
+/** Adds the scan that turns states of chunks into those of all before, or with `reverse` after, each. */
 export function addScan(work: LinearWork, reduction: Reduction, group: HeadGroup, states: Handle, { reverse }: { readonly reverse: boolean }): void {
-  const { program, shape, featureMap, features } = work;
+  const { shape, featureMap, features } = work;
   const { state, chunks, usedBytes } = reduction;
   const { valueDim } = shape;
   const kernel = scanKernel({ headDim: features, valueDim, featureMap, state, chunks, reverse, ...chooseScanTile(work, chunks) });
-  const bytes = group.count * chunks * usedBytes;
-  program.dispatch({
-    kernel,
-    groups: group.count * features,
-    params: {},
-    uses: { states: { ...statesUse(states, reduction, group, chunks), reads: bytes, writes: bytes } },
-    flops: 4 * group.count * chunks * features * (valueDim + 1),
+  addHeadKernel(work, group, kernel, {
+    groups: features,
+    uses: { states: statesUse(states, reduction, group, chunks, { reads: usedBytes, writes: usedBytes }) },
+    flops: 4 * chunks * features * (valueDim + 1),
   });
 }
 
 /** Adds the product of queries with the states of earlier chunks and with the keys of their own. */
 export function addCausalApply(work: LinearWork, reduction: Reduction, group: HeadGroup, rows: CausalRows, result: CausalResult): void {
-  const { program, shape, featureMap, features } = work;
-  const { length, valueDim, variableLengths } = shape;
-  const { chunks, chunkRows, state } = reduction;
+  const { featureMap, features } = work;
+  const { length, valueDim } = work.shape;
+  const { chunks, chunkRows, state, usedBytes } = reduction;
+  const { queries, keys, values, states } = rows;
   const tile = chooseCausalTile(work, chunkRows, (candidate) => causalApplyBytes({ ...candidate, headDim: features, valueDim, chunkRows }));
-  const into = "out" in result ? (result.accumulate ? "sum" : "out") : "statistics";
-  const precisionOf = (what: Rows) => what.precision ?? "f32";
-  const precision = {
-    queries: precisionOf(rows.queries),
-    keys: precisionOf(rows.keys),
-    values: precisionOf(rows.values),
-    out: "out" in result ? precisionOf(result.out) : "f32",
-  };
-  const base = { length, headDim: features, valueDim, featureMap, variableLengths, state, chunks, chunkRows };
-  const kernel = causalApplyKernel({ ...base, into, precision, ...tile });
-  const bind = (binding: string, what: Rows) => groupRows(program, shape, group, kernel, binding, what);
-  const [queries, keys, values] = [bind("queries", rows.queries), bind("keys", rows.keys), bind("values", rows.values)];
-  const written =
-    "out" in result
-      ? { out: bind("out", result.out) }
-      : { gradients: bind("gradients", result.gradients), statistics: bind("statistics", result.statistics) };
-  const valueBytes = groupBytes(shape, group, valueDim, precision.out);
+  const { out, accumulate, gradients, statistics } = result;
+  const into = out ? (accumulate ? "sum" : "out") : "statistics";
+  const precision = { queries: queries.precision, keys: keys.precision, values: values.precision, out: out?.precision ?? "f32" };
+  const kernel = causalApplyKernel({ ...kernelShape(work), state, chunks, chunkRows, into, precision, ...tile });
   const seen = seenRows(length, chunkRows, tile);
   const keyRows = featureMap !== "sikf" ? seen.all : 2 * seen.before + (seen.all - seen.before) * (4 * tile.tileVectors < features ? 2 : 1);
-  program.dispatch({
-    kernel,
-    groups: group.count * Math.ceil(length / tile.rows),
-    params: {
-      firstHead: group.first,
-      queriesBase: queries.base,
-      keysBase: keys.base,
-      valuesBase: values.base,
-      ...Object.fromEntries(Object.entries(written).map(([name, { base }]) => [`${name}Base`, base])),
-      heads: shape.heads,
+  addHeadKernel(work, group, kernel, {
+    groups: Math.ceil(length / tile.rows),
+    rows: {
+      queries: { ...queries, reads: length },
+      keys: { ...keys, reads: keyRows },
+      values: { ...values, reads: seen.all },
+      out: out && { ...out, reads: accumulate ? length : 0, writes: length },
+      gradients: gradients && { ...gradients, reads: length },
+      statistics: statistics && { ...statistics, writes: length },
     },
-    uses: {
-      queries: { ...queries.use, reads: groupBytes(shape, group, features, precision.queries) },
-      keys: { ...keys.use, reads: group.count * keyRows * features * ELEMENT_BYTES[precision.keys] },
-      values: { ...values.use, reads: group.count * seen.all * valueDim * ELEMENT_BYTES[precision.values] },
-      // A chunk's state is shared by its workgroups: from memory it comes once.
-      ...(rows.states !== undefined && {
-        states: { ...statesUse(rows.states, reduction, group, chunks), reads: group.count * chunks * reduction.usedBytes },
-      }),
-      ...("out" in written
-        ? { out: { ...written.out.use, reads: into === "sum" ? valueBytes : 0, writes: valueBytes } }
-        : {
-            gradients: { ...written.gradients.use, reads: valueBytes },
-            statistics: { ...written.statistics.use, writes: groupBytes(shape, group, STATISTICS) },
-          }),
-      ...lengthsUse(shape, work.lengths),
-    },
-    flops: group.count * (length * 2 * features * (valueDim + 1 + EXP_FLOPS / 2) + seen.all * tile.rows * 2 * (features + valueDim)),
+    // A chunk's state is shared by its workgroups: from memory it comes once.
+    uses: { states: statesUse(states, reduction, group, chunks, { reads: usedBytes }) },
+    flops: length * 2 * features * (valueDim + 1 + EXP_FLOPS / 2) + seen.all * tile.rows * 2 * (features + valueDim),
   });
 }
 
@@ -185,29 +155,22 @@ export function addEfficientQueries(
   work: LinearWork,
   reduction: Reduction,
   group: HeadGroup,
-  rows: Pick<CausalRows, "queries" | "keys" | "states"> & { readonly out: Rows },
+  { queries, keys, states, out }: Pick<CausalRows, "queries" | "keys" | "states"> & { readonly out: Rows },
 ): void {
-  const { program, shape, features } = work;
+  const { features } = work;
+  const { length } = work.shape;
   const { chunks, chunkRows, state } = reduction;
-  const lanes = elementwiseLanes(program.limits);
-  const precision = rows.keys.precision ?? "f32";
-  const kernel = efficientQueriesKernel({ length: shape.length, headDim: features, state, chunks, chunkRows, lanes, precision });
-  const bind = (binding: string, what: Rows) => groupRows(program, shape, group, kernel, binding, what);
-  const [queries, keys, out] = [bind("queries", rows.queries), bind("keys", rows.keys), bind("out", rows.out)];
+  const lanes = elementwiseLanes(work.program.limits);
   const vectors = paddedToVec4(features) / 4;
-  const count = group.count * chunks * vectors;
-  const bytes = groupBytes(shape, group, features, precision);
-  program.dispatch({
-    kernel,
-    groups: Math.ceil(count / lanes),
-    params: { firstHead: group.first, count, queriesBase: queries.base, keysBase: keys.base, outBase: out.base },
-    uses: {
-      queries: { ...queries.use, reads: bytes },
-      keys: { ...keys.use, reads: bytes },
-      out: { ...out.use, writes: groupBytes(shape, group, features) },
-      ...(rows.states !== undefined && { states: { ...statesUse(rows.states, reduction, group, chunks), reads: 32 * count } }),
+  addHeadKernel(work, group, efficientQueriesKernel({ length, headDim: features, state, chunks, chunkRows, lanes, precision: keys.precision }), {
+    elements: chunks * vectors,
+    rows: {
+      queries: { ...queries, reads: length },
+      keys: { ...keys, reads: length },
+      out: { ...out, writes: length },
     },
-    flops: group.count * shape.length * features * (3 * EXP_FLOPS + 10),
+    uses: { states: statesUse(states, reduction, group, chunks, { reads: 32 * vectors }) },
+    flops: length * features * (3 * EXP_FLOPS + 10),
   });
 }
 

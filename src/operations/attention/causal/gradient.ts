@@ -2,14 +2,14 @@
 import { efficientKeyGradientKernel, type EfficientKeyGradientKernelSpec } from "../../../../shaders/attention/causal/efficient-key-gradient.ts";
 import { causalGradientBytes, causalGradientKernel } from "../../../../shaders/attention/causal/gradient.ts";
 import { keyStateLayout } from "../../../../shaders/attention/feature-map.ts";
+import type { CausalTile } from "../../../../shaders/attention/causal/apply.ts";
 import { paddedToVec4 } from "../../../../shaders/wgsl/kernel.ts";
 import type { Handle, ProgramBuilder } from "../../../program/builder.ts";
-import { bytesOf, FLOAT_BYTES } from "../../../program/units.ts";
+import { FLOAT_BYTES } from "../../../program/units.ts";
 import { elementwiseLanes } from "../../../program/workgroups.ts";
-import { lengthsUse } from "../../lengths.ts";
 import { addBiasGradient, type AttentionGradientTensors } from "../bias.ts";
-import { gradientRows, groupBytes, groupRows, type HeadGroup, type Rows } from "../head-groups.ts";
-import { addReduce, EXP_FLOPS, type LinearWork, type Reduction, STATISTICS, statesUse, statisticsRows } from "../linear/key-state.ts";
+import { addHeadKernel, gradientRows, type HeadGroup, type Rows } from "../head-groups.ts";
+import { addReduce, EXP_FLOPS, kernelShape, type LinearWork, type Reduction, STATISTICS, statesUse, statisticsRows } from "../linear/key-state.ts";
 import { addKeyGradient, addQueryGradient } from "../linear/state-gradient.ts";
 import { addProjection, projectedRows } from "../random-features.ts";
 import type { AttentionShape } from "../spec.ts";
@@ -30,6 +30,7 @@ export function planCausalAttentionGradient(
   const efficient = featureMap === "softmax";
   const rowFloats = STATISTICS + (random ? 4 * shape.features : efficient ? headDim : 0);
   const { work, groups, reduction } = causalWork(program, shape, tensors.lengths, scratch, rowFloats);
+  const scratchLeft = program.scratchLeft(scratch);
   const states = causalStates(work, reduction, "states");
   const statistics = statisticsRows(work);
   const { q, k, dq, dk, v: values, dOut: gradients, dv } = gradientRows(shape, tensors);
@@ -40,8 +41,7 @@ export function planCausalAttentionGradient(
     dk: projectedRows(work, "projectedKGradient"),
   };
   const relative = efficient ? projectedRows(work, "efficientQ") : undefined;
-  const held = bytesOf(states, statistics.buffer, relative?.buffer, ...(projected ? Object.values(projected).map(({ buffer }) => buffer) : []));
-  const accumulate = addBiasGradient(program, shape, tensors, scratch - held);
+  const accumulate = addBiasGradient(program, shape, tensors, scratchLeft());
   for (const group of groups) {
     if (projected) {
       addProjection(work, group, "keys", { from: k, to: projected.keys });
@@ -81,49 +81,37 @@ function addEfficientKeyGradient(
     readonly states: Handle | undefined;
   },
 ): void {
-  const { program, shape, features } = work;
+  const { shape, features } = work;
+  const { length, variableLengths } = shape;
+  const { chunks, chunkRows } = reduction;
   const { states } = rows;
   // States without values, in the same scratch.
   const narrow: LinearWork = { ...work, shape: { ...shape, valueDim: 0 } };
   const sums: Reduction = { ...reduction, state: keyStateLayout(features, 0, true), usedBytes: 2 * features * FLOAT_BYTES };
-  const lanes = elementwiseLanes(program.limits);
-  const count = (group.count * reduction.chunks * paddedToVec4(features)) / 4;
-  const bytes = groupBytes(shape, group, features);
-  const add = (pass: EfficientKeyGradientKernelSpec["pass"]) => {
-    const { length, variableLengths } = shape;
-    const { chunks, chunkRows } = reduction;
-    const kernel = efficientKeyGradientKernel({ length, headDim: features, variableLengths, state: sums.state, chunks, chunkRows, pass, lanes });
-    const read = ["queries", "efficient", "gradients", ...(pass === "apply" ? (["keys"] as const) : [])] as const;
-    const bound = [...read, ...(pass === "apply" ? (["dk"] as const) : [])].map(
-      (name) => [name, groupRows(program, shape, group, kernel, name, rows[name])] as const,
-    );
-    program.dispatch({
-      kernel,
-      groups: Math.ceil(count / lanes),
-      params: {
-        firstHead: group.first,
-        count,
-        ...Object.fromEntries(bound.map(([name, { base }]) => [`${name}Base`, base])),
-        heads: shape.heads,
+  const vectors = paddedToVec4(features) / 4;
+  const base = { length, headDim: features, variableLengths, state: sums.state, chunks, chunkRows, lanes: elementwiseLanes(work.program.limits) };
+  const add = (pass: EfficientKeyGradientKernelSpec["pass"], moved: Parameters<typeof statesUse>[4]) =>
+    addHeadKernel(work, group, efficientKeyGradientKernel({ ...base, pass }), {
+      elements: chunks * vectors,
+      rows: {
+        queries: { ...rows.queries, reads: length },
+        efficient: { ...rows.efficient, reads: length },
+        gradients: { ...rows.gradients, reads: length },
+        // Of the application alone.
+        keys: { ...rows.keys, reads: length },
+        dk: { ...rows.dk, reads: length, writes: length },
       },
-      uses: {
-        ...Object.fromEntries(bound.map(([name, { use }]) => [name, { ...use, reads: bytes, writes: name === "dk" ? bytes : 0 }])),
-        ...(states !== undefined && {
-          states: { ...statesUse(states, sums, group, chunks), [pass === "reduce" ? "writes" : "reads"]: 32 * count },
-        }),
-        ...lengthsUse(shape, work.lengths),
-      },
-      flops: group.count * shape.length * features * (EXP_FLOPS + 3),
+      uses: { states: statesUse(states, sums, group, chunks, moved) },
+      flops: length * features * (EXP_FLOPS + 3),
     });
-  };
   if (states !== undefined) {
-    add("reduce");
+    add("reduce", { writes: 32 * vectors });
     addScan(narrow, sums, group, states, { reverse: true });
   }
-  add("apply");
+  add("apply", { reads: 32 * vectors });
 }
 
-/** Tensors of the way back, of a group's rows. */
+/** Tensors of a gradient, and what is made of them, of a group's rows. */
 export interface CausalGradientRows {
   readonly queries: Rows;
   readonly keys: Rows;
@@ -135,79 +123,57 @@ export interface CausalGradientRows {
   readonly dv: Rows;
 }
 
+/** Whether gradients are added to what is there: `out` those of queries and keys, `dv` those of values. */
+interface Accumulate {
+  readonly out: boolean;
+  readonly dv: boolean;
+}
+
 /** Adds the gradients of pairs of rows in the same chunk, on top of those of other chunks where there are several. */
 export function addCausalGradientWithinChunks(
   work: LinearWork,
   reduction: Reduction,
   group: HeadGroup,
   rows: CausalGradientRows,
-  accumulate: { readonly out: boolean; readonly dv: boolean },
+  accumulate: Accumulate,
 ): void {
-  const { queries, keys, values, gradients } = rows;
-  addSide(work, reduction, group, rows, { of: "queries", own: [queries, gradients], others: [keys, values], out: rows.dq, accumulate });
-  addSide(work, reduction, group, rows, { of: "keys", own: [keys, values], others: [queries, gradients], out: rows.dk, accumulate });
+  const { queries, keys, values, gradients, dq, dk } = rows;
+  addSide(work, reduction, group, { of: "queries", own: [queries, gradients], others: [keys, values], rows, out: dq, accumulate });
+  addSide(work, reduction, group, { of: "keys", own: [keys, values], others: [queries, gradients], rows, out: dk, accumulate });
 }
 
 function addSide(
   work: LinearWork,
   { chunkRows }: Reduction,
   group: HeadGroup,
-  rows: CausalGradientRows,
   side: {
     readonly of: "queries" | "keys";
     readonly own: readonly [Rows, Rows];
     readonly others: readonly [Rows, Rows];
+    readonly rows: Pick<CausalGradientRows, "statistics" | "dv">;
     readonly out: Rows;
-    readonly accumulate: { readonly out: boolean; readonly dv: boolean };
+    readonly accumulate: Accumulate;
   },
 ): void {
-  const { program, shape, featureMap, features } = work;
-  const { length, valueDim, variableLengths } = shape;
-  const { of, own, others, accumulate } = side;
-  const ofKeys = of === "keys";
-  const widest = { width: Math.max(features, valueDim), narrow: true };
-  const tile = chooseCausalTile(
-    work,
-    chunkRows,
-    (candidate) => causalGradientBytes({ ...candidate, headDim: features, valueDim, chunkRows }),
-    widest,
-  );
-  const kernel = causalGradientKernel({ length, headDim: features, valueDim, featureMap, variableLengths, chunkRows, of, accumulate, ...tile });
-  const bind = (binding: string, what: Rows) => groupRows(program, shape, group, kernel, binding, what);
-  const bound = {
-    queries: bind("queries", own[0]),
-    others: bind("others", others[0]),
-    rowValues: bind("rowValues", own[1]),
-    otherValues: bind("otherValues", others[1]),
-    statistics: bind("statistics", rows.statistics),
-    out: bind("out", side.out),
-    ...(ofKeys && { dv: bind("dv", rows.dv) }),
-  };
+  const { features } = work;
+  const { length, valueDim } = work.shape;
+  const { of, own, others, rows, out, accumulate } = side;
+  const bytes = (candidate: CausalTile) => causalGradientBytes({ ...candidate, headDim: features, valueDim, chunkRows });
+  const tile = chooseCausalTile(work, chunkRows, bytes, { width: Math.max(features, valueDim), narrow: true });
   const seen = seenRows(length, chunkRows, tile);
   // Keys go through their others twice.
-  const otherRows = group.count * (ofKeys ? 2 * seen.later : seen.all);
-  const rowBytes = groupBytes(shape, group, features);
-  const valueBytes = groupBytes(shape, group, valueDim);
-  const moved: Readonly<Record<keyof typeof bound, { readonly reads?: number; readonly writes?: number }>> = {
-    queries: { reads: rowBytes },
-    others: { reads: otherRows * features * FLOAT_BYTES },
-    rowValues: { reads: valueBytes },
-    otherValues: { reads: otherRows * valueDim * FLOAT_BYTES },
-    statistics: { reads: ofKeys ? group.count * seen.later * STATISTICS * FLOAT_BYTES : groupBytes(shape, group, STATISTICS) },
-    out: { reads: accumulate.out ? rowBytes : 0, writes: rowBytes },
-    dv: { reads: accumulate.dv ? valueBytes : 0, writes: valueBytes },
-  };
-  program.dispatch({
-    kernel,
-    groups: group.count * Math.ceil(length / tile.rows),
-    params: {
-      firstHead: group.first,
-      ...Object.fromEntries(Object.entries(bound).map(([name, { base }]) => [`${name}Base`, base])),
-      heads: shape.heads,
-    },
-    uses: {
-      ...Object.fromEntries(Object.entries(bound).map(([name, { use }]) => [name, { ...use, ...moved[name as keyof typeof bound] }])),
-      ...lengthsUse(shape, work.lengths),
+  const otherRows = of === "keys" ? 2 * seen.later : seen.all;
+  addHeadKernel(work, group, causalGradientKernel({ ...kernelShape(work), chunkRows, of, accumulate, ...tile }), {
+    groups: Math.ceil(length / tile.rows),
+    rows: {
+      queries: { ...own[0], reads: length },
+      others: { ...others[0], reads: otherRows },
+      rowValues: { ...own[1], reads: length },
+      otherValues: { ...others[1], reads: otherRows },
+      statistics: { ...rows.statistics, reads: of === "keys" ? seen.later : length },
+      out: { ...out, reads: accumulate.out ? length : 0, writes: length },
+      // Of keys alone.
+      dv: { ...rows.dv, reads: accumulate.dv ? length : 0, writes: length },
     },
     flops: otherRows * tile.rows * (EXP_FLOPS * features + 2 * (features + valueDim)),
   });

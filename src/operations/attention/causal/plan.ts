@@ -3,7 +3,6 @@
  * adds the keys of a row's own chunk. O(N) work and memory, in parallel over chunks.
  */
 import type { ProgramBuilder } from "../../../program/builder.ts";
-import { bytesOf } from "../../../program/units.ts";
 import { addBias, type AttentionTensors } from "../bias.ts";
 import { storedRows } from "../head-groups.ts";
 import { addProjection, projectedRows } from "../random-features.ts";
@@ -17,13 +16,13 @@ export function planCausalAttention(program: ProgramBuilder, shape: AttentionSha
   const efficient = shape.featureMap === "softmax";
   const rowFloats = random ? 2 * shape.features : efficient ? headDim : 0;
   const { work, groups, reduction } = causalWork(program, shape, tensors.lengths, scratch, rowFloats);
+  const scratchLeft = program.scratchLeft(scratch);
   const states = causalStates(work, reduction, "states");
   const [q, k] = [storedRows(shape, tensors.q, headDim), storedRows(shape, tensors.k, headDim)];
   const [values, out] = [storedRows(shape, tensors.v, valueDim), storedRows(shape, tensors.out, valueDim)];
   const projected = random && { queries: projectedRows(work, "projectedQ"), keys: projectedRows(work, "projectedK") };
   const relative = efficient ? projectedRows(work, "efficientQ") : undefined;
-  const held = bytesOf(states, relative?.buffer, ...(projected ? [projected.queries.buffer, projected.keys.buffer] : []));
-  const accumulate = addBias(program, shape, tensors, scratch - held);
+  const accumulate = addBias(program, shape, tensors, scratchLeft());
   for (const group of groups) {
     if (projected) {
       addProjection(work, group, "keys", { from: k, to: projected.keys });

@@ -3,7 +3,7 @@
  * gradients of the output are reduced to a state from which keys and values get theirs.
  */
 import type { ProgramBuilder } from "../../../program/builder.ts";
-import { bytesOf, FLOAT_BYTES } from "../../../program/units.ts";
+import { FLOAT_BYTES } from "../../../program/units.ts";
 import { addBiasGradient, type AttentionGradientTensors } from "../bias.ts";
 import { gradientRows, headGroups } from "../head-groups.ts";
 import { addProjection, projectedRows } from "../random-features.ts";
@@ -25,6 +25,7 @@ export function planLinearAttentionGradient(
   const mostHeads = groups[0]!.count;
   const work: LinearWork = { program, shape, featureMap: kernelFeatureMap(featureMap), features, mostHeads, lengths: tensors.lengths, scratch };
   const reduction = chooseReduction(work);
+  const scratchLeft = program.scratchLeft(scratch);
   const efficient = featureMap === "softmax";
   const single = reduction.chunks === 1;
   const keyStates = stateScratch(work, "keyStates", reduction, reduction.chunks);
@@ -40,17 +41,7 @@ export function planLinearAttentionGradient(
     k: projectedRows(work, "projectedK"),
     gradient: projectedRows(work, "projectedGradient"),
   };
-  const held = bytesOf(
-    keyStates,
-    keyState,
-    normalised,
-    queryStates,
-    queryState,
-    backState,
-    statistics.buffer,
-    ...(projected ? Object.values(projected).map(({ buffer }) => buffer) : []),
-  );
-  const accumulate = addBiasGradient(program, shape, tensors, scratch - held);
+  const accumulate = addBiasGradient(program, shape, tensors, scratchLeft());
   for (const group of groups) {
     if (projected) {
       addProjection(work, group, "keys", { from: k, to: projected.k });

@@ -10,9 +10,8 @@ import { firstBytes } from "../../../program/ranges.ts";
 import { firstTile } from "../../../program/tiles.ts";
 import { FLOAT_BYTES } from "../../../program/units.ts";
 import { ceilPowerOfTwo, floorPowerOfTwo } from "../../../program/workgroups.ts";
-import { lengthsUse } from "../../lengths.ts";
-import { groupBytes, groupRows, type HeadGroup, type Rows } from "../head-groups.ts";
-import type { AttentionShape, FeatureMap } from "../spec.ts";
+import { addHeadKernel, type HeadGroup, type HeadWork, type Rows, scratchRows } from "../head-groups.ts";
+import type { FeatureMap } from "../spec.ts";
 
 /** Rows that make a chunk worth its partial state: below, writing and adding states costs more than the rows themselves. */
 const FEWEST_CHUNK_ROWS = 128;
@@ -33,17 +32,13 @@ const COMBINE_LANES = 256;
 /** Operations of exp by polynomial, roughly. */
 export const EXP_FLOPS = 20;
 
-/** A linear attention, or its way back, in a program. */
-export interface LinearWork {
-  readonly program: ProgramBuilder;
-  readonly shape: AttentionShape;
+/** A linear attention, or its gradient, in a program. */
+export interface LinearWork extends HeadWork {
   readonly featureMap: KernelFeatureMap;
   /** Features of a row: D, or as many as there are random ones. */
   readonly features: number;
-  /** Of the largest group of heads. */
+  /** Heads of the largest group. */
   readonly mostHeads: number;
-  /** With variable lengths. */
-  readonly lengths: Handle | undefined;
   /** Bytes of scratch in all. */
   readonly scratch: number;
 }
@@ -87,92 +82,81 @@ function reduceTiles(tile: ReduceTile, features: number, valueDim: number): numb
   return Math.ceil(features / tile.featureTile) * Math.ceil(valueDim / tile.valueTile);
 }
 
+/** What kernels over rows take from the work. */
+export function kernelShape({ shape: { length, valueDim, variableLengths }, featureMap, features }: LinearWork) {
+  return { length, headDim: features, valueDim, featureMap, variableLengths };
+}
+
 /** Scratch for `count` states of every head of a group. */
 export function stateScratch({ program, mostHeads }: LinearWork, name: string, { state }: Reduction, count: number): Handle {
   return program.temporary(name, mostHeads * count * state.size * FLOAT_BYTES);
 }
 
-/** What a group uses of such scratch. */
-export function statesUse(buffer: Handle, { state }: Reduction, group: HeadGroup, count: number): BindingUse {
-  return { buffer, slice: firstBytes(group.count * count * state.size * FLOAT_BYTES) };
+/**
+ * States of a group as a binding, where there are any.
+ *
+ * @param count states of a head
+ * @param moved bytes that are read and written of each state
+ */
+export function statesUse(
+  buffer: Handle | undefined,
+  { state }: Reduction,
+  group: HeadGroup,
+  count: number,
+  { reads = 0, writes = 0 }: { readonly reads?: number; readonly writes?: number },
+): BindingUse | undefined {
+  const states = group.count * count;
+  return buffer && { buffer, slice: firstBytes(states * state.size * FLOAT_BYTES), reads: states * reads, writes: states * writes };
 }
 
-/** Rows that are reduced: keys and values, or on the way back queries and gradients, with the statistics of their rows. */
+/** Rows that are reduced: keys and values, or in gradients queries and gradients, with the statistics of their rows. */
 export interface ReducedRows {
   readonly keys: Rows;
   readonly values: Rows;
   readonly statistics?: Rows;
 }
 
-/** Adds the reduction to a state for each chunk. */
+/** Adds the reduction of rows to a state for each chunk. */
 export function addReduce(work: LinearWork, reduction: Reduction, group: HeadGroup, rows: ReducedRows, states: Handle): void {
-  const { program, shape, featureMap, features } = work;
+  const { features } = work;
+  const { length, valueDim } = work.shape;
   const { state, tile, chunks, chunkRows, usedBytes } = reduction;
-  const { length, valueDim, variableLengths } = shape;
-  const weighted = rows.statistics !== undefined;
-  const kernel = reduceKernel({
-    length,
-    headDim: features,
-    valueDim,
-    featureMap,
-    weighted,
-    variableLengths,
-    precision: { keys: rows.keys.precision ?? "f32", values: rows.values.precision ?? "f32" },
-    state,
-    chunkRows,
-    chunks,
-    ...tile,
-  });
+  const { keys, values, statistics } = rows;
+  const precision = { keys: keys.precision, values: values.precision };
+  const kernel = reduceKernel({ ...kernelShape(work), weighted: statistics !== undefined, precision, state, chunkRows, chunks, ...tile });
   const [featureTiles, valueTiles] = [Math.ceil(features / tile.featureTile), Math.ceil(valueDim / tile.valueTile)];
-  const keys = groupRows(program, shape, group, kernel, "keys", rows.keys);
-  const values = groupRows(program, shape, group, kernel, "values", rows.values);
-  const statistics = rows.statistics && groupRows(program, shape, group, kernel, "statistics", rows.statistics);
-  // Every lane that loads a vector of keys loads the statistics of its row.
-  const statisticsReads = groupBytes(shape, group, STATISTICS) * valueTiles * featureTiles * (tile.featureTile / 4);
-  program.dispatch({
-    kernel,
-    groups: group.count * chunks * featureTiles * valueTiles,
-    params: {
-      firstHead: group.first,
-      keysBase: keys.base,
-      valuesBase: values.base,
-      ...(statistics && { statisticsBase: statistics.base }),
-      heads: shape.heads,
+  addHeadKernel(work, group, kernel, {
+    groups: chunks * featureTiles * valueTiles,
+    rows: {
+      keys: { ...keys, reads: length * valueTiles },
+      values: { ...values, reads: length * featureTiles },
+      // Every lane that loads a vector of keys loads the statistics of its row.
+      statistics: statistics && { ...statistics, reads: length * valueTiles * featureTiles * (tile.featureTile / 4) },
     },
-    uses: {
-      keys: { ...keys.use, reads: groupBytes(shape, group, features, rows.keys.precision) * valueTiles },
-      values: { ...values.use, reads: groupBytes(shape, group, valueDim, rows.values.precision) * featureTiles },
-      states: { ...statesUse(states, reduction, group, chunks), writes: group.count * chunks * usedBytes },
-      ...(statistics && { statistics: { ...statistics.use, reads: statisticsReads } }),
-      ...lengthsUse(shape, work.lengths),
-    },
-    flops: group.count * length * (2 * features * (valueDim + 1) + EXP_FLOPS * features),
+    uses: { states: statesUse(states, reduction, group, chunks, { writes: usedBytes }) },
+    flops: length * (2 * features * (valueDim + 1) + EXP_FLOPS * features),
   });
 }
 
-/** Adds the sum of the chunks' states. */
+/** Adds the sum of the states of all chunks of a head, `normalised` as Efficient Attention wants it or as it is. */
 export function addCombine(
   work: LinearWork,
   reduction: Reduction,
   group: HeadGroup,
-  buffers: { readonly states: Handle; readonly combined: Handle; readonly normalised: boolean },
+  { states, combined, normalised }: { readonly states: Handle; readonly combined: Handle; readonly normalised: boolean },
 ): void {
-  const { program, shape, featureMap, features } = work;
+  const { program, featureMap, features } = work;
   const { state, chunks, usedBytes } = reduction;
-  const { valueDim } = shape;
+  const { valueDim } = work.shape;
   // Few chunks and values leave most lanes without work.
-  const busy = ceilPowerOfTwo(Math.max(valueDim, chunks));
-  const lanes = Math.min(combineLanes(program.limits), busy);
-  const kernel = combineKernel({ headDim: features, valueDim, featureMap, normalised: buffers.normalised, state, chunks, lanes });
-  program.dispatch({
-    kernel,
-    groups: group.count * features,
-    params: {},
+  const lanes = Math.min(combineLanes(program.limits), ceilPowerOfTwo(Math.max(valueDim, chunks)));
+  addHeadKernel(work, group, combineKernel({ headDim: features, valueDim, featureMap, normalised, state, chunks, lanes }), {
+    groups: features,
     uses: {
-      states: { ...statesUse(buffers.states, reduction, group, chunks), reads: group.count * chunks * usedBytes },
-      combined: { ...statesUse(buffers.combined, reduction, group, 1), writes: group.count * usedBytes },
+      states: statesUse(states, reduction, group, chunks, { reads: usedBytes }),
+      combined: statesUse(combined, reduction, group, 1, { writes: usedBytes }),
     },
-    flops: 2 * group.count * chunks * features * (valueDim + 1),
+    flops: 2 * chunks * features * (valueDim + 1),
   });
 }
 
@@ -183,38 +167,31 @@ export function addApply(
   group: HeadGroup,
   buffers: { readonly queries: Rows; readonly states: Handle; readonly out: Rows; readonly accumulate: boolean },
 ): void {
-  const { program, shape, featureMap, features } = work;
-  const { length, valueDim, variableLengths } = shape;
-  const { accumulate } = buffers;
+  const { program, features } = work;
+  const { length, valueDim } = work.shape;
+  const { queries, states, out, accumulate } = buffers;
   const tile = chooseApplyTile(features, valueDim, program);
-  const precision = { queries: buffers.queries.precision ?? "f32", out: buffers.out.precision ?? "f32" };
-  const base = { length, headDim: features, valueDim, featureMap, variableLengths, precision };
-  const kernel = applyKernel({ ...base, state: reduction.state, accumulate, ...tile });
-  const queries = groupRows(program, shape, group, kernel, "queries", buffers.queries);
-  const out = groupRows(program, shape, group, kernel, "out", buffers.out);
+  const precision = { queries: queries.precision, out: out.precision };
+  const kernel = applyKernel({ ...kernelShape(work), precision, state: reduction.state, accumulate, ...tile });
   const valueTiles = Math.ceil(valueDim / tile.valueTile);
-  const outBytes = groupBytes(shape, group, valueDim, precision.out);
-  program.dispatch({
-    kernel,
-    groups: group.count * Math.ceil(length / tile.rows) * valueTiles,
-    params: { firstHead: group.first, queriesBase: queries.base, outBase: out.base, heads: shape.heads },
-    uses: {
-      queries: { ...queries.use, reads: groupBytes(shape, group, features, precision.queries) * valueTiles },
-      // A head's state is shared by all its workgroups: from memory it comes once.
-      states: { ...statesUse(buffers.states, reduction, group, 1), reads: group.count * reduction.usedBytes },
-      out: { ...out.use, reads: accumulate ? outBytes : 0, writes: outBytes },
-      ...lengthsUse(shape, work.lengths),
+  addHeadKernel(work, group, kernel, {
+    groups: Math.ceil(length / tile.rows) * valueTiles,
+    rows: {
+      queries: { ...queries, reads: length * valueTiles },
+      out: { ...out, reads: accumulate ? length : 0, writes: length },
     },
-    flops: group.count * length * (2 * features * (valueDim + 1) + EXP_FLOPS * features + 2 * valueDim),
+    // A head's state is shared by all its workgroups: from memory it comes once.
+    uses: { states: statesUse(states, reduction, group, 1, { reads: reduction.usedBytes }) },
+    flops: length * (2 * features * (valueDim + 1) + EXP_FLOPS * features + 2 * valueDim),
   });
 }
 
-/** Floats of a row's statistics. */
+/** Float32 numbers of a row's statistics: a reference, the reciprocal of its denominator, its mean gradient, and padding. */
 export const STATISTICS = 4;
 
 /** Scratch for the statistics of a group's rows. */
-export function statisticsRows({ program, shape, mostHeads }: Pick<LinearWork, "program" | "shape" | "mostHeads">): Rows {
-  return { buffer: program.temporary("statistics", mostHeads * shape.length * STATISTICS * FLOAT_BYTES), dim: STATISTICS, local: true };
+export function statisticsRows(work: Parameters<typeof scratchRows>[0]): Rows {
+  return scratchRows(work, "statistics", STATISTICS);
 }
 
 export type ReduceTile = Pick<ReduceKernelSpec, "featureTile" | "valueTile" | "tileRows" | "featureVectors" | "rowGroups">;

@@ -1,6 +1,6 @@
 /** Linear attention: reduction over keys, combination of its chunks, product with the queries. */
 import type { ProgramBuilder } from "../../../program/builder.ts";
-import { bytesOf, FLOAT_BYTES } from "../../../program/units.ts";
+import { FLOAT_BYTES } from "../../../program/units.ts";
 import { addBias, type AttentionTensors } from "../bias.ts";
 import { headGroups, storedRows } from "../head-groups.ts";
 import { addProjection, projectedRows } from "../random-features.ts";
@@ -15,6 +15,7 @@ export function planLinearAttention(program: ProgramBuilder, shape: AttentionSha
   const mostHeads = groups[0]!.count;
   const work: LinearWork = { program, shape, featureMap: kernelFeatureMap(featureMap), features, mostHeads, lengths: tensors.lengths, scratch };
   const reduction = chooseReduction(work);
+  const scratchLeft = program.scratchLeft(scratch);
   const normalised = featureMap === "softmax";
   const states = stateScratch(work, "states", reduction, reduction.chunks);
   const single = reduction.chunks === 1 && !normalised;
@@ -23,7 +24,7 @@ export function planLinearAttention(program: ProgramBuilder, shape: AttentionSha
   const [values, out] = [storedRows(shape, tensors.v, valueDim), storedRows(shape, tensors.out, valueDim)];
   // Keys are done with before the queries come: one serves both.
   const projected = random ? projectedRows(work, "projected") : undefined;
-  const accumulate = addBias(program, shape, tensors, scratch - bytesOf(states, combined, projected?.buffer));
+  const accumulate = addBias(program, shape, tensors, scratchLeft());
   for (const group of groups) {
     if (projected) addProjection(work, group, "keys", { from: k, to: projected });
     addReduce(work, reduction, group, { keys: projected ?? k, values }, states);

@@ -7,9 +7,8 @@ import type { Handle } from "../../../program/builder.ts";
 import { firstTile } from "../../../program/tiles.ts";
 import { FLOAT_BYTES } from "../../../program/units.ts";
 import { ceilPowerOfTwo } from "../../../program/workgroups.ts";
-import { lengthsUse } from "../../lengths.ts";
-import { groupBytes, groupRows, type HeadGroup, type Rows } from "../head-groups.ts";
-import { combineLanes, EXP_FLOPS, LANE_ROWS, type LinearWork, type Reduction, STATISTICS, statesUse } from "./key-state.ts";
+import { addHeadKernel, type HeadGroup, type Rows } from "../head-groups.ts";
+import { combineLanes, EXP_FLOPS, kernelShape, LANE_ROWS, type LinearWork, type Reduction, statesUse } from "./key-state.ts";
 
 /** Rows of the workgroups of gradients, and the lanes of a row. */
 const GRADIENT_ROWS = [16, 8, 4, 2, 1] as const;
@@ -36,39 +35,24 @@ export function addQueryGradient(
     readonly within?: StateChunks;
   },
 ): void {
-  const { program, shape, featureMap, features } = work;
-  const { length, valueDim, variableLengths } = shape;
-  const { within } = buffers;
+  const { features } = work;
+  const { length, valueDim } = work.shape;
+  const { queries, states, gradients, statistics, out, within } = buffers;
   const { chunks, chunkRows } = within ?? { chunks: 1, chunkRows: length };
   const tile = chooseRowTile(work, within?.chunkRows, (rows) => queryGradientBytes({ headDim: features, valueDim, ...rows }));
-  const base = { length, headDim: features, valueDim, featureMap, variableLengths, state: reduction.state, chunks, chunkRows };
-  const kernel = queryGradientKernel({ ...base, ...tile, statistics: within ? "take" : "make" });
-  const queries = groupRows(program, shape, group, kernel, "queries", buffers.queries);
-  const gradients = groupRows(program, shape, group, kernel, "gradients", buffers.gradients);
-  const statistics = groupRows(program, shape, group, kernel, "statistics", buffers.statistics);
-  const out = groupRows(program, shape, group, kernel, "out", buffers.out);
-  const statisticsBytes = groupBytes(shape, group, STATISTICS);
-  program.dispatch({
-    kernel,
-    groups: group.count * Math.ceil(length / tile.rows),
-    params: {
-      firstHead: group.first,
-      queriesBase: queries.base,
-      gradientsBase: gradients.base,
-      statisticsBase: statistics.base,
-      outBase: out.base,
-      heads: shape.heads,
-    },
-    uses: {
-      queries: { ...queries.use, reads: groupBytes(shape, group, features) },
-      states: { ...statesUse(buffers.states, reduction, group, chunks), reads: group.count * chunks * reduction.usedBytes },
-      gradients: { ...gradients.use, reads: groupBytes(shape, group, valueDim) },
+  const chunked = { state: reduction.state, chunks, chunkRows };
+  const kernel = queryGradientKernel({ ...kernelShape(work), ...chunked, ...tile, statistics: within ? "take" : "make" });
+  addHeadKernel(work, group, kernel, {
+    groups: Math.ceil(length / tile.rows),
+    rows: {
+      queries: { ...queries, reads: length },
+      gradients: { ...gradients, reads: length },
       // Given ones are read by every lane of a row.
-      statistics: { ...statistics.use, ...(within ? { reads: statisticsBytes * tile.rowLanes } : { writes: statisticsBytes }) },
-      out: { ...out.use, writes: groupBytes(shape, group, features) },
-      ...lengthsUse(shape, work.lengths),
+      statistics: { ...statistics, ...(within ? { reads: length * tile.rowLanes } : { writes: length }) },
+      out: { ...out, writes: length },
     },
-    flops: group.count * length * (2 * features * (valueDim + 2) + EXP_FLOPS * features),
+    uses: { states: statesUse(states, reduction, group, chunks, { reads: reduction.usedBytes }) },
+    flops: length * (2 * features * (valueDim + 2) + EXP_FLOPS * features),
   });
 }
 
@@ -83,35 +67,28 @@ export function addKeyGradient(
     readonly values: Rows;
     readonly dk: Rows;
     readonly dv: Rows;
+    /** Whether `dv` is added to what is there. */
     readonly accumulate: boolean;
+    /** Given: the state is that of later chunks. */
     readonly within?: StateChunks;
   },
 ): void {
-  const { program, shape, featureMap, features } = work;
-  const { length, valueDim, variableLengths } = shape;
-  const { accumulate } = buffers;
-  const { chunks, chunkRows } = buffers.within ?? { chunks: 1, chunkRows: length };
-  const tile = chooseRowTile(work, buffers.within?.chunkRows, (rows) => keyGradientBytes({ headDim: features, valueDim, ...rows }));
-  const base = { length, headDim: features, valueDim, featureMap, variableLengths, state: reduction.state, chunks, chunkRows };
-  const kernel = keyGradientKernel({ ...base, ...tile, accumulate });
-  const keys = groupRows(program, shape, group, kernel, "queries", buffers.keys);
-  const values = groupRows(program, shape, group, kernel, "values", buffers.values);
-  const dk = groupRows(program, shape, group, kernel, "dk", buffers.dk);
-  const dv = groupRows(program, shape, group, kernel, "dv", buffers.dv);
-  const valueBytes = groupBytes(shape, group, valueDim);
-  program.dispatch({
-    kernel,
-    groups: group.count * Math.ceil(length / tile.rows),
-    params: { firstHead: group.first, queriesBase: keys.base, valuesBase: values.base, dkBase: dk.base, dvBase: dv.base, heads: shape.heads },
-    uses: {
-      queries: { ...keys.use, reads: groupBytes(shape, group, features) },
-      states: { ...statesUse(buffers.states, reduction, group, chunks), reads: group.count * chunks * reduction.usedBytes },
-      values: { ...values.use, reads: valueBytes },
-      dk: { ...dk.use, writes: groupBytes(shape, group, features) },
-      dv: { ...dv.use, reads: accumulate ? valueBytes : 0, writes: valueBytes },
-      ...lengthsUse(shape, work.lengths),
+  const { features } = work;
+  const { length, valueDim } = work.shape;
+  const { keys, states, values, dk, dv, accumulate, within } = buffers;
+  const { chunks, chunkRows } = within ?? { chunks: 1, chunkRows: length };
+  const tile = chooseRowTile(work, within?.chunkRows, (rows) => keyGradientBytes({ headDim: features, valueDim, ...rows }));
+  const kernel = keyGradientKernel({ ...kernelShape(work), state: reduction.state, chunks, chunkRows, ...tile, accumulate });
+  addHeadKernel(work, group, kernel, {
+    groups: Math.ceil(length / tile.rows),
+    rows: {
+      queries: { ...keys, reads: length },
+      values: { ...values, reads: length },
+      dk: { ...dk, writes: length },
+      dv: { ...dv, reads: accumulate ? length : 0, writes: length },
     },
-    flops: group.count * length * (2 * features * (2 * valueDim + 1) + EXP_FLOPS * features),
+    uses: { states: statesUse(states, reduction, group, chunks, { reads: reduction.usedBytes }) },
+    flops: length * (2 * features * (2 * valueDim + 1) + EXP_FLOPS * features),
   });
 }
 
@@ -120,24 +97,21 @@ export function addEfficientKeyState(
   work: LinearWork,
   reduction: Reduction,
   group: HeadGroup,
-  buffers: { readonly keys: Handle; readonly queries: Handle; readonly combined: Handle },
+  { keys, queries, combined }: { readonly keys: Handle; readonly queries: Handle; readonly combined: Handle },
 ): void {
-  const { program, shape, features } = work;
-  const { valueDim } = shape;
-  const lanes = Math.min(combineLanes(program.limits), ceilPowerOfTwo(valueDim));
-  const kernel = efficientKeyStateKernel({ headDim: features, valueDim, state: reduction.state, lanes });
-  const bytes = group.count * features * FLOAT_BYTES;
-  program.dispatch({
-    kernel,
-    groups: group.count * features,
-    params: {},
+  const { features } = work;
+  const { valueDim } = work.shape;
+  const lanes = Math.min(combineLanes(work.program.limits), ceilPowerOfTwo(valueDim));
+  const bytes = features * FLOAT_BYTES;
+  addHeadKernel(work, group, efficientKeyStateKernel({ headDim: features, valueDim, state: reduction.state, lanes }), {
+    groups: features,
     uses: {
       // Every lane reads z, and M.
-      keys: { ...statesUse(buffers.keys, reduction, group, 1), reads: bytes * (valueDim + lanes + 1) },
-      queries: { ...statesUse(buffers.queries, reduction, group, 1), reads: bytes * (valueDim + lanes) },
-      combined: { ...statesUse(buffers.combined, reduction, group, 1), writes: bytes * (valueDim + 2) },
+      keys: statesUse(keys, reduction, group, 1, { reads: bytes * (valueDim + lanes + 1) }),
+      queries: statesUse(queries, reduction, group, 1, { reads: bytes * (valueDim + lanes) }),
+      combined: statesUse(combined, reduction, group, 1, { writes: bytes * (valueDim + 2) }),
     },
-    flops: 6 * group.count * features * valueDim,
+    flops: 6 * features * valueDim,
   });
 }
 

@@ -6,16 +6,16 @@ import { firstPlainChannel, multiplicativeChannels } from "../../../../shaders/a
 import { multiplicativeContractKernel } from "../../../../shaders/attention/multiplicative/contract.ts";
 import { multiplicativeExpandKernel } from "../../../../shaders/attention/multiplicative/expand.ts";
 import { multiplicativeFinishKernel } from "../../../../shaders/attention/multiplicative/finish.ts";
+import { multiplicativeGradientKernel } from "../../../../shaders/attention/multiplicative/gradient.ts";
 import { firstFeatureKernel } from "../../../../shaders/attention/multiplicative/first-feature.ts";
 import { rowFeaturesBytes, rowFeaturesKernel } from "../../../../shaders/attention/multiplicative/row-features.ts";
-import type { Handle, ProgramBuilder } from "../../../program/builder.ts";
+import type { BindingUse, Handle, ProgramBuilder } from "../../../program/builder.ts";
 import { bindableUnits, firstBytes, limitError } from "../../../program/ranges.ts";
-import { bytesOf, FLOAT_BYTES } from "../../../program/units.ts";
+import { FLOAT_BYTES } from "../../../program/units.ts";
 import { elementwiseLanes, floorPowerOfTwo } from "../../../program/workgroups.ts";
-import { lengthsUse } from "../../lengths.ts";
 import type { ToeplitzSpec } from "../../toeplitz/spec.ts";
 import type { AttentionTensors } from "../bias.ts";
-import { groupBytes, groupRows, type HeadGroup, type Rows } from "../head-groups.ts";
+import { addHeadKernel, type HeadGroup, type Rows, storedRows } from "../head-groups.ts";
 import {
   addCombine,
   addReduce,
@@ -101,21 +101,19 @@ export function multiplicativeWork(
   return { ...common, groups, featureGroups, tensors };
 }
 
-/** Scratch for the features of a group's rows, and for the way there. */
-export interface FeatureSpaces {
+/** Scratch for the features of a group's rows, and for what they are made of. */
+export interface FeatureScratch {
   readonly queries: Rows;
   readonly keys: Rows;
-  /** The first key that has each feature. */
+  /** The first key that has each feature, [heads, features] of u32. */
   readonly firsts: Handle;
-  /** Of which the largest key of each feature is taken; only for SIKF. */
+  /** States that hold the largest key of each feature; only for SIKF. */
   readonly states: { readonly reduction: Reduction; readonly partial: Handle; readonly combined: Handle } | undefined;
   /** Random features of queries and keys. */
   readonly projected: { readonly q: Rows; readonly k: Rows } | undefined;
-  /** Bytes of all that. */
-  readonly bytes: number;
 }
 
-export function featureSpaces(work: MultiplicativeWork): FeatureSpaces {
+export function featureScratch(work: MultiplicativeWork): FeatureScratch {
   const { program, shape, features, featureMap, mostHeads } = work;
   const reduction = chooseReduction(work);
   const partial = featureMap === "sikf" ? stateScratch(work, "states", reduction, reduction.chunks) : undefined;
@@ -125,17 +123,14 @@ export function featureSpaces(work: MultiplicativeWork): FeatureSpaces {
   const random = shape.featureMap === "favor+";
   const projected = random ? { q: projectedRows(work, "projectedQ"), k: projectedRows(work, "projectedK") } : undefined;
   const firsts = program.temporary("firsts", mostHeads * features * FLOAT_BYTES);
-  const states = partial && combined && { reduction, partial, combined };
-  const bytes = bytesOf(partial, combined, queries.buffer, keys.buffer, projected?.q.buffer, projected?.k.buffer, firsts);
-  return { queries, keys, firsts, states, projected, bytes };
+  return { queries, keys, firsts, states: partial && combined && { reduction, partial, combined }, projected };
 }
 
 /** Adds the features of a group's queries and keys. */
-export function addFeatures(work: MultiplicativeWork, group: HeadGroup, spaces: FeatureSpaces): void {
-  const { shape, tensors } = work;
-  const { queries, keys, firsts, states, projected } = spaces;
-  const q: Rows = { buffer: tensors.q, dim: shape.headDim };
-  const k: Rows = { buffer: tensors.k, dim: shape.headDim };
+export function addFeatures(work: MultiplicativeWork, group: HeadGroup, scratch: FeatureScratch): void {
+  const { shape, tensors, features } = work;
+  const { queries, keys, firsts, states, projected } = scratch;
+  const [q, k] = [storedRows(shape, tensors.q, shape.headDim), storedRows(shape, tensors.k, shape.headDim)];
   if (projected) {
     addProjection(work, group, "queries", { from: q, to: projected.q });
     addProjection(work, group, "keys", { from: k, to: projected.k });
@@ -143,59 +138,48 @@ export function addFeatures(work: MultiplicativeWork, group: HeadGroup, spaces: 
   const from = projected ?? { q, k };
   if (states) {
     const { reduction, partial, combined } = states;
-    addReduce(work, reduction, group, { keys: from.k, values: { buffer: tensors.v, dim: shape.valueDim } }, partial);
+    addReduce(work, reduction, group, { keys: from.k, values: storedRows(shape, tensors.v, shape.valueDim) }, partial);
     if (combined !== partial) addCombine(work, reduction, group, { states: partial, combined, normalised: false });
   }
   addRowFeatures(work, group, from.k, keys, "keys", states);
   addRowFeatures(work, group, from.q, queries, "queries", states);
-  addFirstFeatures(work, group, keys, firsts);
+  const lanes = floorPowerOfTwo(elementwiseLanes(work.program.limits));
+  addHeadKernel(work, group, firstFeatureKernel({ lanes, length: shape.length, features }), {
+    groups: features,
+    rows: { features: { ...keys, reads: shape.length } },
+    uses: { out: firstsUse(work, group, firsts, { writes: group.count * features * FLOAT_BYTES }) },
+    flops: 0,
+  });
 }
 
-function addRowFeatures(work: LinearWork, group: HeadGroup, from: Rows, to: Rows, of: "queries" | "keys", states: FeatureSpaces["states"]): void {
+/** The first keys of a group's features as a binding. */
+function firstsUse({ features }: LinearWork, group: HeadGroup, buffer: Handle, moved: Pick<BindingUse, "reads" | "writes">): BindingUse {
+  return { buffer, slice: firstBytes(group.count * features * FLOAT_BYTES), ...moved };
+}
+
+function addRowFeatures(work: LinearWork, group: HeadGroup, from: Rows, to: Rows, of: "queries" | "keys", states: FeatureScratch["states"]): void {
   const { program, shape, featureMap, features } = work;
   const { limits } = program;
-  const { state } = states?.reduction ?? chooseReduction(work);
+  const reduction = states?.reduction ?? chooseReduction(work);
   const { length, variableLengths } = shape;
   const mostLanes = Math.min(limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX);
   const rowLanes = Math.min(FEATURE_ROW_LANES, mostLanes);
   const rows = Math.max(1, Math.min(FEATURE_ROWS, Math.floor(mostLanes / rowLanes)));
-  const kernel = rowFeaturesKernel({ length, headDim: features, featureMap, of, state, variableLengths, rows, rowLanes });
   const bytes = rowFeaturesBytes({ rows, rowLanes });
   if (bytes > limits.maxComputeWorkgroupStorageSize) {
     throw limitError(program.caller, "maxComputeWorkgroupStorageSize", bytes, limits.maxComputeWorkgroupStorageSize, "the features of a row");
   }
-  const queries = groupRows(program, shape, group, kernel, "queries", from);
-  const out = groupRows(program, shape, { first: 0, count: group.count }, kernel, "out", to);
-  const rowBytes = groupBytes(shape, group, features);
+  const { state } = reduction;
+  const kernel = rowFeaturesKernel({ length, headDim: features, featureMap, of, state, variableLengths, rows, rowLanes });
   const relative = featureMap === "sikf" && of === "queries";
-  program.dispatch({
-    kernel,
-    groups: group.count * Math.ceil(length / rows),
-    params: { firstHead: group.first, queriesBase: queries.base, outBase: 0, heads: shape.heads },
-    uses: {
-      queries: { ...queries.use, reads: (relative ? 2 : 1) * rowBytes },
-      out: { ...out.use, writes: rowBytes },
-      // Shared by all rows of a head.
-      ...(states && { states: { ...statesUse(states.combined, states.reduction, group, 1), reads: group.count * features * FLOAT_BYTES } }),
-      ...lengthsUse(shape, work.lengths),
-    },
-    flops: 20 * group.count * length * features,
-  });
-}
-
-function addFirstFeatures({ program, shape, features }: LinearWork, group: HeadGroup, keys: Rows, firsts: Handle): void {
-  const kernel = firstFeatureKernel({ lanes: floorPowerOfTwo(elementwiseLanes(program.limits)), length: shape.length, features });
-  const bytes = groupBytes(shape, group, features);
-  const bytesOfFirsts = group.count * features * FLOAT_BYTES;
-  program.dispatch({
-    kernel,
-    groups: group.count * features,
-    params: {},
-    uses: {
-      features: { buffer: keys.buffer, slice: firstBytes(bytes), reads: bytes },
-      out: { buffer: firsts, slice: firstBytes(bytesOfFirsts), writes: bytesOfFirsts },
-    },
-    flops: 0,
+  addHeadKernel(work, group, kernel, {
+    groups: Math.ceil(length / rows),
+    rows: { queries: { ...from, reads: (relative ? 2 : 1) * length }, out: { ...to, writes: length } },
+    // The kernel counts rows of the output from the first of the group.
+    params: { outBase: 0 },
+    // Shared by all rows of a head.
+    uses: { states: statesUse(states?.combined, reduction, group, 1, { reads: features * FLOAT_BYTES }) },
+    flops: 20 * length * features,
   });
 }
 
@@ -224,48 +208,44 @@ export function channelBytes({ shape }: LinearWork, group: HeadGroup, features: 
   return group.count * shape.length * multiplicativeChannels(features.count, shape.valueDim) * FLOAT_BYTES;
 }
 
-/** Where channels are: parameters of the kernels that read or write them. */
-export function channelParams({ shape }: LinearWork, features: FeatureGroup): { readonly channels: number; readonly firstPlain: number } {
-  const { valueDim } = shape;
-  return { channels: multiplicativeChannels(features.count, valueDim), firstPlain: firstPlainChannel(features.count, valueDim) };
+/** Where channels are, and which features: parameters of the kernels that read or write them. */
+function channelParams({ valueDim }: AttentionShape, { first, count }: FeatureGroup): Readonly<Record<string, number>> {
+  const [channels, firstPlain] = [multiplicativeChannels(count, valueDim), firstPlainChannel(count, valueDim)];
+  return { features: count, firstFeature: first, channels, firstPlain };
 }
 
-/** Adds the channels: features times values, or times the `wide` rows of scratch. */
+/** The channels of some features of a group as a binding. */
+function channelsUse(
+  work: LinearWork,
+  group: HeadGroup,
+  selected: FeatureGroup,
+  buffer: Handle,
+  moved: Pick<BindingUse, "reads" | "writes">,
+): BindingUse {
+  return { buffer, slice: firstBytes(channelBytes(work, group, selected)), ...moved };
+}
+
+/** Adds the channels: features times values, or times the rows of scratch that have one number more. */
 export function addExpand(
   work: LinearWork,
   group: HeadGroup,
   selected: FeatureGroup,
-  rows: { readonly features: Rows; readonly values: Rows; readonly out: Handle },
+  { features: own, values, out }: { readonly features: Rows; readonly values: Rows; readonly out: Handle },
 ): void {
   const { program, shape, features } = work;
   const { length, valueDim, variableLengths } = shape;
-  const wide = rows.values.local === true;
-  const kernel = multiplicativeExpandKernel({ lanes: elementwiseLanes(program.limits), length, features, valueDim, wide, variableLengths });
-  const values = groupRows(program, shape, group, kernel, "values", rows.values);
-  const bytes = channelBytes(work, group, selected);
-  const plainBytes = group.count * length * selected.count * FLOAT_BYTES;
-  program.dispatch({
-    kernel,
-    groups: Math.ceil(bytes / FLOAT_BYTES / kernel.workgroupSize[0]),
-    params: {
-      count: bytes / FLOAT_BYTES,
-      ...channelParams(work, selected),
-      firstFeature: selected.first,
-      firstHead: group.first,
-      valuesBase: values.base,
-      heads: shape.heads,
+  const wide = values.local === true;
+  const lanes = elementwiseLanes(program.limits);
+  const elements = length * multiplicativeChannels(selected.count, valueDim);
+  addHeadKernel(work, group, multiplicativeExpandKernel({ lanes, length, features, valueDim, wide, variableLengths }), {
+    elements,
+    params: channelParams(shape, selected),
+    rows: {
+      features: { ...own, columns: selected.count, reads: length * (valueDim + 1) },
+      values: { ...values, reads: length * selected.count },
     },
-    uses: {
-      features: {
-        buffer: rows.features.buffer,
-        slice: firstBytes(groupBytes(shape, group, features)),
-        reads: plainBytes * (valueDim + 1),
-      },
-      values: { ...values.use, reads: plainBytes * (wide ? valueDim + 1 : valueDim) },
-      out: { buffer: rows.out, slice: firstBytes(bytes), writes: bytes },
-      ...(wide ? {} : lengthsUse(shape, work.lengths)),
-    },
-    flops: bytes / FLOAT_BYTES,
+    uses: { out: channelsUse(work, group, selected, out, { writes: channelBytes(work, group, selected) }) },
+    flops: elements,
   });
 }
 
@@ -278,32 +258,19 @@ export function addContract(
 ): void {
   const { program, shape, features } = work;
   const { length, valueDim } = shape;
-  const columns = rows.out.dim;
-  const kernel = multiplicativeContractKernel({ lanes: elementwiseLanes(program.limits), features, valueDim, columns, accumulate: rows.accumulate });
-  const out = groupRows(program, shape, group, kernel, "out", rows.out);
-  const outBytes = groupBytes(shape, group, columns);
-  const bytes = channelBytes(work, group, selected);
-  program.dispatch({
-    kernel,
-    groups: Math.ceil(outBytes / FLOAT_BYTES / kernel.workgroupSize[0]),
-    params: {
-      count: outBytes / FLOAT_BYTES,
-      features: selected.count,
-      ...channelParams(work, selected),
-      firstFeature: selected.first,
-      firstRow: group.first * length,
-      outBase: out.base,
+  const { out, accumulate } = rows;
+  const kernel = multiplicativeContractKernel({ lanes: elementwiseLanes(program.limits), features, valueDim, columns: out.dim, accumulate });
+  const elements = length * out.dim;
+  const reads = group.count * elements * selected.count * FLOAT_BYTES;
+  addHeadKernel(work, group, kernel, {
+    elements,
+    params: { ...channelParams(shape, selected), firstRow: group.first * length },
+    rows: {
+      features: { ...rows.features, columns: selected.count, reads: elements },
+      out: { ...out, reads: accumulate ? length : 0, writes: length },
     },
-    uses: {
-      features: {
-        buffer: rows.features.buffer,
-        slice: firstBytes(groupBytes(shape, group, features)),
-        reads: outBytes * selected.count,
-      },
-      channels: { buffer: rows.channels, slice: firstBytes(bytes), reads: outBytes * selected.count },
-      out: { ...out.use, reads: rows.accumulate ? outBytes : 0, writes: outBytes },
-    },
-    flops: 2 * (outBytes / FLOAT_BYTES) * selected.count,
+    uses: { channels: channelsUse(work, group, selected, rows.channels, { reads }) },
+    flops: 2 * elements * selected.count,
   });
 }
 
@@ -311,41 +278,49 @@ export function addContract(
 export function addFinish(
   work: LinearWork,
   group: HeadGroup,
-  rows: { readonly totals: Rows; readonly features: Rows; readonly firsts: Handle; readonly out: Rows; readonly into: "out" | "inner" },
+  { features: queries, firsts, totals }: { readonly features: Rows; readonly firsts: Handle; readonly totals: Rows },
+  result: { readonly out: Rows; readonly gradients?: undefined } | { readonly gradients: Rows; readonly out?: undefined },
 ): void {
   const { program, shape, features } = work;
   const { length, valueDim, causal, variableLengths } = shape;
-  const kernel = multiplicativeFinishKernel({
-    lanes: elementwiseLanes(program.limits),
-    length,
-    features,
-    valueDim,
-    causal,
-    into: rows.into,
-    variableLengths,
-  });
-  const binding = rows.into === "out" ? "out" : "gradients";
-  const out = groupRows(program, shape, group, kernel, binding, rows.out);
-  const count = group.count * length;
-  const totalBytes = groupBytes(shape, group, valueDim + 1);
-  const featureBytes = groupBytes(shape, group, features);
-  const valueBytes = groupBytes(shape, group, valueDim);
-  program.dispatch({
-    kernel,
-    groups: Math.ceil(count / kernel.workgroupSize[0]),
-    params: { rows: count, firstHead: group.first, [`${binding}Base`]: out.base, heads: shape.heads },
-    uses: {
-      totals: {
-        buffer: rows.totals.buffer,
-        slice: firstBytes(totalBytes),
-        reads: totalBytes,
-        ...(rows.into === "inner" && { writes: totalBytes }),
-      },
-      features: { buffer: rows.features.buffer, slice: firstBytes(featureBytes), reads: featureBytes },
-      firsts: { buffer: rows.firsts, slice: firstBytes(group.count * features * FLOAT_BYTES), reads: featureBytes },
-      [binding]: { ...out.use, ...(rows.into === "out" ? { writes: valueBytes } : { reads: valueBytes }) },
-      ...(rows.into === "inner" ? lengthsUse(shape, work.lengths) : {}),
+  const { out, gradients } = result;
+  const into = out ? "out" : "inner";
+  const lanes = elementwiseLanes(program.limits);
+  addHeadKernel(work, group, multiplicativeFinishKernel({ lanes, length, features, valueDim, causal, into, variableLengths }), {
+    elements: length,
+    params: { rows: group.count * length },
+    rows: {
+      totals: { ...totals, reads: length, writes: gradients ? length : 0 },
+      features: { ...queries, reads: length },
+      out: out && { ...out, writes: length },
+      gradients: gradients && { ...gradients, reads: length },
     },
-    flops: 2 * count * (features + valueDim),
+    uses: { firsts: firstsUse(work, group, firsts, { reads: group.count * length * features * FLOAT_BYTES }) },
+    flops: 2 * length * (features + valueDim),
+  });
+}
+
+/** Adds the gradient of some features' rows from that of their channels. */
+export function addFeatureGradient(
+  work: LinearWork,
+  group: HeadGroup,
+  selected: FeatureGroup,
+  rows: { readonly features: Rows; readonly values: Rows; readonly channels: Handle; readonly out: Rows },
+): void {
+  const { program, shape, features, featureMap } = work;
+  const { length, valueDim, variableLengths } = shape;
+  const wide = rows.values.local === true;
+  const lanes = elementwiseLanes(program.limits);
+  const elements = length * selected.count;
+  addHeadKernel(work, group, multiplicativeGradientKernel({ lanes, length, features, valueDim, featureMap, wide, variableLengths }), {
+    elements,
+    params: channelParams(shape, selected),
+    rows: {
+      features: { ...rows.features, columns: selected.count, reads: length },
+      values: { ...rows.values, reads: elements },
+      out: { ...rows.out, columns: selected.count, writes: length },
+    },
+    uses: { channels: channelsUse(work, group, selected, rows.channels, { reads: group.count * elements * (valueDim + 1) * FLOAT_BYTES }) },
+    flops: 2 * elements * (valueDim + 1),
   });
 }

@@ -3,31 +3,27 @@
  * back through the transposed product, and are correlated with the channels for the gradient of the bias.
  */
 import { toeplitzCornersKernel } from "../../../../shaders/attention/multiplicative/corners.ts";
-import { multiplicativeGradientKernel } from "../../../../shaders/attention/multiplicative/gradient.ts";
 import type { Handle, ProgramBuilder } from "../../../program/builder.ts";
-import { firstBytes } from "../../../program/ranges.ts";
-import { bytesOf, FLOAT_BYTES } from "../../../program/units.ts";
+import { FLOAT_BYTES } from "../../../program/units.ts";
 import { elementwiseLanes } from "../../../program/workgroups.ts";
-import { lengthsUse } from "../../lengths.ts";
 import { addCorrelations, makeCorrelation } from "../../toeplitz/correlation.ts";
 import { addWeightGradient } from "../../toeplitz/gradient.ts";
 import { planToeplitz } from "../../toeplitz/plan.ts";
 import type { ToeplitzSpec } from "../../toeplitz/spec.ts";
 import type { AttentionGradientTensors } from "../bias.ts";
-import { gradientRows, groupBytes, groupRows, type HeadGroup, type Rows } from "../head-groups.ts";
+import { gradientRows, scratchRows } from "../head-groups.ts";
 import { addProjection, projectedRows } from "../random-features.ts";
 import type { AttentionShape } from "../spec.ts";
 import {
   addContract,
   addExpand,
+  addFeatureGradient,
   addFeatures,
   addFinish,
   channelBytes,
-  channelParams,
   channelProduct,
   type FeatureGroup,
-  featureSpaces,
-  type MultiplicativeWork,
+  featureScratch,
   multiplicativeWork,
 } from "./channels.ts";
 
@@ -40,66 +36,65 @@ export function planMultiplicativeGradient(program: ProgramBuilder, shape: Atten
   const spectrum = tensors.spectrum!;
   const random = featureMap === "favor+";
   const work = multiplicativeWork(program, shape, tensors, scratch, 3, { perFeature: random ? 5 : 2, perValue: 1 });
-  const { groups, featureGroups, mostHeads } = work;
-  const spaces = featureSpaces(work);
+  const { groups, featureGroups } = work;
+  const scratchLeft = program.scratchLeft(scratch);
+  const held = featureScratch(work);
+  const { queries, keys, firsts } = held;
   const largest = channelBytes(work, groups[0]!, featureGroups[0]!);
   const scratchFor = (name: string) => program.temporary(name, largest);
   const [channels, summed, channelGradients] = [scratchFor("channels"), scratchFor("summed"), scratchFor("channelGradients")];
-  const totals: Rows = { buffer: program.temporary("totals", mostHeads * length * (valueDim + 1) * FLOAT_BYTES), dim: valueDim + 1, local: true };
+  const totals = scratchRows(work, "totals", valueDim + 1);
   const inner = random ? projectedRows(work, "projectedGradient") : undefined;
   const sizes = distinctCounts(groups).flatMap((group) => distinctCounts(featureGroups).map((selected) => channelProduct(shape, group, selected)));
   const correlation = makeCorrelation(program, sizes, heads, scratch, 0.5);
   const cornerBytes = heads * length * CORNERS * FLOAT_BYTES;
   const [corners, exponentials] = [program.temporary("corners", cornerBytes), program.temporary("exponentials", cornerBytes)];
-  const held = spaces.bytes + 3 * largest + bytesOf(totals.buffer, inner?.buffer, corners, exponentials) + correlation.bytes;
-  const rest = scratch - held;
+  const rest = scratchLeft() - correlation.bytes;
   const { k, v, dOut, dq, dk, dv } = gradientRows(shape, tensors);
 
   for (const group of groups) {
     const firstSpectrum = group.first % heads;
     const product = (selected: FeatureGroup, from: Handle, transposed: boolean) =>
       planToeplitz(program, channelProduct(shape, group, selected), { v: from, spectrum, out: summed }, rest, { transposed, firstSpectrum });
-    addFeatures(work, group, spaces);
+    addFeatures(work, group, held);
     for (const [i, selected] of featureGroups.entries()) {
-      addExpand(work, group, selected, { features: spaces.keys, values: v, out: channels });
+      addExpand(work, group, selected, { features: keys, values: v, out: channels });
       product(selected, channels, false);
-      addContract(work, group, selected, { features: spaces.queries, channels: summed, out: totals, accumulate: i > 0 });
+      addContract(work, group, selected, { features: queries, channels: summed, out: totals, accumulate: i > 0 });
     }
-    addFinish(work, group, { totals, features: spaces.queries, firsts: spaces.firsts, out: dOut, into: "inner" });
+    addFinish(work, group, { features: queries, firsts, totals }, { gradients: dOut });
     // Of one group of features, channels and their sums are still there.
     const again = featureGroups.length > 1;
     for (const [i, selected] of featureGroups.entries()) {
       if (again) {
-        addExpand(work, group, selected, { features: spaces.keys, values: v, out: channels });
+        addExpand(work, group, selected, { features: keys, values: v, out: channels });
         product(selected, channels, false);
       }
-      addFeatureGradient(work, group, selected, { features: spaces.queries, values: totals, channels: summed, out: inner ?? dq });
-      addExpand(work, group, selected, { features: spaces.queries, values: totals, out: channelGradients });
+      addFeatureGradient(work, group, selected, { features: queries, values: totals, channels: summed, out: inner ?? dq });
+      addExpand(work, group, selected, { features: queries, values: totals, out: channelGradients });
       const correlated = { gradients: channelGradients, values: channels, firstSum: firstSpectrum, accumulate: i > 0 || group.first >= heads };
       addCorrelations(program, channelProduct(shape, group, selected), correlation, correlated, rest);
       if (inner && i === featureGroups.length - 1) addProjection(work, group, "queryGradients", { from: inner, to: dq });
       product(selected, channelGradients, true);
-      addContract(work, group, selected, { features: spaces.keys, channels: summed, out: dv, accumulate: i > 0 });
-      if (!inner) addFeatureGradient(work, group, selected, { features: spaces.keys, values: v, channels: summed, out: dk });
+      addContract(work, group, selected, { features: keys, channels: summed, out: dv, accumulate: i > 0 });
+      if (!inner) addFeatureGradient(work, group, selected, { features: keys, values: v, channels: summed, out: dk });
     }
     if (inner) {
       for (const selected of featureGroups) {
         if (again) {
-          addExpand(work, group, selected, { features: spaces.queries, values: totals, out: channelGradients });
+          addExpand(work, group, selected, { features: queries, values: totals, out: channelGradients });
           product(selected, channelGradients, true);
         }
-        addFeatureGradient(work, group, selected, { features: spaces.keys, values: v, channels: summed, out: inner });
+        addFeatureGradient(work, group, selected, { features: keys, values: v, channels: summed, out: inner });
       }
       addProjection(work, group, "keyGradients", { from: inner, to: dk, keys: k });
     }
   }
 
   const [height, width] = grid ?? [1, length];
-  const cornerKernel = toeplitzCornersKernel({ lanes: elementwiseLanes(program.limits), height, width });
   program.dispatch({
-    kernel: cornerKernel,
-    groups: Math.ceil(cornerBytes / FLOAT_BYTES / cornerKernel.workgroupSize[0]),
-    params: { count: cornerBytes / FLOAT_BYTES },
+    kernel: toeplitzCornersKernel({ lanes: elementwiseLanes(program.limits), height, width }),
+    elements: cornerBytes / FLOAT_BYTES,
     uses: { out: { buffer: corners, writes: cornerBytes } },
     flops: 0,
   });
@@ -121,55 +116,4 @@ export function planMultiplicativeGradient(program: ProgramBuilder, shape: Atten
 /** One of each size, the largest first. */
 function distinctCounts<T extends { readonly count: number }>(groups: readonly T[]): readonly T[] {
   return [...new Map(groups.map((group) => [group.count, group])).values()];
-}
-
-/** Adds the gradient of some features' rows from that of their channels. */
-function addFeatureGradient(
-  work: MultiplicativeWork,
-  group: HeadGroup,
-  selected: FeatureGroup,
-  rows: { readonly features: Rows; readonly values: Rows; readonly channels: Handle; readonly out: Rows },
-): void {
-  const { program, shape, features, featureMap } = work;
-  const { length, valueDim, variableLengths, heads } = shape;
-  const wide = rows.values.local === true;
-  const kernel = multiplicativeGradientKernel({
-    lanes: elementwiseLanes(program.limits),
-    length,
-    features,
-    valueDim,
-    featureMap,
-    wide,
-    variableLengths,
-  });
-  const values = groupRows(program, shape, group, kernel, "values", rows.values);
-  const out = groupRows(program, shape, group, kernel, "out", rows.out);
-  const count = group.count * length * selected.count;
-  const bytes = channelBytes(work, group, selected);
-  program.dispatch({
-    kernel,
-    groups: Math.ceil(count / kernel.workgroupSize[0]),
-    params: {
-      count,
-      features: selected.count,
-      ...channelParams(work, selected),
-      firstFeature: selected.first,
-      firstHead: group.first,
-      valuesBase: values.base,
-      outBase: out.base,
-      heads,
-    },
-    uses: {
-      features: {
-        buffer: rows.features.buffer,
-        slice: firstBytes(groupBytes(shape, group, features)),
-        reads: count * FLOAT_BYTES,
-      },
-      channels: { buffer: rows.channels, slice: firstBytes(bytes), reads: count * (valueDim + 1) * FLOAT_BYTES },
-      values: { ...values.use, reads: count * (wide ? valueDim + 1 : valueDim) * FLOAT_BYTES },
-      out: { ...out.use, writes: count * FLOAT_BYTES },
-      ...(wide ? {} : lengthsUse(shape, work.lengths)),
-    },
-    flops: 2 * count * (valueDim + 1),
-  });
 }

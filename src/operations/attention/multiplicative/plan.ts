@@ -4,34 +4,34 @@
  * channels fit into the scratch.
  */
 import type { ProgramBuilder } from "../../../program/builder.ts";
-import { FLOAT_BYTES } from "../../../program/units.ts";
 import { planToeplitz } from "../../toeplitz/plan.ts";
 import type { AttentionTensors } from "../bias.ts";
-import type { Rows } from "../head-groups.ts";
+import { scratchRows, storedRows } from "../head-groups.ts";
 import type { AttentionShape } from "../spec.ts";
-import { addContract, addExpand, addFeatures, addFinish, channelBytes, channelProduct, featureSpaces, multiplicativeWork } from "./channels.ts";
+import { addContract, addExpand, addFeatures, addFinish, channelBytes, channelProduct, featureScratch, multiplicativeWork } from "./channels.ts";
 
 /** Adds linear attention with a multiplicative bias, of whose exponentials `spectrum` is. */
 export function planMultiplicativeAttention(program: ProgramBuilder, shape: AttentionShape, tensors: AttentionTensors, scratch: number): void {
-  const { valueDim, heads, length } = shape;
+  const { valueDim, heads } = shape;
   const random = shape.featureMap === "favor+";
   const work = multiplicativeWork(program, shape, tensors, scratch, 2, { perFeature: random ? 4 : 2, perValue: 1 });
-  const { groups, featureGroups, mostHeads } = work;
-  const spaces = featureSpaces(work);
+  const { groups, featureGroups } = work;
+  const scratchLeft = program.scratchLeft(scratch);
+  const held = featureScratch(work);
+  const { queries, keys, firsts } = held;
   const largest = channelBytes(work, groups[0]!, featureGroups[0]!);
   const [channels, summed] = [program.temporary("channels", largest), program.temporary("summed", largest)];
-  const totals: Rows = { buffer: program.temporary("totals", mostHeads * length * (valueDim + 1) * FLOAT_BYTES), dim: valueDim + 1, local: true };
-  const rest = scratch - spaces.bytes - 2 * largest - totals.buffer.bytes;
-  const values: Rows = { buffer: tensors.v, dim: valueDim };
+  const totals = scratchRows(work, "totals", valueDim + 1);
+  const rest = scratchLeft();
+  const [values, out] = [storedRows(shape, tensors.v, valueDim), storedRows(shape, tensors.out, valueDim)];
   for (const group of groups) {
-    addFeatures(work, group, spaces);
+    addFeatures(work, group, held);
     for (const [i, selected] of featureGroups.entries()) {
-      addExpand(work, group, selected, { features: spaces.keys, values, out: channels });
+      addExpand(work, group, selected, { features: keys, values, out: channels });
       const product = { v: channels, spectrum: tensors.spectrum!, out: summed };
       planToeplitz(program, channelProduct(shape, group, selected), product, rest, { firstSpectrum: group.first % heads });
-      addContract(work, group, selected, { features: spaces.queries, channels: summed, out: totals, accumulate: i > 0 });
+      addContract(work, group, selected, { features: queries, channels: summed, out: totals, accumulate: i > 0 });
     }
-    const out: Rows = { buffer: tensors.out, dim: valueDim };
-    addFinish(work, group, { totals, features: spaces.queries, firsts: spaces.firsts, out, into: "out" });
+    addFinish(work, group, { features: queries, firsts, totals }, { out });
   }
 }

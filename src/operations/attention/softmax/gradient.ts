@@ -9,16 +9,14 @@ import { laneColumns, type SoftmaxTile } from "../../../../shaders/attention/sof
 import type { ProgramBuilder } from "../../../program/builder.ts";
 import { FLOAT_BYTES } from "../../../program/units.ts";
 import { addBiasGradient, type AttentionGradientTensors } from "../bias.ts";
-import { gradientRows, type HeadGroup, headGroups, type Rows } from "../head-groups.ts";
+import { addHeadKernel, gradientRows, type HeadGroup, headGroups, type HeadWork, type Rows } from "../head-groups.ts";
 import { STATISTICS, statisticsRows } from "../linear/key-state.ts";
 import type { AttentionShape } from "../spec.ts";
-import { addSweep, chooseTile, columnTilesOf, kernelShape, MOST_LANE_COLUMNS, sweepOf, WEIGHT_FLOPS } from "./sweep.ts";
+import { chooseTile, columnTilesOf, kernelShape, MOST_LANE_COLUMNS, sweepOf, WEIGHT_FLOPS } from "./sweep.ts";
 
-interface Work {
-  readonly program: ProgramBuilder;
-  readonly shape: AttentionShape;
+/** A gradient of softmax attention in a program. */
+interface SoftmaxGradientWork extends HeadWork {
   readonly tile: SoftmaxTile;
-  readonly tensors: AttentionGradientTensors;
   readonly rows: ReturnType<typeof gradientRows>;
   readonly statistics: Rows;
 }
@@ -43,7 +41,7 @@ export function planSoftmaxAttentionGradient(
   });
   const statistics = statisticsRows({ program, shape, mostHeads: groups[0]!.count });
   const accumulate = addBiasGradient(program, shape, tensors, scratch - statistics.buffer.bytes);
-  const work: Work = { program, shape, tile, tensors, rows: gradientRows(shape, tensors), statistics };
+  const work: SoftmaxGradientWork = { program, shape, lengths: tensors.lengths, tile, rows: gradientRows(shape, tensors), statistics };
   for (const group of groups) {
     addStatistics(work, group);
     addQueryGradient(work, group);
@@ -66,11 +64,12 @@ function keyGradients({ headDim, valueDim }: AttentionShape, tile: SoftmaxTile):
   ];
 }
 
-function addStatistics({ program, shape, tile, tensors, rows, statistics }: Work, group: HeadGroup): void {
+function addStatistics(work: SoftmaxGradientWork, group: HeadGroup): void {
+  const { shape, tile, rows, statistics } = work;
   const { headDim, valueDim, length } = shape;
   const sweep = sweepOf(shape, tile, "queries");
-  addSweep(program, shape, tensors.lengths, group, softmaxStatisticsKernel({ ...kernelShape(shape), tile }), {
-    tiles: sweep.tiles,
+  addHeadKernel(work, group, softmaxStatisticsKernel({ ...kernelShape(shape), tile }), {
+    groups: sweep.tiles,
     rows: {
       queries: { ...rows.q, reads: sweep.own },
       keys: { ...rows.k, reads: sweep.others },
@@ -82,12 +81,13 @@ function addStatistics({ program, shape, tile, tensors, rows, statistics }: Work
   });
 }
 
-function addQueryGradient({ program, shape, tile, tensors, rows, statistics }: Work, group: HeadGroup): void {
+function addQueryGradient(work: SoftmaxGradientWork, group: HeadGroup): void {
+  const { shape, tile, rows, statistics } = work;
   const { headDim, valueDim, length } = shape;
   const columnTiles = columnTilesOf(tile, headDim);
   const sweep = sweepOf(shape, tile, "queries");
-  addSweep(program, shape, tensors.lengths, group, softmaxQueryGradientKernel({ ...kernelShape(shape), tile, columnTiles }), {
-    tiles: sweep.tiles * columnTiles,
+  addHeadKernel(work, group, softmaxQueryGradientKernel({ ...kernelShape(shape), tile, columnTiles }), {
+    groups: sweep.tiles * columnTiles,
     rows: {
       queries: { ...rows.q, reads: sweep.own * columnTiles },
       // For the scores, and as what they weigh.
@@ -101,18 +101,15 @@ function addQueryGradient({ program, shape, tile, tensors, rows, statistics }: W
   });
 }
 
-function addKeyGradient(
-  { program, shape, tile, tensors, rows, statistics }: Work,
-  group: HeadGroup,
-  pass: KeyGradient & { readonly accumulate: boolean },
-): void {
+function addKeyGradient(work: SoftmaxGradientWork, group: HeadGroup, pass: KeyGradient & { readonly accumulate: boolean }): void {
+  const { shape, tile, rows, statistics } = work;
   const { headDim, valueDim, length } = shape;
   const { gradients, columnTiles, accumulate } = pass;
   const [dk, dv] = [gradients !== "dv", gradients !== "dk"];
   const sweep = sweepOf(shape, tile, "keys");
   const scoreFlops = 2 * headDim + (dk ? 2 * valueDim : 0) + WEIGHT_FLOPS;
-  addSweep(program, shape, tensors.lengths, group, softmaxKeyGradientKernel({ ...kernelShape(shape), tile, ...pass }), {
-    tiles: sweep.tiles * columnTiles,
+  addHeadKernel(work, group, softmaxKeyGradientKernel({ ...kernelShape(shape), tile, ...pass }), {
+    groups: sweep.tiles * columnTiles,
     rows: {
       queries: { ...rows.q, reads: sweep.others * (columnTiles + (dk ? 1 : 0)) },
       keys: { ...rows.k, reads: sweep.own * columnTiles },

@@ -3,9 +3,9 @@ import { queriesStay, softmaxAttentionKernel, softmaxAttentionLayout } from "../
 import type { SoftmaxTile } from "../../../../shaders/attention/softmax/tiles.ts";
 import type { ProgramBuilder } from "../../../program/builder.ts";
 import { addBias, type AttentionTensors } from "../bias.ts";
-import { headGroups, storedRows } from "../head-groups.ts";
+import { addHeadKernel, headGroups, storedRows } from "../head-groups.ts";
 import type { AttentionShape } from "../spec.ts";
-import { addSweep, chooseTile, columnTilesOf, kernelShape, sweepOf, WEIGHT_FLOPS } from "./sweep.ts";
+import { chooseTile, columnTilesOf, kernelShape, sweepOf, WEIGHT_FLOPS } from "./sweep.ts";
 
 /** Adds softmax attention, with FastRPB or without a bias. */
 export function planSoftmaxAttention(program: ProgramBuilder, shape: AttentionShape, tensors: AttentionTensors, scratch: number): void {
@@ -17,8 +17,8 @@ export function planSoftmaxAttention(program: ProgramBuilder, shape: AttentionSh
   const kernel = softmaxAttentionKernel({ ...kernelShape(shape), storage: shape.storage, accumulate, tile, columnTiles });
   const sweep = sweepOf(shape, tile, "queries");
   for (const group of headGroups(program, shape, [headDim, valueDim], scratch)) {
-    addSweep(program, shape, tensors.lengths, group, kernel, {
-      tiles: sweep.tiles * columnTiles,
+    addHeadKernel({ program, shape, lengths: tensors.lengths }, group, kernel, {
+      groups: sweep.tiles * columnTiles,
       rows: {
         queries: { ...storedRows(shape, tensors.q, headDim), reads: (queriesStay({ tile, headDim }) ? length : sweep.own) * columnTiles },
         keys: { ...storedRows(shape, tensors.k, headDim), reads: sweep.others * columnTiles },

@@ -1,5 +1,4 @@
 /** Softmax attention in sweeps: a workgroup has some rows of one side, and goes through the other side in tiles. */
-import { ELEMENT_BYTES, type Kernel } from "../../../../shaders/wgsl/kernel.ts";
 import {
   softmaxBytes,
   type SoftmaxKernelLayout,
@@ -9,11 +8,9 @@ import {
   type SoftmaxTile,
   vectorsOf,
 } from "../../../../shaders/attention/softmax/tiles.ts";
-import type { Handle, ProgramBuilder } from "../../../program/builder.ts";
+import type { ProgramBuilder } from "../../../program/builder.ts";
 import { estimatedSeconds, MOST_DISPATCH_SECONDS } from "../../../program/duration.ts";
 import { firstTile } from "../../../program/tiles.ts";
-import { lengthsUse } from "../../lengths.ts";
-import { groupRows, type HeadGroup, type Rows } from "../head-groups.ts";
 import type { AttentionShape } from "../spec.ts";
 
 /** Tiles, from the best to the smallest: groups of rows and of others, fours of rows and others of a lane, fours of numbers. */
@@ -89,33 +86,4 @@ export function sweepOf({ length, causal }: AttentionShape, tile: SoftmaxTile, s
     others += seen;
   }
   return { tiles, own, others, pairs: causal ? (length * (length + 1)) / 2 : length ** 2 };
-}
-
-/** Rows of a binding, and how many of them a head reads and writes. */
-export interface MovedRows extends Rows {
-  readonly reads?: number;
-  readonly writes?: number;
-}
-
-/** Adds a dispatch over a group of heads; counts are those of a head. */
-export function addSweep(
-  program: ProgramBuilder,
-  shape: AttentionShape,
-  lengths: Handle | undefined,
-  group: HeadGroup,
-  kernel: Kernel,
-  sweep: { readonly tiles: number; readonly rows: Readonly<Record<string, MovedRows>>; readonly flops: number },
-): void {
-  const bound = Object.entries(sweep.rows).map(([name, rows]) => {
-    const { use, base } = groupRows(program, shape, group, kernel, name, rows);
-    const bytes = group.count * rows.dim * ELEMENT_BYTES[rows.precision ?? "f32"];
-    return { name, base, use: { ...use, reads: bytes * (rows.reads ?? 0), writes: bytes * (rows.writes ?? 0) } };
-  });
-  program.dispatch({
-    kernel,
-    groups: group.count * sweep.tiles,
-    params: { firstHead: group.first, heads: shape.heads, ...Object.fromEntries(bound.map(({ name, base }) => [`${name}Base`, base])) },
-    uses: { ...Object.fromEntries(bound.map(({ name, use }) => [name, use])), ...lengthsUse(shape, lengths) },
-    flops: group.count * sweep.flops,
-  });
 }
