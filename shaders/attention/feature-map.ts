@@ -37,13 +37,13 @@ export function featureSlope(featureMap: KernelFeatureMap, feature: string): str
 }
 
 /** A vec4f in WGSL as its whole numbers and the rest. */
-interface InParts {
+interface WholeAndRest {
   readonly whole: string;
   readonly rest: string;
 }
 
 /** WGSL expressions of the whole numbers in a vec4f, and of the rest. */
-export function inParts(x: string, whole = `round(${x})`): InParts {
+export function wholeAndRest(x: string, whole = `round(${x})`): WholeAndRest {
   return { whole, rest: `(${x} - ${whole})` };
 }
 
@@ -55,10 +55,10 @@ export function takeMaximum(maximum: string): string {
 }
 
 /** The maximum that {@link takeMaximum} takes apart. */
-export const MAXIMUM: InParts = { whole: "whole_maximum", rest: "rest" };
+export const MAXIMUM: WholeAndRest = { whole: "whole_maximum", rest: "rest" };
 
 /** WGSL expression of exp(x + y − reference), the sum in whole and fractional parts: how SIKF takes all sums. It needs {@link EXPONENTIAL4}. */
-export function exponentialOfSum(x: InParts, y: InParts, reference: string): string {
+export function exponentialOfSum(x: WholeAndRest, y: WholeAndRest, reference: string): string {
   return `exponential4((${x.whole} + ${y.whole} - ${reference}) + (${x.rest} + ${y.rest}))`;
 }
 

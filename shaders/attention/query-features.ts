@@ -2,7 +2,7 @@
  * φ of a tile of rows, in workgroup memory. Lane → (lane_row, column), column fastest; a lane has `laneRows` rows, LANE_ROWS apart. The
  * ROW_LANES lanes of a row share its vectors out, column, column + ROW_LANES, …, and bring together what they found.
  */
-import { exponentialOfSum, featureFunctions, inParts, type KernelFeatureMap, MAXIMUM, takeMaximum } from "./feature-map.ts";
+import { exponentialOfSum, featureFunctions, wholeAndRest, type KernelFeatureMap, MAXIMUM, takeMaximum } from "./feature-map.ts";
 import type { HeadShape } from "./head-shape.ts";
 import type { Declarations, Precision, WorkgroupVariable } from "../wgsl/kernel.ts";
 import { lengthFunction } from "../wgsl/lengths.ts";
@@ -113,7 +113,7 @@ ${unroll(
 #if ${sikf}
       let q = phi${i}[lane_phi + c];
       let whole = round(q);
-      let feature = features_only(${exponentialOfSum(inParts("q", "whole"), MAXIMUM, ofRow("largest", i))}, c);
+      let feature = features_only(${exponentialOfSum(wholeAndRest("q", "whole"), MAXIMUM, ofRow("largest", i))}, c);
 #else
       let feature = features_only(feature4(load_row(bh * N, tokens, ${laneRow(i)}, c)), c);
 #endif

@@ -262,7 +262,7 @@ export function stockhamStages(shape: StockhamShape, twiddles: readonly number[]
  * Statements that move the registers of {@link eachOutput} to where {@link eachInput} of a second transform has them. They hold barriers, or there
  * are none.
  */
-export function stockhamRewind(shape: StockhamShape, second: StockhamShape = shape): string {
+function stockhamRewind(shape: StockhamShape, second: StockhamShape = shape): string {
   const last = radicesOf(shape).at(-1)!;
   const first = radicesOf(second)[0]!;
   return first === last ? "" : exchangeRegisters(shape, last, shape.length / last, first);

@@ -142,8 +142,8 @@ test("constants are a frozen copy of the spec, without what is undefined", () =>
   const spec = { rows: 4, shape: { axes: [[8, 8]] }, roots: undefined };
   const { constants } = makeKernel({ ...SOURCE, constants: spec });
   expect(constants).toStrictEqual({ rows: 4, shape: { axes: [[8, 8]] } });
-  const parts = [constants, constants["shape"], (constants["shape"] as typeof spec.shape).axes, (constants["shape"] as typeof spec.shape).axes[0]];
-  expect(parts.every(Object.isFrozen)).toBe(true);
+  const objects = [constants, constants["shape"], (constants["shape"] as typeof spec.shape).axes, (constants["shape"] as typeof spec.shape).axes[0]];
+  expect(objects.every(Object.isFrozen)).toBe(true);
   expect(Object.isFrozen(spec)).toBe(false);
 });
 

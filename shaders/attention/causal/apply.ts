@@ -18,7 +18,15 @@
  * A of its rows and a key as one vector.
  * Bindings: 0 queries, 1 keys, 2 values, then those that there are of: states, out, gradients and statistics, lengths; then params.
  */
-import { type ChunkedStates, exponentialOfSum, inParts, type KernelFeatureMap, keyStateConstants, MAXIMUM, takeMaximum } from "../feature-map.ts";
+import {
+  type ChunkedStates,
+  exponentialOfSum,
+  wholeAndRest,
+  type KernelFeatureMap,
+  keyStateConstants,
+  MAXIMUM,
+  takeMaximum,
+} from "../feature-map.ts";
 import type { HeadShape } from "../head-shape.ts";
 import { type Kernel, makeKernel, type Precision, workgroupBytes, type WorkgroupVariable } from "../../wgsl/kernel.ts";
 import { lengthBinding, lengthParams } from "../../wgsl/lengths.ts";
@@ -135,7 +143,7 @@ ${unroll(
   (i) => `        {
           let q = phi${i}[lane_phi + first + c];
           let whole = round(q);
-          let features = ${exponentialOfSum(inParts("q", "whole"), { whole: "whole_key", rest: "rest_key" }, `largest0[${i}]`)};
+          let features = ${exponentialOfSum(wholeAndRest("q", "whole"), { whole: "whole_key", rest: "rest_key" }, `largest0[${i}]`)};
           score[${i}] += dot(features_only(features, first + c), vec4f(1.0));
         }`,
 )}
@@ -153,7 +161,7 @@ ${unroll(
   (i) => `    {
       let q = phi${i}[lane_phi + c];
       let whole = round(q);
-      phi${i}[lane_phi + c] = features_only(${exponentialOfSum(inParts("q", "whole"), MAXIMUM, `largest0[${i}]`)}, c);
+      phi${i}[lane_phi + c] = features_only(${exponentialOfSum(wholeAndRest("q", "whole"), MAXIMUM, `largest0[${i}]`)}, c);
     }`,
 )}
   }`;

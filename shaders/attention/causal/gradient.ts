@@ -15,7 +15,7 @@
  * others of the chunk; a lane keeps that of its rows as one vector.
  * Bindings: 0 queries, 1 others, 2 rowValues, 3 otherValues, 4 statistics, 5 out, then those that there are of: dv, lengths; then params.
  */
-import { exponentialOfSum, featureSlope, inParts } from "../feature-map.ts";
+import { exponentialOfSum, featureSlope, wholeAndRest } from "../feature-map.ts";
 import type { HeadShape } from "../head-shape.ts";
 import { type Kernel, makeKernel, workgroupBytes, type WorkgroupVariable } from "../../wgsl/kernel.ts";
 import { lengthBinding, lengthParams } from "../../wgsl/lengths.ts";
@@ -72,9 +72,9 @@ ${body}
   const own = (i: number) => `phi${i}[lane_phi + first + c]`;
   const reference = (i: number) => (ofKeys ? "chunk_statistics[tile + j - chunk_begin].x" : `chunk_statistics[${laneRow(i)} - chunk_begin].x`);
   /** WGSL expression of E for row i, which is `row_feature`, and the other `other`, number `j` in the tile. */
-  const pair = (i: number) => exponentialOfSum(inParts("row_feature"), { whole: "whole_other", rest: "rest_other" }, reference(i));
+  const pair = (i: number) => exponentialOfSum(wholeAndRest("row_feature"), { whole: "whole_other", rest: "rest_other" }, reference(i));
   /** WGSL expression of the feature of a query times exp of a maximum, relative to the query's reference. */
-  const relative = (query: string, maximum: string, r: string) => exponentialOfSum(inParts(query), inParts(maximum), r);
+  const relative = (query: string, maximum: string, r: string) => exponentialOfSum(wholeAndRest(query), wholeAndRest(maximum), r);
   /** WGSL expression of how the others come into workgroup memory, but for the rows' own block of SIKF. */
   const feature = sikf
     ? `select(${ofKeys ? relative("vector", "maxima[c]", "chunk_statistics[j - chunk_begin].x") : "vector"}, vector, vec4<bool>(tile == block))`

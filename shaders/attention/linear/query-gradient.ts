@@ -13,7 +13,7 @@
  * attention/query-features.ts. φ of the rows, their gradients and Σ_e g_ie s_de stand in workgroup memory.
  * Bindings: 0 queries, 1 states, 2 gradients, 3 statistics, 4 out, 5 lengths where there are such; then params.
  */
-import { exponentialOfSum, featureSlope, inParts, MAXIMUM, takeMaximum } from "../feature-map.ts";
+import { exponentialOfSum, featureSlope, wholeAndRest, MAXIMUM, takeMaximum } from "../feature-map.ts";
 import { type Kernel, makeKernel, workgroupBytes } from "../../wgsl/kernel.ts";
 import { lengthBinding, lengthParams } from "../../wgsl/lengths.ts";
 import {
@@ -69,7 +69,7 @@ ${unroll(
 ${
   sikf
     ? `      let whole = round(q);
-      phi${i}[lane_phi + c] = features_only(${exponentialOfSum(inParts("q", "whole"), MAXIMUM, `statistics${i}.x`)}, c);`
+      phi${i}[lane_phi + c] = features_only(${exponentialOfSum(wholeAndRest("q", "whole"), MAXIMUM, `statistics${i}.x`)}, c);`
     : `      phi${i}[lane_phi + c] = features_only(feature4(q), c);`
 }
     }`,

@@ -6,7 +6,7 @@
  * A workgroup does `rows` rows of one head. Workgroup → (head, row tile); lanes as in attention/query-features.ts, each with one row.
  * Bindings: 0 queries, 1 out, then those that there are of: states, lengths; then params.
  */
-import { type ChunkedStates, exponentialOfSum, featureFunctions, inParts, type KernelFeatureMap } from "../feature-map.ts";
+import { type ChunkedStates, exponentialOfSum, featureFunctions, wholeAndRest, type KernelFeatureMap } from "../feature-map.ts";
 import type { HeadShape } from "../head-shape.ts";
 import { type Kernel, makeKernel, workgroupBytes } from "../../wgsl/kernel.ts";
 import { partials } from "../../wgsl/lanes.ts";
@@ -70,7 +70,7 @@ export function rowFeaturesKernel(spec: RowFeaturesKernelSpec): Kernel {
 #if ${relative}
       let whole = round(x);
       let whole_maximum = round(maximum);
-      feature = ${exponentialOfSum(inParts("x", "whole"), inParts("maximum", "whole_maximum"), "largest")};
+      feature = ${exponentialOfSum(wholeAndRest("x", "whole"), wholeAndRest("maximum", "whole_maximum"), "largest")};
 #elif ${sikf}
       feature = exponential4(x - maximum);
 #else

@@ -134,7 +134,7 @@ export function weightedProduct(layout: SoftmaxKernelLayout, product: WeightedPr
   const others = range(tile.patchOthers);
   const columns = filledColumns(tile, product);
   const rowsAtOnce = productRows(layout, product);
-  const parts = otherGroups / rowsAtOnce;
+  const turns = otherGroups / rowsAtOnce;
   const busy = Math.min(otherGroups, columnVectors(product));
   const column = product.columnTiles === 1 ? "" : `column_tile * ${u32(columnVectors(product))} + `;
   const load = wgsl`    for (var i = lane; i < ${u32(rowsAtOnce * columns)}; i += LANES) {
@@ -191,7 +191,7 @@ ${unroll(group, ({ name }) => `      ${name} += part_${name};`)}
 ${unroll(patch(tile), ({ name }) => `    weights${name}[weight_at] = ${weight}${name};`)}
     }
     for (var part = 0u; part < OTHER_GROUPS; part += ${u32(rowsAtOnce)}) {
-#if ${parts > 1}
+#if ${turns > 1}
     if (part > 0u) { workgroupBarrier(); }
 #endif
 ${load}
