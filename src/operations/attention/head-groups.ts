@@ -21,6 +21,12 @@ export interface HeadWork {
   readonly lengths: Handle | undefined;
 }
 
+/** Some attention in a program, and the size of its groups of heads. */
+export interface GroupedWork extends HeadWork {
+  /** Heads of the largest group. */
+  readonly mostHeads: number;
+}
+
 /** Rows [heads, N, dim] in a buffer: of all heads, B·H of them, or of one group. */
 export interface Rows {
   readonly buffer: Handle;
@@ -60,12 +66,8 @@ export function gradientRows(shape: AttentionShape, { q, k, v, dOut, dq, dk, dv 
   };
 }
 
-/** Scratch for float32 rows of the largest group, which has `mostHeads`. */
-export function scratchRows(
-  { program, shape, mostHeads }: Pick<HeadWork, "program" | "shape"> & { readonly mostHeads: number },
-  name: string,
-  dim: number,
-): Rows {
+/** Scratch for float32 rows of a group. */
+export function scratchRows({ program, shape, mostHeads }: GroupedWork, name: string, dim: number): Rows {
   return { buffer: program.temporary(name, mostHeads * shape.length * dim * FLOAT_BYTES), dim, precision: "f32", local: true };
 }
 
@@ -99,7 +101,7 @@ export function headGroups(
 }
 
 /** The rows of a group as a binding. The kernel counts rows over all heads. */
-export function groupRows({ program, shape }: Pick<HeadWork, "program" | "shape">, group: HeadGroup, rows: MovedRows): BindingUse {
+export function groupRows({ program, shape }: HeadWork, group: HeadGroup, rows: MovedRows): BindingUse {
   const { buffer, dim, columns = dim, reads = 0, writes = 0 } = rows;
   const elementBytes = ELEMENT_BYTES[rows.precision];
   const headBytes = shape.length * dim * elementBytes;

@@ -2,8 +2,7 @@
 import { projectionBytes, projectionKernel, type ProjectionKernelSpec, projectionLanes } from "../../../shaders/attention/random-features.ts";
 import { paddedToVec4 } from "../../../shaders/wgsl/kernel.ts";
 import { firstTile } from "../../program/tiles.ts";
-import { groupRows, type HeadGroup, type Rows, scratchRows } from "./head-groups.ts";
-import type { LinearWork } from "./linear/key-state.ts";
+import { type GroupedWork, groupRows, type HeadGroup, type HeadWork, type Rows, scratchRows } from "./head-groups.ts";
 
 /** Columns per workgroup. */
 const COLUMNS = 64;
@@ -11,8 +10,8 @@ const LANE_ROWS = 4;
 const ROWS = [16, 8, 4, 2, 1] as const;
 
 /** Scratch for the features of a group's rows. */
-export function projectedRows(work: LinearWork, name: string): Rows {
-  return scratchRows(work, name, work.features);
+export function projectedRows(work: GroupedWork, name: string): Rows {
+  return scratchRows(work, name, work.shape.features);
 }
 
 /**
@@ -21,7 +20,7 @@ export function projectedRows(work: LinearWork, name: string): Rows {
  * @param of the tensor that the rows are of; the gradient of keys depends on the keys themselves
  */
 export function addProjection(
-  work: LinearWork,
+  work: HeadWork,
   group: HeadGroup,
   of: ProjectionKernelSpec["of"],
   { from, to, keys }: { readonly from: Rows; readonly to: Rows; readonly keys?: Rows },
@@ -49,7 +48,7 @@ export function addProjection(
 
 type ProjectionTile = Pick<ProjectionKernelSpec, "rows" | "laneRows" | "columns" | "inputs">;
 
-function chooseTile({ program }: LinearWork, inputs: number, outputs: number): ProjectionTile {
+function chooseTile({ program }: HeadWork, inputs: number, outputs: number): ProjectionTile {
   const candidates = [COLUMNS, 32, 16, 8, 4].flatMap((width) =>
     ROWS.map((rows) => ({ rows, laneRows: Math.min(LANE_ROWS, rows), columns: Math.min(width, paddedToVec4(outputs)), inputs })),
   );

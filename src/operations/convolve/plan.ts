@@ -9,31 +9,40 @@ import type { Handle, ProgramBuilder } from "../../program/builder.ts";
 import { limitError } from "../../program/ranges.ts";
 import { forSlices } from "../../program/slices.ts";
 import { COMPLEX_BYTES, FLOAT_BYTES } from "../../program/units.ts";
+import { lineEnd } from "../fft/line-ends.ts";
 import { addFft, inRounds } from "../fft/lines.ts";
 import { addPass, type BufferEnd, type PassEnd, type PassProduct, windowPoints } from "../fft/pass.ts";
 import { splitLength } from "../fft/split.ts";
 import { convolutionLength, convolutionLengths, fits, hasRadices } from "../fft/stockham.ts";
 import type { ConvolveAxis, ConvolveSpec, KernelAxis, KernelSpectrumSpec } from "./spec.ts";
 
-/** How a convolution is done. */
-type Method =
-  | { readonly kind: "fused"; readonly periods: readonly number[] }
-  /** One axis, whose period is split. */
-  | { readonly kind: "split"; readonly periods: readonly [number]; readonly a: number; readonly b: number }
-  /** Two axes, one after the other. */
-  | { readonly kind: "axes"; readonly periods: readonly [number, number] };
+/** How a convolution is done: all axes in one pass, or in three. */
+type ConvolveMethod = { readonly kind: "fused"; readonly periods: readonly number[] } | LongMethod;
 
-function chooseMethod(caller: string, spec: ConvolveSpec | KernelSpectrumSpec, circular: boolean, limits: PlannerLimits): Method {
+/** One axis by the four-step framework, or two axes one after the other: columns, rows, columns back. */
+interface LongMethod {
+  readonly kind: "fourStep" | "axes";
+  /** Points of each axis. */
+  readonly periods: readonly number[];
+  readonly columnLength: number;
+  readonly rowLength: number;
+}
+
+function chooseMethod(caller: string, spec: ConvolveSpec | KernelSpectrumSpec, circular: boolean, limits: PlannerLimits): ConvolveMethod {
   const periods = choosePeriods(spec.axes, circular, limits);
   if (fits(limits, ...periods)) return { kind: "fused", periods };
-  if (periods.length === 1) return { kind: "split", periods: [periods[0]!], ...splitLength(caller, periods[0]!, limits) };
+  const [columnLength, rowLength] = [periods[0]!, periods[1]];
+  if (rowLength === undefined) {
+    const { a, b } = splitLength(caller, columnLength, limits);
+    return { kind: "fourStep", periods, columnLength: a, rowLength: b };
+  }
   for (const period of periods) {
     if (!fits(limits, period)) {
       const storage = limits.maxComputeWorkgroupStorageSize;
       throw limitError(caller, "maxComputeWorkgroupStorageSize", FLOAT_BYTES * period, storage, `one axis of a convolution of period ${period}`);
     }
   }
-  return { kind: "axes", periods: [periods[0]!, periods[1]!] };
+  return { kind: "axes", periods, columnLength, rowLength };
 }
 
 /** Points of the spectrum of one kernel. */
@@ -89,7 +98,7 @@ export function planKernelSpectrum(
   forSlices(program, "one row", spec.kernels, [kernelBytes, spectrumBytes], (first, count, [kernelSlice, spectrumSlice]) => {
     const source: BufferEnd = { buffer: kernel, slice: kernelSlice, firstOuter: first };
     const destination: BufferEnd = { buffer: spectrum, slice: spectrumSlice, firstOuter: first };
-    if (method.kind === "split" || periods.length === 1) {
+    if (periods.length === 1) {
       const ends = { source: { element, rows: points, ...windows[0] }, destination: {} } as const;
       const layout = { outer: count, length: period, inner: 1 };
       addFft(program, { layout, source, destination, inverse: false, scale, order: "transposed", ends }, scratch);
@@ -103,32 +112,16 @@ export function planKernelSpectrum(
         digits: [],
         lengths: periods,
         source: {
-          ...source,
+          ...lineEnd(source, { length: points, inner: 1 }, { point: 1, digits: [] }),
           element,
-          rows: points,
-          inner: 1,
           points: [
             { size: mx, stride: 1, ...windows[1] },
             { size: my, stride: kx, ...windows[0] },
           ],
-          strides: [],
-          outside: [],
           elements: elementCount(windows.map((window, i) => windowPoints(window, periods[i]!))),
         },
         // In the order in which the transform leaves it, and the product reads it.
-        destination: {
-          ...destination,
-          element: "complex",
-          rows: period,
-          inner: 1,
-          points: [{ size: period, stride: 1 }],
-          strides: [],
-          outside: [],
-          elements: period,
-        },
-        swapInput: false,
-        back: false,
-        swapOutput: false,
+        destination: lineEnd(destination, { length: period, inner: 1 }, { point: 1, digits: [] }),
         scale,
       });
       return;
@@ -221,10 +214,7 @@ function addFusedProduct(program: ProgramBuilder, request: ProductRequest, perio
     source: end(request.source, (axis) => axis.length, inputWindow),
     destination: end(request.destination, (axis) => axis.output, outputWindow),
     product: productOf(request),
-    swapInput: false,
     back: true,
-    swapOutput: false,
-    scale: 1,
   });
 }
 
@@ -232,106 +222,77 @@ function addFusedProduct(program: ProgramBuilder, request: ProductRequest, perio
  * Three dispatches: columns; rows × spectrum and back, in place; columns back. Along one axis columns and rows are those of the
  * four-step framework, along two they are the axes themselves.
  */
-function addLongProduct(program: ProgramBuilder, request: ProductRequest, method: Exclude<Method, { kind: "fused" }>, scratch: number): void {
+function addLongProduct(program: ProgramBuilder, request: ProductRequest, method: LongMethod, scratch: number): void {
   const { spec } = request;
-  const split = method.kind === "split";
-  const [columnLength, rowLength] = split ? [method.a, method.b] : method.periods;
+  const [, rowAxis] = spec.axes;
   // Points of a row that are kept between the passes.
-  const kept = split ? method.b : Math.max(spec.axes[1]!.length, spec.axes[1]!.output);
-  const bytes = columnLength * kept * spec.inner * COMPLEX_BYTES;
-  inRounds(program, "the transform of one row", { ...request, bytes }, scratch, ({ outer, source, destination }, work) => {
-    addLongPasses(program, { ...request, outer, source, destination }, method, { work, columnLength, rowLength, kept });
+  const kept = rowAxis ? Math.max(rowAxis.length, rowAxis.output) : method.rowLength;
+  const bytes = method.columnLength * kept * spec.inner * COMPLEX_BYTES;
+  inRounds(program, "the transform of one row", { ...request, bytes }, scratch, (round, work) => {
+    addLongPasses(program, { ...request, ...round }, method, work, kept);
   });
 }
 
-function addLongPasses(
-  program: ProgramBuilder,
-  request: ProductRequest,
-  method: Exclude<Method, { kind: "fused" }>,
-  layout: { readonly work: BufferEnd; readonly columnLength: number; readonly rowLength: number; readonly kept: number },
-): void {
+function addLongPasses(program: ProgramBuilder, request: ProductRequest, method: LongMethod, work: BufferEnd, kept: number): void {
   const { spec, outer } = request;
   const { inner } = spec;
-  const { work, columnLength, rowLength, kept } = layout;
-  const split = method.kind === "split";
+  const { columnLength, rowLength } = method;
   const element = spec.dtype === "f32" ? "real" : "complex";
   const [axis, rowAxis] = [spec.axes[0]!, spec.axes[1]];
-  const common = { outer, swapInput: false, back: false, swapOutput: false, scale: 1 };
   const innerDigit: ColumnDigit = { name: "inner", size: inner };
-  /** The columns of a tensor: all of one axis, `width` of them, or those of the split. */
-  const columns = (target: BufferEnd, window: Window, rows: number, width: number, elements: number): PassEnd =>
-    split
-      ? {
-          ...target,
-          element,
-          rows,
-          inner,
-          points: [{ size: columnLength, stride: rowLength }],
-          strides: [0, 1],
-          outside: [1, 0],
-          ...window,
-          elements,
-        }
-      : {
-          ...target,
-          element,
-          rows,
-          inner: width * inner,
-          points: [{ size: columnLength, stride: 1 }],
-          strides: [0, 0],
-          outside: [1, inner],
-          ...window,
-          elements,
-        };
-  const workColumns: PassEnd = {
-    ...work,
-    element: "complex",
-    rows: columnLength,
-    inner: kept * inner,
-    points: [{ size: columnLength, stride: 1 }],
-    strides: [0, 0],
+  const fourStep = method.kind === "fourStep";
+  /** The columns of a tensor: all of one axis, `width` of them, or those of the four-step framework. */
+  const columns = (target: BufferEnd, window: Window, rows: number, width: number, elements: number): PassEnd => ({
+    ...target,
+    element,
+    rows,
+    inner: fourStep ? inner : width * inner,
+    points: [{ size: columnLength, stride: fourStep ? rowLength : 1 }],
+    strides: [0, fourStep ? 1 : 0],
+    outside: [1, fourStep ? 0 : inner],
+    ...window,
+    elements,
+  });
+  const workColumns = (width: number): PassEnd => ({
+    ...lineEnd(work, { length: columnLength, inner: kept * inner }, { point: 1, digits: [0, 0] }),
     outside: [1, inner],
-    elements: 0,
-  };
+    elements: columnLength * width * inner,
+  });
   const inputs = rowAxis?.length ?? rowLength;
   const outputs = rowAxis?.output ?? rowLength;
-  const rootsOrder = split ? { rootsOrder: columnLength * rowLength } : {};
+  const rootsOrder = fourStep ? { rootsOrder: columnLength * rowLength } : {};
   addPass(program, {
-    ...common,
+    outer,
     digits: [innerDigit, { name: "row", size: inputs }],
     lengths: [columnLength],
-    source: columns(request.source, inputWindow(axis), axis.length, inputs, axis.length * (split ? 1 : inputs) * inner),
-    destination: { ...workColumns, elements: columnLength * inputs * inner },
+    source: columns(request.source, inputWindow(axis), axis.length, inputs, axis.length * (fourStep ? 1 : inputs) * inner),
+    destination: workColumns(inputs),
     ...rootsOrder,
   });
   const rows = (window: Window, points: number): PassEnd => ({
-    ...work,
-    element: "complex",
-    rows: columnLength * kept,
-    inner,
+    ...lineEnd(work, { length: columnLength * kept, inner }, { point: 1, digits: [0, 0] }),
     points: [{ size: rowLength, stride: 1, ...window }],
-    strides: [0, 0],
     outside: [1, kept * inner],
     elements: columnLength * points * inner,
   });
   addPass(program, {
-    ...common,
+    outer,
     digits: [innerDigit, { name: "row", size: columnLength }],
     lengths: [rowLength],
     source: rows(rowAxis ? inputWindow(rowAxis) : {}, inputs),
     destination: rows(rowAxis ? outputWindow(rowAxis) : {}, outputs),
     product: productOf(request),
     // Of one axis, the columns have yet to be transformed back: re and im stay swapped for that.
-    back: !split,
+    back: !fourStep,
     ...rootsOrder,
   });
   addPass(program, {
-    ...common,
+    outer,
     digits: [innerDigit, { name: "row", size: outputs }],
     lengths: [columnLength],
-    source: { ...workColumns, elements: columnLength * outputs * inner },
-    destination: columns(request.destination, outputWindow(axis), axis.output, outputs, axis.output * (split ? 1 : outputs) * inner),
-    swapInput: !split,
+    source: workColumns(outputs),
+    destination: columns(request.destination, outputWindow(axis), axis.output, outputs, axis.output * (fourStep ? 1 : outputs) * inner),
+    swapInput: !fourStep,
     back: true,
   });
 }

@@ -10,8 +10,24 @@ const WARP = 32;
 /** Warps to look at: those after them do much the same. */
 const WARPS = 4;
 
+/** What was found for shapes before: counting takes longer than all else in planning, and few shapes serve many plans. */
+const known = new Map<string, number>();
+/** Beyond it all are forgotten: no page has so many shapes, but a test may. */
+const MOST_KNOWN = 4096;
+
 /** The shift that takes the fewest cycles; 0 for the plain layout. */
 export function chooseBankShift(shape: Omit<StockhamShape, "bankShift">): number {
+  const { axes, threads, columns, lanes, exchange } = shape;
+  const key = `${axes.join("/")} ${threads} ${columns} ${lanes} ${exchange}`;
+  const before = known.get(key);
+  if (before !== undefined) return before;
+  if (known.size >= MOST_KNOWN) known.clear();
+  const found = fewestCycles(shape);
+  known.set(key, found);
+  return found;
+}
+
+function fewestCycles(shape: Omit<StockhamShape, "bankShift">): number {
   const cycles = (bankShift: number) => exchangeCycles({ ...shape, bankShift });
   let best = { bankShift: 0, cycles: GAIN * cycles(0) };
   for (const bankShift of SHIFTS) {

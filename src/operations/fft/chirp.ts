@@ -12,7 +12,6 @@ export function addChirpPasses(program: ProgramBuilder, request: FftRequest, wor
   const padded = { length: period, inner };
   const innerDigit: ColumnDigit = { name: "inner", size: inner };
   const columns = { point: b, digits: [0, 1] };
-  const common = { outer, swapInput: false, swapOutput: false, back: false, scale: 1 };
   const end = (target: BufferEnd, kind: EndKind | undefined): PassEnd => ({
     ...lineEnd(target, padded, columns),
     rows: length,
@@ -21,7 +20,7 @@ export function addChirpPasses(program: ProgramBuilder, request: FftRequest, wor
     ...endKind(layout, kind),
   });
   addPass(program, {
-    ...common,
+    outer,
     digits: [innerDigit, { name: "row", size: b }],
     lengths: [a],
     source: end(request.source, request.ends?.source && { limit: length, ...request.ends.source }),
@@ -32,7 +31,7 @@ export function addChirpPasses(program: ProgramBuilder, request: FftRequest, wor
   });
   const rows = { point: 1, digits: [0, b] };
   addPass(program, {
-    ...common,
+    outer,
     digits: [innerDigit, { name: "row", size: a }],
     lengths: [b],
     source: lineEnd(work, padded, rows),
@@ -41,7 +40,7 @@ export function addChirpPasses(program: ProgramBuilder, request: FftRequest, wor
     rootsOrder: period,
   });
   addPass(program, {
-    ...common,
+    outer,
     digits: [innerDigit, { name: "row", size: b }],
     lengths: [a],
     source: lineEnd(work, padded, columns),

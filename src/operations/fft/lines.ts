@@ -87,7 +87,6 @@ function addOnePass(program: ProgramBuilder, request: FftRequest): void {
     destination: { ...lineEnd(request.destination, layout, { point: 1, digits: [0] }), ...endKind(layout, request.ends?.destination) },
     swapInput: inverse,
     swapOutput: inverse,
-    back: false,
     scale: request.scale,
   });
 }
@@ -129,7 +128,6 @@ function addPasses(program: ProgramBuilder, request: FftRequest, work: BufferEnd
       ...(rest > 1 && { rootsOrder: length * rest }),
       swapInput: first && inverse,
       swapOutput: last && inverse,
-      back: false,
       scale: last ? request.scale : 1,
     });
   }

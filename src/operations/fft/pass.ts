@@ -4,8 +4,8 @@ import { type Chirp, fftKernel, type Product } from "../../../shaders/fft/pass.t
 import { ELEMENT_BYTES, type Precision } from "../../../shaders/wgsl/kernel.ts";
 import type { StockhamShape } from "../../../shaders/fft/stockham.ts";
 import { elementCount } from "../../core/check.ts";
-import type { BindingUse, Handle, ProgramBuilder } from "../../program/builder.ts";
-import { type Slice, sliceBase } from "../../program/ranges.ts";
+import type { Handle, ProgramBuilder } from "../../program/builder.ts";
+import type { Slice } from "../../program/ranges.ts";
 import { chirpLength } from "./split.ts";
 import { chooseShape, fits } from "./stockham.ts";
 import { TableLayout } from "../../program/tables.ts";
@@ -58,16 +58,24 @@ export interface PassRequest {
   readonly product?: PassProduct;
   /** Chirp of a transform of so many points, which the pass begins or ends. */
   readonly chirp?: { readonly points: number; readonly end: "source" | "destination" };
-  readonly swapInput: boolean;
-  /** Undo the swap of a product in an earlier pass. */
-  readonly back: boolean;
-  readonly swapOutput: boolean;
-  readonly scale: number;
+  /** Whether to swap re and im of what is read, as the first pass of an inverse transform does. Default `false`. */
+  readonly swapInput?: boolean;
+  /** Whether to undo the swap of a product in this pass or in an earlier one. Default `false`. */
+  readonly back?: boolean;
+  /** Whether to swap re and im of what is written, as the last pass of an inverse transform does. Default `false`. */
+  readonly swapOutput?: boolean;
+  /** Factor on every output. Default 1. */
+  readonly scale?: number;
 }
 
+/**
+ * Adds a pass of an FFT to a program.
+ *
+ * @throws FastRpbError code `"limit"` where the device is too small for it
+ */
 export function addPass(program: ProgramBuilder, pass: PassRequest): void {
   const { limits } = program;
-  const { source, destination, lengths } = pass;
+  const { source, destination, lengths, swapInput = false, back = false, swapOutput = false, scale = 1 } = pass;
   const points = elementCount(lengths);
   const columns = pass.outer * elementCount(pass.digits.map((digit) => digit.size));
   // A length without codelets, or too long for the radices that it has, is a convolution inside the workgroup.
@@ -85,14 +93,14 @@ export function addPass(program: ProgramBuilder, pass: PassRequest): void {
     inPlace,
     roots: pass.rootsOrder === undefined ? undefined : tables.roots(pass.rootsOrder, pass.rootsOrder),
     ...(convolved ? innerChirp(tables, points, shape.length) : { chirp: chirpOf(tables, pass), product: productOf(tables, pass) }),
-    swapInput: pass.swapInput,
-    back: pass.back || convolved,
-    swapOutput: pass.swapOutput,
-    scaleOffset: pass.scale === 1 ? undefined : tables.scale(pass.scale),
+    swapInput,
+    back: back || convolved,
+    swapOutput,
+    scaleOffset: scale === 1 ? undefined : tables.scale(scale),
   });
   const reads = pass.outer * source.elements * ELEMENT_BYTES[endElement(source)];
   const writes = pass.outer * destination.elements * ELEMENT_BYTES[endElement(destination)];
-  const base = (name: string, end: PassEnd) => sliceBase(kernel, name, end.slice) - end.firstOuter * end.rows * end.inner;
+  const base = (end: PassEnd) => (end.slice?.offset ?? 0) / ELEMENT_BYTES[endElement(end)] - end.firstOuter * end.rows * end.inner;
   const spectrum = pass.product?.kind === "tensor" ? pass.product : undefined;
   const twice = convolved || pass.product !== undefined;
   // Of every point: by the roots, by a chirp (within a workgroup at both ends), by the spectrum.
@@ -102,21 +110,19 @@ export function addPass(program: ProgramBuilder, pass: PassRequest): void {
     groups: Math.ceil(columns / shape.columns),
     params: {
       columns,
-      sourceBase: base(inPlace ? "data" : "source", source),
-      destinationBase: base(inPlace ? "data" : "destination", destination),
-      ...(spectrum && { firstOuter: spectrum.firstOuter, spectrumBase: sliceBase(kernel, "spectrum", spectrum.spectrum.slice) }),
+      sourceBase: base(source),
+      destinationBase: base(destination),
+      firstOuter: spectrum?.firstOuter ?? 0,
     },
     uses: {
-      ...(inPlace ? { data: bind(source, { reads, writes }) } : { source: bind(source, { reads }), destination: bind(destination, { writes }) }),
+      data: { buffer: source.buffer, slice: source.slice, reads, writes },
+      source: { buffer: source.buffer, slice: source.slice, reads },
+      destination: { buffer: destination.buffer, slice: destination.slice, writes },
       tables: { buffer: program.table(tables.parts) },
-      ...(spectrum && { spectrum: bind(spectrum.spectrum, { reads: spectrum.reads }) }),
+      spectrum: spectrum && { buffer: spectrum.spectrum.buffer, slice: spectrum.spectrum.slice, reads: spectrum.reads },
     },
     flops: columns * ((twice ? 2 : 1) * fftFlops(shape.length) + multiplied * MULTIPLY_FLOPS * points),
   });
-}
-
-function bind(end: BufferEnd, traffic: { readonly reads?: number; readonly writes?: number }): BindingUse {
-  return { buffer: end.buffer, ...(end.slice && { slice: end.slice }), ...traffic };
 }
 
 /** The chirp on both sides of a convolution inside the workgroup, and the spectrum of the chirp between them. */

@@ -167,7 +167,6 @@ function addFusedAxes(
     destination: end(request.destination, points), // axes reversed
     swapInput: request.inverse,
     swapOutput: request.inverse,
-    back: false,
     scale: request.scale,
   });
 }

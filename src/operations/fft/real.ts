@@ -42,19 +42,17 @@ export function addRealToComplex(program: ProgramBuilder, request: RealLineReque
   lineRounds(program, request, kept * b, scratch, ({ layout: { outer }, source, destination }, work) => {
     const half = { length: kept * b, inner };
     const innerDigit: ColumnDigit = { name: "inner", size: inner };
-    const common = { outer, swapInput: false, swapOutput: false, back: false };
     const columns = { point: b, digits: [0, 1] };
     addPass(program, {
-      ...common,
+      outer,
       digits: [innerDigit, { name: "row", size: b }],
       lengths: [a],
       source: { ...lineEnd(source, layout, columns), element: "real" },
       destination: { ...lineEnd(work, half, columns), limit: kept * b },
       rootsOrder: length,
-      scale: 1,
     });
     addPass(program, {
-      ...common,
+      outer,
       digits: [innerDigit, { name: "row", size: kept }],
       lengths: [b],
       source: lineEnd(work, half, { point: 1, digits: [0, b] }),
@@ -89,7 +87,7 @@ export function addComplexToReal(program: ProgramBuilder, request: RealLineReque
   lineRounds(program, request, a * kept, scratch, ({ layout: { outer }, source, destination }, work) => {
     const half = { length: a * kept, inner };
     const innerDigit: ColumnDigit = { name: "inner", size: inner };
-    const common = { outer, swapInput: true, swapOutput: true, back: false };
+    const common = { outer, swapInput: true, swapOutput: true };
     addPass(program, {
       ...common,
       digits: [innerDigit, { name: "row", size: kept }],
@@ -97,7 +95,6 @@ export function addComplexToReal(program: ProgramBuilder, request: RealLineReque
       source: { ...lineEnd(source, layout, { point: b, digits: [0, 1] }), rows, fold: length, elements: half.length * inner, ...pairsOf(request) },
       destination: lineEnd(work, half, { point: kept, digits: [0, 1] }),
       rootsOrder: length,
-      scale: 1,
     });
     addPass(program, {
       ...common,
@@ -137,11 +134,10 @@ function addHalfLength(program: ProgramBuilder, request: RealLineRequest, kind: 
     scaleOffset: tables.scale(kind === "r2c" ? request.scale / 2 : request.scale),
     pairFactor: request.pairFactor,
   });
-  const bytesOf = (count: number, values: "single" | "pair", { precision }: BufferEnd) =>
-    columns * count * ELEMENT_BYTES[storedElement(values, precision)];
   const real = { count: length, values: "single", row: inner === 1 ? points : length * inner } as const;
   const half = { count: points + 1, values: "pair", row: (points + 1) * inner } as const;
   const [input, output] = kind === "r2c" ? [real, half] : [half, real];
+  const elementBytes = (values: "single" | "pair", { precision }: BufferEnd) => ELEMENT_BYTES[storedElement(values, precision)];
   program.dispatch({
     kernel,
     groups: Math.ceil(columns / shape.columns),
@@ -151,11 +147,11 @@ function addHalfLength(program: ProgramBuilder, request: RealLineRequest, kind: 
       destinationBase: sliceBase(kernel, "destination", destination.slice) - destination.firstOuter * output.row,
     },
     uses: {
-      source: { buffer: source.buffer, ...(source.slice && { slice: source.slice }), reads: bytesOf(input.count, input.values, source) },
+      source: { buffer: source.buffer, slice: source.slice, reads: columns * input.count * elementBytes(input.values, source) },
       destination: {
         buffer: destination.buffer,
-        ...(destination.slice && { slice: destination.slice }),
-        writes: bytesOf(output.count, output.values, destination),
+        slice: destination.slice,
+        writes: columns * output.count * elementBytes(output.values, destination),
       },
       tables: { buffer: program.table(tables.parts) },
     },

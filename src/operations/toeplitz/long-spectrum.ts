@@ -7,8 +7,9 @@ import type { ProgramBuilder } from "../../program/builder.ts";
 import { firstBytes } from "../../program/ranges.ts";
 import { TableLayout } from "../../program/tables.ts";
 import { elementwiseLanes } from "../../program/workgroups.ts";
+import { lineEnd } from "../fft/line-ends.ts";
 import { addFft } from "../fft/lines.ts";
-import { addPass, type BufferEnd, type PassEnd } from "../fft/pass.ts";
+import { addPass, type BufferEnd } from "../fft/pass.ts";
 import { axisWithRoots, branchPoints, headSpectrumBytes, toeplitzAxes, type ToeplitzLayout } from "./layout.ts";
 import type { SpectrumSpec } from "./spec.ts";
 import type { SpectrumMethod } from "./spectrum-method.ts";
@@ -74,27 +75,8 @@ function addTransforms(
     return;
   }
   const lengths = layout.axes.map((axis) => axis.period);
-  const points = elementCount(lengths);
   // All axes at once: the result has them in reversed order, and stays so.
-  const end = (target: BufferEnd): PassEnd => ({
-    ...target,
-    element: "complex",
-    rows: points,
-    inner: 1,
-    points: [{ size: points, stride: 1 }],
-    strides: [],
-    outside: [],
-    elements: points,
-  });
-  addPass(program, {
-    outer,
-    digits: [],
-    lengths,
-    source: end(source),
-    destination: end(destination),
-    swapInput: false,
-    back: false,
-    swapOutput: false,
-    scale: 1,
-  });
+  const whole = { length: elementCount(lengths), inner: 1 };
+  const end = (target: BufferEnd) => lineEnd(target, whole, { point: 1, digits: [] });
+  addPass(program, { outer, digits: [], lengths, source: end(source), destination: end(destination) });
 }

@@ -10,7 +10,7 @@ import { firstBytes } from "../../../program/ranges.ts";
 import { firstTile } from "../../../program/tiles.ts";
 import { FLOAT_BYTES } from "../../../program/units.ts";
 import { ceilPowerOfTwo, floorPowerOfTwo } from "../../../program/workgroups.ts";
-import { addHeadKernel, type HeadGroup, type HeadWork, type Rows, scratchRows } from "../head-groups.ts";
+import { addHeadKernel, type GroupedWork, type HeadGroup, type Rows, scratchRows } from "../head-groups.ts";
 import type { FeatureMap } from "../spec.ts";
 
 /** Rows that make a chunk worth its partial state: below, writing and adding states costs more than the rows themselves. */
@@ -33,12 +33,10 @@ const COMBINE_LANES = 256;
 export const EXP_FLOPS = 20;
 
 /** A linear attention, or its gradient, in a program. */
-export interface LinearWork extends HeadWork {
+export interface LinearWork extends GroupedWork {
   readonly featureMap: KernelFeatureMap;
   /** Features of a row: D, or as many as there are random ones. */
   readonly features: number;
-  /** Heads of the largest group. */
-  readonly mostHeads: number;
   /** Bytes of scratch in all. */
   readonly scratch: number;
 }
@@ -190,7 +188,7 @@ export function addApply(
 export const STATISTICS = 4;
 
 /** Scratch for the statistics of a group's rows. */
-export function statisticsRows(work: Parameters<typeof scratchRows>[0]): Rows {
+export function statisticsRows(work: GroupedWork): Rows {
   return scratchRows(work, "statistics", STATISTICS);
 }
 

@@ -9,16 +9,18 @@ import { laneColumns, type SoftmaxTile } from "../../../../shaders/attention/sof
 import type { ProgramBuilder } from "../../../program/builder.ts";
 import { FLOAT_BYTES } from "../../../program/units.ts";
 import { addBiasGradient, type AttentionGradientTensors } from "../bias.ts";
-import { addHeadKernel, gradientRows, type HeadGroup, headGroups, type HeadWork, type Rows } from "../head-groups.ts";
+import { addHeadKernel, gradientRows, type GroupedWork, type HeadGroup, headGroups, type Rows } from "../head-groups.ts";
 import { STATISTICS, statisticsRows } from "../linear/key-state.ts";
 import type { AttentionShape } from "../spec.ts";
 import { chooseTile, columnTilesOf, kernelShape, MOST_LANE_COLUMNS, sweepOf, WEIGHT_FLOPS } from "./sweep.ts";
 
 /** A gradient of softmax attention in a program. */
-interface SoftmaxGradientWork extends HeadWork {
+interface SoftmaxGradientWork extends GroupedWork {
   readonly tile: SoftmaxTile;
   readonly rows: ReturnType<typeof gradientRows>;
   readonly statistics: Rows;
+  /** Whether `dv` is added to what is there. */
+  readonly accumulate: boolean;
 }
 
 /** Adds the gradient of softmax attention. */
@@ -29,33 +31,34 @@ export function planSoftmaxAttentionGradient(
   scratch: number,
 ): void {
   const { headDim, valueDim, length } = shape;
-  const statisticsBytes = length * STATISTICS * FLOAT_BYTES;
-  const groups = headGroups(program, shape, [headDim, valueDim, STATISTICS], scratch, statisticsBytes);
+  const groups = headGroups(program, shape, [headDim, valueDim, STATISTICS], scratch, length * STATISTICS * FLOAT_BYTES);
   const tile = chooseTile(program, shape, 4 * headDim + 4 * valueDim + WEIGHT_FLOPS, (candidate) => {
     const base = { tile: candidate, headDim, valueDim };
     return [
       softmaxStatisticsLayout(base),
       softmaxQueryGradientLayout({ ...base, columnTiles: columnTilesOf(candidate, headDim) }),
-      ...keyGradients(shape, candidate).map((pass) => softmaxKeyGradientLayout({ ...base, ...pass })),
+      ...keySweeps(shape, candidate).map((sweep) => softmaxKeyGradientLayout({ ...base, ...sweep })),
     ];
   });
-  const statistics = statisticsRows({ program, shape, mostHeads: groups[0]!.count });
+  const grouped: GroupedWork = { program, shape, lengths: tensors.lengths, mostHeads: groups[0]!.count };
+  const statistics = statisticsRows(grouped);
   const accumulate = addBiasGradient(program, shape, tensors, scratch - statistics.buffer.bytes);
-  const work: SoftmaxGradientWork = { program, shape, lengths: tensors.lengths, tile, rows: gradientRows(shape, tensors), statistics };
+  const work: SoftmaxGradientWork = { ...grouped, tile, rows: gradientRows(shape, tensors), statistics, accumulate };
   for (const group of groups) {
     addStatistics(work, group);
     addQueryGradient(work, group);
-    for (const pass of keyGradients(shape, tile)) addKeyGradient(work, group, { ...pass, accumulate });
+    for (const sweep of keySweeps(shape, tile)) addKeyGradient(work, group, sweep);
   }
 }
 
-interface KeyGradient {
+/** A sweep over the queries, and which gradients it makes. */
+interface KeySweep {
   readonly gradients: "dk" | "dv" | "both";
   readonly columnTiles: number;
 }
 
-/** Both gradients in one sweep where a lane can hold the sums of both. */
-function keyGradients({ headDim, valueDim }: AttentionShape, tile: SoftmaxTile): readonly KeyGradient[] {
+/** The sweeps for the gradients of keys and values: one where a lane can hold the sums of both. */
+function keySweeps({ headDim, valueDim }: AttentionShape, tile: SoftmaxTile): readonly KeySweep[] {
   const columns = (width: number) => laneColumns(tile, { width, columnTiles: 1 });
   if (columns(headDim) + columns(valueDim) <= MOST_LANE_COLUMNS) return [{ gradients: "both", columnTiles: 1 }];
   return [
@@ -101,23 +104,23 @@ function addQueryGradient(work: SoftmaxGradientWork, group: HeadGroup): void {
   });
 }
 
-function addKeyGradient(work: SoftmaxGradientWork, group: HeadGroup, pass: KeyGradient & { readonly accumulate: boolean }): void {
-  const { shape, tile, rows, statistics } = work;
+function addKeyGradient(work: SoftmaxGradientWork, group: HeadGroup, { gradients, columnTiles }: KeySweep): void {
+  const { shape, tile, rows, statistics, accumulate } = work;
   const { headDim, valueDim, length } = shape;
-  const { gradients, columnTiles, accumulate } = pass;
   const [dk, dv] = [gradients !== "dv", gradients !== "dk"];
   const sweep = sweepOf(shape, tile, "keys");
   const scoreFlops = 2 * headDim + (dk ? 2 * valueDim : 0) + WEIGHT_FLOPS;
-  addHeadKernel(work, group, softmaxKeyGradientKernel({ ...kernelShape(shape), tile, ...pass }), {
+  addHeadKernel(work, group, softmaxKeyGradientKernel({ ...kernelShape(shape), tile, gradients, columnTiles, accumulate }), {
     groups: sweep.tiles * columnTiles,
+    // The kernel binds values and dk, or dv, where it makes that gradient.
     rows: {
       queries: { ...rows.q, reads: sweep.others * (columnTiles + (dk ? 1 : 0)) },
       keys: { ...rows.k, reads: sweep.own * columnTiles },
-      ...(dk && { values: { ...rows.v, reads: sweep.own * columnTiles } }),
+      values: { ...rows.v, reads: sweep.own * columnTiles },
       gradients: { ...rows.dOut, reads: sweep.others * ((dk ? columnTiles : 0) + (dv ? 1 : 0)) },
       statistics: { ...statistics, reads: sweep.others * columnTiles },
-      ...(dk && { dk: { ...rows.dk, writes: length } }),
-      ...(dv && { dv: { ...rows.dv, reads: accumulate ? length : 0, writes: length } }),
+      dk: { ...rows.dk, writes: length },
+      dv: { ...rows.dv, reads: accumulate ? length : 0, writes: length },
     },
     flops: sweep.pairs * (columnTiles * scoreFlops + (dk ? 2 * headDim : 0) + (dv ? 2 * valueDim : 0)),
   });
