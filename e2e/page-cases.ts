@@ -1,5 +1,5 @@
 /** The GPU cases as tests of a browser, in a page that has loaded the harness: one for all that a worker runs, so that pipelines compile once. */
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { expect, type TestType } from "playwright/test";
 import type { Engine } from "./cases/case.ts";
@@ -47,19 +47,25 @@ export function testCases<T extends object>(test: TestType<T, HarnessFixture>, e
     });
   }
   if (!sample) return;
-  test("the sample compiles every kernel, and has cases of every suite", () => {
+  test("the sample compiles every kernel, and has cases of every suite", async () => {
     test.skip(passed < chosen.length, "only some of the sample ran");
     expect(SUITES.filter((suite) => chosen.every((one) => one.suite !== suite)).map(({ name }) => name)).toEqual([]);
-    const kernels = kernelLabels();
+    const kernels = await kernelIds();
     expect(kernels.length).toBeGreaterThan(30);
-    expect(kernels.filter((start) => !compiled.some((label) => label.startsWith(start)))).toEqual([]);
+    expect(kernels.filter((id) => !compiled.includes(id))).toEqual([]);
   });
 }
 
-/** How the labels of the kernels in shaders/ start: what stands before the first value. */
-function kernelLabels(): string[] {
+/** The modules of shaders/ that make a kernel, by path: what kernels have for an id. */
+async function kernelIds(): Promise<string[]> {
   const folder = fileURLToPath(new URL("../shaders/", import.meta.url));
-  return readdirSync(folder)
-    .filter((name) => name.endsWith(".ts") && !name.endsWith(".test.ts"))
-    .flatMap((name) => [...readFileSync(folder + name, "utf8").matchAll(/^ +label: `([^$`]+)/gm)].map(([, start]) => start!.trim()));
+  const files = readdirSync(folder, { recursive: true, encoding: "utf8" }).map((name) => name.replaceAll("\\", "/"));
+  const ids = files.filter((name) => name.endsWith(".ts") && !/\.(test|d)\.ts$|^wgsl\//.test(name));
+  const made = await Promise.all(
+    ids.map(async (name) => {
+      const exported = (await import(`../shaders/${name}`)) as object;
+      return Object.keys(exported).some((entry) => entry.endsWith("Kernel")) ? [name.replace(/\.ts$/, "")] : [];
+    }),
+  );
+  return made.flat();
 }

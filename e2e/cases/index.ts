@@ -4,6 +4,7 @@ import { bytesSuite } from "./bytes.ts";
 import type { Case, Suite } from "./case.ts";
 import { causalAttentionSuite } from "./causal-attention.ts";
 import { complexMultiplySuite } from "./complex-multiply.ts";
+import { compositionSuite, reuseSuite } from "./composition.ts";
 import { concurrencySuite } from "./concurrency.ts";
 import { convolveSuite } from "./convolve.ts";
 import { faultsSuite } from "./faults.ts";
@@ -25,6 +26,8 @@ import { tuningSuite } from "./tuning.ts";
 export const SUITES: readonly Suite[] = [
   refusalSuite,
   lifecycleSuite,
+  compositionSuite,
+  reuseSuite,
   faultsSuite,
   concurrencySuite,
   nonFiniteSuite,

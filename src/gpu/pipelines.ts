@@ -36,7 +36,7 @@ export class PipelineCache {
   compileNow(kernel: Kernel): Pipeline {
     const { label } = kernel;
     const layout = this.#layout(kernel);
-    const module = this.#device.createShaderModule({ label, code: kernel.code });
+    const module = this.#device.createShaderModule({ label: kernel.id, code: kernel.code });
     const pipelineLayout = this.#device.createPipelineLayout({ label, bindGroupLayouts: [layout] });
     return { pipeline: this.#device.createComputePipeline({ label, layout: pipelineLayout, compute: { module, entryPoint: "main" } }), layout };
   }
@@ -61,7 +61,7 @@ export class PipelineCache {
     const { label } = kernel;
     const layout = this.#layout(kernel);
     device.pushErrorScope("validation"); // the rejection below tells more than an uncaptured error would
-    const module = device.createShaderModule({ label, code: kernel.code });
+    const module = device.createShaderModule({ label: kernel.id, code: kernel.code });
     const moduleError = device.popErrorScope().catch(() => null);
     try {
       const pipeline = await device.createComputePipelineAsync({
