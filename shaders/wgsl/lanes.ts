@@ -8,9 +8,9 @@ export function partials(element: WorkgroupVariable["element"], lanes: number): 
 
 /**
  * Statements that leave in `partials[0]` what all lanes have put into their `partials[lane]`, joined by halves: the number of lanes is a power of
- * two. Barriers before, between and after.
+ * two. They hold barriers.
  *
- * @param join WGSL statement that joins another number to the first one
+ * @param join makes the WGSL statement that joins another number to a lane's own
  */
 export function joinLanes(join: (own: string, other: string) => string): string {
   return `  workgroupBarrier();

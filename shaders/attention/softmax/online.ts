@@ -50,7 +50,7 @@ export function seesKey(v: number, p: number): string {
 
 /**
  * Statements that raise `maximum<v>` to the maxima of the scores `s<v>_<p>` of the tile, among the keys that a row sees, and say by which
- * factor what has been summed so far shrinks (`factor<v>`). Other scores become the lowest float. One barrier.
+ * factor what has been summed so far shrinks (`factor<v>`). Other scores become the lowest float. They hold one barrier.
  */
 export function raiseMaximum(tile: SoftmaxTile, causal: boolean): string {
   const vectors = range(tile.rowVectors);

@@ -42,7 +42,7 @@ export interface WeightedProduct extends ProductColumns {
 /**
  * Statements that fill `own<r>` with the pieces of own rows that begin at their vector `from`; rows from `tokens` on are zero. The tile must be free.
  *
- * @param from WGSL
+ * @param from WGSL expression
  */
 export function loadOwn({ tile }: Pick<SoftmaxKernelLayout, "tile">, { own, width }: Pick<ScoreProduct, "own" | "width">, from: string): string {
   const depth = pieceDepth(tile, width);
@@ -61,9 +61,9 @@ ${unroll(
 
 /**
  * Statements that set `<sum><v>_<p>` to the products of the lane's rows with the others of the tile that starts at `tile_first`, those from
- * `end` on being zero. Barriers before anything is written to workgroup memory, and after.
+ * `end` on being zero. They hold barriers, before anything is written to workgroup memory, and after.
  *
- * @param resident `own<r>` holds the whole rows already
+ * @param resident whether `own<r>` holds the whole rows already
  */
 export function scoreProduct(layout: SoftmaxKernelLayout, product: ScoreProduct, resident: boolean): string {
   const { tile } = layout;
