@@ -4,6 +4,22 @@ import { findChromium } from "./scripts/chromium.mjs";
 const ADDRESS = `http://localhost:${process.env["E2E_PORT"] ?? 4517}`;
 const chromiumPath = findChromium();
 
+const chromium = {
+  launchOptions: {
+    ...(chromiumPath === undefined ? {} : { executablePath: chromiumPath }),
+    args: [
+      "--enable-unsafe-webgpu",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+      "--no-first-run",
+      ...(process.getuid?.() === 0 ? ["--no-sandbox"] : []),
+    ],
+  },
+};
+/** What runs an engine through the GPU cases or the fuzzer. */
+const ENGINE_SPECS = ["firefox.spec.ts", "kernels.spec.ts", "fuzz.spec.ts"];
+
 export default defineConfig({
   testDir: "e2e",
   outputDir: "test-results",
@@ -14,24 +30,10 @@ export default defineConfig({
   forbidOnly: Boolean(process.env.CI),
   reporter: [["list"], ["json", { outputFile: "test-results/report.json" }]],
   projects: [
-    {
-      name: "chromium",
-      testMatch: "*.spec.ts",
-      testIgnore: "firefox.spec.ts",
-      use: {
-        launchOptions: {
-          ...(chromiumPath === undefined ? {} : { executablePath: chromiumPath }),
-          args: [
-            "--enable-unsafe-webgpu",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            "--no-first-run",
-            ...(process.getuid?.() === 0 ? ["--no-sandbox"] : []),
-          ],
-        },
-      },
-    },
+    // The page, the packed library and crashes.
+    { name: "chromium", testMatch: "*.spec.ts", testIgnore: ENGINE_SPECS, use: chromium },
+    // GPU cases and the fuzzer in Chromium's Dawn, which is Node's: outside CI.
+    { name: "chromium-cases", testMatch: ["kernels.spec.ts", "fuzz.spec.ts"], use: chromium },
     // Puppeteer starts it: Playwright drives only a build of its own.
     {
       name: "firefox",

@@ -7,8 +7,6 @@ export interface Outcome {
   readonly failure: string | undefined;
   /** WebGPU's errors that no error scope caught: not every browser prints them. */
   readonly uncaptured: readonly string[];
-  /** Ids of the kernels that were compiled. */
-  readonly compiled: readonly string[];
 }
 
 declare global {
@@ -18,7 +16,6 @@ declare global {
 }
 
 let uncaptured: string[] = [];
-let compiled: string[] = [];
 const requestDevice = GPUAdapter.prototype.requestDevice;
 GPUAdapter.prototype.requestDevice = async function (descriptor) {
   const device = await requestDevice.call(this, descriptor);
@@ -26,17 +23,11 @@ GPUAdapter.prototype.requestDevice = async function (descriptor) {
   return device;
 };
 
-const createModule = GPUDevice.prototype.createShaderModule;
-GPUDevice.prototype.createShaderModule = function (descriptor) {
-  compiled.push(descriptor.label ?? "");
-  return createModule.call(this, descriptor);
-};
-
 const context = new CaseContext(navigator.gpu);
 
 window.runCase = async (suite, name) => {
-  [uncaptured, compiled] = [[], []];
-  return { failure: await run(suite, name), uncaptured, compiled };
+  uncaptured = [];
+  return { failure: await run(suite, name), uncaptured };
 };
 
 async function run(suite: string, name: string): Promise<string | undefined> {

@@ -14,7 +14,7 @@ import { halfAttentionSuite } from "./half-attention.ts";
 import { halfSuite } from "./half.ts";
 import { kernelSuite } from "./kernels.ts";
 import { linearAttentionSuite } from "./linear-attention.ts";
-import { lifecycleSuite } from "./lifecycle.ts";
+import { lifecycleSuite, selfTestSuite } from "./lifecycle.ts";
 import { nonFiniteSuite } from "./non-finite.ts";
 import { refusalSuite } from "./refusals.ts";
 import { multiplicativeAttentionSuite } from "./multiplicative-attention.ts";
@@ -26,6 +26,7 @@ import { tuningSuite } from "./tuning.ts";
 export const SUITES: readonly Suite[] = [
   refusalSuite,
   lifecycleSuite,
+  selfTestSuite,
   compositionSuite,
   reuseSuite,
   faultsSuite,

@@ -385,6 +385,13 @@ export const lifecycleSuite: Suite = {
         check(stages.join() === "adapter,device,ready,compile 0/2,compile 2/2", stages.join());
       },
     },
+  ],
+};
+
+/** Not in the sample: the packed library's self-test runs in Chromium (e2e/package.spec.ts). */
+export const selfTestSuite: Suite = {
+  name: "self-test",
+  cases: [
     {
       name: "the self-test passes on both backends",
       run: async (context) => {
