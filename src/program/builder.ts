@@ -209,6 +209,6 @@ export class ProgramBuilder {
   }
 
   #need(limit: BoundedLimit, amount: number, what: string, unit = "bytes"): void {
-    if (amount > this.limits[limit]) throw limitError(this.caller, limit, amount, this.limits[limit], what, unit);
+    if (amount > this.limits[limit]) throw limitError(this, limit, amount, what, this.limits[limit], unit);
   }
 }

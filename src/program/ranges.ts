@@ -6,7 +6,14 @@ import { type PlannerLimits, wholeWords } from "../core/limits.ts";
 /** The limits that are numbers of bytes, lanes or bindings. */
 export type BoundedLimit = Exclude<keyof PlannerLimits, "choices" | "speed">;
 
-/** An aligned range of a buffer, and where it starts in elements of the binding. */
+/** Who plans, for errors, and for which device. */
+export interface Planner {
+  /** The public function that errors name. */
+  readonly caller: string;
+  readonly limits: PlannerLimits;
+}
+
+/** A range of a buffer that can be bound, in bytes. */
 export interface Slice {
   readonly offset: number;
   readonly size: number;
@@ -27,14 +34,39 @@ export function bindableUnits(limits: PlannerLimits, unitBytes: number, count: n
   return Math.max(0, Math.floor((binding - slack) / unitBytes));
 }
 
+/**
+ * How many of `count` equal pieces of a buffer one binding can hold: all, or fewer.
+ *
+ * @param bytes of a piece
+ * @throws FastRpbError code `"limit"` where it cannot hold one; `what` names it
+ */
+export function bindable({ caller, limits }: Planner, bytes: number, count: number, what: string): number {
+  const units = bindableUnits(limits, bytes, count);
+  if (units >= 1) return units;
+  throw limitError({ caller, limits }, "maxStorageBufferBindingSize", bytes, what);
+}
+
 /** Where a binding's slice starts, in elements of the kernel's binding: what the kernel subtracts from a tensor-wide index. */
 export function sliceBase(kernel: Kernel, name: string, slice: Slice | undefined): number {
   const binding = kernel.bindings.find((entry) => entry.name === name)!;
   return (slice?.offset ?? 0) / ELEMENT_BYTES[binding.element];
 }
 
-/** @returns a FastRpbError code `"limit"` that names the limit, what is needed and what there is */
-export function limitError(caller: string, limit: BoundedLimit, needed: number, available: number, what: string, unit = "bytes"): FastRpbError {
+/**
+ * The error where something takes more than a limit.
+ *
+ * @param what names it
+ * @param available what there is, where it is less than the limit
+ * @returns a FastRpbError code `"limit"` that names the limit, what is needed and what there is
+ */
+export function limitError(
+  { caller, limits }: Planner,
+  limit: BoundedLimit,
+  needed: number,
+  what: string,
+  available: number = limits[limit],
+  unit = "bytes",
+): FastRpbError {
   const remedy =
     limit === "workspaceBytes"
       ? "Create the runtime with a larger workspaceBytes."

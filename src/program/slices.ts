@@ -1,6 +1,22 @@
-/** Work on buffers that are larger than a binding, slice by slice. */
-import type { ProgramBuilder } from "./builder.ts";
-import { bindableUnits, limitError, type Slice, sliceBytes } from "./ranges.ts";
+/** Work that is done some at a time: because buffers are larger than a binding, or scratch is short. */
+import { bindableUnits, limitError, type Planner, type Slice, sliceBytes } from "./ranges.ts";
+
+/** Neighbours in a sequence of things: heads, features, pairs of channels. */
+export interface Span {
+  readonly first: number;
+  readonly count: number;
+}
+
+/** All of `count` things, at most `most` at a time, which may be any number from 1 on, or Infinity. */
+export function spansOf(count: number, most: number): readonly Span[] {
+  const step = Math.min(count, most);
+  return Array.from({ length: Math.ceil(count / step) }, (_, i) => ({ first: i * step, count: Math.min(step, count - i * step) }));
+}
+
+/** How many of `count` things to do at a time, at most `most`, so that they are done as few times as possible, and evenly. */
+export function evenStep(count: number, most: number): number {
+  return Math.ceil(count / Math.ceil(count / most));
+}
 
 /**
  * Runs `add` for as many of `count` pieces at a time as bindings, and `most`, can hold, with the range of each buffer: the whole where that
@@ -11,20 +27,18 @@ import { bindableUnits, limitError, type Slice, sliceBytes } from "./ranges.ts";
  * @throws FastRpbError code `"limit"` where not even one piece can be bound; `what` names it
  */
 export function forSlices(
-  program: ProgramBuilder,
+  planner: Planner,
   what: string,
   count: number,
   bytes: readonly number[],
   add: (first: number, count: number, slices: readonly (Slice | undefined)[]) => void,
   most: () => number = () => Infinity,
 ): void {
-  const { limits, caller } = program;
-  const bindable = Math.min(...bytes.map((piece) => bindableUnits(limits, piece, count)));
-  if (bindable < 1) throw limitError(caller, "maxStorageBufferBindingSize", Math.max(...bytes), limits.maxStorageBufferBindingSize, what);
-  const step = Math.min(bindable, most());
-  for (let first = 0; first < count; first += step) {
-    const here = Math.min(step, count - first);
-    const slice = (piece: number) => (bindable === count ? undefined : sliceBytes(limits, first * piece, (first + here) * piece));
-    add(first, here, bytes.map(slice));
+  const units = Math.min(...bytes.map((piece) => bindableUnits(planner.limits, piece, count)));
+  if (units < 1) throw limitError(planner, "maxStorageBufferBindingSize", Math.max(...bytes), what);
+  for (const span of spansOf(count, Math.min(units, most()))) {
+    const slice = (piece: number) =>
+      units === count ? undefined : sliceBytes(planner.limits, span.first * piece, (span.first + span.count) * piece);
+    add(span.first, span.count, bytes.map(slice));
   }
 }

@@ -1,5 +1,5 @@
-import type { ProgramBuilder } from "./builder.ts";
-import { limitError } from "./ranges.ts";
+import { limitError, type Planner } from "./ranges.ts";
+import { mostLanes } from "./workgroups.ts";
 
 /** Lanes that keep a core of a GPU busy: two warps of most of them. */
 const ENOUGH_LANES = 64;
@@ -13,15 +13,14 @@ const ENOUGH_LANES = 64;
  * @throws FastRpbError code `"limit"` where none fits
  */
 export function firstTile<Tile>(
-  { limits, caller }: Pick<ProgramBuilder, "limits" | "caller">,
+  planner: Planner,
   candidates: readonly Tile[],
   of: { readonly lanes: (tile: Tile) => number; readonly bytes: (tile: Tile) => number; readonly what: string; readonly enough?: number },
 ): Tile {
-  const mostLanes = Math.min(limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX);
-  const memory = limits.maxComputeWorkgroupStorageSize;
-  const fitting = candidates.filter((tile) => of.lanes(tile) <= mostLanes && of.bytes(tile) <= memory);
-  const enough = Math.min(of.enough ?? ENOUGH_LANES, mostLanes);
+  const [lanes, memory] = [mostLanes(planner.limits), planner.limits.maxComputeWorkgroupStorageSize];
+  const fitting = candidates.filter((tile) => of.lanes(tile) <= lanes && of.bytes(tile) <= memory);
+  const enough = Math.min(of.enough ?? ENOUGH_LANES, lanes);
   const tile = fitting.find((candidate) => of.lanes(candidate) >= enough) ?? fitting[0];
   if (tile !== undefined) return tile;
-  throw limitError(caller, "maxComputeWorkgroupStorageSize", Math.min(...candidates.map(of.bytes)), memory, of.what);
+  throw limitError(planner, "maxComputeWorkgroupStorageSize", Math.min(...candidates.map(of.bytes)), of.what);
 }

@@ -1,3 +1,5 @@
+import type { PlannerLimits } from "../core/limits.ts";
+
 /** How many workgroups a grid holds, with at most `limit` per dimension. */
 export function gridCapacity(limit: number): number {
   return limit ** 3;
@@ -14,16 +16,25 @@ export function foldWorkgroups(groups: number, limit: number): readonly [number,
   return Object.freeze([x, y, z] as const);
 }
 
+/** The least power of two that is not less than `n`. */
 export function ceilPowerOfTwo(n: number): number {
   return 2 ** Math.ceil(Math.log2(n));
 }
 
+/** The largest power of two that is not more than `n`. */
 export function floorPowerOfTwo(n: number): number {
   return 2 ** Math.floor(Math.log2(n));
 }
 
-/** A lane count for kernels that do one element per lane. */
-export function elementwiseLanes(limits: { readonly maxComputeInvocationsPerWorkgroup: number; readonly maxComputeWorkgroupSizeX: number }): number {
+type LaneLimits = Pick<PlannerLimits, "maxComputeInvocationsPerWorkgroup" | "maxComputeWorkgroupSizeX">;
+
+/** How many lanes a workgroup may have. */
+export function mostLanes(limits: LaneLimits): number {
+  return Math.min(limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX);
+}
+
+/** Lanes of a workgroup for kernels that do one element per lane. */
+export function elementwiseLanes(limits: LaneLimits): number {
   const PREFERRED = 128;
-  return Math.min(PREFERRED, limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX);
+  return Math.min(PREFERRED, mostLanes(limits));
 }

@@ -1,17 +1,15 @@
 /** The heads that a program does at a time, the rows of tensors and of scratch that belong to them, and the dispatches of kernels over them. */
 import { ELEMENT_BYTES, type Kernel, type Precision } from "../../../shaders/wgsl/kernel.ts";
 import type { BindingUse, DispatchRequest, Extent, Handle, ProgramBuilder } from "../../program/builder.ts";
-import { bindableUnits, firstBytes, limitError, sliceBytes } from "../../program/ranges.ts";
+import { bindable, firstBytes, limitError, sliceBytes } from "../../program/ranges.ts";
+import { type Span, spansOf } from "../../program/slices.ts";
 import { FLOAT_BYTES } from "../../program/units.ts";
 import { lengthsUse } from "../lengths.ts";
 import type { AttentionGradientTensors } from "./bias.ts";
 import type { AttentionShape } from "./spec.ts";
 
 /** Neighbouring heads, counted over the batch. */
-export interface HeadGroup {
-  readonly first: number;
-  readonly count: number;
-}
+export type HeadGroup = Span;
 
 /** Some attention in a program. */
 export interface HeadWork {
@@ -86,18 +84,12 @@ export function headGroups(
   scratch: number,
   headBytes = 0,
 ): readonly HeadGroup[] {
-  const { limits, caller } = program;
   const all = batch * heads;
-  const widest = Math.max(...dims) * length * FLOAT_BYTES;
-  const bindable = bindableUnits(limits, widest, all);
-  if (bindable < 1) throw limitError(caller, "maxStorageBufferBindingSize", widest, limits.maxStorageBufferBindingSize, "one head of q, k or v");
+  const bindableHeads = bindable(program, Math.max(...dims) * length * FLOAT_BYTES, all, "one head of q, k or v");
   // What else a program holds takes the other half.
   const affordable = headBytes === 0 ? all : Math.floor(scratch / 2 / headBytes);
-  if (affordable < 1) throw limitError(caller, "workspaceBytes", 2 * headBytes, scratch, "one head");
-  const step = Math.min(bindable, affordable);
-  const groups: HeadGroup[] = [];
-  for (let first = 0; first < all; first += step) groups.push({ first, count: Math.min(step, all - first) });
-  return groups;
+  if (affordable < 1) throw limitError(program, "workspaceBytes", 2 * headBytes, "one head", scratch);
+  return spansOf(all, Math.min(bindableHeads, affordable));
 }
 
 /** The rows of a group as a binding. The kernel counts rows over all heads. */

@@ -2,6 +2,7 @@ import { complexMultiplyKernel } from "../../../shaders/complex-multiply/complex
 import { elementCount } from "../../core/check.ts";
 import type { Handle, ProgramBuilder } from "../../program/builder.ts";
 import { firstBytes, sliceBytes } from "../../program/ranges.ts";
+import { spansOf } from "../../program/slices.ts";
 import { COMPLEX_BYTES } from "../../program/units.ts";
 import { elementwiseLanes } from "../../program/workgroups.ts";
 import type { ComplexMultiplySpec } from "./spec.ts";
@@ -24,20 +25,15 @@ export function planComplexMultiply(
   const alignment = Math.max(limits.minStorageBufferOffsetAlignment / COMPLEX_BYTES, 1);
   const most = Math.floor(limits.maxStorageBufferBindingSize / COMPLEX_BYTES);
   const step = elements <= most ? elements : most - (most % alignment);
-  for (let first = 0; first < elements; first += step) {
-    const count = Math.min(step, elements - first);
+  for (const { first, count } of spansOf(elements, step)) {
     const slice = sliceBytes(limits, first * COMPLEX_BYTES, (first + count) * COMPLEX_BYTES);
     program.dispatch({
       kernel,
-      groups: Math.ceil(count / kernel.workgroupSize[0]),
-      params: { firstFactor: spec.repeats ? first : 0, count },
+      elements: count,
+      params: { firstFactor: spec.repeats ? first : 0 },
       uses: {
         a: { buffer: a, slice, reads: count * COMPLEX_BYTES },
-        b: {
-          buffer: b,
-          ...(spec.repeats ? { slice: firstBytes(Math.min(bytes, most * COMPLEX_BYTES)) } : { slice }),
-          reads: count * COMPLEX_BYTES,
-        },
+        b: { buffer: b, slice: spec.repeats ? firstBytes(Math.min(bytes, most * COMPLEX_BYTES)) : slice, reads: count * COMPLEX_BYTES },
         out: { buffer: out, slice, writes: count * COMPLEX_BYTES },
       },
       flops: count * FLOPS,

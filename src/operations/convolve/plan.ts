@@ -6,7 +6,7 @@ import type { ColumnDigit, Window } from "../../../shaders/fft/column-end.ts";
 import { elementCount } from "../../core/check.ts";
 import type { PlannerLimits } from "../../core/limits.ts";
 import type { Handle, ProgramBuilder } from "../../program/builder.ts";
-import { limitError } from "../../program/ranges.ts";
+import { limitError, type Planner } from "../../program/ranges.ts";
 import { forSlices } from "../../program/slices.ts";
 import { COMPLEX_BYTES, FLOAT_BYTES } from "../../program/units.ts";
 import { lineEnd } from "../fft/line-ends.ts";
@@ -28,7 +28,8 @@ interface LongMethod {
   readonly rowLength: number;
 }
 
-function chooseMethod(caller: string, spec: ConvolveSpec | KernelSpectrumSpec, circular: boolean, limits: PlannerLimits): ConvolveMethod {
+function chooseMethod(planner: Planner, spec: ConvolveSpec | KernelSpectrumSpec, circular: boolean): ConvolveMethod {
+  const { caller, limits } = planner;
   const periods = choosePeriods(spec.axes, circular, limits);
   if (fits(limits, ...periods)) return { kind: "fused", periods };
   const [columnLength, rowLength] = [periods[0]!, periods[1]];
@@ -37,10 +38,8 @@ function chooseMethod(caller: string, spec: ConvolveSpec | KernelSpectrumSpec, c
     return { kind: "fourStep", periods, columnLength: a, rowLength: b };
   }
   for (const period of periods) {
-    if (!fits(limits, period)) {
-      const storage = limits.maxComputeWorkgroupStorageSize;
-      throw limitError(caller, "maxComputeWorkgroupStorageSize", FLOAT_BYTES * period, storage, `one axis of a convolution of period ${period}`);
-    }
+    if (fits(limits, period)) continue;
+    throw limitError(planner, "maxComputeWorkgroupStorageSize", FLOAT_BYTES * period, `one axis of a convolution of period ${period}`);
   }
   return { kind: "axes", periods, columnLength, rowLength };
 }
@@ -86,7 +85,7 @@ export function planKernelSpectrum(
   { kernel, spectrum }: { readonly kernel: Handle; readonly spectrum: Handle },
   scratch: number,
 ): void {
-  const method = chooseMethod(program.caller, spec, spec.circular, program.limits);
+  const method = chooseMethod(program, spec, spec.circular);
   const { periods } = method;
   const points = elementCount(spec.axes.map((axis) => axis.kernel));
   const period = elementCount(periods);
@@ -155,17 +154,16 @@ export function planConvolve(
   { x, spectrum, out }: { readonly x: Handle; readonly spectrum: Handle; readonly out: Handle },
   scratch: number,
 ): void {
-  const { limits, caller } = program;
   const spec = inPairs(options);
-  const method = chooseMethod(caller, spec, spec.mode === "circular", limits);
+  const method = chooseMethod(program, spec, spec.mode === "circular");
   const outer = spec.repeats * spec.kernels;
   const bytes = elementBytes(spec);
   const inputBytes = elementCount(spec.axes.map((axis) => axis.length)) * spec.inner * bytes;
   const outputBytes = elementCount(spec.axes.map((axis) => axis.output)) * spec.inner * bytes;
   const spectrumBytes = elementCount(method.periods) * COMPLEX_BYTES;
-  if (spec.kernels * spectrumBytes > limits.maxStorageBufferBindingSize) {
-    const needed = spec.kernels * spectrumBytes;
-    throw limitError(caller, "maxStorageBufferBindingSize", needed, limits.maxStorageBufferBindingSize, "the spectra of all kernels");
+  const spectraBytes = spec.kernels * spectrumBytes;
+  if (spectraBytes > program.limits.maxStorageBufferBindingSize) {
+    throw limitError(program, "maxStorageBufferBindingSize", spectraBytes, "the spectra of all kernels");
   }
   forSlices(program, "one row", outer, [inputBytes, outputBytes], (first, count, [inputSlice, outputSlice]) => {
     const request: ProductRequest = {

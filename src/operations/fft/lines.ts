@@ -3,6 +3,7 @@ import type { ColumnDigit } from "../../../shaders/fft/column-end.ts";
 import { elementCount } from "../../core/check.ts";
 import type { ProgramBuilder } from "../../program/builder.ts";
 import { firstBytes, largestScratch, limitError } from "../../program/ranges.ts";
+import { spansOf } from "../../program/slices.ts";
 import { COMPLEX_BYTES } from "../../program/units.ts";
 import { addChirpPasses } from "./chirp.ts";
 import { endKind, type FftRequest, lineEnd, type LineRequest } from "./line-ends.ts";
@@ -50,12 +51,11 @@ export function inRounds(
   const { source, destination, bytes } = request;
   const affordable = largestScratch(program.limits, scratch);
   const most = Math.floor(affordable / bytes);
-  if (most < 1) throw limitError(program.caller, "workspaceBytes", bytes, affordable, what);
+  if (most < 1) throw limitError(program, "workspaceBytes", bytes, what, affordable);
   const step = Math.min(most, request.outer);
   const work = program.temporary("work", step * bytes);
-  for (let first = 0; first < request.outer; first += step) {
+  for (const { first, count: outer } of spansOf(request.outer, step)) {
     const from = (end: BufferEnd): BufferEnd => ({ ...end, firstOuter: end.firstOuter + first });
-    const outer = Math.min(step, request.outer - first);
     add({ outer, source: from(source), destination: from(destination) }, { buffer: work, slice: firstBytes(outer * bytes), firstOuter: 0 });
   }
 }

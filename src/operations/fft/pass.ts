@@ -6,9 +6,10 @@ import type { StockhamShape } from "../../../shaders/fft/stockham.ts";
 import { elementCount } from "../../core/check.ts";
 import type { Handle, ProgramBuilder } from "../../program/builder.ts";
 import type { Slice } from "../../program/ranges.ts";
+import { addColumns, columnTransform } from "./columns.ts";
 import { chirpLength } from "./split.ts";
-import { chooseShape, fits } from "./stockham.ts";
-import { TableLayout } from "../../program/tables.ts";
+import { fits } from "./stockham.ts";
+import type { TableLayout } from "../../program/tables.ts";
 import { fftFlops, MULTIPLY_FLOPS } from "../../math/flops.ts";
 
 /** Where transforms come from or go to. */
@@ -80,12 +81,12 @@ export function addPass(program: ProgramBuilder, pass: PassRequest): void {
   const columns = pass.outer * elementCount(pass.digits.map((digit) => digit.size));
   // A length without codelets, or too long for the radices that it has, is a convolution inside the workgroup.
   const convolved = !fits(limits, ...lengths);
-  const shape = chooseShape({ lengths: convolved ? [chirpLength(points, limits)] : lengths, columns, lanes: lanesOf(pass) }, limits)!;
-  const tables = new TableLayout(limits.choices);
+  const transform = columnTransform({ lengths: convolved ? [chirpLength(points, limits)] : lengths, columns, lanes: lanesOf(pass) }, limits)!;
+  const { shape, twiddles, tables } = transform;
   const inPlace = source.buffer === destination.buffer;
   const kernel = fftKernel({
     shape,
-    twiddles: tables.twiddles(shape.axes),
+    twiddles,
     points,
     digits: pass.digits,
     source,
@@ -105,20 +106,14 @@ export function addPass(program: ProgramBuilder, pass: PassRequest): void {
   const twice = convolved || pass.product !== undefined;
   // Of every point: by the roots, by a chirp (within a workgroup at both ends), by the spectrum.
   const multiplied = Number(pass.rootsOrder !== undefined) + Number(pass.chirp !== undefined) + (convolved ? 2 : 0) + Number(twice);
-  program.dispatch({
+  addColumns(program, transform, columns, {
     kernel,
-    groups: Math.ceil(columns / shape.columns),
-    params: {
-      columns,
-      sourceBase: base(source),
-      destinationBase: base(destination),
-      firstOuter: spectrum?.firstOuter ?? 0,
-    },
+    params: { sourceBase: base(source), destinationBase: base(destination), firstOuter: spectrum?.firstOuter ?? 0 },
     uses: {
+      // Bound as one where the pass is done in place.
       data: { buffer: source.buffer, slice: source.slice, reads, writes },
       source: { buffer: source.buffer, slice: source.slice, reads },
       destination: { buffer: destination.buffer, slice: destination.slice, writes },
-      tables: { buffer: program.table(tables.parts) },
       spectrum: spectrum && { buffer: spectrum.spectrum.buffer, slice: spectrum.spectrum.slice, reads: spectrum.reads },
     },
     flops: columns * ((twice ? 2 : 1) * fftFlops(shape.length) + multiplied * MULTIPLY_FLOPS * points),

@@ -54,7 +54,7 @@ function affordableUnits(program: ProgramBuilder, spec: FftSpec, firstAxis: numb
   if (!waits(program.limits, spec)) return Infinity;
   const bytes = COMPLEX_BYTES * elementCount((spec.kind === "r2c" ? spec.outputShape : spec.inputShape).slice(firstAxis));
   const available = largestScratch(program.limits, scratch);
-  if (bytes > available) throw limitError(program.caller, "workspaceBytes", bytes, available, LINE);
+  if (bytes > available) throw limitError(program, "workspaceBytes", bytes, LINE, available);
   // Transforms of several passes need their share.
   const shared = spec.axes.some((axis) => !fitsPass(program.limits, spec.shape[axis]!));
   return Math.max(1, Math.floor(available / bytes / (shared ? 2 : 1)));

@@ -3,14 +3,14 @@ import type { ColumnDigit } from "../../../shaders/fft/column-end.ts";
 import { complexToRealKernel } from "../../../shaders/fft/complex-to-real.ts";
 import { ELEMENT_BYTES, storedElement } from "../../../shaders/wgsl/kernel.ts";
 import { realToComplexKernel } from "../../../shaders/fft/real-to-complex.ts";
+import { addColumns, columnTransform } from "./columns.ts";
 import { lineEnd, type LineRequest } from "./line-ends.ts";
 import { addFft, lineRounds } from "./lines.ts";
 import { addPass, type BufferEnd, type PassEnd } from "./pass.ts";
 import type { ProgramBuilder } from "../../program/builder.ts";
 import { sliceBase } from "../../program/ranges.ts";
 import { choosePasses } from "./split.ts";
-import { chooseShape, hasRadices } from "./stockham.ts";
-import { TableLayout } from "../../program/tables.ts";
+import { hasRadices } from "./stockham.ts";
 import { fftFlops } from "../../math/flops.ts";
 
 /** Real on one side, and half of a Hermitian line on the other. */
@@ -116,16 +116,15 @@ export function addComplexToReal(program: ProgramBuilder, request: RealLineReque
 function addHalfLength(program: ProgramBuilder, request: RealLineRequest, kind: "r2c" | "c2r"): boolean {
   const { layout, source, destination } = request;
   const { length, inner, outer } = layout;
-  const { limits } = program;
   const points = length / 2;
   const columns = outer * inner;
   if (length % 2 !== 0 || !hasRadices(points)) return false;
-  const shape = chooseShape({ lengths: [points], columns, lanes: inner === 1 ? "points" : "columns", mirrors: true }, limits);
-  if (!shape) return false;
-  const tables = new TableLayout(limits.choices);
+  const transform = columnTransform({ lengths: [points], columns, lanes: inner === 1 ? "points" : "columns", mirrors: true }, program.limits);
+  if (!transform) return false;
+  const { shape, twiddles, tables } = transform;
   const kernel = (kind === "r2c" ? realToComplexKernel : complexToRealKernel)({
     shape,
-    twiddles: tables.twiddles(shape.axes),
+    twiddles,
     inner,
     sourcePrecision: source.precision ?? "f32",
     destinationPrecision: destination.precision ?? "f32",
@@ -138,11 +137,9 @@ function addHalfLength(program: ProgramBuilder, request: RealLineRequest, kind: 
   const half = { count: points + 1, values: "pair", row: (points + 1) * inner } as const;
   const [input, output] = kind === "r2c" ? [real, half] : [half, real];
   const elementBytes = (values: "single" | "pair", { precision }: BufferEnd) => ELEMENT_BYTES[storedElement(values, precision)];
-  program.dispatch({
+  addColumns(program, transform, columns, {
     kernel,
-    groups: Math.ceil(columns / shape.columns),
     params: {
-      columns,
       sourceBase: sliceBase(kernel, "source", source.slice) - source.firstOuter * input.row,
       destinationBase: sliceBase(kernel, "destination", destination.slice) - destination.firstOuter * output.row,
     },
@@ -153,7 +150,6 @@ function addHalfLength(program: ProgramBuilder, request: RealLineRequest, kind: 
         slice: destination.slice,
         writes: columns * output.count * elementBytes(output.values, destination),
       },
-      tables: { buffer: program.table(tables.parts) },
     },
     flops: columns * (fftFlops(points) + 16 * points),
   });

@@ -6,7 +6,7 @@ import { type Choices, DEFAULT_CHOICES } from "../../core/choices.ts";
 import type { PlannerLimits } from "../../core/limits.ts";
 import { CODELET_PRIMES, isSmooth, nextSmooth } from "../../math/smooth.ts";
 import { chooseBankShift } from "./banks.ts";
-import { ceilPowerOfTwo, floorPowerOfTwo } from "../../program/workgroups.ts";
+import { ceilPowerOfTwo, floorPowerOfTwo, mostLanes } from "../../program/workgroups.ts";
 
 /** Where threads are few, more registers per thread than chosen are better than another pass over memory, up to here. */
 const MOST_REGISTERS = 26;
@@ -69,9 +69,9 @@ function shapeFor(request: ShapeRequest, limits: PlannerLimits, choices: Choices
   const length = elementCount(lengths);
   const long = lengths.filter((size) => size > 1);
   const axes = Object.freeze((long.length > 0 ? long : [1]).map((size) => Object.freeze(chooseRadices(size, choices.maxRadix))));
-  const mostLanes = Math.min(limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX);
+  const available = mostLanes(limits);
   // A thread holds a butterfly at least: beyond one for each, threads would only idle.
-  const mostThreads = Math.min(mostLanes, length / Math.min(...axes.flat()));
+  const mostThreads = Math.min(available, length / Math.min(...axes.flat()));
   let threads = Math.min(mostThreads, Math.ceil(length / choices.registers)); // fewer would hold more each
   while (threads < mostThreads && registerCount({ length, axes, threads }) > choices.registers) threads++;
   if (registerCount({ length, axes, threads }) > Math.max(MOST_REGISTERS, choices.registers)) return undefined;
@@ -83,7 +83,7 @@ function shapeFor(request: ShapeRequest, limits: PlannerLimits, choices: Choices
   if (fitting < 1) return undefined;
 
   const wanted = lanes === "columns" ? Math.max(choices.lanes / threads, choices.columns) : choices.lanes / threads;
-  const columns = floorPowerOfTwo(Math.max(1, Math.min(wanted, fitting, mostLanes / threads, ceilPowerOfTwo(request.columns))));
+  const columns = floorPowerOfTwo(Math.max(1, Math.min(wanted, fitting, available / threads, ceilPowerOfTwo(request.columns))));
   const whole: StockhamShape = Object.freeze({ ...column, columns, exchange: "whole" });
   const mostWhole = choices.exchange === "auto" ? Math.min(WHOLE_EXCHANGE_BYTES, memory) : choices.exchange === "whole" ? memory : 0;
   return exchangeBytes(whole, mirrors) <= mostWhole ? whole : Object.freeze({ ...whole, exchange: "split" });

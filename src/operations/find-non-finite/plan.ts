@@ -1,6 +1,7 @@
 import { findNonFiniteKernel } from "../../../shaders/find-non-finite/find-non-finite.ts";
 import type { Handle, ProgramBuilder } from "../../program/builder.ts";
-import { sliceBase, sliceBytes } from "../../program/ranges.ts";
+import { sliceBytes } from "../../program/ranges.ts";
+import { spansOf } from "../../program/slices.ts";
 import { WORD_BYTES } from "../../program/units.ts";
 import { elementwiseLanes } from "../../program/workgroups.ts";
 import type { FindNonFiniteSpec } from "./spec.ts";
@@ -16,13 +17,12 @@ export function planFindNonFinite(
   const kernel = findNonFiniteKernel({ lanes: elementwiseLanes(limits), storage });
   const most = limits.maxStorageBufferBindingSize - (limits.maxStorageBufferBindingSize % limits.minStorageBufferOffsetAlignment);
   const step = bytes <= limits.maxStorageBufferBindingSize ? bytes : most;
-  for (let first = 0; first < bytes; first += step) {
-    const slice = sliceBytes(limits, first, Math.min(bytes, first + step));
-    const count = slice.size / WORD_BYTES;
+  for (const span of spansOf(bytes, step)) {
+    const slice = sliceBytes(limits, span.first, span.first + span.count);
     program.dispatch({
       kernel,
-      groups: Math.ceil(count / kernel.workgroupSize[0]),
-      params: { firstWord: sliceBase(kernel, "source", slice), count, numbers },
+      elements: slice.size / WORD_BYTES,
+      params: { firstWord: slice.offset / WORD_BYTES, numbers },
       uses: { source: { buffer: source, slice, reads: slice.size }, found: { buffer: found, reads: WORD_BYTES, writes: WORD_BYTES } },
       flops: 0,
     });

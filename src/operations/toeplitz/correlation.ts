@@ -7,7 +7,8 @@ import { toeplitzPackKernel } from "../../../shaders/toeplitz/pack.ts";
 import type { PlannerLimits } from "../../core/limits.ts";
 import { MULTIPLY_FLOPS } from "../../math/flops.ts";
 import type { Handle, ProgramBuilder } from "../../program/builder.ts";
-import { bindableUnits, firstBytes, limitError, type Slice, sliceBytes } from "../../program/ranges.ts";
+import { bindable, bindableUnits, firstBytes, limitError, type Slice, sliceBytes } from "../../program/ranges.ts";
+import type { Span } from "../../program/slices.ts";
 import { COMPLEX_BYTES } from "../../program/units.ts";
 import { elementwiseLanes } from "../../program/workgroups.ts";
 import { addFft } from "../fft/lines.ts";
@@ -17,12 +18,6 @@ import { lengthsUse } from "../lengths.ts";
 import { type AxisPeriod, type PairGroup, pairGroups } from "./layout.ts";
 import { rowsUse } from "./pairs.ts";
 import type { RelativePositions, ToeplitzSpec } from "./spec.ts";
-
-/** Some of the heads that have weights. */
-export interface HeadRange {
-  readonly first: number;
-  readonly count: number;
-}
 
 /** The axes of a correlation, and how much of it is done at a time. */
 export interface Correlation {
@@ -61,22 +56,20 @@ export function correlationPoints(positions: RelativePositions, limits: PlannerL
  * @param scratch a quarter of it, or `share` of that, goes into what is correlated at a time
  */
 export function makeCorrelation(program: ProgramBuilder, specs: readonly ToeplitzSpec[], heads: number, scratch: number, share = 1): Correlation {
-  const { limits, caller } = program;
+  const { limits } = program;
   const spec = specs[0]!;
   const axes = correlationAxes(spec, limits);
   const [y, x] = axes;
   const points = y.period * x.period;
   const rows = y.size > 1 ? y.size * x.period : 0;
   const pointBytes = points * COMPLEX_BYTES;
-  if (bindableUnits(limits, pointBytes, heads) < 1) {
-    throw limitError(caller, "maxStorageBufferBindingSize", pointBytes, limits.maxStorageBufferBindingSize, "the correlation of one head");
-  }
+  bindable(program, pointBytes, heads, "the correlation of one head");
   const sums = program.temporary("correlations", heads * pointBytes);
   const pairBytes = 2 * pointBytes + (spec.length + rows) * COMPLEX_BYTES;
   // The other half is for the passes of transforms.
   const budget = (share * (scratch - sums.bytes)) / 2;
   const most = Math.min(Math.floor(budget / pairBytes), Math.floor(limits.maxStorageBufferBindingSize / pointBytes));
-  if (most < 1) throw limitError(caller, "workspaceBytes", sums.bytes + Math.ceil((2 * pairBytes) / share), scratch, "one pair of channels");
+  if (most < 1) throw limitError(program, "workspaceBytes", sums.bytes + Math.ceil((2 * pairBytes) / share), "one pair of channels", scratch);
   const largest = Math.max(...specs.flatMap((each) => pairGroups(program, each, most).map((group) => group.heads * group.pairs)));
   return { axes, points, most, sums, bytes: largest * pairBytes };
 }
@@ -93,7 +86,7 @@ export interface CorrelatedTensors {
   /** Whether they are added to what is there. */
   readonly accumulate: boolean;
   /** The heads that are correlated, all or one; all when left out. */
-  readonly range?: HeadRange;
+  readonly range?: Span;
 }
 
 /** Adds the correlations of two tensors, group by group, to the sums. Transforms take `scratch` beside what the correlation holds. */
@@ -130,7 +123,7 @@ function headsOf({ firstHead, heads: count }: PairGroup, heads: number): readonl
 }
 
 /** Neighbouring heads that are alike, at most so many. */
-function runs(heads: readonly number[], most: number, kind: (head: number) => boolean): readonly HeadRange[] {
+function runs(heads: readonly number[], most: number, kind: (head: number) => boolean): readonly Span[] {
   const found: { first: number; count: number }[] = [];
   for (const h of heads) {
     const last = found.at(-1);
@@ -188,7 +181,7 @@ function addCorrelate(
   spec: ToeplitzSpec,
   group: PairGroup,
   { points, sums }: Correlation,
-  run: HeadRange,
+  run: Span,
   {
     values,
     gradients,

@@ -7,12 +7,12 @@ import type { AxisLayout } from "../../core/axes.ts";
 import { elementCount } from "../../core/check.ts";
 import type { Handle, ProgramBuilder } from "../../program/builder.ts";
 import { sliceBytes } from "../../program/ranges.ts";
-import { forSlices } from "../../program/slices.ts";
+import { forSlices, type Span, spansOf } from "../../program/slices.ts";
 import { COMPLEX_BYTES, FLOAT_BYTES } from "../../program/units.ts";
 import { elementwiseLanes } from "../../program/workgroups.ts";
 import { addFft } from "../fft/lines.ts";
 import type { BufferEnd } from "../fft/pass.ts";
-import { addCorrelations, type Correlation, correlationPoints, type HeadRange, makeCorrelation } from "./correlation.ts";
+import { addCorrelations, type Correlation, correlationPoints, makeCorrelation } from "./correlation.ts";
 import type { ToeplitzTensors } from "./pairs.ts";
 import { planToeplitz } from "./plan.ts";
 import { type ToeplitzSpec, weightsShape } from "./spec.ts";
@@ -42,8 +42,7 @@ export function planToeplitzGradient(
   const rest = scratchLeft() - correlation.bytes;
   planToeplitz(program, product, { ...tensors, v: dOut, out: dv }, rest, { transposed: true });
   const correlated = { gradients: dOut, values: tensors.v, lengths: tensors.lengths, firstSum: 0, accumulate: false };
-  for (let first = 0; first < heads; first += held) {
-    const range = { first, count: held };
+  for (const range of spansOf(heads, held)) {
     addCorrelations(program, product, correlation, { ...correlated, range }, rest);
     addWeightGradient(program, product, correlation, { out: dWeights, range }, rest);
   }
@@ -58,7 +57,7 @@ export function addWeightGradient(
   program: ProgramBuilder,
   spec: ToeplitzSpec,
   { axes, points, sums: correlations }: Correlation,
-  buffers: { readonly out: Handle; readonly factors?: Handle; readonly range?: HeadRange },
+  buffers: { readonly out: Handle; readonly factors?: Handle; readonly range?: Span },
   scratch: number,
 ): void {
   const { factors, range = { first: 0, count: spec.heads } } = buffers;

@@ -4,7 +4,8 @@ import { elementCount } from "../../core/check.ts";
 import { FastRpbError } from "../../core/errors.ts";
 import type { PlannerLimits } from "../../core/limits.ts";
 import type { ProgramBuilder } from "../../program/builder.ts";
-import { bindableUnits, limitError, type Slice, sliceBytes } from "../../program/ranges.ts";
+import { bindable, type Slice, sliceBytes } from "../../program/ranges.ts";
+import { evenStep, type Span, spansOf } from "../../program/slices.ts";
 import type { TableLayout } from "../../program/tables.ts";
 import { COMPLEX_BYTES } from "../../program/units.ts";
 import { splitLength } from "../fft/split.ts";
@@ -107,8 +108,8 @@ export function pairGroups(program: ProgramBuilder, spec: ToeplitzSize, mostPair
   const spectrumBytes = headSpectrumBytes(spec, limits);
   const rowHeads = bindable(program, headBytes, allHeads, "one head of v");
   const spectrumHeads = bindable(program, spectrumBytes, spec.heads, "one head of the spectrum");
-  const runs = evenly(pairs, mostPairs);
-  const mostHeads = runs.length > 1 ? 1 : evenStep(allHeads, Math.min(rowHeads, Math.floor(mostPairs / pairs)));
+  const spans = pairSpans(pairs, mostPairs);
+  const mostHeads = spans.length > 1 ? 1 : evenStep(allHeads, Math.min(rowHeads, Math.floor(mostPairs / pairs)));
   const groups: PairGroup[] = [];
   for (let firstHead = 0; firstHead < allHeads;) {
     const h = firstHead % spec.heads;
@@ -120,31 +121,18 @@ export function pairGroups(program: ProgramBuilder, spec: ToeplitzSize, mostPair
     const served = Math.min(heads, spec.heads);
     const whole = firstSpectrum === undefined && spectrumHeads === spec.heads;
     const spectrum = whole ? undefined : sliceBytes(limits, s * spectrumBytes, (s + served) * spectrumBytes);
-    for (const run of runs) groups.push({ firstHead, heads, firstPair: run.first, pairs: run.count, rows, spectrum });
+    for (const { first, count } of spans) groups.push({ firstHead, heads, firstPair: first, pairs: count, rows, spectrum });
     firstHead += heads;
   }
   return groups;
 }
 
-function bindable(program: ProgramBuilder, bytes: number, count: number, what: string): number {
-  const units = bindableUnits(program.limits, bytes, count);
-  if (units >= 1) return units;
-  throw limitError(program.caller, "maxStorageBufferBindingSize", bytes, program.limits.maxStorageBufferBindingSize, what);
-}
-
 /** Pairs that fill a 32-byte memory sector. */
 const SECTOR_PAIRS = 4;
 
-/** Runs of `count` pairs, as few as possible, of even size; where there is room, of whole sectors. */
-function evenly(count: number, most: number): readonly { readonly first: number; readonly count: number }[] {
+/** Spans of `count` pairs, as few as possible, of even size; where there is room, of whole sectors. */
+function pairSpans(count: number, most: number): readonly Span[] {
   const even = evenStep(count, most);
   const whole = SECTOR_PAIRS * Math.ceil(even / SECTOR_PAIRS);
-  const step = whole <= most ? whole : even;
-  const runs = [];
-  for (let first = 0; first < count; first += step) runs.push({ first, count: Math.min(step, count - first) });
-  return runs;
-}
-
-function evenStep(count: number, most: number): number {
-  return Math.ceil(count / Math.ceil(count / most));
+  return spansOf(count, whole <= most ? whole : even);
 }

@@ -7,11 +7,11 @@ import { toeplitzGridRowsKernel } from "../../../shaders/toeplitz/grid-rows.ts";
 import type { ToeplitzPassSpec } from "../../../shaders/toeplitz/pass.ts";
 import { toeplitzRowsKernel } from "../../../shaders/toeplitz/rows.ts";
 import { fftFlops, MULTIPLY_FLOPS } from "../../math/flops.ts";
-import type { BindingUse, Handle, ProgramBuilder } from "../../program/builder.ts";
+import type { BindingUse, ProgramBuilder } from "../../program/builder.ts";
 import { firstBytes, largestScratch, limitError } from "../../program/ranges.ts";
-import { TableLayout } from "../../program/tables.ts";
+import type { TableLayout } from "../../program/tables.ts";
 import { COMPLEX_BYTES } from "../../program/units.ts";
-import { chooseShape } from "../fft/stockham.ts";
+import { addColumns, columnTransform, type ColumnTransform } from "../fft/columns.ts";
 import { lengthsUse } from "../lengths.ts";
 import { headSpectrumBytes, pairGroups, type ToeplitzLayout } from "./layout.ts";
 import { lanesFor, rowsUse, spectrumUse, type ToeplitzTensors, type ToeplitzVariant } from "./pairs.ts";
@@ -21,12 +21,12 @@ import type { ToeplitzSpec } from "./spec.ts";
 const COLUMN_BRANCHES = 2;
 
 /** One of the three passes, without what differs from group to group. */
-interface Pass {
+interface ToeplitzPass {
   readonly kernel: Kernel;
-  readonly shape: StockhamShape;
-  readonly table: Handle;
-  /** For one pair of one head. */
+  readonly transform: ColumnTransform;
+  /** Columns of one pair of one head. */
   readonly columns: number;
+  /** Operations for one pair of one head. */
   readonly flops: number;
 }
 
@@ -46,7 +46,7 @@ export function addToeplitzPasses(
   const most = Math.floor(largestScratch(program.limits, scratch) / pairBytes);
   if (most < 1) {
     const limit = program.limits.maxStorageBufferBindingSize < pairBytes ? "maxStorageBufferBindingSize" : "workspaceBytes";
-    throw limitError(program.caller, limit, pairBytes, program.limits[limit], "the transform of one pair of channels");
+    throw limitError(program, limit, pairBytes, "the transform of one pair of channels");
   }
   const groups = pairGroups(program, spec, most, variant.firstSpectrum);
   const largest = Math.max(...groups.map((group) => group.heads * group.pairs));
@@ -57,17 +57,13 @@ export function addToeplitzPasses(
     lanes: StockhamShape["lanes"],
     transforms: number,
     make: (spec: ToeplitzPassSpec, tables: TableLayout) => Kernel,
-  ): Pass => {
-    const shape = chooseShape({ lengths: [length], columns: largest * columns, lanes }, program.limits)!;
-    const tables = new TableLayout(program.limits.choices);
+  ): ToeplitzPass => {
+    const transform = columnTransform({ lengths: [length], columns: largest * columns, lanes }, program.limits)!;
+    const { shape, twiddles, tables } = transform;
     const { length: tokens, channels, variableLengths, storage } = spec;
     const { transposed = false } = variant;
-    const kernel = make(
-      { shape, twiddles: tables.twiddles(shape.axes), length: tokens, a, b, channels, transposed, variableLengths, storage },
-      tables,
-    );
-    const flops = columns * transforms * (fftFlops(length) + MULTIPLY_FLOPS * length);
-    return { kernel, shape, table: program.table(tables.parts), columns, flops };
+    const kernel = make({ shape, twiddles, length: tokens, a, b, channels, transposed, variableLengths, storage }, tables);
+    return { kernel, transform, columns, flops: columns * transforms * (fftFlops(length) + MULTIPLY_FLOPS * length) };
   };
   const lines = COLUMN_BRANCHES * a;
   const lanes = lanesFor(groups[0]!.pairs);
@@ -90,12 +86,11 @@ export function addToeplitzPasses(
     const count = group.heads * group.pairs;
     const bytes = count * pairBytes;
     const slice = firstBytes(bytes);
-    const add = ({ kernel, shape, table, columns, flops }: Pass, uses: Readonly<Record<string, BindingUse>>) =>
-      program.dispatch({
+    const add = ({ kernel, transform, columns, flops }: ToeplitzPass, uses: Readonly<Record<string, BindingUse>>) =>
+      addColumns(program, transform, count * columns, {
         kernel,
-        groups: Math.ceil((count * columns) / shape.columns),
-        params: { columns: count * columns, pairs: group.pairs, firstPair: group.firstPair, firstHead: group.firstHead, heads: spec.heads },
-        uses: { ...uses, tables: { buffer: table }, lengths: lengthsUse(spec, tensors.lengths) },
+        params: { pairs: group.pairs, firstPair: group.firstPair, firstHead: group.firstHead, heads: spec.heads },
+        uses: { ...uses, lengths: lengthsUse(spec, tensors.lengths) },
         flops: count * flops,
       });
     add(forward, { values: rowsUse(spec, group, tensors.v, "reads"), work: { buffer: work, slice, writes: bytes } });

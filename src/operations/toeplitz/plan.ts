@@ -2,8 +2,7 @@
 import { toeplitzFusedKernel } from "../../../shaders/toeplitz/fused.ts";
 import { fftFlops, MULTIPLY_FLOPS } from "../../math/flops.ts";
 import type { ProgramBuilder } from "../../program/builder.ts";
-import { TableLayout } from "../../program/tables.ts";
-import { chooseShape } from "../fft/stockham.ts";
+import { addColumns, columnTransform } from "../fft/columns.ts";
 import { lengthsUse } from "../lengths.ts";
 import { type AxisPeriod, axisWithRoots, branchPoints, headSpectrumBytes, pairGroups, toeplitzLayout } from "./layout.ts";
 import { lanesFor, rowsUse, spectrumUse, type ToeplitzTensors, type ToeplitzVariant } from "./pairs.ts";
@@ -33,34 +32,22 @@ function addFused(
   const pairs = Math.ceil(spec.channels / 2);
   const lengths = axes.map((axis) => axis.period);
   const columns = spec.batch * spec.heads * pairs;
-  const shape = chooseShape({ lengths, columns, lanes: lanesFor(pairs) }, program.limits)!;
-  const tables = new TableLayout(program.limits.choices);
-  const kernel = toeplitzFusedKernel({
-    shape,
-    twiddles: tables.twiddles(shape.axes),
-    axes: axes.map((axis) => axisWithRoots(tables, axis)),
-    channels: spec.channels,
-    transposed: variant.transposed ?? false,
-    variableLengths: spec.variableLengths,
-    storage: spec.storage,
-  });
-  const table = program.table(tables.parts);
+  const transform = columnTransform({ lengths, columns, lanes: lanesFor(pairs) }, program.limits)!;
+  const { shape, twiddles, tables } = transform;
+  const { channels, variableLengths, storage } = spec;
+  const { transposed = false } = variant;
+  const axesWithRoots = axes.map((axis) => axisWithRoots(tables, axis));
+  const kernel = toeplitzFusedKernel({ shape, twiddles, axes: axesWithRoots, channels, transposed, variableLengths, storage });
   const points = branchPoints(axes);
   const spectrumHead = headSpectrumBytes(spec, program.limits);
   for (const group of pairGroups(program, spec, Infinity, variant.firstSpectrum)) {
     const count = group.heads * group.pairs;
-    program.dispatch({
+    addColumns(program, transform, count, {
       kernel,
-      groups: Math.ceil(count / shape.columns),
-      params: {
-        columns: count,
-        firstColumn: group.firstHead * pairs,
-        heads: spec.heads,
-      },
+      params: { firstColumn: group.firstHead * pairs, heads: spec.heads },
       uses: {
         values: rowsUse(spec, group, tensors.v, "reads"),
         spectrum: spectrumUse(spec, group, tensors.spectrum, variant, spectrumHead),
-        tables: { buffer: table },
         out: rowsUse(spec, group, tensors.out, "writes"),
         lengths: lengthsUse(spec, tensors.lengths),
       },

@@ -2,7 +2,8 @@
 import { toeplitzExponentialsKernel } from "../../../shaders/toeplitz/exponentials.ts";
 import { elementCount } from "../../core/check.ts";
 import type { BindingUse, Handle, ProgramBuilder } from "../../program/builder.ts";
-import { bindableUnits, firstBytes, limitError, sliceBytes } from "../../program/ranges.ts";
+import { bindable, firstBytes, limitError, sliceBytes } from "../../program/ranges.ts";
+import { spansOf } from "../../program/slices.ts";
 import { FLOAT_BYTES } from "../../program/units.ts";
 import { elementwiseLanes, floorPowerOfTwo } from "../../program/workgroups.ts";
 import { fusedSpectrum } from "./fused-spectrum.ts";
@@ -17,25 +18,20 @@ export function planSpectrum(
   { weights, spectrum }: { readonly weights: Handle; readonly spectrum: Handle },
   scratch: number,
 ): void {
-  const { limits, caller } = program;
+  const { limits } = program;
   const layout = toeplitzLayout(program, spec);
   const headWeights = elementCount(weightsShape(spec).slice(1));
   const headBytes = headSpectrumBytes(spec, limits);
   const method =
     layout.kind === "fused" && layout.axes.length === 1 ? fusedSpectrum(program, spec, layout.axes[0]!) : longSpectrum(program, spec, layout);
-  const bindable = bindableUnits(limits, headBytes, spec.heads);
-  if (bindable < 1) {
-    throw limitError(caller, "maxStorageBufferBindingSize", headBytes, limits.maxStorageBufferBindingSize, "the spectrum of one head");
-  }
+  const bindableHeads = bindable(program, headBytes, spec.heads, "the spectrum of one head");
   const exponentialBytes = spec.exponential ? headWeights * FLOAT_BYTES : 0;
   const between = method.headBytes + exponentialBytes;
-  const most = Math.min(bindable, Math.floor(scratch / between)); // of none, any number
-  if (most < 1) throw limitError(caller, "workspaceBytes", between, scratch, "the transform of one head's weights");
-  const heads = Math.min(spec.heads, most);
+  const most = Math.min(bindableHeads, Math.floor(scratch / between)); // of none, any number
+  if (most < 1) throw limitError(program, "workspaceBytes", between, "the transform of one head's weights", scratch);
   // Of a causal matrix half the weights are zero, whatever they hold.
   const counting = spec.causal ? spec.length : headWeights;
-  for (let first = 0; first < spec.heads; first += heads) {
-    const count = Math.min(heads, spec.heads - first);
+  for (const { first, count } of spansOf(spec.heads, most)) {
     const slice = sliceBytes(limits, first * headWeights * FLOAT_BYTES, (first + count) * headWeights * FLOAT_BYTES);
     let from: BindingUse = { buffer: weights, slice };
     let firstWeight = first * headWeights - slice.offset / FLOAT_BYTES;

@@ -2,23 +2,25 @@
 import { efficientQueriesKernel } from "../../../../shaders/attention/causal/efficient-queries.ts";
 import { causalApplyBytes, causalApplyKernel, type CausalTile } from "../../../../shaders/attention/causal/apply.ts";
 import { scanBytes, scanKernel, type ScanKernelSpec } from "../../../../shaders/attention/causal/scan.ts";
-import { keyStateLayout } from "../../../../shaders/attention/feature-map.ts";
 import { tileLanes } from "../../../../shaders/attention/query-features.ts";
 import { paddedToVec4 } from "../../../../shaders/wgsl/kernel.ts";
 import type { Handle, ProgramBuilder } from "../../../program/builder.ts";
 import { largestScratch, limitError } from "../../../program/ranges.ts";
+import { evenStep, spansOf } from "../../../program/slices.ts";
 import { firstTile } from "../../../program/tiles.ts";
 import { FLOAT_BYTES } from "../../../program/units.ts";
-import { elementwiseLanes } from "../../../program/workgroups.ts";
+import { elementwiseLanes, mostLanes } from "../../../program/workgroups.ts";
 import { addHeadKernel, type HeadGroup, headGroups, type Rows } from "../head-groups.ts";
 import {
   addReduce,
   chooseReduceTile,
   EXP_FLOPS,
-  kernelFeatureMap,
   kernelShape,
   type LinearWork,
+  linearWork,
   type Reduction,
+  reductionOf,
+  stateLayout,
   STATISTICS,
   stateScratch,
   statesUse,
@@ -66,9 +68,8 @@ export function causalWork(
   scratch: number,
   rowFloats: number,
 ): { readonly work: LinearWork; readonly groups: readonly HeadGroup[]; readonly reduction: Reduction } {
-  const { featureMap, headDim, valueDim, features } = shape;
-  const kernelMap = kernelFeatureMap(featureMap);
-  const one: LinearWork = { program, shape, featureMap: kernelMap, features, mostHeads: 1, lengths, scratch };
+  const { headDim, valueDim, features } = shape;
+  const one = linearWork(program, shape, lengths, scratch, 1);
   const reduction = chooseCausalReduction(one, rowFloats);
   const { chunks, state } = reduction;
   const perHead = shape.length * rowFloats * FLOAT_BYTES + (chunks === 1 ? 0 : chunks * state.size * FLOAT_BYTES);
@@ -81,15 +82,14 @@ export function causalWork(
  *
  * @param rowFloats of a row of a head, in scratch besides its states
  */
-export function chooseCausalReduction({ program, shape, featureMap, features, scratch }: LinearWork, rowFloats: number): Reduction {
-  const { length, valueDim } = shape;
-  const state = keyStateLayout(features, valueDim, featureMap === "sikf");
+export function chooseCausalReduction(work: LinearWork, rowFloats: number): Reduction {
+  const { program, features, scratch } = work;
+  const { length, valueDim } = work.shape;
   // Heads are done in groups that take half of the scratch (headGroups).
   const room = Math.max(scratch / 2 - length * rowFloats * FLOAT_BYTES, scratch / 8);
-  const most = Math.floor(largestScratch(program.limits, room) / (state.size * FLOAT_BYTES));
+  const most = Math.floor(largestScratch(program.limits, room) / (stateLayout(work).size * FLOAT_BYTES));
   const chunkRows = Math.max(CHUNK_ROWS, CHUNK_STEP * Math.ceil(length / Math.max(1, most) / CHUNK_STEP));
-  const usedBytes = FLOAT_BYTES * features * (valueDim + (featureMap === "sikf" ? 2 : 1));
-  return { state, tile: chooseReduceTile(features, valueDim, program), chunks: Math.ceil(length / chunkRows), chunkRows, usedBytes };
+  return reductionOf(work, chooseReduceTile(features, valueDim, program), chunkRows);
 }
 
 /** Scratch for the states of all chunks of a group, if there are several chunks. */
@@ -183,23 +183,16 @@ export function seenRows(
   chunkRows: number,
   { rows, rowLanes }: CausalTile,
 ): { readonly all: number; readonly before: number; readonly later: number } {
-  const inChunk = (count: number) => {
-    let [all, before, later] = [0, 0, 0];
+  let [all, before, later] = [0, 0, 0];
+  for (const { count } of spansOf(length, chunkRows)) {
     for (let row = 0; row < count; row += rows) {
       const block = row - (row % rowLanes);
       all += Math.min(row + rows, count);
       before += block;
       later += count - block;
     }
-    return { all, before, later };
-  };
-  const [whole, rest] = [inChunk(chunkRows), inChunk(length % chunkRows)];
-  const chunks = Math.floor(length / chunkRows);
-  return {
-    all: chunks * whole.all + rest.all,
-    before: chunks * whole.before + rest.before,
-    later: chunks * whole.later + rest.later,
-  };
+  }
+  return { all, before, later };
 }
 
 /**
@@ -221,7 +214,7 @@ export function chooseCausalTile(
         laneRows: Math.min(LANE_ROWS, rows),
         rowLanes,
         // Tiles of about the same width.
-        tileVectors: Math.ceil(vectors / Math.ceil(vectors / most)),
+        tileVectors: evenStep(vectors, most),
       })),
     ),
   );
@@ -230,9 +223,8 @@ export function chooseCausalTile(
 
 function chooseScanTile({ program, shape: { valueDim } }: LinearWork, chunks: number): Pick<ScanKernelSpec, "width" | "segments" | "steps"> {
   const { limits } = program;
-  const lanes = Math.min(SCAN_LANES, limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX);
-  const columns = valueDim + 1;
-  const width = Math.ceil(columns / Math.ceil(columns / Math.min(SCAN_WIDTH, lanes)));
+  const lanes = Math.min(SCAN_LANES, mostLanes(limits));
+  const width = evenStep(valueDim + 1, Math.min(SCAN_WIDTH, lanes));
   let segments = Math.max(1, Math.min(SCAN_SEGMENTS, Math.floor(lanes / width), chunks));
   for (; ; segments = Math.ceil(segments / 2)) {
     // As many blocks as needed, of about the same size.
@@ -240,7 +232,6 @@ function chooseScanTile({ program, shape: { valueDim } }: LinearWork, chunks: nu
     const tile = { width, segments, steps: Math.ceil(chunks / blocks / segments) };
     const bytes = scanBytes({ valueDim, ...tile });
     if (bytes <= limits.maxComputeWorkgroupStorageSize) return tile;
-    const what = `a row of ${valueDim} values of a key state`;
-    if (segments === 1) throw limitError(program.caller, "maxComputeWorkgroupStorageSize", bytes, limits.maxComputeWorkgroupStorageSize, what);
+    if (segments === 1) throw limitError(program, "maxComputeWorkgroupStorageSize", bytes, `a row of ${valueDim} values of a key state`);
   }
 }

@@ -52,10 +52,10 @@ export function planCausalAttentionGradient(
     if (relative) addEfficientQueries(work, reduction, group, { queries: q, keys: k, states, out: relative });
     addCausalApply(work, reduction, group, { ...rows, states }, { gradients, statistics });
     if (states !== undefined) {
-      addQueryGradient(work, reduction, group, { ...rows, states, out: rows.dq, within: reduction });
+      addQueryGradient(work, reduction, group, { ...rows, states, out: rows.dq, chunked: true });
       addReduce(work, reduction, group, { keys: rows.queries, values: gradients, statistics }, states);
       addScan(work, reduction, group, states, { reverse: true });
-      addKeyGradient(work, reduction, group, { ...rows, states, accumulate, within: reduction });
+      addKeyGradient(work, reduction, group, { ...rows, states, accumulate, chunked: true });
     }
     const several = states !== undefined;
     addCausalGradientWithinChunks(work, reduction, group, rows, { out: several, dv: several || accumulate });

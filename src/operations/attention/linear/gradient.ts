@@ -8,7 +8,7 @@ import { addBiasGradient, type AttentionGradientTensors } from "../bias.ts";
 import { gradientRows, headGroups } from "../head-groups.ts";
 import { addProjection, projectedRows } from "../random-features.ts";
 import type { AttentionShape } from "../spec.ts";
-import { addCombine, addReduce, chooseReduction, kernelFeatureMap, type LinearWork, stateScratch, STATISTICS, statisticsRows } from "./key-state.ts";
+import { addCombine, addReduce, chooseReduction, linearWork, stateScratch, STATISTICS, statisticsRows } from "./key-state.ts";
 import { addEfficientKeyState, addKeyGradient, addQueryGradient } from "./state-gradient.ts";
 
 /** Adds the gradient of linear attention that is not causal. */
@@ -22,8 +22,7 @@ export function planLinearAttentionGradient(
   const random = featureMap === "favor+";
   const perHead = length * FLOAT_BYTES * (STATISTICS + (random ? 3 * features : 0));
   const groups = headGroups(program, shape, [headDim, valueDim, features, STATISTICS], scratch, perHead);
-  const mostHeads = groups[0]!.count;
-  const work: LinearWork = { program, shape, featureMap: kernelFeatureMap(featureMap), features, mostHeads, lengths: tensors.lengths, scratch };
+  const work = linearWork(program, shape, tensors.lengths, scratch, groups[0]!.count);
   const reduction = chooseReduction(work);
   const scratchLeft = program.scratchLeft(scratch);
   const efficient = featureMap === "softmax";
@@ -52,13 +51,13 @@ export function planLinearAttentionGradient(
     if (!single) addCombine(work, reduction, group, { states: keyStates, combined: keyState, normalised: false });
     if (efficient) addCombine(work, reduction, group, { states: keyStates, combined: normalised, normalised: true });
     const queryGradient = projected ? projected.gradient : dq;
-    addQueryGradient(work, reduction, group, { queries, states: normalised, gradients: dOut, statistics, out: queryGradient });
+    addQueryGradient(work, reduction, group, { queries, states: normalised, gradients: dOut, statistics, out: queryGradient, chunked: false });
     if (projected) addProjection(work, group, "queryGradients", { from: queryGradient, to: dq });
     addReduce(work, reduction, group, { keys: queries, values: dOut, statistics }, queryStates);
     if (!single) addCombine(work, reduction, group, { states: queryStates, combined: queryState, normalised: false });
     if (efficient) addEfficientKeyState(work, reduction, group, { keys: keyState, queries: queryState, combined: backState });
     const keyGradient = projected ? projected.gradient : dk;
-    addKeyGradient(work, reduction, group, { keys, states: backState, values: v, dk: keyGradient, dv, accumulate });
+    addKeyGradient(work, reduction, group, { keys, states: backState, values: v, dk: keyGradient, dv, accumulate, chunked: false });
     if (projected) addProjection(work, group, "keyGradients", { from: keyGradient, to: dk, keys: k });
   }
 }

@@ -9,9 +9,9 @@ import type { BindingUse, Handle, ProgramBuilder } from "../../../program/builde
 import { firstBytes } from "../../../program/ranges.ts";
 import { firstTile } from "../../../program/tiles.ts";
 import { FLOAT_BYTES } from "../../../program/units.ts";
-import { ceilPowerOfTwo, floorPowerOfTwo } from "../../../program/workgroups.ts";
+import { ceilPowerOfTwo, floorPowerOfTwo, mostLanes } from "../../../program/workgroups.ts";
 import { addHeadKernel, type GroupedWork, type HeadGroup, type Rows, scratchRows } from "../head-groups.ts";
-import type { FeatureMap } from "../spec.ts";
+import type { AttentionShape } from "../spec.ts";
 
 /** Rows that make a chunk worth its partial state: below, writing and adding states costs more than the rows themselves. */
 const FEWEST_CHUNK_ROWS = 128;
@@ -41,9 +41,17 @@ export interface LinearWork extends GroupedWork {
   readonly scratch: number;
 }
 
-/** Other maps are SIKF of other rows, or with another state. */
-export function kernelFeatureMap(featureMap: FeatureMap | undefined): KernelFeatureMap {
-  return featureMap === "elu+1" || featureMap === "relu" ? featureMap : "sikf";
+/** The work of an attention. Feature maps but two are SIKF of other rows, or with another state. */
+export function linearWork(
+  program: ProgramBuilder,
+  shape: AttentionShape,
+  lengths: Handle | undefined,
+  scratch: number,
+  mostHeads: number,
+): LinearWork {
+  const { featureMap, features } = shape;
+  const kernelMap = featureMap === "elu+1" || featureMap === "relu" ? featureMap : "sikf";
+  return { program, shape, lengths, featureMap: kernelMap, features, mostHeads, scratch };
 }
 
 /** How the keys of a head are reduced to its state. */
@@ -56,24 +64,35 @@ export interface Reduction {
   readonly usedBytes: number;
 }
 
-/** Chunks: enough workgroups, yet few enough that the partial states stay small beside the keys and the workspace. */
-export function chooseReduction({ program, shape, featureMap, features, mostHeads, scratch }: LinearWork): Reduction {
+/** The layout of a key state, in float32 numbers. */
+export function stateLayout({ shape, features, featureMap }: LinearWork): KeyStateLayout {
+  return keyStateLayout(features, shape.valueDim, featureMap === "sikf");
+}
+
+/** A reduction in chunks of so many rows. */
+export function reductionOf(work: LinearWork, tile: ReduceTile, chunkRows: number): Reduction {
+  const { shape, features, featureMap } = work;
+  const usedBytes = FLOAT_BYTES * features * (shape.valueDim + (featureMap === "sikf" ? 2 : 1));
+  return { state: stateLayout(work), tile, chunks: Math.ceil(shape.length / chunkRows), chunkRows, usedBytes };
+}
+
+/** The reduction in enough chunks to fill a GPU, yet so few that their states stay small beside the keys and the workspace. */
+export function chooseReduction(work: LinearWork): Reduction {
+  const { program, features, mostHeads, scratch } = work;
   const { limits } = program;
-  const { length, valueDim } = shape;
-  const state = keyStateLayout(features, valueDim, featureMap === "sikf");
+  const { length, valueDim } = work.shape;
   const tile = chooseReduceTile(features, valueDim, program);
   const tiles = reduceTiles(tile, features, valueDim);
   const wanted = Math.min(Math.floor(length / FEWEST_CHUNK_ROWS), Math.max(1, Math.floor(ENOUGH_WORKGROUPS / (mostHeads * tiles))));
-  const affordable = Math.floor(Math.min(scratch / 16, limits.maxStorageBufferBindingSize) / (mostHeads * state.size * FLOAT_BYTES));
+  const stateBytes = mostHeads * stateLayout(work).size * FLOAT_BYTES;
+  const affordable = Math.floor(Math.min(scratch / 16, limits.maxStorageBufferBindingSize) / stateBytes);
   const combinable = mostChunks(limits.maxComputeWorkgroupStorageSize, combineLanes(limits));
-  const chunkCount = Math.max(1, Math.min(wanted, affordable, combinable));
-  const chunkRows = Math.ceil(length / chunkCount / tile.tileRows) * tile.tileRows;
-  const usedBytes = FLOAT_BYTES * features * (valueDim + (featureMap === "sikf" ? 2 : 1));
-  return { state, tile, chunks: Math.ceil(length / chunkRows), chunkRows, usedBytes };
+  const chunks = Math.max(1, Math.min(wanted, affordable, combinable));
+  return reductionOf(work, tile, Math.ceil(length / chunks / tile.tileRows) * tile.tileRows);
 }
 
 export function combineLanes(limits: PlannerLimits): number {
-  return floorPowerOfTwo(Math.min(COMBINE_LANES, limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX));
+  return floorPowerOfTwo(Math.min(COMBINE_LANES, mostLanes(limits)));
 }
 
 function reduceTiles(tile: ReduceTile, features: number, valueDim: number): number {
@@ -196,8 +215,6 @@ export type ReduceTile = Pick<ReduceKernelSpec, "featureTile" | "valueTile" | "t
 
 /** The largest tile that fits; where it has few lanes, several groups of them share its rows. */
 export function chooseReduceTile(featureCount: number, valueDim: number, program: ProgramBuilder): ReduceTile {
-  const { limits } = program;
-  const mostLanes = Math.min(limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX);
   const candidates: ReduceTile[] = [];
   let features = Math.min(REDUCE_TILE, paddedToVec4(featureCount));
   let values = Math.min(REDUCE_TILE, paddedToVec4(valueDim));
@@ -205,7 +222,7 @@ export function chooseReduceTile(featureCount: number, valueDim: number, program
     for (const featureVectors of [2, 1] as const) {
       const width = 4 * featureVectors;
       const whole = { featureTile: width * Math.ceil(features / width), valueTile: width * Math.ceil(values / width), featureVectors };
-      const lanes = Math.min(ENOUGH_LANES, mostLanes);
+      const lanes = Math.min(ENOUGH_LANES, mostLanes(program.limits));
       const tile = { ...whole, rowGroups: Math.max(1, Math.floor(lanes / reduceLanes({ ...whole, rowGroups: 1 }))) };
       const step = reduceLoadRows(tile);
       for (const rows of TILE_ROWS) candidates.push({ ...tile, tileRows: step * Math.max(1, Math.floor(rows / step)) });

@@ -5,15 +5,14 @@ import { addBias, type AttentionTensors } from "../bias.ts";
 import { headGroups, storedRows } from "../head-groups.ts";
 import { addProjection, projectedRows } from "../random-features.ts";
 import type { AttentionShape } from "../spec.ts";
-import { addApply, addCombine, addReduce, chooseReduction, kernelFeatureMap, type LinearWork, stateScratch } from "./key-state.ts";
+import { addApply, addCombine, addReduce, chooseReduction, linearWork, stateScratch } from "./key-state.ts";
 
 /** Adds linear attention that is not causal, with FastRPB or without a bias. */
 export function planLinearAttention(program: ProgramBuilder, shape: AttentionShape, tensors: AttentionTensors, scratch: number): void {
   const { featureMap, headDim, valueDim, features, length } = shape;
   const random = featureMap === "favor+";
   const groups = headGroups(program, shape, [headDim, valueDim, features], scratch, random ? length * features * FLOAT_BYTES : 0);
-  const mostHeads = groups[0]!.count;
-  const work: LinearWork = { program, shape, featureMap: kernelFeatureMap(featureMap), features, mostHeads, lengths: tensors.lengths, scratch };
+  const work = linearWork(program, shape, tensors.lengths, scratch, groups[0]!.count);
   const reduction = chooseReduction(work);
   const scratchLeft = program.scratchLeft(scratch);
   const normalised = featureMap === "softmax";

@@ -14,12 +14,6 @@ import { combineLanes, EXP_FLOPS, kernelShape, LANE_ROWS, type LinearWork, type 
 const GRADIENT_ROWS = [16, 8, 4, 2, 1] as const;
 const GRADIENT_ROW_LANES = [16, 32, 64, 8, 4, 2, 1] as const;
 
-/** Where the state of a row's chunk is: all rows have one, or each chunk its own. */
-export interface StateChunks {
-  readonly chunks: number;
-  readonly chunkRows: number;
-}
-
 /** Adds the gradient of queries, and the statistics of their rows where they are not there yet. */
 export function addQueryGradient(
   work: LinearWork,
@@ -31,27 +25,25 @@ export function addQueryGradient(
     readonly gradients: Rows;
     readonly statistics: Rows;
     readonly out: Rows;
-    /** Given: the state is that of earlier chunks, and the statistics are there. */
-    readonly within?: StateChunks;
+    /** Whether the states are those of earlier chunks, and the statistics are there; else the state is that of all keys. */
+    readonly chunked: boolean;
   },
 ): void {
   const { features } = work;
   const { length, valueDim } = work.shape;
-  const { queries, states, gradients, statistics, out, within } = buffers;
-  const { chunks, chunkRows } = within ?? { chunks: 1, chunkRows: length };
-  const tile = chooseRowTile(work, within?.chunkRows, (rows) => queryGradientBytes({ headDim: features, valueDim, ...rows }));
-  const chunked = { state: reduction.state, chunks, chunkRows };
-  const kernel = queryGradientKernel({ ...kernelShape(work), ...chunked, ...tile, statistics: within ? "take" : "make" });
+  const { queries, states, gradients, statistics, out, chunked } = buffers;
+  const tile = chooseRowTile(work, reduction, chunked, queryGradientBytes);
+  const kernel = queryGradientKernel({ ...kernelShape(work), ...tile, statistics: chunked ? "take" : "make" });
   addHeadKernel(work, group, kernel, {
     groups: Math.ceil(length / tile.rows),
     rows: {
       queries: { ...queries, reads: length },
       gradients: { ...gradients, reads: length },
       // Given ones are read by every lane of a row.
-      statistics: { ...statistics, ...(within ? { reads: length * tile.rowLanes } : { writes: length }) },
+      statistics: { ...statistics, ...(chunked ? { reads: length * tile.rowLanes } : { writes: length }) },
       out: { ...out, writes: length },
     },
-    uses: { states: statesUse(states, reduction, group, chunks, { reads: reduction.usedBytes }) },
+    uses: { states: statesUse(states, reduction, group, tile.chunks, { reads: reduction.usedBytes }) },
     flops: length * (2 * features * (valueDim + 2) + EXP_FLOPS * features),
   });
 }
@@ -69,16 +61,15 @@ export function addKeyGradient(
     readonly dv: Rows;
     /** Whether `dv` is added to what is there. */
     readonly accumulate: boolean;
-    /** Given: the state is that of later chunks. */
-    readonly within?: StateChunks;
+    /** Whether the states are those of later chunks; else the state is that of all queries. */
+    readonly chunked: boolean;
   },
 ): void {
   const { features } = work;
   const { length, valueDim } = work.shape;
-  const { keys, states, values, dk, dv, accumulate, within } = buffers;
-  const { chunks, chunkRows } = within ?? { chunks: 1, chunkRows: length };
-  const tile = chooseRowTile(work, within?.chunkRows, (rows) => keyGradientBytes({ headDim: features, valueDim, ...rows }));
-  const kernel = keyGradientKernel({ ...kernelShape(work), state: reduction.state, chunks, chunkRows, ...tile, accumulate });
+  const { keys, states, values, dk, dv, accumulate, chunked } = buffers;
+  const tile = chooseRowTile(work, reduction, chunked, keyGradientBytes);
+  const kernel = keyGradientKernel({ ...kernelShape(work), ...tile, accumulate });
   addHeadKernel(work, group, kernel, {
     groups: Math.ceil(length / tile.rows),
     rows: {
@@ -87,7 +78,7 @@ export function addKeyGradient(
       dk: { ...dk, writes: length },
       dv: { ...dv, reads: accumulate ? length : 0, writes: length },
     },
-    uses: { states: statesUse(states, reduction, group, chunks, { reads: reduction.usedBytes }) },
+    uses: { states: statesUse(states, reduction, group, tile.chunks, { reads: reduction.usedBytes }) },
     flops: length * (2 * features * (2 * valueDim + 1) + EXP_FLOPS * features),
   });
 }
@@ -117,10 +108,20 @@ export function addEfficientKeyState(
 
 type RowTile = Pick<FeatureTile, "rows" | "laneRows" | "rowLanes">;
 
-/** Rows of a workgroup whose lanes go through whole rows, within a chunk if there are several. */
-function chooseRowTile({ program }: LinearWork, chunkRows: number | undefined, bytes: (tile: RowTile) => number): RowTile {
-  const candidates = GRADIENT_ROWS.filter((rows) => chunkRows === undefined || chunkRows % rows === 0).flatMap((rows) =>
+/** Rows of a workgroup whose lanes go through whole rows, within a chunk if there are several, and where the states of rows are. */
+function chooseRowTile(
+  { program, shape: { length, valueDim }, features }: LinearWork,
+  { state, chunks, chunkRows }: Reduction,
+  chunked: boolean,
+  bytes: (tile: RowTile & { readonly headDim: number; readonly valueDim: number }) => number,
+) {
+  const candidates = GRADIENT_ROWS.filter((rows) => !chunked || chunkRows % rows === 0).flatMap((rows) =>
     GRADIENT_ROW_LANES.map((rowLanes) => ({ rows, laneRows: Math.min(LANE_ROWS, rows), rowLanes })),
   );
-  return firstTile(program, candidates, { lanes: tileLanes, bytes, what: "a row of the gradient" });
+  const tile = firstTile(program, candidates, {
+    lanes: tileLanes,
+    bytes: (candidate) => bytes({ headDim: features, valueDim, ...candidate }),
+    what: "a row of the gradient",
+  });
+  return { ...tile, state, ...(chunked ? { chunks, chunkRows } : { chunks: 1, chunkRows: length }) };
 }

@@ -11,37 +11,26 @@ import { firstFeatureKernel } from "../../../../shaders/attention/multiplicative
 import { rowFeaturesBytes, rowFeaturesKernel } from "../../../../shaders/attention/multiplicative/row-features.ts";
 import type { BindingUse, Handle, ProgramBuilder } from "../../../program/builder.ts";
 import { bindableUnits, firstBytes, limitError } from "../../../program/ranges.ts";
+import { evenStep, type Span, spansOf } from "../../../program/slices.ts";
 import { FLOAT_BYTES } from "../../../program/units.ts";
-import { elementwiseLanes, floorPowerOfTwo } from "../../../program/workgroups.ts";
+import { elementwiseLanes, floorPowerOfTwo, mostLanes } from "../../../program/workgroups.ts";
 import type { ToeplitzSpec } from "../../toeplitz/spec.ts";
 import type { AttentionTensors } from "../bias.ts";
 import { addHeadKernel, type HeadGroup, type Rows, storedRows } from "../head-groups.ts";
-import {
-  addCombine,
-  addReduce,
-  chooseReduction,
-  kernelFeatureMap,
-  type LinearWork,
-  type Reduction,
-  stateScratch,
-  statesUse,
-} from "../linear/key-state.ts";
+import { addCombine, addReduce, chooseReduction, type LinearWork, linearWork, type Reduction, stateScratch, statesUse } from "../linear/key-state.ts";
 import { addProjection, projectedRows } from "../random-features.ts";
 import type { AttentionShape } from "../spec.ts";
 
 const FEATURE_ROWS = 8;
 const FEATURE_ROW_LANES = 8;
 
-/** Some features of all rows of a group. */
-export interface FeatureGroup {
-  readonly first: number;
-  readonly count: number;
-}
+/** Some features of all rows of a group of heads. */
+export type FeatureGroup = Span;
 
-/** What features and channels are made of. */
+/** The tensors that features and channels are made of. */
 export type FeatureTensors = Pick<AttentionTensors, "q" | "k" | "v" | "lengths">;
 
-/** How the work is cut. */
+/** An attention with a multiplicative bias, or its gradient, in a program, and how it is cut into heads and features. */
 export interface MultiplicativeWork extends LinearWork {
   readonly tensors: FeatureTensors;
   readonly groups: readonly HeadGroup[];
@@ -49,10 +38,11 @@ export interface MultiplicativeWork extends LinearWork {
 }
 
 /**
- * Whole batch rows, or some of the heads of one, and as many features at a time as there is room for.
+ * Takes whole batch rows at a time, or some of the heads of one, and as many features as there is room for.
  *
  * @param channelBuffers how many pieces of scratch hold channels
- * @param numbers that a row needs besides, of each feature and of each value
+ * @param perFeature how many numbers a row needs besides for each feature
+ * @throws FastRpbError code `"limit"` where there is no room for one head, or for the channels of one feature
  */
 export function multiplicativeWork(
   program: ProgramBuilder,
@@ -60,45 +50,34 @@ export function multiplicativeWork(
   tensors: FeatureTensors,
   scratch: number,
   channelBuffers: number,
-  numbers: { readonly perFeature: number; readonly perValue: number },
+  perFeature: number,
 ): MultiplicativeWork {
-  const { limits, caller } = program;
-  const { batch, heads, length, features, headDim, valueDim, featureMap } = shape;
+  const { limits } = program;
+  const { batch, heads, length, features, headDim, valueDim } = shape;
+  const columnBytes = length * FLOAT_BYTES;
   const width = valueDim + 1;
   /** A channel of padding, where there may be one. */
-  const padding = length * FLOAT_BYTES * (valueDim % 2);
-  const headBytes = length * FLOAT_BYTES * (numbers.perFeature * features + numbers.perValue * width) + channelBuffers * padding;
-  const channelBytes = length * FLOAT_BYTES * width;
+  const padding = columnBytes * (valueDim % 2);
+  const headBytes = columnBytes * (perFeature * features + width) + channelBuffers * padding;
+  const channelBytes = columnBytes * width;
   const budget = scratch / 2;
-  const widest = Math.max(features, headDim, width) * length * FLOAT_BYTES;
-  const most = Math.min(Math.floor(budget / (headBytes + channelBuffers * channelBytes)), bindableUnits(limits, widest, batch * heads));
-  if (most < 1) throw limitError(caller, "workspaceBytes", 2 * (headBytes + channelBuffers * channelBytes), scratch, "one head");
-  const step = most >= heads ? Math.floor(most / heads) * heads : most;
-  const groups: HeadGroup[] = [];
-  for (let first = 0; first < batch * heads;) {
-    // Part of the heads of a batch row do not go on into the next.
-    const rest = step >= heads ? batch * heads - first : heads - (first % heads);
-    const count = Math.min(step, rest);
-    groups.push({ first, count });
-    first += count;
-  }
+  const neededBytes = headBytes + channelBuffers * channelBytes;
+  const widest = Math.max(features, headDim, width) * columnBytes;
+  const most = Math.min(Math.floor(budget / neededBytes), bindableUnits(limits, widest, batch * heads));
+  if (most < 1) throw limitError(program, "workspaceBytes", 2 * neededBytes, "one head", scratch);
+  // Some of the heads of a batch row do not go on into the next.
+  const groups =
+    most >= heads
+      ? spansOf(batch * heads, Math.floor(most / heads) * heads)
+      : spansOf(batch, 1).flatMap((row) => spansOf(heads, most).map(({ first, count }) => ({ first: row.first * heads + first, count })));
   const mostHeads = groups[0]!.count;
   const affordable = Math.floor((budget / mostHeads - headBytes) / (channelBuffers * channelBytes));
-  const bindable = Math.floor((limits.maxStorageBufferBindingSize / mostHeads - padding) / channelBytes);
-  if (bindable < 1) {
-    throw limitError(
-      caller,
-      "maxStorageBufferBindingSize",
-      mostHeads * (channelBytes + padding),
-      limits.maxStorageBufferBindingSize,
-      "the channels of a feature",
-    );
+  const bindableFeatures = Math.floor((limits.maxStorageBufferBindingSize / mostHeads - padding) / channelBytes);
+  if (bindableFeatures < 1) {
+    throw limitError(program, "maxStorageBufferBindingSize", mostHeads * (channelBytes + padding), "the channels of a feature");
   }
-  const featureStep = Math.ceil(features / Math.ceil(features / Math.min(features, affordable, bindable)));
-  const featureGroups: FeatureGroup[] = [];
-  for (let first = 0; first < features; first += featureStep) featureGroups.push({ first, count: Math.min(featureStep, features - first) });
-  const common = { program, shape, featureMap: kernelFeatureMap(featureMap), features, mostHeads, lengths: tensors.lengths, scratch };
-  return { ...common, groups, featureGroups, tensors };
+  const featureGroups = spansOf(features, evenStep(features, Math.min(affordable, bindableFeatures)));
+  return { ...linearWork(program, shape, tensors.lengths, scratch, mostHeads), groups, featureGroups, tensors };
 }
 
 /** Scratch for the features of a group's rows, and for what they are made of. */
@@ -159,15 +138,14 @@ function firstsUse({ features }: LinearWork, group: HeadGroup, buffer: Handle, m
 
 function addRowFeatures(work: LinearWork, group: HeadGroup, from: Rows, to: Rows, of: "queries" | "keys", states: FeatureScratch["states"]): void {
   const { program, shape, featureMap, features } = work;
-  const { limits } = program;
   const reduction = states?.reduction ?? chooseReduction(work);
   const { length, variableLengths } = shape;
-  const mostLanes = Math.min(limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX);
-  const rowLanes = Math.min(FEATURE_ROW_LANES, mostLanes);
-  const rows = Math.max(1, Math.min(FEATURE_ROWS, Math.floor(mostLanes / rowLanes)));
+  const lanes = mostLanes(program.limits);
+  const rowLanes = Math.min(FEATURE_ROW_LANES, lanes);
+  const rows = Math.max(1, Math.min(FEATURE_ROWS, Math.floor(lanes / rowLanes)));
   const bytes = rowFeaturesBytes({ rows, rowLanes });
-  if (bytes > limits.maxComputeWorkgroupStorageSize) {
-    throw limitError(program.caller, "maxComputeWorkgroupStorageSize", bytes, limits.maxComputeWorkgroupStorageSize, "the features of a row");
+  if (bytes > program.limits.maxComputeWorkgroupStorageSize) {
+    throw limitError(program, "maxComputeWorkgroupStorageSize", bytes, "the features of a row");
   }
   const { state } = reduction;
   const kernel = rowFeaturesKernel({ length, headDim: features, featureMap, of, state, variableLengths, rows, rowLanes });

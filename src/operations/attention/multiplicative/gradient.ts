@@ -35,7 +35,7 @@ export function planMultiplicativeGradient(program: ProgramBuilder, shape: Atten
   const { heads, length, grid, valueDim, causal, featureMap } = shape;
   const spectrum = tensors.spectrum!;
   const random = featureMap === "favor+";
-  const work = multiplicativeWork(program, shape, tensors, scratch, 3, { perFeature: random ? 5 : 2, perValue: 1 });
+  const work = multiplicativeWork(program, shape, tensors, scratch, 3, random ? 5 : 2);
   const { groups, featureGroups } = work;
   const scratchLeft = program.scratchLeft(scratch);
   const held = featureScratch(work);

@@ -14,7 +14,7 @@ import { addContract, addExpand, addFeatures, addFinish, channelBytes, channelPr
 export function planMultiplicativeAttention(program: ProgramBuilder, shape: AttentionShape, tensors: AttentionTensors, scratch: number): void {
   const { valueDim, heads } = shape;
   const random = shape.featureMap === "favor+";
-  const work = multiplicativeWork(program, shape, tensors, scratch, 2, { perFeature: random ? 4 : 2, perValue: 1 });
+  const work = multiplicativeWork(program, shape, tensors, scratch, 2, random ? 4 : 2);
   const { groups, featureGroups } = work;
   const scratchLeft = program.scratchLeft(scratch);
   const held = featureScratch(work);
