@@ -102,11 +102,7 @@ export class ProgramBuilder {
     return this.#buffers.get(name) ?? this.#add({ name, role: "table", bytes: tableBytes(parts), parts: Object.freeze([...parts]) });
   }
 
-  /**
-   * Adds the dispatches that do the work of a kernel.
-   *
-   * @throws FastRpbError code `"limit"` where the device is too small for it
-   */
+  /** Adds the dispatches that do the work of a kernel. @throws FastRpbError code `"limit"` where the device is too small for it */
   dispatch(request: DispatchRequest): void {
     const { kernel, flops } = request;
     const lanes = kernel.workgroupSize[0];

@@ -5,28 +5,31 @@ import type { Speed } from "../core/limits.ts";
 /** Windows resets a GPU after 2 s, Android after less, and a page that draws wants it back: no dispatch is planned to take longer. */
 export const MOST_DISPATCH_SECONDS = 0.25;
 
-/** What a dispatch, or a share of one, does. */
-export interface Work {
+/** The work of a dispatch, or of a share of one. */
+export interface DispatchWork {
   readonly flops: number;
   readonly bytes: number;
-  /** Workgroups that do it. */
+  /** Number of workgroups. */
   readonly groups: number;
 }
 
 /**
- * Seconds on a device of this speed: by arithmetic or by traffic, whichever takes longer. A few workgroups have only a share of the
+ * Seconds that work takes on a device of this speed: by arithmetic or by traffic, whichever takes longer. A few workgroups have only a share of the
  * device each.
  */
-export function estimatedSeconds({ flops, bytes, groups }: Work, speed: Speed): number {
+export function estimatedSeconds({ flops, bytes, groups }: DispatchWork, speed: Speed): number {
   const share = Math.min(1, groups * speed.workgroupShare);
   return Math.max(flops / speed.flopsPerSecond, bytes / speed.bytesPerSecond) / share;
 }
 
 /**
- * How many dispatches the work is cut into.
+ * How many dispatches the work of a kernel is cut into.
+ *
+ * @param caller the public function that errors name
+ * @param label of the kernel
  * @throws FastRpbError code `"limit"` where a single workgroup takes longer than {@link MOST_DISPATCH_SECONDS}
  */
-export function dispatchesFor(caller: string, label: string, work: Work, speed: Speed): number {
+export function dispatchesFor(caller: string, label: string, work: DispatchWork, speed: Speed): number {
   const { groups } = work;
   const ofGroups = (count: number) =>
     estimatedSeconds({ flops: (work.flops / groups) * count, bytes: (work.bytes / groups) * count, groups: count }, speed);

@@ -1,4 +1,4 @@
-/** Which of a program's temporaries share memory. */
+/** Lets temporaries of a program share memory. */
 import type { ProgramBuffer, ProgramDispatch } from "./program.ts";
 
 /**

@@ -6,19 +6,21 @@ import type { Kernel } from "../../shaders/wgsl/kernel.ts";
 import type { Cost, DispatchInfo } from "../core/backend.ts";
 import type { TablePart } from "./tables.ts";
 
-/** `"inout"`: an output that is an input too. */
+/** What a buffer is for; `"inout"` is an output that is an input too, `"workspace"` scratch, `"table"` a constant. */
 export type BufferRole = "input" | "output" | "inout" | "workspace" | "table";
 
+/** A buffer of a Program. */
 export interface ProgramBuffer {
   readonly name: string;
   readonly role: BufferRole;
   readonly bytes: number;
-  /** Of a workspace buffer: which of the program's slots holds it. Buffers whose lifetimes do not overlap share a slot. */
+  /** Slot of the program that holds a workspace buffer. Buffers whose lifetimes do not overlap share a slot. */
   readonly slot?: number;
-  /** Of a table: its contents, as a description. */
+  /** Contents of a table, as a description. */
   readonly parts?: readonly TablePart[];
 }
 
+/** A range of a buffer that a dispatch binds. */
 export interface ProgramBinding {
   /** Name of the kernel's variable. */
   readonly name: string;
@@ -30,6 +32,7 @@ export interface ProgramBinding {
   readonly bytesWritten: number;
 }
 
+/** A dispatch of a Program. */
 export interface ProgramDispatch extends DispatchInfo {
   readonly kernel: Kernel;
   readonly bindings: readonly ProgramBinding[];
@@ -37,6 +40,7 @@ export interface ProgramDispatch extends DispatchInfo {
   readonly params: readonly number[];
 }
 
+/** A computation as frozen data. */
 export interface Program {
   readonly label: string;
   readonly buffers: readonly ProgramBuffer[];

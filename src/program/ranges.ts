@@ -25,7 +25,7 @@ export function sliceBytes(limits: PlannerLimits, begin: number, end: number): S
   return { offset, size: wholeWords(end - offset) };
 }
 
-/** How many of `count` equal pieces of a buffer one binding can hold: all, or fewer, or none. */
+/** How many of `count` equal pieces of a buffer, of so many bytes each, one binding can hold: all, or fewer, or none. */
 export function bindableUnits(limits: PlannerLimits, unitBytes: number, count: number): number {
   const binding = limits.maxStorageBufferBindingSize - (limits.maxStorageBufferBindingSize % 4); // bindings are whole words
   if (unitBytes * count <= binding) return count;
@@ -79,7 +79,7 @@ export function firstBytes(size: number): Slice {
   return { offset: 0, size };
 }
 
-/** How large one piece of scratch may be, of so many bytes that may be held: one buffer, and one binding. */
+/** The most bytes of one piece of scratch, of so many bytes that may be held: it is one buffer, and one binding. */
 export function largestScratch(limits: PlannerLimits, scratch: number): number {
   return Math.min(scratch, limits.maxStorageBufferBindingSize, limits.maxBufferSize);
 }

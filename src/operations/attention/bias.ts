@@ -26,22 +26,14 @@ export type AttentionGradientTensors = Omit<AttentionTensors, "out"> & {
   readonly dBias?: Handle;
 };
 
-/**
- * Adds the FastRPB product of the bias and the values into `out`, where there is such a bias.
- *
- * @returns whether there is, so that what follows adds to `out`
- */
+/** Adds the product of a FastRPB bias and the values into `out`. @returns whether there is such a bias, so that what follows adds to `out` */
 export function addBias(program: ProgramBuilder, shape: AttentionShape, tensors: AttentionTensors, scratch: number): boolean {
   if (shape.bias !== "fastrpb") return false;
   planToeplitz(program, biasSpec(shape), { ...tensors, spectrum: tensors.spectrum! }, scratch);
   return true;
 }
 
-/**
- * Adds the gradients of the values through a FastRPB bias into `dv`, and of its weights, where there is such a bias.
- *
- * @returns whether there is, so that what follows adds to `dv`
- */
+/** Adds the gradients through a FastRPB bias into `dv` and `dBias`. @returns whether there is such a bias, so that what follows adds to `dv` */
 export function addBiasGradient(program: ProgramBuilder, shape: AttentionShape, tensors: AttentionGradientTensors, scratch: number): boolean {
   if (shape.bias !== "fastrpb") return false;
   planToeplitzGradient(program, biasSpec(shape), { ...tensors, spectrum: tensors.spectrum!, dWeights: tensors.dBias! }, scratch);

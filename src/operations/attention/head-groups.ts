@@ -35,6 +35,9 @@ export interface Rows {
   readonly local?: boolean;
 }
 
+/** Rows of several tensors, by name. */
+export type NamedRows<Name extends string> = Readonly<Record<Name, Rows>>;
+
 /** Rows, and what the workgroups of one head move of them. */
 export interface MovedRows extends Rows {
   /** Rows that are read; 0 when left out. */

@@ -1,12 +1,13 @@
-/** Rows of queries and keys to the logarithms of their random features, and gradients back. */
+/** Rows of queries and keys to the logarithms of their random features (Choromanski et al. 2020), and gradients back. */
 import { projectionBytes, projectionKernel, type ProjectionKernelSpec, projectionLanes } from "../../../shaders/attention/random-features.ts";
 import { paddedToVec4 } from "../../../shaders/wgsl/kernel.ts";
 import { firstTile } from "../../program/tiles.ts";
 import { type GroupedWork, groupRows, type HeadGroup, type HeadWork, type Rows, scratchRows } from "./head-groups.ts";
 
-/** Columns per workgroup. */
+/** Columns per workgroup, and rows of a lane, at most. */
 const COLUMNS = 64;
 const LANE_ROWS = 4;
+/** Rows of a workgroup, from the best to the smallest. */
 const ROWS = [16, 8, 4, 2, 1] as const;
 
 /** Scratch for the features of a group's rows. */

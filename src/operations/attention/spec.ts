@@ -15,16 +15,18 @@ import { checkPositions, type RelativePositions, type SequenceOptions, type Toep
  */
 export type FeatureMap = "sikf" | "elu+1" | "relu" | "softmax" | "favor+";
 
+/** How weights of relative positions come into attention: {@link AttentionOptions}. */
 export type BiasKind = "none" | "fastrpb" | "multiplicative";
 
 /** The random features of `"favor+"`. */
 export interface RandomFeatures {
-  /** How many. Default: ⌈D ln D⌉, at least D. */
+  /** How many features a row has. Default: ⌈D ln D⌉, at least D. */
   count?: number;
-  /** Of the generator: the same seed gives the same features on every device. An integer from 0 to 2³² − 1. Default 0. */
+  /** Seed of the generator: the same gives the same features on every device. An integer from 0 to 2³² − 1. Default 0. */
   seed?: number;
 }
 
+/** Options of attention over q, k `[batch, heads, N, D]` and v `[batch, heads, N, E]`. */
 export type AttentionOptions = SequenceOptions & {
   /** Default 1. */
   batch?: number;
@@ -38,9 +40,9 @@ export type AttentionOptions = SequenceOptions & {
    * time in tiles with online softmax, O(N) memory.
    */
   kind?: "linear" | "softmax";
-  /** Of linear attention, and always there. */
+  /** The feature map of linear attention, which needs one; `kind: "softmax"` has none. */
   featureMap?: FeatureMap;
-  /** Only with `"favor+"`. */
+  /** How the features of `"favor+"` are drawn; only with that feature map. */
   randomFeatures?: RandomFeatures;
   /** Factor of q·k for `kind: "softmax"` and `"favor+"`, a positive float32. Default 1/√D. */
   scale?: number;
@@ -62,7 +64,7 @@ export type AttentionOptions = SequenceOptions & {
   storage?: "f32" | "f16";
 };
 
-/** What attention and its gradient have in common. */
+/** Sizes and choices of an attention, which its gradient shares. */
 export interface AttentionShape extends RelativePositions {
   readonly batch: number;
   readonly heads: number;
@@ -71,15 +73,15 @@ export interface AttentionShape extends RelativePositions {
   readonly kind: "linear" | "softmax";
   /** `undefined` for `kind: "softmax"`. */
   readonly featureMap: FeatureMap | undefined;
-  /** Features of a key: D, or the number of random features. */
+  /** Number of features of a key: D, or that of the random features. */
   readonly features: number;
-  /** Of the random features. */
+  /** Seed of the random features. */
   readonly seed: number;
   /** Factor of q·k, where there is one; else 1. */
   readonly scale: number;
   readonly bias: BiasKind;
   readonly variableLengths: boolean;
-  /** Of q, k, v and the output. */
+  /** How q, k, v and the output are stored. */
   readonly storage: "f32" | "f16";
 }
 
@@ -110,7 +112,7 @@ const KEYS = [
   "storage",
 ] as const;
 
-/** @throws FastRpbError codes `"value"`, `"unavailable"` */
+/** Checks the options of an attention. @throws FastRpbError codes `"value"`, `"unavailable"` */
 export function attentionSpec(options: AttentionOptions): AttentionSpec {
   const caller = "runtime.attention";
   checkOptions(caller, "options", options, KEYS);
@@ -148,6 +150,7 @@ export function attentionSpec(options: AttentionOptions): AttentionSpec {
   return Object.freeze(spec);
 }
 
+/** The gradient of an attention whose tensors are float32. */
 export function attentionGradientSpec(spec: AttentionSpec): AttentionGradientSpec {
   return Object.freeze({ ...spec, operation: "attentionGradient" });
 }
@@ -200,7 +203,7 @@ function checkMultiplicative(caller: string, kind: "linear" | "softmax", feature
   throw new FastRpbError("unavailable", `${caller}: options.bias = "multiplicative" does not go with ${why}; use "fastrpb", or change that.`);
 }
 
-/** The FastRPB part of an attention with bias. */
+/** The Toeplitz product of an attention with a FastRPB bias: its weights times the values. */
 export function biasSpec(spec: AttentionShape): ToeplitzSpec {
   const { batch, heads, length, grid, causal, valueDim, variableLengths, storage } = spec;
   return Object.freeze({ operation: "toeplitz", batch, heads, length, grid, causal, channels: valueDim, variableLengths, storage });

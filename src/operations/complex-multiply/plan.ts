@@ -7,11 +7,12 @@ import { COMPLEX_BYTES } from "../../program/units.ts";
 import { elementwiseLanes } from "../../program/workgroups.ts";
 import type { ComplexMultiplySpec } from "./spec.ts";
 
+/** Operations of an element: the product, and a factor. */
 const FLOPS = 8;
 
 /**
- * A large product is done in slices of what a binding holds. An operand that repeats is bound as a whole in each; its size is known when it
- * comes, so the cost is that of one of full shape.
+ * Adds the product of `a` and `b` into `out`, in slices of what a binding holds. An operand that repeats is bound as a whole in each; its size is
+ * known when it comes, so the cost is that of one of full shape.
  */
 export function planComplexMultiply(
   program: ProgramBuilder,

@@ -1,5 +1,6 @@
 import { checkBoolean, checkFinite, checkOptions, checkShape } from "../../core/check.ts";
 
+/** Options of the product of two complex tensors, element by element. */
 export interface ComplexMultiplyOptions {
   /** Shape of the first operand and of the result. The second operand has this shape, or loses leading axes and is repeated along them. */
   shape: readonly number[];
@@ -9,6 +10,7 @@ export interface ComplexMultiplyOptions {
   scale?: number;
 }
 
+/** The product of two complex tensors: `a`, `b` → `out`. */
 export interface ComplexMultiplySpec {
   readonly operation: "complexMultiply";
   /** Whether the second operand lacks leading axes and is repeated. */
@@ -18,7 +20,12 @@ export interface ComplexMultiplySpec {
   readonly scale: number;
 }
 
-/** @throws FastRpbError code `"value"` */
+/**
+ * Checks the options of a product.
+ *
+ * @param repeats whether the second operand lacks leading axes
+ * @throws FastRpbError code `"value"`
+ */
 export function complexMultiplySpec(options: ComplexMultiplyOptions, repeats = false): ComplexMultiplySpec {
   const caller = "runtime.complexMultiply";
   checkOptions(caller, "options", options, ["shape", "conjugate", "scale"]);

@@ -60,7 +60,7 @@ function choosePeriods(axes: readonly KernelAxis[], circular: boolean, limits: P
   return axes.map(({ period }) => (hasRadices(period) ? period : convolutionLength(2 * period - 1, limits)));
 }
 
-/** Which of the kernel's points stand where in the period. */
+/** The places of the kernel's points in the period. */
 function kernelWindow(axis: KernelAxis, period: number, circular: boolean): Window {
   // Every offset from −(N − 1) to N − 1 has its own place in a longer period.
   return { limit: axis.kernel, ...(circular && period > axis.period && { wrap: { order: axis.period, period } }) };
@@ -78,7 +78,7 @@ function elementBytes(spec: ConvolveSpec | KernelSpectrumSpec): number {
   return spec.dtype === "f32" ? FLOAT_BYTES : COMPLEX_BYTES;
 }
 
-/** Adds the transforms of the kernels. */
+/** Adds the transforms of the kernels into `spectrum`. @throws FastRpbError code `"limit"` where the device is too small for them */
 export function planKernelSpectrum(
   program: ProgramBuilder,
   spec: KernelSpectrumSpec,
@@ -147,7 +147,7 @@ function inPairs(spec: ConvolveSpec): ConvolveSpec {
   return spec.dtype === "f32" && spec.inner % 2 === 0 ? { ...spec, dtype: "complex64", inner: spec.inner / 2 } : spec;
 }
 
-/** Adds the convolutions of `x` with the kernels that `spectrum` is of. */
+/** Adds the convolutions of `x` with the kernels that `spectrum` is of, into `out`. @throws FastRpbError code `"limit"` */
 export function planConvolve(
   program: ProgramBuilder,
   options: ConvolveSpec,
@@ -179,13 +179,14 @@ export function planConvolve(
   });
 }
 
+/** Convolutions of some rows of x. */
 interface ProductRequest {
   readonly spec: ConvolveSpec;
   readonly outer: number;
   readonly source: BufferEnd;
   readonly destination: BufferEnd;
   readonly spectrum: BufferEnd;
-  /** Of one kernel. */
+  /** Bytes of the spectrum of one kernel. */
   readonly spectrumBytes: number;
 }
 

@@ -2,8 +2,10 @@ import { checkAxes } from "../../core/axes.ts";
 import { checkElements, checkEnum, checkOptions, checkShape, elementCount } from "../../core/check.ts";
 import { refuse } from "../../core/errors.ts";
 
+/** Which values of a convolution are wanted: {@link ConvolveOptions}. */
 export type ConvolveMode = "circular" | "full" | "same" | "valid" | "causal";
 
+/** Options of the convolution of a tensor with a kernel, along one axis or two. */
 export interface ConvolveOptions {
   /** Shape of `x`. */
   shape: readonly number[];
@@ -15,25 +17,25 @@ export interface ConvolveOptions {
   /** One axis, or two neighbouring ones in ascending order; negative ones count from the end. Default: the last, `[-1]`. */
   axes?: readonly number[];
   /**
-   * Which part of y_n = Σ_k h_k x_{n−k} is wanted. `"circular"`: indices modulo x's size. The others pad with zeros: `"full"` has
+   * Which values of y_n = Σ_k h_k x_{n−k} are wanted. `"circular"`: indices modulo x's size. The others pad with zeros: `"full"` has
    * N + K − 1 values, `"same"` the N in its middle (as scipy has it), `"valid"` those N − K + 1 without padding, `"causal"` the first N. Default `"full"`.
    */
   mode?: ConvolveMode;
-  /** Of x, the kernel and the result. Default `"f32"`. */
+  /** Type of x, the kernel and the result. Default `"f32"`. */
   dtype?: "f32" | "complex64";
 }
 
-/** How a kernel lies along one of its axes. */
+/** Sizes of a kernel along one of its axes. */
 export interface KernelAxis {
-  /** K, of the kernel. */
+  /** Size K of the kernel. */
   readonly kernel: number;
   /** Period in which nothing that is wanted wraps around, at least; for `"circular"` the period of x, and no other. */
   readonly period: number;
 }
 
-/** How a convolution lies along one of its axes. */
+/** Sizes of a convolution along one of its axes. */
 export interface ConvolveAxis extends KernelAxis {
-  /** N, of x. */
+  /** Size N of x. */
   readonly length: number;
   /** Index of the first wanted value in the full result; 0 for `"circular"`. */
   readonly offset: number;
@@ -41,7 +43,7 @@ export interface ConvolveAxis extends KernelAxis {
   readonly output: number;
 }
 
-/** x: [repeats, kernels, …axes, inner], kernel: [kernels, …axes]. */
+/** The convolution of x [repeats, kernels, …axes, inner] with kernels [kernels, …axes]: `x`, `spectrum` → `out`. */
 export interface ConvolveSpec {
   readonly operation: "convolve";
   readonly dtype: "f32" | "complex64";
@@ -55,7 +57,7 @@ export interface ConvolveSpec {
   readonly inner: number;
 }
 
-/** Kernel to spectrum: all that a spectrum depends on. */
+/** The transforms of kernels, `kernel` → `spectrum`: all that a spectrum depends on. */
 export interface KernelSpectrumSpec {
   readonly operation: "kernelSpectrum";
   readonly dtype: "f32" | "complex64";
@@ -64,7 +66,7 @@ export interface KernelSpectrumSpec {
   readonly axes: readonly KernelAxis[];
 }
 
-/** @throws FastRpbError code `"value"` */
+/** Checks the options of a convolution. @throws FastRpbError code `"value"` */
 export function convolveSpec(options: ConvolveOptions): ConvolveSpec {
   const caller = "runtime.convolve";
   checkOptions(caller, "options", options, ["shape", "kernel", "axes", "mode", "dtype"]);
@@ -105,6 +107,7 @@ export function convolveSpec(options: ConvolveOptions): ConvolveSpec {
   });
 }
 
+/** The transforms of the kernels of a convolution. */
 export function kernelSpectrumSpec(spec: ConvolveSpec): KernelSpectrumSpec {
   const { dtype, mode, kernels } = spec;
   const axes = Object.freeze(spec.axes.map(({ kernel, period }) => Object.freeze({ kernel, period })));

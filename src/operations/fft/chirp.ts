@@ -4,7 +4,7 @@ import { endKind, type EndKind, type FftRequest, lineEnd } from "./line-ends.ts"
 import { addPass, type BufferEnd, type PassEnd } from "./pass.ts";
 import type { ProgramBuilder } from "../../program/builder.ts";
 
-/** Any length as a convolution of M = a·b ≥ 2N − 1 points with a chirp (Bluestein 1970), in the three passes of a long convolution. */
+/** Adds transforms of any length, as a convolution of M = a·b ≥ 2N − 1 points with a chirp (Bluestein 1970), in the three passes of a long convolution. */
 export function addChirpPasses(program: ProgramBuilder, request: FftRequest, work: BufferEnd, [a, b]: readonly [number, number]): void {
   const { layout, inverse } = request;
   const { outer, inner, length } = layout;

@@ -11,16 +11,17 @@ export interface LineRequest {
   readonly scale: number;
 }
 
-/** What a line is at its ends besides complex numbers, one for each point. */
+/** What a line is at one end, where it is not complex numbers, one for each point. */
 export type EndKind = Partial<Pick<PassEnd, "element" | "rows" | "wrap" | "limit" | "fold" | "pairs">>;
 
+/** Complex transforms of lines. */
 export interface FftRequest extends LineRequest {
-  /** `"transposed"` leaves a two-pass result as [k_a, k_b], k = k_a + A·k_b, which saves scattered stores. */
+  /** `"transposed"` leaves the result of a four-step transform as [k_a, k_b], k = k_a + A·k_b, which saves scattered stores. */
   readonly order: "natural" | "transposed";
   readonly ends?: { readonly source: EndKind; readonly destination: EndKind };
 }
 
-/** Complex lines; strides in positions, of a point and of each digit. The first digit is the index after the axis. */
+/** An end with complex lines. @param strides in positions: of a point, and of each digit, of which the first is the index after the axis */
 export function lineEnd(
   target: BufferEnd,
   layout: Pick<AxisLayout, "length" | "inner">,
@@ -38,7 +39,7 @@ export function lineEnd(
   };
 }
 
-/** A kind of end, with the elements that it touches. */
+/** A kind of end as it changes an end of complex lines, with the elements that it touches. */
 export function endKind(layout: AxisLayout, kind: EndKind | undefined): Partial<PassEnd> {
   if (!kind) return {};
   return { ...kind, elements: windowPoints(kind, layout.length) * layout.inner };

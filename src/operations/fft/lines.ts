@@ -11,7 +11,7 @@ import { addPass, type BufferEnd } from "./pass.ts";
 import { chirpLength, choosePasses, chooseSplit, tooLong } from "./split.ts";
 import { fits } from "./stockham.ts";
 
-/** Adds the pass or passes of an FFT to a program; those between which it waits take scratch. */
+/** Adds the pass or passes of an FFT to a program; several take scratch, at most so many bytes. @throws FastRpbError code `"limit"` */
 export function addFft(program: ProgramBuilder, request: FftRequest, scratch: number): void {
   const { length } = request.layout;
   const split = request.order === "transposed" && !fits(program.limits, length) ? chooseSplit(length, program.limits) : undefined;
@@ -25,7 +25,7 @@ export function addFft(program: ProgramBuilder, request: FftRequest, scratch: nu
   }
 }
 
-/** What is too much for a limit, where one line with its neighbours is. */
+/** The name in errors of a line with its neighbours, where that is too much for a limit. */
 export const LINE = "one transform with its inner axes";
 
 /** Some of the transforms, which follow one another in both buffers. */
@@ -60,7 +60,12 @@ export function inRounds(
   }
 }
 
-/** {@link inRounds} for lines, of which `rows` positions wait between passes. */
+/**
+ * Runs `add` for as many lines at a time as there is scratch between passes, with that scratch: {@link inRounds}.
+ *
+ * @param rows positions of a line that wait between passes
+ * @throws FastRpbError code `"limit"` where there is not room for one
+ */
 export function lineRounds<T extends LineRequest>(
   program: ProgramBuilder,
   request: T,

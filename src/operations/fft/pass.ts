@@ -1,4 +1,4 @@
-/** One dispatch of an FFT: where its columns lie, and what happens to them. */
+/** A pass, one dispatch of an FFT: where its columns lie, and what happens to them. */
 import { type ColumnDigit, type ColumnEnd, endElement, type Window } from "../../../shaders/fft/column-end.ts";
 import { type Chirp, fftKernel, type Product } from "../../../shaders/fft/pass.ts";
 import { ELEMENT_BYTES, type Precision } from "../../../shaders/wgsl/kernel.ts";
@@ -12,23 +12,24 @@ import { fits } from "./stockham.ts";
 import type { TableLayout } from "../../program/tables.ts";
 import { fftFlops, MULTIPLY_FLOPS } from "../../math/flops.ts";
 
-/** Where transforms come from or go to. */
+/** Transforms in a buffer, from which a pass reads or to which it writes. */
 export interface BufferEnd {
   readonly buffer: Handle;
   /** Range to bind; the whole buffer when `undefined`. */
   readonly slice: Slice | undefined;
   /** Index of the first transform in the buffer. */
   readonly firstOuter: number;
-  /** Of the numbers in the buffer; f32 when left out, as in every workspace. */
+  /** How the numbers in the buffer are stored; f32 when left out, as in every workspace. */
   readonly precision?: Precision;
 }
 
+/** One end of a pass: the columns of its source, or of its destination. */
 export interface PassEnd extends BufferEnd, ColumnEnd {
   /** Elements that are read or written for each outer index. */
   readonly elements: number;
 }
 
-/** How many of `size` indices lead to an element; where a window wraps, all but the first element have two. */
+/** How many of `size` indices have an element in a window; where it wraps, all but the first element have two. */
 export function windowPoints({ wrap, limit }: Window, size: number): number {
   if (limit === undefined) return size;
   return wrap ? 2 * limit - 1 : limit;
@@ -40,17 +41,18 @@ export type PassProduct =
       readonly kind: "tensor";
       readonly spectrum: BufferEnd;
       readonly kernels: number;
-      /** Outer index of the first column, of which the kernel is that modulo `kernels`; the source may be a part that counts from 0. */
+      /** Outer index of the first column, of which the kernel is that modulo `kernels`; the source may be a slice that counts from 0. */
       readonly firstOuter: number;
       readonly reads: number;
     }
-  /** Of the chirp of a transform of `points` points, in rows of two passes. */
+  /** The spectrum of the chirp of a transform of `points` points, in the rows [a, b] of a four-step transform. */
   | { readonly kind: "chirp"; readonly points: number; readonly rows: readonly [number, number] };
 
+/** A pass over the columns of [outer, …digits]. */
 export interface PassRequest {
   readonly outer: number;
   readonly digits: readonly ColumnDigit[];
-  /** Of the axes that the pass transforms, the slowest first. */
+  /** Lengths of the axes that the pass transforms, the slowest first. */
   readonly lengths: readonly number[];
   readonly source: PassEnd;
   readonly destination: PassEnd;
@@ -69,11 +71,7 @@ export interface PassRequest {
   readonly scale?: number;
 }
 
-/**
- * Adds a pass of an FFT to a program.
- *
- * @throws FastRpbError code `"limit"` where the device is too small for it
- */
+/** Adds a pass of an FFT to a program. @throws FastRpbError code `"limit"` where the device is too small for it */
 export function addPass(program: ProgramBuilder, pass: PassRequest): void {
   const { limits } = program;
   const { source, destination, lengths, swapInput = false, back = false, swapOutput = false, scale = 1 } = pass;

@@ -15,7 +15,7 @@ import type { FftSpec } from "./spec.ts";
 import { fitsPass } from "./split.ts";
 import { fits } from "./stockham.ts";
 
-/** Adds the transform of `x` into `out`, which are one where it is done in place. */
+/** Adds the transform of `x` into `out`, which are one where it is done in place. @throws FastRpbError code `"limit"` */
 export function planFft(
   program: ProgramBuilder,
   spec: FftSpec,
@@ -60,6 +60,7 @@ function affordableUnits(program: ProgramBuilder, spec: FftSpec, firstAxis: numb
   return Math.max(1, Math.floor(available / bytes / (shared ? 2 : 1)));
 }
 
+/** The transform of a slab of a tensor. */
 interface TransformRequest {
   readonly source: BufferEnd;
   readonly destination: BufferEnd;

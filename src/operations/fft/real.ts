@@ -1,4 +1,4 @@
-/** FFTs of real lines, and back: half the points, or half the columns between passes. */
+/** FFTs of real lines to Hermitian ones, x[N − k] = conj(x[k]), and back: with half the points, or half the columns between passes. */
 import type { ColumnDigit } from "../../../shaders/fft/column-end.ts";
 import { complexToRealKernel } from "../../../shaders/fft/complex-to-real.ts";
 import { ELEMENT_BYTES, storedElement } from "../../../shaders/wgsl/kernel.ts";
@@ -13,18 +13,18 @@ import { choosePasses } from "./split.ts";
 import { hasRadices } from "./stockham.ts";
 import { fftFlops } from "../../math/flops.ts";
 
-/** Real on one side, and half of a Hermitian line on the other. */
+/** Lines that are real on one side, and half of a Hermitian line on the other. */
 export interface RealLineRequest extends LineRequest {
-  /** On the bins that stand for two. */
+  /** Factor on the bins that stand for two. */
   readonly pairFactor: number;
 }
 
-/** Of the end that holds half a line. */
+/** The factor on bins, for the end that holds half a line. */
 function pairsOf({ layout, pairFactor }: RealLineRequest): Pick<PassEnd, "pairs"> {
   return pairFactor === 1 ? {} : { pairs: { order: layout.length, factor: pairFactor } };
 }
 
-/** Real lines to the first half of their transforms. */
+/** Adds the transforms of real lines, of which the first half is written. */
 export function addRealToComplex(program: ProgramBuilder, request: RealLineRequest, scratch: number): void {
   const { layout } = request;
   const { length, inner } = layout;
@@ -69,7 +69,7 @@ export function addRealToComplex(program: ProgramBuilder, request: RealLineReque
   });
 }
 
-/** The first half of Hermitian lines to their real transforms. */
+/** Adds the real transforms of Hermitian lines, of which the first half is read. */
 export function addComplexToReal(program: ProgramBuilder, request: RealLineRequest, scratch: number): void {
   const { layout } = request;
   const { length, inner } = layout;
@@ -129,7 +129,7 @@ function addHalfLength(program: ProgramBuilder, request: RealLineRequest, kind: 
     sourcePrecision: source.precision ?? "f32",
     destinationPrecision: destination.precision ?? "f32",
     roots: tables.roots(length, points),
-    // The way there splits even and odd parts, each of which is half a sum.
+    // "r2c" splits even and odd parts, each of which is half a sum.
     scaleOffset: tables.scale(kind === "r2c" ? request.scale / 2 : request.scale),
     pairFactor: request.pairFactor,
   });

@@ -3,11 +3,16 @@ import { checkElements, checkEnum, checkOptions, checkShape, elementCount } from
 import { refuse } from "../../core/errors.ts";
 import type { DType } from "../../core/tensor.ts";
 
+/** Complex, real to complex, complex to real: {@link FftOptions}. */
 export type FftKind = "c2c" | "r2c" | "c2r";
+/** Sign of the exponent: −, or + for the inverse. */
 export type Direction = "forward" | "inverse";
+/** The transforms that have the factor 1/N, or its root: {@link FftOptions}. */
 export type FftNorm = "backward" | "ortho" | "forward";
+/** How numbers of the input and the result are stored: {@link FftOptions}. */
 export type FftStorage = "f32" | "f16";
 
+/** Options of an FFT. */
 export interface FftOptions {
   /** Logical shape, that of the real side; any number of axes of any sizes. */
   shape: readonly number[];
@@ -31,13 +36,15 @@ export interface FftOptions {
   storage?: FftStorage;
 }
 
+/** An FFT: `x` → `out`, or `out` in place. */
 export interface FftSpec {
   readonly operation: "fft";
   readonly kind: FftKind;
   /** Logical shape. */
   readonly shape: readonly number[];
-  /** Of numbers, real or complex, whatever the storage. */
+  /** Shape of the input in numbers, real or complex, whatever the storage. */
   readonly inputShape: readonly number[];
+  /** Shape of the result in numbers, real or complex, whatever the storage. */
   readonly outputShape: readonly number[];
   /** Axes to transform, none repeated. The last one is the halved one of `"r2c"` and `"c2r"`. */
   readonly axes: readonly number[];
@@ -54,7 +61,7 @@ export interface FftSpec {
 /** More axes than a volume has: nobody asked yet. */
 const MOST_AXES = 3;
 
-/** @throws FastRpbError code `"value"` */
+/** Checks the options of an FFT. @throws FastRpbError code `"value"` */
 export function fftSpec(options: FftOptions): FftSpec {
   const caller = "runtime.fft";
   checkOptions(caller, "options", options, ["shape", "axes", "kind", "direction", "norm", "storage"]);
@@ -94,15 +101,15 @@ export function fftTensor(spec: FftSpec, end: "input" | "output"): { readonly sh
   return { shape: real ? shape : Object.freeze([...shape, 2]), dtype: "f16" };
 }
 
-/** The same transform with its result in the place of its input. */
+/** A complex transform with its result in the place of its input. */
 export function inPlaceSpec(spec: FftSpec): FftSpec {
   return Object.freeze({ ...spec, inPlace: true });
 }
 
 /**
- * The gradient of a real loss, where a complex number is two real ones: gradients of the results in `x`, of the inputs in `out`. The transposed
- * transform has the opposite direction and the same scale. From the way there, that of `"c2r"` needs a factor of 2 on the bins that stand
- * for two; on the way back, bins of `"r2c"` count once, so that such ones take 1/2.
+ * The transform that takes the gradients of a real loss by the results, in `x`, to those by the inputs, in `out`, where a complex number is two
+ * real ones: the transposed one, with the opposite direction and the same scale. That of `"c2r"` has a factor of 2 on the bins that stand for
+ * two; that of `"r2c"`, whose bins count once, a factor of 1/2.
  */
 export function fftGradientSpec(spec: FftSpec): FftSpec {
   const [kind, factor] = ({ c2c: ["c2c", 1], r2c: ["c2r", 1 / 2], c2r: ["r2c", 2] } as const)[spec.kind];

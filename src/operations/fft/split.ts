@@ -1,4 +1,4 @@
-/** Splits long transforms into passes. */
+/** Splits long transforms into passes, by the four-step framework (Bailey 1990). */
 import { FastRpbError } from "../../core/errors.ts";
 import type { PlannerLimits } from "../../core/limits.ts";
 import { convolutionLength, fits } from "./stockham.ts";
@@ -21,14 +21,19 @@ export function chooseSplit(
   return undefined;
 }
 
-/** The two factors of a length that takes two passes. @throws FastRpbError code `"limit"` where there are none */
+/**
+ * The factors a·b of a length that takes two passes.
+ *
+ * @param caller the public function that errors name
+ * @throws FastRpbError code `"limit"` where there are none
+ */
 export function splitLength(caller: string, length: number, limits: PlannerLimits): { readonly a: number; readonly b: number } {
   const split = chooseSplit(length, limits);
   if (!split) throw tooLong(caller, length, limits);
   return split;
 }
 
-/** @returns a FastRpbError code `"limit"` */
+/** The error for a length that no plan can do. @returns a FastRpbError code `"limit"` */
 export function tooLong(caller: string, length: number, limits: PlannerLimits): FastRpbError {
   const { maxComputeWorkgroupStorageSize, maxComputeInvocationsPerWorkgroup } = limits;
   return new FastRpbError(

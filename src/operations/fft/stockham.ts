@@ -43,13 +43,14 @@ export function chooseRadices(length: number, maxRadix: 4 | 8 | 16 = 16): Radix[
   return [twin, ...middle, twin];
 }
 
+/** Transforms that workgroups are to hold, several columns in each. */
 export interface ShapeRequest {
-  /** Of the axes, the slowest first; all with codelets. */
+  /** Lengths of the axes, the slowest first; all with codelets. */
   readonly lengths: readonly number[];
-  /** Transforms in all, so that short work gets no idle lanes. */
+  /** How many transforms there are in all, so that short work gets no idle lanes. */
   readonly columns: number;
   readonly lanes: StockhamShape["lanes"];
-  /** Points also change places with their mirror images. */
+  /** Whether points also change places with their mirror images. Default `false`. */
   readonly mirrors?: boolean;
 }
 
@@ -114,6 +115,7 @@ export function convolutionLengths(points: readonly number[], limits: PlannerLim
   return fits(limits, ...cheapest) ? cheapest : shortest;
 }
 
+/** The length ≥ `points` at which a convolution over one axis is cheapest: {@link convolutionLengths}. */
 export function convolutionLength(points: number, limits: PlannerLimits): number {
   return convolutionLengths([points], limits)[0]!;
 }

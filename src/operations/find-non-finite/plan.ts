@@ -6,7 +6,7 @@ import { WORD_BYTES } from "../../program/units.ts";
 import { elementwiseLanes } from "../../program/workgroups.ts";
 import type { FindNonFiniteSpec } from "./spec.ts";
 
-/** A tensor larger than a binding is looked through slice by slice. */
+/** Adds the search through `source`, in slices of what a binding holds, for the index of the first number that is not finite: into `found`. */
 export function planFindNonFinite(
   program: ProgramBuilder,
   { numbers, storage }: FindNonFiniteSpec,

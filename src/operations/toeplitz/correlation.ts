@@ -22,16 +22,17 @@ import type { RelativePositions, ToeplitzSpec } from "./spec.ts";
 /** The axes of a correlation, and how much of it is done at a time. */
 export interface Correlation {
   readonly axes: readonly [y: AxisPeriod, x: AxisPeriod];
+  /** Points of the correlation of one head. */
   readonly points: number;
-  /** Heads × pairs that fit at a time. */
+  /** Heads × pairs of channels that fit at a time. */
   readonly most: number;
-  /** Where the correlations of the heads are added up. */
+  /** Sums of the correlations of each head, [heads, points] complex. */
   readonly sums: Handle;
   /** Bytes of scratch that it holds at most besides the sums; transforms take scratch beside those. */
   readonly bytes: number;
 }
 
-/** Periods in which no two offsets fall together; a sequence is a grid of one row. */
+/** The axes of a correlation, with periods in which no two offsets fall together; a sequence is a grid of one row. */
 export function correlationAxes({ length, grid }: RelativePositions, limits: PlannerLimits): Correlation["axes"] {
   const [height, width] = grid ?? [1, length];
   const sizes = height === 1 ? [width] : [height, width];
@@ -43,6 +44,7 @@ export function correlationAxes({ length, grid }: RelativePositions, limits: Pla
   return [height === 1 ? { size: 1, period: 1 } : { size: height, period: periods[0]! }, x];
 }
 
+/** Points of the correlation of one head. */
 export function correlationPoints(positions: RelativePositions, limits: PlannerLimits): number {
   const [y, x] = correlationAxes(positions, limits);
   return y.period * x.period;
@@ -53,7 +55,8 @@ export function correlationPoints(positions: RelativePositions, limits: PlannerL
  *
  * @param specs all that are correlated: of the same positions, the smaller ones in groups that may be larger
  * @param heads how many have a place among the sums
- * @param scratch a quarter of it, or `share` of that, goes into what is correlated at a time
+ * @param scratch bytes in all: half of what the sums leave, or `share` of that, goes into what is correlated at a time
+ * @throws FastRpbError code `"limit"` where there is no room for one pair of channels
  */
 export function makeCorrelation(program: ProgramBuilder, specs: readonly ToeplitzSpec[], heads: number, scratch: number, share = 1): Correlation {
   const { limits } = program;
@@ -66,7 +69,7 @@ export function makeCorrelation(program: ProgramBuilder, specs: readonly Toeplit
   bindable(program, pointBytes, heads, "the correlation of one head");
   const sums = program.temporary("correlations", heads * pointBytes);
   const pairBytes = 2 * pointBytes + (spec.length + rows) * COMPLEX_BYTES;
-  // The other half is for the passes of transforms.
+  // The other half is for transforms of several passes.
   const budget = (share * (scratch - sums.bytes)) / 2;
   const most = Math.min(Math.floor(budget / pairBytes), Math.floor(limits.maxStorageBufferBindingSize / pointBytes));
   if (most < 1) throw limitError(program, "workspaceBytes", sums.bytes + Math.ceil((2 * pairBytes) / share), "one pair of channels", scratch);
@@ -74,9 +77,9 @@ export function makeCorrelation(program: ProgramBuilder, specs: readonly Toeplit
   return { axes, points, most, sums, bytes: largest * pairBytes };
 }
 
-/** Which correlations are added up. */
+/** Two tensors whose correlations are added up. */
 export interface CorrelatedTensors {
-  /** Of the shape of `v`, as are the values. */
+  /** Gradients [batch, heads, N, channels], as are the values. */
   readonly gradients: Handle;
   readonly values: Handle;
   /** With variable lengths. */
@@ -89,7 +92,7 @@ export interface CorrelatedTensors {
   readonly range?: Span;
 }
 
-/** Adds the correlations of two tensors, group by group, to the sums. Transforms take `scratch` beside what the correlation holds. */
+/** Adds the correlations of two tensors, group by group, to the sums. Transforms take `scratch` bytes beside what the correlation holds. */
 export function addCorrelations(
   program: ProgramBuilder,
   spec: ToeplitzSpec,
@@ -108,22 +111,22 @@ export function addCorrelations(
     if (range.count < heads && !own.includes(range.first)) continue;
     const values = addPacked(program, spec, group, tensors.values, tensors.lengths, correlation, scratch);
     const gradients = addPacked(program, spec, group, tensors.gradients, tensors.lengths, correlation, scratch);
-    for (const run of runs(own, mostSums, (h) => written.has(h))) {
-      const sum = firstSum + run.first - range.first;
-      addCorrelate(program, spec, group, correlation, run, { values, gradients, sum, accumulate: written.has(run.first) });
+    for (const span of alikeSpans(own, mostSums, (h) => written.has(h))) {
+      const sum = firstSum + span.first - range.first;
+      addCorrelate(program, spec, group, correlation, span, { values, gradients, sum, accumulate: written.has(span.first) });
     }
     for (const h of own) written.add(h);
   }
 }
 
-/** Which heads of a batch entry a group has, in order. */
+/** The heads of a batch row that a group has, in order. */
 function headsOf({ firstHead, heads: count }: PairGroup, heads: number): readonly number[] {
   const own = Array.from({ length: Math.min(count, heads) }, (_, i) => (firstHead + i) % heads);
   return own.sort((a, b) => a - b);
 }
 
-/** Neighbouring heads that are alike, at most so many. */
-function runs(heads: readonly number[], most: number, kind: (head: number) => boolean): readonly Span[] {
+/** Spans of neighbouring heads that are alike, at most so many. */
+function alikeSpans(heads: readonly number[], most: number, kind: (head: number) => boolean): readonly Span[] {
   const found: { first: number; count: number }[] = [];
   for (const h of heads) {
     const last = found.at(-1);
@@ -181,7 +184,7 @@ function addCorrelate(
   spec: ToeplitzSpec,
   group: PairGroup,
   { points, sums }: Correlation,
-  run: Span,
+  span: Span,
   {
     values,
     gradients,
@@ -192,16 +195,16 @@ function addCorrelate(
   const { pairs } = group;
   const pointBytes = points * COMPLEX_BYTES;
   const groupBytes = group.heads * pairs * pointBytes;
-  // Of the group's heads, those that stand at the run's places in a batch entry.
+  // Of the group's heads, those that stand at the span's places in a batch row.
   const correlated = Array.from({ length: group.heads }, (_, i) => (group.firstHead + i) % spec.heads);
-  const heads = correlated.filter((h) => h >= run.first && h < run.first + run.count).length;
+  const heads = correlated.filter((h) => h >= span.first && h < span.first + span.count).length;
   const bytes = heads * pairs * pointBytes;
-  const sumBytes = run.count * pointBytes;
+  const sumBytes = span.count * pointBytes;
   const slice = sliceBytes(program.limits, sum * pointBytes, sum * pointBytes + sumBytes);
   program.dispatch({
     kernel: toeplitzCorrelateKernel({ lanes: elementwiseLanes(program.limits), points, accumulate }),
-    elements: run.count * points,
-    params: { count: group.heads, pairs, firstHead: group.firstHead, heads: spec.heads, swept: run.count, firstSwept: run.first },
+    elements: span.count * points,
+    params: { count: group.heads, pairs, firstHead: group.firstHead, heads: spec.heads, swept: span.count, firstSwept: span.first },
     uses: {
       gradients: { buffer: gradients.buffer, slice: firstBytes(groupBytes), reads: bytes },
       values: { buffer: values.buffer, slice: firstBytes(groupBytes), reads: bytes },

@@ -11,7 +11,7 @@ import type { SpectrumMethod } from "./spectrum-method.ts";
 /** Circulant and skew-circulant. */
 const HALVES = 2;
 
-/** Both halves in registers: one dispatch. */
+/** Transforms both halves of an axis of the weights in one dispatch. */
 export function fusedSpectrum(program: ProgramBuilder, spec: SpectrumSpec, axis: AxisPeriod): SpectrumMethod {
   const { period } = axis;
   const transform = columnTransform({ lengths: [period], columns: HALVES * spec.heads, lanes: "points" }, program.limits)!;

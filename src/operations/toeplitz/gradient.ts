@@ -17,15 +17,15 @@ import type { ToeplitzTensors } from "./pairs.ts";
 import { planToeplitz } from "./plan.ts";
 import { type ToeplitzSpec, weightsShape } from "./spec.ts";
 
-/** Products with corners that hold the factors of a token. */
+/** Numbers of a token among the factors: its products with the corners of a grid. */
 const FACTORS = 4;
-/** Of the workspace, what the correlations of several heads may take; otherwise heads go one after the other. */
+/** Share of the workspace that the correlations of several heads may take; otherwise heads go one after the other. */
 const MOST_HELD = 1 / 4;
 
-/** What the gradient of a product is made of, and where it goes. */
+/** The tensors of the gradient of a Toeplitz product. */
 export type ToeplitzGradientTensors = Omit<ToeplitzTensors, "out"> & { readonly dOut: Handle; readonly dv: Handle; readonly dWeights: Handle };
 
-/** Adds the gradients of the values, and of the weights that the spectrum is of. */
+/** Adds the gradients of the values into `dv`, and of the weights of the spectrum into `dWeights`. @throws FastRpbError code `"limit"` */
 export function planToeplitzGradient(
   program: ProgramBuilder,
   spec: Omit<ToeplitzSpec, "operation">,
@@ -49,9 +49,9 @@ export function planToeplitzGradient(
 }
 
 /**
- * Adds the way back from correlations, which it overwrites, to the gradient of the weights.
+ * Adds the transforms back of correlations, which it overwrites, and from them the gradient of the weights.
  *
- * @param buffers `range`: the heads that are there; all when left out
+ * @param buffers `factors` [heads, N, 4] that the gradient is multiplied by; `range`: the heads that are there, all when left out
  */
 export function addWeightGradient(
   program: ProgramBuilder,

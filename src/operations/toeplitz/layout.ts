@@ -1,4 +1,7 @@
-/** How a Toeplitz product is laid out: what its spectrum holds, and in which groups of channel pairs it is done. */
+/**
+ * The layout of a Toeplitz product: what its spectrum holds, and in which groups of channel pairs it is done. Along an axis the matrix is the sum of
+ * a circulant and a skew-circulant one, each the size of the axis or a little more, instead of a circulant one of twice the size.
+ */
 import { ELEMENT_BYTES, type Precision } from "../../../shaders/wgsl/kernel.ts";
 import { elementCount } from "../../core/check.ts";
 import { FastRpbError } from "../../core/errors.ts";
@@ -15,7 +18,7 @@ import type { RelativePositions } from "./spec.ts";
 /** An axis along which the matrix is Toeplitz. */
 export interface AxisPeriod {
   readonly size: number;
-  /** Of its circulant and its skew-circulant half: a length with codelets, no padding to twice the size. */
+  /** Length of its circulant and its skew-circulant half, at least the size: one with codelets. */
   readonly period: number;
 }
 
@@ -27,7 +30,7 @@ export function toeplitzAxes({ grid, length }: RelativePositions, limits: Planne
   return sizes.map((size, i) => ({ size, period: periods[i]! }));
 }
 
-/** Points of a branch of the spectrum of one head. */
+/** Points of a branch of the spectrum of one head: of each axis, one half. */
 export function branchPoints(axes: readonly AxisPeriod[]): number {
   return elementCount(axes.map((axis) => axis.period));
 }
@@ -38,18 +41,21 @@ export function headSpectrumPoints(spec: RelativePositions, limits: PlannerLimit
   return 2 ** axes.length * branchPoints(axes);
 }
 
+/** Bytes of one head's spectrum. */
 export function headSpectrumBytes(spec: RelativePositions, limits: PlannerLimits): number {
   return headSpectrumPoints(spec, limits) * COMPLEX_BYTES;
 }
 
-/** Roots of order twice the period. */
+/** An axis with its roots of order twice the period, which turn a skew-circulant matrix into a circulant one. */
 export function axisWithRoots(tables: TableLayout, axis: AxisPeriod) {
   return { ...axis, roots: tables.roots(2 * axis.period, axis.period) };
 }
 
 /**
+ * How a product is done, and the order of its spectrum:
+ *
  * - `"fused"`: a workgroup holds all axes. Spectrum [heads, branches, M], on a grid [heads, 4, M_x, M_y].
- * - `"sequence"`: three passes, M = a·b. Spectrum [heads, 2, a, b], the transposed order.
+ * - `"sequence"`: three passes by the four-step framework, M = a·b. Spectrum [heads, 2, a, b], the transposed order.
  * - `"grid"`: three passes, y and x. Spectrum [heads, 4, M_y, M_x].
  */
 export type ToeplitzLayout =
@@ -57,7 +63,7 @@ export type ToeplitzLayout =
   | { readonly kind: "sequence"; readonly a: number; readonly b: number }
   | { readonly kind: "grid"; readonly y: AxisPeriod; readonly x: AxisPeriod };
 
-/** @throws FastRpbError code `"limit"` where an axis is too long */
+/** The layout of a product on a device. @throws FastRpbError code `"limit"` where an axis is too long */
 export function toeplitzLayout(program: ProgramBuilder, spec: RelativePositions): ToeplitzLayout {
   const { limits } = program;
   const axes = toeplitzAxes(spec, limits);
@@ -83,11 +89,13 @@ export interface PairGroup {
   readonly heads: number;
   readonly firstPair: number;
   readonly pairs: number;
-  /** Ranges to bind; `undefined` for a whole buffer. */
+  /** Range of `v` and the output to bind; `undefined` for the whole. */
   readonly rows: Slice | undefined;
+  /** Range of the spectra to bind; `undefined` for the whole. */
   readonly spectrum: Slice | undefined;
 }
 
+/** Sizes of a Toeplitz product. */
 export interface ToeplitzSize extends RelativePositions {
   readonly batch: number;
   readonly heads: number;
@@ -98,7 +106,8 @@ export interface ToeplitzSize extends RelativePositions {
 /**
  * Splits the work so that every binding stays within its limit, and a group has at most `mostPairs` in all its heads.
  *
- * @param firstSpectrum where among the spectra that of head 0 is, if the heads are some of those that have one
+ * @param firstSpectrum index of the spectrum of head 0, where the heads are some of those that have one
+ * @throws FastRpbError code `"limit"` where a binding cannot hold one head
  */
 export function pairGroups(program: ProgramBuilder, spec: ToeplitzSize, mostPairs: number, firstSpectrum?: number): readonly PairGroup[] {
   const { limits } = program;

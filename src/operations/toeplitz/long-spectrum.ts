@@ -14,6 +14,7 @@ import { axisWithRoots, branchPoints, headSpectrumBytes, toeplitzAxes, type Toep
 import type { SpectrumSpec } from "./spec.ts";
 import type { SpectrumMethod } from "./spectrum-method.ts";
 
+/** Writes both halves of each axis of the weights into scratch, and transforms them from there. */
 export function longSpectrum(program: ProgramBuilder, spec: SpectrumSpec, layout: ToeplitzLayout): SpectrumMethod {
   const { limits } = program;
   const axes = toeplitzAxes(spec, limits);

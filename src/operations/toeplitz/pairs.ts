@@ -1,4 +1,4 @@
-/** What dispatches of Toeplitz products bind, for a group of channel pairs. */
+/** Tensors of Toeplitz products, and the bindings of them for a group of channel pairs. */
 import { ELEMENT_BYTES } from "../../../shaders/wgsl/kernel.ts";
 import type { StockhamShape } from "../../../shaders/fft/stockham.ts";
 import type { BindingUse, Handle } from "../../program/builder.ts";
@@ -14,7 +14,7 @@ export type ToeplitzTensors = {
   readonly out: Handle;
 };
 
-/** Which Toeplitz product it is, with the same spectra. */
+/** Variants of a Toeplitz product with the same spectra. */
 export interface ToeplitzVariant {
   /** Whether the product is that of the transposed matrices. */
   readonly transposed?: boolean;
@@ -22,7 +22,7 @@ export interface ToeplitzVariant {
   readonly firstSpectrum?: number;
 }
 
-/** Up to so many pairs of channels, neighbouring rows lie closer than a memory sector: lanes run along them. */
+/** With at most so many pairs of channels, neighbouring rows lie closer than a memory sector: lanes run along them. */
 const FEW_PAIRS = 2;
 
 /** What neighbouring lanes take where a workgroup transforms channels of so many pairs. */

@@ -30,7 +30,7 @@ interface ToeplitzPass {
   readonly flops: number;
 }
 
-/** Adds the three passes of a product that is laid out in such. */
+/** Adds the three passes of a product that does not fit into a workgroup. @throws FastRpbError code `"limit"` */
 export function addToeplitzPasses(
   program: ProgramBuilder,
   spec: ToeplitzSpec,
@@ -51,7 +51,7 @@ export function addToeplitzPasses(
   const groups = pairGroups(program, spec, most, variant.firstSpectrum);
   const largest = Math.max(...groups.map((group) => group.heads * group.pairs));
   const work = program.temporary("work", largest * pairBytes);
-  const pass = (
+  const makePass = (
     length: number,
     columns: number,
     lanes: StockhamShape["lanes"],
@@ -69,15 +69,15 @@ export function addToeplitzPasses(
   const lanes = lanesFor(groups[0]!.pairs);
   const axisRoots = (tables: TableLayout, period: number) => tables.roots(2 * period, period);
   const sequenceRoots = (tables: TableLayout) => tables.roots(2 * a * b, 2 * a * b);
-  const forward = pass(a, b, "columns", COLUMN_BRANCHES, (base, tables) => {
+  const forward = makePass(a, b, "columns", COLUMN_BRANCHES, (base, tables) => {
     const roots = layout.kind === "grid" ? undefined : sequenceRoots(tables);
     return toeplitzColumnsKernel({ ...base, axisRoots: axisRoots(tables, a), roots });
   });
   const middle =
     layout.kind === "grid"
-      ? pass(row, lines, lanes, 4, (base, tables) => toeplitzGridRowsKernel({ ...base, axisRoots: axisRoots(tables, row) }))
-      : pass(row, lines, lanes, 2, (base, tables) => toeplitzRowsKernel({ ...base, roots: sequenceRoots(tables) }));
-  const inverse = pass(a, b, "columns", COLUMN_BRANCHES, (base, tables) => {
+      ? makePass(row, lines, lanes, 4, (base, tables) => toeplitzGridRowsKernel({ ...base, axisRoots: axisRoots(tables, row) }))
+      : makePass(row, lines, lanes, 2, (base, tables) => toeplitzRowsKernel({ ...base, roots: sequenceRoots(tables) }));
+  const inverse = makePass(a, b, "columns", COLUMN_BRANCHES, (base, tables) => {
     return toeplitzColumnsInverseKernel({ ...base, axisRoots: axisRoots(tables, a) });
   });
   const spectrumHead = headSpectrumBytes(spec, program.limits);

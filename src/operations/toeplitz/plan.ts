@@ -1,4 +1,4 @@
-/** Plans for FastRPB: the Toeplitz product, fused in one dispatch, or in three passes (passes.ts). */
+/** Plans for FastRPB: the Toeplitz product, fused in one dispatch, or in three passes (toeplitz/passes.ts). */
 import { toeplitzFusedKernel } from "../../../shaders/toeplitz/fused.ts";
 import { fftFlops, MULTIPLY_FLOPS } from "../../math/flops.ts";
 import type { ProgramBuilder } from "../../program/builder.ts";
@@ -9,7 +9,7 @@ import { lanesFor, rowsUse, spectrumUse, type ToeplitzTensors, type ToeplitzVari
 import { addToeplitzPasses } from "./passes.ts";
 import type { ToeplitzSpec } from "./spec.ts";
 
-/** Adds the products of the matrices that `spectrum` is of with `v`, into `out`. */
+/** Adds the products of the matrices that `spectrum` is of with `v`, into `out`. @throws FastRpbError code `"limit"` */
 export function planToeplitz(
   program: ProgramBuilder,
   spec: ToeplitzSpec,

@@ -6,7 +6,7 @@ export type SequenceOptions =
   | { /** Sequence length N. */ length: number; grid?: undefined }
   | { length?: undefined; /** [H, W] */ grid: readonly [number, number] };
 
-/** Where the weights of relative positions apply. */
+/** The tokens between which there are weights of relative positions. */
 export interface RelativePositions {
   /** N, that is H·W on a grid. */
   readonly length: number;
@@ -21,40 +21,42 @@ export interface ToeplitzSpec extends RelativePositions {
   readonly batch: number;
   readonly heads: number;
   readonly channels: number;
-  /** `lengths`: one for each batch row; values beyond have no influence, and the output there is zero. */
+  /** Whether there is a tensor `lengths`, one for each batch row; values beyond have no influence, and the output there is zero. */
   readonly variableLengths: boolean;
-  /** Of the values and the output. */
+  /** How the values and the output are stored. */
   readonly storage: "f32" | "f16";
 }
 
-/** The gradient of that: `v`, `spectrum`, `dOut` → `dv` and `dWeights`. */
+/** The gradient of a Toeplitz product: `v`, `spectrum`, `dOut` → `dv` and `dWeights`. */
 export interface ToeplitzGradientSpec extends Omit<ToeplitzSpec, "operation"> {
   readonly operation: "toeplitzGradient";
 }
 
-/** Weights to spectrum: all that a spectrum depends on. */
+/** The transforms of weights, `weights` → `spectrum`: all that a spectrum depends on. */
 export interface SpectrumSpec extends RelativePositions {
   readonly operation: "spectrum";
   readonly heads: number;
-  /** Of exp(w − max w), with the maximum over the weights of a head that count, instead of w. */
+  /** Whether the spectrum is of exp(w − max w) instead of w, with the maximum over the weights of a head that count. */
   readonly exponential: boolean;
 }
 
+/** The gradient of a product. */
 export function toeplitzGradientSpec(spec: ToeplitzSpec): ToeplitzGradientSpec {
   return Object.freeze({ ...spec, operation: "toeplitzGradient" });
 }
 
+/** The transforms of the weights of a product, or of the exponentials of those of a multiplicative bias. */
 export function spectrumSpec(product: RelativePositions & { readonly heads: number; readonly bias?: string }): SpectrumSpec {
   const { heads, length, grid, causal, bias } = product;
   return Object.freeze({ operation: "spectrum", heads, length, grid, causal, exponential: bias === "multiplicative" });
 }
 
-/** `[heads, 2N − 1]`, or `[heads, 2H − 1, 2W − 1]` on a grid. */
+/** Shape of the weights of relative positions: `[heads, 2N − 1]`, or `[heads, 2H − 1, 2W − 1]` on a grid. */
 export function weightsShape(spec: RelativePositions & { readonly heads: number }): readonly number[] {
   return Object.freeze([spec.heads, ...(spec.grid ?? [spec.length]).map((size) => 2 * size - 1)]);
 }
 
-/** @throws FastRpbError code `"value"` */
+/** Checks the options that say what the tokens are. @throws FastRpbError code `"value"` */
 export function checkPositions(caller: string, options: SequenceOptions & { causal?: boolean }): RelativePositions {
   const causal = checkBoolean(caller, "options.causal", options.causal ?? false);
   if (options.grid === undefined) {
@@ -85,7 +87,7 @@ export type ToeplitzOptions = SequenceOptions & {
   causal?: boolean;
 };
 
-/** @throws FastRpbError code `"value"` */
+/** Checks the options of a Toeplitz product. @throws FastRpbError code `"value"` */
 export function toeplitzSpec(options: ToeplitzOptions): ToeplitzSpec {
   const caller = "runtime.toeplitz";
   checkOptions(caller, "options", options, ["batch", "heads", "length", "grid", "channels", "causal"]);

@@ -7,17 +7,17 @@ export interface SpectrumHeads {
   readonly count: number;
   /** The weights, or their exponentials: the range is that of these heads, but for what alignment adds. */
   readonly weights: BindingUse;
-  /** Of the first head, among the elements of that range. */
+  /** Index of the first head's first weight in that range. */
   readonly firstWeight: number;
   /** Bytes that are read, if each weight that counts is read once. */
   readonly reads: number;
-  /** Where the spectra of these heads go. */
+  /** The range that the spectra of these heads are written to, but for what alignment adds. */
   readonly spectrum: { readonly buffer: Handle; readonly slice: Slice };
 }
 
-/** A way from weights to spectra. */
+/** A way to transform weights. */
 export interface SpectrumMethod {
-  /** Scratch for a head. */
+  /** Bytes of scratch for a head. */
   readonly headBytes: number;
   /** Adds the spectra of some heads, with scratch for them and no more. */
   add(heads: SpectrumHeads, scratch: number): void;

@@ -11,7 +11,7 @@ import { headSpectrumBytes, toeplitzLayout } from "./layout.ts";
 import { longSpectrum } from "./long-spectrum.ts";
 import { type SpectrumSpec, weightsShape } from "./spec.ts";
 
-/** Adds the transforms of `weights`, or of their exponentials, into `spectrum`. */
+/** Adds the transforms of `weights`, or of their exponentials, into `spectrum`. @throws FastRpbError code `"limit"` */
 export function planSpectrum(
   program: ProgramBuilder,
   spec: SpectrumSpec,

@@ -3,7 +3,7 @@ import { checkElements, checkFinite, checkOptions, checkSize, elementCount } fro
 import { refuse } from "../../core/errors.ts";
 import { checkPositions, type SequenceOptions, weightsShape } from "./spec.ts";
 
-/** Of a sequence, `length` N, or of a grid [H, W]. */
+/** The tokens that weights are of: a sequence of `length` N, or a grid [H, W]. */
 export type BiasShape = SequenceOptions & {
   /** Default 1. */
   heads?: number;

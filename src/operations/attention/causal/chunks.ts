@@ -10,7 +10,7 @@ import { evenStep, spansOf } from "../../../program/slices.ts";
 import { firstTile } from "../../../program/tiles.ts";
 import { FLOAT_BYTES } from "../../../program/units.ts";
 import { elementwiseLanes, mostLanes } from "../../../program/workgroups.ts";
-import { addHeadKernel, type HeadGroup, headGroups, type Rows } from "../head-groups.ts";
+import { addHeadKernel, type HeadGroup, headGroups, type NamedRows, type Rows } from "../head-groups.ts";
 import {
   addReduce,
   chooseReduceTile,
@@ -31,35 +31,36 @@ import type { AttentionShape } from "../spec.ts";
 const CHUNK_ROWS = 64;
 /** Chunks are whole tiles of keys, of whichever size. */
 const CHUNK_STEP = 64;
+/** Rows of a workgroup, from the best to the smallest, and the keys that go through workgroup memory at a time. */
 const TILE_ROWS = [16, 8, 4, 2, 1] as const;
 const TILE_KEYS = [16, 32, 64, 8, 4, 2, 1] as const;
 /** vec4f of a key that go through workgroup memory at a time, at most. */
 const TILE_VECTORS = [16, 8, 4, 2, 1] as const;
+/** Rows of a lane. */
 const LANE_ROWS = 4;
+/** Of a workgroup that scans, at most: lanes, columns of a state at a time, chunks of a lane at a time, lanes for a column. */
 const SCAN_LANES = 256;
-/** Columns of a state that a workgroup scans at a time, at most, and chunks of a lane. */
 const SCAN_WIDTH = 33;
 const SCAN_STEPS = 10;
 const SCAN_SEGMENTS = 32;
 
-/** What goes into a causal product, and where its result goes. */
-export interface CausalRows {
-  readonly queries: Rows;
-  readonly keys: Rows;
-  readonly values: Rows;
-  /** Those of earlier chunks; none where there is one chunk. */
+/** The rows and states of which a causal product is made. */
+export interface CausalRows extends NamedRows<"queries" | "keys" | "values"> {
+  /** States of earlier chunks; none where there is one chunk. */
   readonly states: Handle | undefined;
 }
 
 /** The output of a causal product, or statistics of its rows for their gradients, made of those of the output. */
 export type CausalResult =
   | { readonly out: Rows; readonly accumulate: boolean; readonly gradients?: undefined; readonly statistics?: undefined }
-  | { readonly gradients: Rows; readonly statistics: Rows; readonly out?: undefined; readonly accumulate?: undefined };
+  | (NamedRows<"gradients" | "statistics"> & { readonly out?: undefined; readonly accumulate?: undefined });
 
 /**
- * How the work is cut into heads and chunks.
+ * A causal attention, or its gradient, cut into groups of heads and chunks of rows.
  *
- * @param rowFloats of a row of a head, in scratch besides its states
+ * @param scratch bytes in all
+ * @param rowFloats float32 numbers that a row of a head holds in scratch, besides states
+ * @throws FastRpbError code `"limit"` where there is no room for one head
  */
 export function causalWork(
   program: ProgramBuilder,
@@ -78,9 +79,10 @@ export function causalWork(
 }
 
 /**
- * Chunks of rows; longer ones where the states of all of them would be too large.
+ * The reduction to a state for each chunk: chunks are longer where the states of all of them would be too large.
  *
- * @param rowFloats of a row of a head, in scratch besides its states
+ * @param rowFloats float32 numbers that a row of a head holds in scratch, besides states
+ * @throws FastRpbError code `"limit"` where a workgroup has no room for the smallest tile
  */
 export function chooseCausalReduction(work: LinearWork, rowFloats: number): Reduction {
   const { program, features, scratch } = work;
@@ -97,15 +99,15 @@ export function causalStates(work: LinearWork, reduction: Reduction, name: strin
   return reduction.chunks === 1 ? undefined : stateScratch(work, name, reduction, reduction.chunks);
 }
 
-/** Adds the states of all chunks before each: of rows of a chunk nothing that comes in it or later. */
+/** Adds, for each chunk, the state of the keys of all chunks before it. */
 export function addEarlierStates(
   work: LinearWork,
   reduction: Reduction,
   group: HeadGroup,
-  rows: { readonly keys: Rows; readonly values: Rows; readonly states: Handle },
+  { keys, values, states }: NamedRows<"keys" | "values"> & { readonly states: Handle },
 ): void {
-  addReduce(work, reduction, group, { keys: rows.keys, values: rows.values }, rows.states);
-  addScan(work, reduction, group, rows.states, { reverse: false });
+  addReduce(work, reduction, group, { keys, values }, states);
+  addScan(work, reduction, group, states, { reverse: false });
 }
 
 /** Adds the scan that turns states of chunks into those of all before, or with `reverse` after, each. */
@@ -127,7 +129,7 @@ export function addCausalApply(work: LinearWork, reduction: Reduction, group: He
   const { length, valueDim } = work.shape;
   const { chunks, chunkRows, state, usedBytes } = reduction;
   const { queries, keys, values, states } = rows;
-  const tile = chooseCausalTile(work, chunkRows, (candidate) => causalApplyBytes({ ...candidate, headDim: features, valueDim, chunkRows }));
+  const tile = chooseCausalTile(work, chunkRows, causalApplyBytes);
   const { out, accumulate, gradients, statistics } = result;
   const into = out ? (accumulate ? "sum" : "out") : "statistics";
   const precision = { queries: queries.precision, keys: keys.precision, values: values.precision, out: out?.precision ?? "f32" };
@@ -150,7 +152,7 @@ export function addCausalApply(work: LinearWork, reduction: Reduction, group: He
   });
 }
 
-/** Adds the queries with which Efficient Attention is SIKF. */
+/** Adds the queries q − log Σ_{j ≤ i} exp(k_j) with which causal Efficient Attention is SIKF. */
 export function addEfficientQueries(
   work: LinearWork,
   reduction: Reduction,
@@ -175,8 +177,8 @@ export function addEfficientQueries(
 }
 
 /**
- * Rows of the chunk that tiles of rows have to do with, together: all to the end of each, those before the tile of keys that it is in, and
- * those from that on.
+ * How many rows of their chunk all tiles of rows of a head go through together: `all` those to the end of the tile, `before` those before the tile
+ * of keys that it is in, `later` those from that tile of keys on.
  */
 export function seenRows(
   length: number,
@@ -196,14 +198,17 @@ export function seenRows(
 }
 
 /**
- * The largest tile of rows that fits: what they see goes through workgroup memory in tiles as wide as they can be, at most `width`.
+ * The largest tile of rows that fits. What the rows see goes through workgroup memory in tiles of vectors, as wide as they can be.
  *
- * @param narrow a lane for each vector of such a tile
+ * @param bytes bytes of workgroup memory
+ * @param width numbers of the widest row that goes through workgroup memory
+ * @param narrow whether a lane takes one vector of such a tile
+ * @throws FastRpbError code `"limit"` where none fits
  */
 export function chooseCausalTile(
-  { program, features }: LinearWork,
+  { program, shape: { valueDim }, features }: LinearWork,
   chunkRows: number,
-  bytes: (tile: CausalTile) => number,
+  bytes: typeof causalApplyBytes,
   { width, narrow }: { readonly width: number; readonly narrow: boolean } = { width: features, narrow: false },
 ): CausalTile {
   const vectors = Math.ceil(width / 4);
@@ -218,7 +223,11 @@ export function chooseCausalTile(
       })),
     ),
   );
-  return firstTile(program, candidates, { lanes: tileLanes, bytes, what: `a row of ${features} features, and the keys of its chunk` });
+  return firstTile(program, candidates, {
+    lanes: tileLanes,
+    bytes: (tile) => bytes({ ...tile, headDim: features, valueDim, chunkRows }),
+    what: `a row of ${features} features, and the keys of its chunk`,
+  });
 }
 
 function chooseScanTile({ program, shape: { valueDim } }: LinearWork, chunks: number): Pick<ScanKernelSpec, "width" | "segments" | "steps"> {

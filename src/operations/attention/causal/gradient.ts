@@ -1,14 +1,13 @@
-/** The gradient of causal linear attention, from the steps of the forward direction and of the gradients that are not causal. */
+/** The gradient of causal linear attention: as without causality where other chunks are concerned, and pair by pair within a chunk. */
 import { efficientKeyGradientKernel, type EfficientKeyGradientKernelSpec } from "../../../../shaders/attention/causal/efficient-key-gradient.ts";
 import { causalGradientBytes, causalGradientKernel } from "../../../../shaders/attention/causal/gradient.ts";
 import { keyStateLayout } from "../../../../shaders/attention/feature-map.ts";
-import type { CausalTile } from "../../../../shaders/attention/causal/apply.ts";
 import { paddedToVec4 } from "../../../../shaders/wgsl/kernel.ts";
 import type { Handle, ProgramBuilder } from "../../../program/builder.ts";
 import { FLOAT_BYTES } from "../../../program/units.ts";
 import { elementwiseLanes } from "../../../program/workgroups.ts";
 import { addBiasGradient, type AttentionGradientTensors } from "../bias.ts";
-import { addHeadKernel, gradientRows, type HeadGroup, type Rows } from "../head-groups.ts";
+import { addHeadKernel, gradientRows, type HeadGroup, type NamedRows, type Rows } from "../head-groups.ts";
 import { addReduce, EXP_FLOPS, kernelShape, type LinearWork, type Reduction, STATISTICS, statesUse, statisticsRows } from "../linear/key-state.ts";
 import { addKeyGradient, addQueryGradient } from "../linear/state-gradient.ts";
 import { addProjection, projectedRows } from "../random-features.ts";
@@ -72,14 +71,7 @@ function addEfficientKeyGradient(
   work: LinearWork,
   reduction: Reduction,
   group: HeadGroup,
-  rows: {
-    readonly queries: Rows;
-    readonly efficient: Rows;
-    readonly gradients: Rows;
-    readonly keys: Rows;
-    readonly dk: Rows;
-    readonly states: Handle | undefined;
-  },
+  rows: NamedRows<"queries" | "efficient" | "gradients" | "keys" | "dk"> & { readonly states: Handle | undefined },
 ): void {
   const { shape, features } = work;
   const { length, variableLengths } = shape;
@@ -111,17 +103,8 @@ function addEfficientKeyGradient(
   add("apply", { reads: 32 * vectors });
 }
 
-/** Tensors of a gradient, and what is made of them, of a group's rows. */
-export interface CausalGradientRows {
-  readonly queries: Rows;
-  readonly keys: Rows;
-  readonly values: Rows;
-  readonly gradients: Rows;
-  readonly statistics: Rows;
-  readonly dq: Rows;
-  readonly dk: Rows;
-  readonly dv: Rows;
-}
+/** Rows of the tensors of a gradient, and statistics that are made of them. */
+export type CausalGradientRows = NamedRows<"queries" | "keys" | "values" | "gradients" | "statistics" | "dq" | "dk" | "dv">;
 
 /** Whether gradients are added to what is there: `out` those of queries and keys, `dv` those of values. */
 interface Accumulate {
@@ -158,8 +141,7 @@ function addSide(
   const { features } = work;
   const { length, valueDim } = work.shape;
   const { of, own, others, rows, out, accumulate } = side;
-  const bytes = (candidate: CausalTile) => causalGradientBytes({ ...candidate, headDim: features, valueDim, chunkRows });
-  const tile = chooseCausalTile(work, chunkRows, bytes, { width: Math.max(features, valueDim), narrow: true });
+  const tile = chooseCausalTile(work, chunkRows, causalGradientBytes, { width: Math.max(features, valueDim), narrow: true });
   const seen = seenRows(length, chunkRows, tile);
   // Keys go through their others twice.
   const otherRows = of === "keys" ? 2 * seen.later : seen.all;

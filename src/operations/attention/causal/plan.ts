@@ -1,6 +1,6 @@
 /**
  * Causal linear attention: a key state for each chunk of rows, a scan that turns them into those of all earlier chunks, and a product that
- * adds the keys of a row's own chunk. O(N) work and memory, in parallel over chunks.
+ * adds the keys of a row's own chunk: O(N) work and memory, in parallel over chunks.
  */
 import type { ProgramBuilder } from "../../../program/builder.ts";
 import { addBias, type AttentionTensors } from "../bias.ts";

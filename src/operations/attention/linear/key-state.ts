@@ -1,4 +1,4 @@
-/** Key states of linear attention: tiles, reductions of keys to states, and products with them. */
+/** Key states of linear attention, Σ_j φ(k_j) v_jᵀ and Σ_j φ(k_j): reductions of keys to states, and products with them. */
 import { keyStateLayout, type KernelFeatureMap, type KeyStateLayout } from "../../../../shaders/attention/feature-map.ts";
 import { applyBytes, applyKernel, type ApplyKernelSpec, applyLanes } from "../../../../shaders/attention/linear/apply.ts";
 import { combineKernel, mostChunks } from "../../../../shaders/attention/linear/combine.ts";
@@ -10,10 +10,10 @@ import { firstBytes } from "../../../program/ranges.ts";
 import { firstTile } from "../../../program/tiles.ts";
 import { FLOAT_BYTES } from "../../../program/units.ts";
 import { ceilPowerOfTwo, floorPowerOfTwo, mostLanes } from "../../../program/workgroups.ts";
-import { addHeadKernel, type GroupedWork, type HeadGroup, type Rows, scratchRows } from "../head-groups.ts";
+import { addHeadKernel, type GroupedWork, type HeadGroup, type NamedRows, type Rows, scratchRows } from "../head-groups.ts";
 import type { AttentionShape } from "../spec.ts";
 
-/** Rows that make a chunk worth its partial state: below, writing and adding states costs more than the rows themselves. */
+/** Rows that make a chunk worth a state of its own: below, writing and adding states costs more than the rows themselves. */
 const FEWEST_CHUNK_ROWS = 128;
 /** Workgroups that fill a large GPU (over 100 cores, several workgroups each). */
 const ENOUGH_WORKGROUPS = 1024;
@@ -23,11 +23,13 @@ const TILE_ROWS = [32, 16] as const;
 const REDUCE_TILE = 64;
 /** Values per workgroup of the product with the queries. */
 const APPLY_VALUES = 128;
+/** Lanes that a workgroup of the reduction should have. */
 const ENOUGH_LANES = 64;
 /** Rows of a lane in the product with the queries: more would save loads, but leave room for fewer lanes. */
 export const LANE_ROWS = 4;
-/** Rows of its workgroups, from the best to the smallest. */
+/** Rows of a workgroup in the product with the queries, from the best to the smallest. */
 const APPLY_ROWS = [16, 32, 64, 8, 4, 2, 1] as const;
+/** Lanes of a workgroup that adds the states of chunks up, at most. */
 const COMBINE_LANES = 256;
 /** Operations of exp by polynomial, roughly. */
 export const EXP_FLOPS = 20;
@@ -41,7 +43,7 @@ export interface LinearWork extends GroupedWork {
   readonly scratch: number;
 }
 
-/** The work of an attention. Feature maps but two are SIKF of other rows, or with another state. */
+/** A linear attention. Feature maps but two are SIKF of other rows, or with another state. */
 export function linearWork(
   program: ProgramBuilder,
   shape: AttentionShape,
@@ -54,13 +56,14 @@ export function linearWork(
   return { program, shape, lengths, featureMap: kernelMap, features, mostHeads, scratch };
 }
 
-/** How the keys of a head are reduced to its state. */
+/** How the rows of a head are reduced to states, one for each chunk. */
 export interface Reduction {
   readonly state: KeyStateLayout;
   readonly tile: ReduceTile;
   readonly chunks: number;
+  /** Rows of a chunk; the last one may have fewer. */
   readonly chunkRows: number;
-  /** Bytes of a state without the padding between its parts. */
+  /** Bytes of a state without its padding. */
   readonly usedBytes: number;
 }
 
@@ -76,7 +79,7 @@ export function reductionOf(work: LinearWork, tile: ReduceTile, chunkRows: numbe
   return { state: stateLayout(work), tile, chunks: Math.ceil(shape.length / chunkRows), chunkRows, usedBytes };
 }
 
-/** The reduction in enough chunks to fill a GPU, yet so few that their states stay small beside the keys and the workspace. */
+/** Reduces in enough chunks to fill a GPU, yet few enough that their states stay small beside the keys. @throws FastRpbError code `"limit"` */
 export function chooseReduction(work: LinearWork): Reduction {
   const { program, features, mostHeads, scratch } = work;
   const { limits } = program;
@@ -91,6 +94,7 @@ export function chooseReduction(work: LinearWork): Reduction {
   return reductionOf(work, tile, Math.ceil(length / chunks / tile.tileRows) * tile.tileRows);
 }
 
+/** Lanes of a workgroup that adds the states of chunks up, on a device that allows them: a power of two. */
 export function combineLanes(limits: PlannerLimits): number {
   return floorPowerOfTwo(Math.min(COMBINE_LANES, mostLanes(limits)));
 }
@@ -99,7 +103,7 @@ function reduceTiles(tile: ReduceTile, features: number, valueDim: number): numb
   return Math.ceil(features / tile.featureTile) * Math.ceil(valueDim / tile.valueTile);
 }
 
-/** What kernels over rows take from the work. */
+/** Constants that all kernels over rows have. */
 export function kernelShape({ shape: { length, valueDim, variableLengths }, featureMap, features }: LinearWork) {
   return { length, headDim: features, valueDim, featureMap, variableLengths };
 }
@@ -127,11 +131,7 @@ export function statesUse(
 }
 
 /** Rows that are reduced: keys and values, or in gradients queries and gradients, with the statistics of their rows. */
-export interface ReducedRows {
-  readonly keys: Rows;
-  readonly values: Rows;
-  readonly statistics?: Rows;
-}
+export type ReducedRows = NamedRows<"keys" | "values"> & { readonly statistics?: Rows };
 
 /** Adds the reduction of rows to a state for each chunk. */
 export function addReduce(work: LinearWork, reduction: Reduction, group: HeadGroup, rows: ReducedRows, states: Handle): void {
@@ -182,7 +182,7 @@ export function addApply(
   work: LinearWork,
   reduction: Reduction,
   group: HeadGroup,
-  buffers: { readonly queries: Rows; readonly states: Handle; readonly out: Rows; readonly accumulate: boolean },
+  buffers: NamedRows<"queries" | "out"> & { readonly states: Handle; readonly accumulate: boolean },
 ): void {
   const { program, features } = work;
   const { length, valueDim } = work.shape;
@@ -211,9 +211,10 @@ export function statisticsRows(work: GroupedWork): Rows {
   return scratchRows(work, "statistics", STATISTICS);
 }
 
+/** Features, values and rows of a workgroup of the reduction. */
 export type ReduceTile = Pick<ReduceKernelSpec, "featureTile" | "valueTile" | "tileRows" | "featureVectors" | "rowGroups">;
 
-/** The largest tile that fits; where it has few lanes, several groups of them share its rows. */
+/** The largest tile that fits; where it has few lanes, several groups of them share its rows. @throws FastRpbError code `"limit"` */
 export function chooseReduceTile(featureCount: number, valueDim: number, program: ProgramBuilder): ReduceTile {
   const candidates: ReduceTile[] = [];
   let features = Math.min(REDUCE_TILE, paddedToVec4(featureCount));

@@ -1,4 +1,4 @@
-/** Linear attention: reduction over keys, combination of its chunks, product with the queries. */
+/** Linear attention: the reduction of keys to a state for each chunk, the sum of these, the product with the queries. */
 import type { ProgramBuilder } from "../../../program/builder.ts";
 import { FLOAT_BYTES } from "../../../program/units.ts";
 import { addBias, type AttentionTensors } from "../bias.ts";

@@ -1,4 +1,4 @@
-/** Gradients from key states: of queries, of keys and values, and the state of Efficient Attention on the way back. */
+/** Gradients from key states: of queries, of keys and values, and the state from which keys of Efficient Attention get theirs. */
 import { efficientKeyStateKernel } from "../../../../shaders/attention/linear/efficient-key-state.ts";
 import { keyGradientBytes, keyGradientKernel } from "../../../../shaders/attention/linear/key-gradient.ts";
 import { queryGradientBytes, queryGradientKernel } from "../../../../shaders/attention/linear/query-gradient.ts";
@@ -7,10 +7,10 @@ import type { Handle } from "../../../program/builder.ts";
 import { firstTile } from "../../../program/tiles.ts";
 import { FLOAT_BYTES } from "../../../program/units.ts";
 import { ceilPowerOfTwo } from "../../../program/workgroups.ts";
-import { addHeadKernel, type HeadGroup, type Rows } from "../head-groups.ts";
+import { addHeadKernel, type HeadGroup, type NamedRows } from "../head-groups.ts";
 import { combineLanes, EXP_FLOPS, kernelShape, LANE_ROWS, type LinearWork, type Reduction, statesUse } from "./key-state.ts";
 
-/** Rows of the workgroups of gradients, and the lanes of a row. */
+/** Rows of the workgroups of gradients, from the best to the smallest, and the lanes of a row. */
 const GRADIENT_ROWS = [16, 8, 4, 2, 1] as const;
 const GRADIENT_ROW_LANES = [16, 32, 64, 8, 4, 2, 1] as const;
 
@@ -19,12 +19,8 @@ export function addQueryGradient(
   work: LinearWork,
   reduction: Reduction,
   group: HeadGroup,
-  buffers: {
-    readonly queries: Rows;
+  buffers: NamedRows<"queries" | "gradients" | "statistics" | "out"> & {
     readonly states: Handle;
-    readonly gradients: Rows;
-    readonly statistics: Rows;
-    readonly out: Rows;
     /** Whether the states are those of earlier chunks, and the statistics are there; else the state is that of all keys. */
     readonly chunked: boolean;
   },
@@ -53,12 +49,8 @@ export function addKeyGradient(
   work: LinearWork,
   reduction: Reduction,
   group: HeadGroup,
-  buffers: {
-    readonly keys: Rows;
+  buffers: NamedRows<"keys" | "values" | "dk" | "dv"> & {
     readonly states: Handle;
-    readonly values: Rows;
-    readonly dk: Rows;
-    readonly dv: Rows;
     /** Whether `dv` is added to what is there. */
     readonly accumulate: boolean;
     /** Whether the states are those of later chunks; else the state is that of all queries. */

@@ -16,11 +16,12 @@ import { FLOAT_BYTES } from "../../../program/units.ts";
 import { elementwiseLanes, floorPowerOfTwo, mostLanes } from "../../../program/workgroups.ts";
 import type { ToeplitzSpec } from "../../toeplitz/spec.ts";
 import type { AttentionTensors } from "../bias.ts";
-import { addHeadKernel, type HeadGroup, type Rows, storedRows } from "../head-groups.ts";
+import { addHeadKernel, type HeadGroup, type NamedRows, type Rows, storedRows } from "../head-groups.ts";
 import { addCombine, addReduce, chooseReduction, type LinearWork, linearWork, type Reduction, stateScratch, statesUse } from "../linear/key-state.ts";
 import { addProjection, projectedRows } from "../random-features.ts";
 import type { AttentionShape } from "../spec.ts";
 
+/** Rows of a workgroup that makes features, and lanes of a row, at most. */
 const FEATURE_ROWS = 8;
 const FEATURE_ROW_LANES = 8;
 
@@ -81,28 +82,27 @@ export function multiplicativeWork(
 }
 
 /** Scratch for the features of a group's rows, and for what they are made of. */
-export interface FeatureScratch {
-  readonly queries: Rows;
-  readonly keys: Rows;
+export interface FeatureScratch extends NamedRows<"queries" | "keys"> {
   /** The first key that has each feature, [heads, features] of u32. */
   readonly firsts: Handle;
   /** States that hold the largest key of each feature; only for SIKF. */
-  readonly states: { readonly reduction: Reduction; readonly partial: Handle; readonly combined: Handle } | undefined;
+  readonly states: { readonly reduction: Reduction; readonly chunkStates: Handle; readonly combined: Handle } | undefined;
   /** Random features of queries and keys. */
-  readonly projected: { readonly q: Rows; readonly k: Rows } | undefined;
+  readonly projected: NamedRows<"q" | "k"> | undefined;
 }
 
+/** Makes that scratch for the largest group. */
 export function featureScratch(work: MultiplicativeWork): FeatureScratch {
   const { program, shape, features, featureMap, mostHeads } = work;
   const reduction = chooseReduction(work);
-  const partial = featureMap === "sikf" ? stateScratch(work, "states", reduction, reduction.chunks) : undefined;
-  const combined = partial === undefined || reduction.chunks === 1 ? partial : stateScratch(work, "combined", reduction, 1);
+  const chunkStates = featureMap === "sikf" ? stateScratch(work, "states", reduction, reduction.chunks) : undefined;
+  const combined = chunkStates === undefined || reduction.chunks === 1 ? chunkStates : stateScratch(work, "combined", reduction, 1);
   const queries = projectedRows(work, "queryFeatures");
   const keys = projectedRows(work, "keyFeatures");
   const random = shape.featureMap === "favor+";
   const projected = random ? { q: projectedRows(work, "projectedQ"), k: projectedRows(work, "projectedK") } : undefined;
   const firsts = program.temporary("firsts", mostHeads * features * FLOAT_BYTES);
-  return { queries, keys, firsts, states: partial && combined && { reduction, partial, combined }, projected };
+  return { queries, keys, firsts, states: chunkStates && combined && { reduction, chunkStates, combined }, projected };
 }
 
 /** Adds the features of a group's queries and keys. */
@@ -116,9 +116,9 @@ export function addFeatures(work: MultiplicativeWork, group: HeadGroup, scratch:
   }
   const from = projected ?? { q, k };
   if (states) {
-    const { reduction, partial, combined } = states;
-    addReduce(work, reduction, group, { keys: from.k, values: storedRows(shape, tensors.v, shape.valueDim) }, partial);
-    if (combined !== partial) addCombine(work, reduction, group, { states: partial, combined, normalised: false });
+    const { reduction, chunkStates, combined } = states;
+    addReduce(work, reduction, group, { keys: from.k, values: storedRows(shape, tensors.v, shape.valueDim) }, chunkStates);
+    if (combined !== chunkStates) addCombine(work, reduction, group, { states: chunkStates, combined, normalised: false });
   }
   addRowFeatures(work, group, from.k, keys, "keys", states);
   addRowFeatures(work, group, from.q, queries, "queries", states);
@@ -181,7 +181,7 @@ export function channelProduct(
   };
 }
 
-/** Bytes of the channels of some features. */
+/** Bytes of the channels of some features of a group. */
 export function channelBytes({ shape }: LinearWork, group: HeadGroup, features: FeatureGroup): number {
   return group.count * shape.length * multiplicativeChannels(features.count, shape.valueDim) * FLOAT_BYTES;
 }
@@ -208,7 +208,7 @@ export function addExpand(
   work: LinearWork,
   group: HeadGroup,
   selected: FeatureGroup,
-  { features: own, values, out }: { readonly features: Rows; readonly values: Rows; readonly out: Handle },
+  { features: own, values, out }: NamedRows<"features" | "values"> & { readonly out: Handle },
 ): void {
   const { program, shape, features } = work;
   const { length, valueDim, variableLengths } = shape;
@@ -232,7 +232,7 @@ export function addContract(
   work: LinearWork,
   group: HeadGroup,
   selected: FeatureGroup,
-  rows: { readonly features: Rows; readonly channels: Handle; readonly out: Rows; readonly accumulate: boolean },
+  rows: NamedRows<"features" | "out"> & { readonly channels: Handle; readonly accumulate: boolean },
 ): void {
   const { program, shape, features } = work;
   const { length, valueDim } = shape;
@@ -256,7 +256,7 @@ export function addContract(
 export function addFinish(
   work: LinearWork,
   group: HeadGroup,
-  { features: queries, firsts, totals }: { readonly features: Rows; readonly firsts: Handle; readonly totals: Rows },
+  { features: queries, firsts, totals }: NamedRows<"features" | "totals"> & { readonly firsts: Handle },
   result: { readonly out: Rows; readonly gradients?: undefined } | { readonly gradients: Rows; readonly out?: undefined },
 ): void {
   const { program, shape, features } = work;
@@ -283,7 +283,7 @@ export function addFeatureGradient(
   work: LinearWork,
   group: HeadGroup,
   selected: FeatureGroup,
-  rows: { readonly features: Rows; readonly values: Rows; readonly channels: Handle; readonly out: Rows },
+  rows: NamedRows<"features" | "values" | "out"> & { readonly channels: Handle },
 ): void {
   const { program, shape, features, featureMap } = work;
   const { length, valueDim, variableLengths } = shape;

@@ -38,8 +38,8 @@ export function planMultiplicativeGradient(program: ProgramBuilder, shape: Atten
   const work = multiplicativeWork(program, shape, tensors, scratch, 3, random ? 5 : 2);
   const { groups, featureGroups } = work;
   const scratchLeft = program.scratchLeft(scratch);
-  const held = featureScratch(work);
-  const { queries, keys, firsts } = held;
+  const features = featureScratch(work);
+  const { queries, keys, firsts } = features;
   const largest = channelBytes(work, groups[0]!, featureGroups[0]!);
   const scratchFor = (name: string) => program.temporary(name, largest);
   const [channels, summed, channelGradients] = [scratchFor("channels"), scratchFor("summed"), scratchFor("channelGradients")];
@@ -56,7 +56,7 @@ export function planMultiplicativeGradient(program: ProgramBuilder, shape: Atten
     const firstSpectrum = group.first % heads;
     const product = (selected: FeatureGroup, from: Handle, transposed: boolean) =>
       planToeplitz(program, channelProduct(shape, group, selected), { v: from, spectrum, out: summed }, rest, { transposed, firstSpectrum });
-    addFeatures(work, group, held);
+    addFeatures(work, group, features);
     for (const [i, selected] of featureGroups.entries()) {
       addExpand(work, group, selected, { features: keys, values: v, out: channels });
       product(selected, channels, false);

@@ -17,15 +17,15 @@ export function planMultiplicativeAttention(program: ProgramBuilder, shape: Atte
   const work = multiplicativeWork(program, shape, tensors, scratch, 2, random ? 4 : 2);
   const { groups, featureGroups } = work;
   const scratchLeft = program.scratchLeft(scratch);
-  const held = featureScratch(work);
-  const { queries, keys, firsts } = held;
+  const features = featureScratch(work);
+  const { queries, keys, firsts } = features;
   const largest = channelBytes(work, groups[0]!, featureGroups[0]!);
   const [channels, summed] = [program.temporary("channels", largest), program.temporary("summed", largest)];
   const totals = scratchRows(work, "totals", valueDim + 1);
   const rest = scratchLeft();
   const [values, out] = [storedRows(shape, tensors.v, valueDim), storedRows(shape, tensors.out, valueDim)];
   for (const group of groups) {
-    addFeatures(work, group, held);
+    addFeatures(work, group, features);
     for (const [i, selected] of featureGroups.entries()) {
       addExpand(work, group, selected, { features: keys, values, out: channels });
       const product = { v: channels, spectrum: tensors.spectrum!, out: summed };

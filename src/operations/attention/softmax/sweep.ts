@@ -32,19 +32,21 @@ export const MOST_LANE_COLUMNS = 6;
 /** Operations of a weight: exp by polynomial, roughly, and what is around it. */
 export const WEIGHT_FLOPS = 24;
 
-/** What the kernels take from a shape. */
+/** Constants that all kernels of softmax attention have. */
 export function kernelShape({ length, headDim, valueDim, scale, causal, variableLengths }: AttentionShape) {
   return { length, headDim, valueDim, scale, causal, variableLengths };
 }
 
-/** Pieces of a row of sums, each for a workgroup of its own. */
+/** How many workgroups share the sums of a row of `width` numbers, each a piece of it. */
 export function columnTilesOf({ otherGroups }: SoftmaxTile, width: number): number {
   return Math.ceil(vectorsOf(width) / (otherGroups * MOST_LANE_COLUMNS));
 }
 
 /**
  * The best tile whose kernels fit. A workgroup goes through all of the other rows, so that long sequences take tiles of few rows.
+ *
  * @param pairFlops operations of a workgroup for a pair of a query and a key
+ * @throws FastRpbError code `"limit"` where none fits
  */
 export function chooseTile(
   program: ProgramBuilder,
@@ -63,19 +65,19 @@ export function chooseTile(
   });
 }
 
-/** How the rows of a head go through workgroups. */
+/** A sweep of a head: how many rows go through its workgroups. */
 export interface Sweep {
-  /** Workgroups. */
+  /** Tiles of rows, each with a workgroup of its own. */
   readonly tiles: number;
   /** Rows that workgroups load of their own, over again for each tile of the others. */
   readonly own: number;
-  /** Rows that they load of the others. */
+  /** Rows that workgroups load of the other side. */
   readonly others: number;
-  /** Pairs of a query and a key that it sees. */
+  /** Pairs of a query and a key that it may see. */
   readonly pairs: number;
 }
 
-/** @param side whose rows workgroups have; they go through the other side */
+/** The sweep of a head. @param side the rows that workgroups have; they go through the other side */
 export function sweepOf({ length, causal }: AttentionShape, tile: SoftmaxTile, side: "queries" | "keys"): Sweep {
   const [rows, othersAtOnce] = [softmaxRows(tile), softmaxOthers(tile)];
   const tiles = Math.ceil(length / rows);
