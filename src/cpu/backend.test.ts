@@ -180,6 +180,26 @@ describe("backend", () => {
     expect(() => backend.run([{ executable, bindings: {} }])).toThrow(expect.objectContaining({ code: "disposed" }));
   });
 
+  test("says when its code could not be loaded, and loads it with the next call", async () => {
+    const backend = createTestBackend();
+    const { operation, spec } = taskOf(fftSpec({ shape: [4] }));
+    let failures = 1;
+    const loadCpu = async () => {
+      if (failures-- > 0) throw new TypeError("offline");
+      await operation.loadCpu!(spec);
+    };
+    const compile = () => backend.compile("test", { spec, operation: { ...operation, loadCpu } });
+    await expect(compile()).rejects.toMatchObject({ code: "unavailable", message: expect.stringContaining('"fft on the CPU"') });
+    expect((await compile()).bytes).toEqual({ x: 32, out: 32 });
+  });
+
+  test("compiles at once what the plan or its gradient has loaded", async () => {
+    const backend = createTestBackend();
+    const plan = taskOf(attentionSpec({ heads: 1, length: 4, headDim: 2, kind: "softmax" }));
+    await backend.compile("test", plan);
+    expect(Object.keys(backend.compileNow("test", plan.operation.gradient!(plan.spec)!).bytes)).toContain("dq");
+  });
+
   test("names bindings and prices operations", async () => {
     const backend = createTestBackend();
     const fft = await backend.compile("test", taskOf(fftSpec({ shape: [3, 16] })));

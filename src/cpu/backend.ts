@@ -1,6 +1,7 @@
 import type { Backend, Bindings, Cost, DispatchInfo, Executable, Step, Storage, TensorData } from "../core/backend.ts";
 import { checkAborted, FastRpbError } from "../core/errors.ts";
 import type { PlannerLimits } from "../core/limits.ts";
+import { loadModule } from "../core/load.ts";
 import { createFft, type Fft, type FftOf } from "../math/fft.ts";
 import { type CpuComputation, layoutBytes, type Task, type TensorLayouts } from "../operations/operation.ts";
 import { CpuStorage } from "./storage.ts";
@@ -37,7 +38,10 @@ export function createCpuBackend(limits: PlannerLimits): Backend<Task> {
       throw unavailable("runtime.wrap", "the CPU backend has no GPU buffers; upload the data with runtime.tensor");
     },
 
-    async compile(_caller, task) {
+    async compile(caller, task) {
+      const gradient = task.operation.gradient?.(task.spec);
+      // Both: whoever asks for the gradient does not wait for it.
+      await Promise.all([loadCpu(caller, task), gradient && loadCpu(caller, gradient)]);
       return new CpuExecutable(task, limits, fftOf);
     },
 
@@ -82,6 +86,10 @@ export function createCpuBackend(limits: PlannerLimits): Backend<Task> {
       for (const storage of live) storage.release();
     },
   };
+}
+
+async function loadCpu(caller: string, { operation, spec }: Task): Promise<void> {
+  await loadModule(caller, `${operation.name} on the CPU`, async () => operation.loadCpu?.(spec));
 }
 
 class CpuExecutable implements Executable {

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { tableData, type TablePart } from "../program/tables.ts";
+import { tableData } from "../program/table-data.ts";
+import type { TablePart } from "../program/tables.ts";
 import { BufferPool } from "./pool.ts";
 import { TableCache } from "./tables.ts";
 

@@ -1,4 +1,5 @@
-import { type TablePart, tableBytes, tableData } from "../program/tables.ts";
+import { tableData } from "../program/table-data.ts";
+import { tableBytes, type TablePart } from "../program/tables.ts";
 import type { BufferPool } from "./pool.ts";
 import { STORAGE_USAGE } from "./usage.ts";
 

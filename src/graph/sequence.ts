@@ -57,6 +57,7 @@ export const sequence: Operation<SequenceSpec> = {
       task.operation.plan(program, task.spec, own, rest);
     }
   },
+  loadCpu: ({ nodes }) => Promise.all(nodes.map(({ task }) => task.operation.loadCpu?.(task.spec))),
   cpu(spec, fftOf) {
     const computations = spec.nodes.map(({ task, values }) => ({ values, ...task.operation.cpu(task.spec, fftOf) }));
     // Of spectra alone the layout depends on limits, and theirs is the backend's own.

@@ -1,5 +1,4 @@
 /** Chirps: a transform of any length is a convolution with one. */
-import { createFft } from "./fft.ts";
 
 /** n² mod 2N for 0 ≤ n < N, without squares too large for a float64. */
 export function* squares(points: number): Generator<number> {
@@ -20,16 +19,68 @@ export function chirpSpectrum(points: number, [a, b]: readonly [number, number])
   let n = 0;
   for (const square of squares(points)) {
     const angle = (Math.PI * square) / points;
+    const [re, im] = [Math.cos(angle) / period, Math.sin(angle) / period];
     for (const at of [n, (period - n) % period]) {
-      chirp[2 * at] = Math.cos(angle) / period;
-      chirp[2 * at + 1] = Math.sin(angle) / period;
+      chirp[2 * at] = re;
+      chirp[2 * at + 1] = im;
     }
     n++;
   }
-  createFft(period).transform(chirp, "forward");
-  const rows = new Float32Array(2 * period);
-  for (let i = 0; i < a; i++) {
-    for (let j = 0; j < b; j++) rows.set(chirp.subarray(2 * (i + a * j), 2 * (i + a * j) + 2), 2 * (i * b + j));
+  // Columns of a points, which stay in their places, times exp(−2πi·k_a·n_b/period), then rows of b points (Bailey 1990).
+  const column = new Float64Array(2 * a);
+  const transformColumn = createTransform(a);
+  for (let j = 0; j < b; j++) {
+    for (let i = 0; i < 2 * a; i++) column[i] = chirp[2 * ((i >> 1) * b + j) + (i & 1)]!;
+    const result = transformColumn(column);
+    for (let i = 0; i < a; i++) {
+      const [c, s] = root(i * j, period);
+      const at = 2 * (i * b + j);
+      chirp[at] = result[2 * i]! * c - result[2 * i + 1]! * s;
+      chirp[at + 1] = result[2 * i]! * s + result[2 * i + 1]! * c;
+    }
   }
+  const rows = new Float32Array(2 * period);
+  const transformRow = createTransform(b);
+  for (let start = 0; start < 2 * period; start += 2 * b) rows.set(transformRow(chirp.subarray(start, start + 2 * b)), start);
   return rows;
+}
+
+/**
+ * X_k = Σ_n x_n exp(−2πi nk/N) for N without large prime factors; overwrites x and may return it. The plainest form of Stockham's algorithm:
+ * tables are made once, and pages that compute on a GPU need not load the fast transforms of the CPU for them.
+ */
+function createTransform(points: number): (x: Float64Array) => Float64Array {
+  const roots = Float64Array.from({ length: 2 * points }, (_, i) => root(i >> 1, points)[i & 1]!);
+  const other = new Float64Array(2 * points);
+  return (x) => {
+    let [from, to]: [Float64Array, Float64Array] = [x, other];
+    for (let before = 1, radix = 2; before < points; before *= radix) {
+      radix = 2;
+      while ((points / before) % radix !== 0) radix++;
+      const blocks = points / (before * radix);
+      let written = 0;
+      for (let block = 0; block < blocks; block++) {
+        for (let k = 0; k < before * radix; k++) {
+          let re = 0;
+          let im = 0;
+          for (let r = 0, at = 2 * (block * before + (k % before)), turn = 0; r < radix; r++) {
+            re += from[at]! * roots[turn]! - from[at + 1]! * roots[turn + 1]!;
+            im += from[at]! * roots[turn + 1]! + from[at + 1]! * roots[turn]!;
+            at += 2 * blocks * before;
+            turn = (turn + 2 * k * blocks) % (2 * points);
+          }
+          to[written++] = re;
+          to[written++] = im;
+        }
+      }
+      [from, to] = [to, from];
+    }
+    return from;
+  };
+}
+
+/** exp(−2πi·i/order) */
+function root(i: number, order: number): readonly [re: number, im: number] {
+  const angle = (-2 * Math.PI * (i % order)) / order;
+  return [Math.cos(angle), Math.sin(angle)];
 }

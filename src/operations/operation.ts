@@ -38,6 +38,9 @@ export interface CpuComputation {
   run(memoryOf: (name: string) => CpuMemory): void;
 }
 
+/** Prepares a spec for running in float64. */
+export type CpuFunction<Spec extends OperationSpec> = (spec: Spec, fftOf: FftOf) => CpuComputation;
+
 export interface Operation<Spec extends OperationSpec = OperationSpec> {
   /** For people: in profiles and errors. */
   readonly name: string;
@@ -55,8 +58,10 @@ export interface Operation<Spec extends OperationSpec = OperationSpec> {
    * @throws FastRpbError code `"limit"`
    */
   plan(program: ProgramBuilder, spec: Spec, tensors: Handles, scratch: number): void;
-  /** The same in float64: fallback, and oracle of the tests. */
+  /** The same in float64: fallback, and oracle of the tests. To be called after {@link loadCpu}. */
   cpu(spec: Spec, fftOf: FftOf): CpuComputation;
+  /** Loads what {@link cpu} calls, so that pages with WebGPU do without it; left out where there is nothing to load. */
+  loadCpu?(spec: Spec): Promise<unknown>;
   /** What computes the gradients of a loss from that of the result; `undefined` where there is none. */
   gradient?(spec: Spec): Task | undefined;
   /** What computes the tensor `spectrum` from `weights` or `kernel`; `undefined` where the spec has none. */
@@ -69,6 +74,17 @@ export interface Operation<Spec extends OperationSpec = OperationSpec> {
 export interface Task {
   readonly operation: Operation;
   readonly spec: OperationSpec;
+}
+
+/** {@link Operation.cpu} in a module of its own, which is loaded once. */
+export function cpuOnDemand<Spec extends OperationSpec>(load: () => Promise<CpuFunction<Spec>>): Pick<Operation<Spec>, "cpu" | "loadCpu"> {
+  let loaded: CpuFunction<Spec> | undefined;
+  return {
+    cpu: (spec, fftOf) => loaded!(spec, fftOf),
+    async loadCpu() {
+      loaded ??= await load();
+    },
+  };
 }
 
 export function task<Spec extends OperationSpec>(operation: Operation<Spec>, spec: Spec): Task {

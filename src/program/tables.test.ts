@@ -5,7 +5,8 @@ import { limitsWith, smoothNumbers } from "../testing/planning.ts";
 import { normals, random, relativeL2 } from "../testing/random.ts";
 import { chirpLength, chooseSplit } from "../operations/fft/split.ts";
 import { chooseRadices } from "../operations/fft/stockham.ts";
-import { partEntries, tableBytes, tableData, TableLayout, type TablePart } from "./tables.ts";
+import { tableData } from "./table-data.ts";
+import { partEntries, tableBytes, TableLayout, type TablePart } from "./tables.ts";
 
 type Complex = readonly [re: number, im: number];
 

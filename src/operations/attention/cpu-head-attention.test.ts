@@ -5,9 +5,9 @@ import { type AttentionOptions, attentionSpec, type AttentionSpec, weightsShape 
 import { normals, relativeL2 } from "../../testing/random.ts";
 import { attentionReference } from "../../testing/attention-reference.ts";
 import { createToeplitz } from "../toeplitz/cpu-product.ts";
-import { linearHead } from "./linear/operation.ts";
-import { multiplicativeHead } from "./multiplicative/operation.ts";
-import { softmaxHead } from "./softmax/operation.ts";
+import { linearHead } from "./linear/cpu-kind.ts";
+import { multiplicativeHead } from "./multiplicative/cpu-kind.ts";
+import { softmaxHead } from "./softmax/cpu-kind.ts";
 
 const VARIANTS: readonly Partial<AttentionOptions>[] = [
   ...(["sikf", "elu+1", "relu", "softmax"] as const).flatMap((featureMap) => [false, true].map((causal) => ({ featureMap, causal }))),

@@ -2,19 +2,19 @@
 import type { PlannerLimits } from "../../core/limits.ts";
 import type { ProgramBuilder } from "../../program/builder.ts";
 import { lengthsLayout } from "../lengths.ts";
-import { layout, type Operation, task, type TensorLayout, type TensorLayouts } from "../operation.ts";
+import { cpuOnDemand, layout, type Operation, task, type TensorLayout, type TensorLayouts } from "../operation.ts";
 import { spectrum, spectrumLayout } from "../toeplitz/operation.ts";
 import { spectrumSpec, weightsShape } from "../toeplitz/spec.ts";
 import type { AttentionGradientTensors, AttentionTensors } from "./bias.ts";
-import { attentionGradientCpu } from "./cpu-gradient.ts";
-import { attentionCpu, type HeadKind } from "./cpu.ts";
+import type { HeadKind } from "./cpu.ts";
 import { type AttentionGradientSpec, attentionGradientSpec, type AttentionShape, type AttentionSpec } from "./spec.ts";
 
 /** A way to compute attention, and its gradient. */
 export interface AttentionKind {
   plan(program: ProgramBuilder, shape: AttentionShape, tensors: AttentionTensors, scratch: number): void;
   planGradient(program: ProgramBuilder, shape: AttentionShape, tensors: AttentionGradientTensors, scratch: number): void;
-  readonly head: HeadKind;
+  /** Loads what computes one head on the CPU. */
+  loadHead(): Promise<HeadKind>;
 }
 
 /** Attention of a kind: `q`, `k`, `v`, `spectrum` with a bias, `lengths` with variable ones → `out`. */
@@ -25,7 +25,10 @@ export function attentionOperation(kind: AttentionKind): Operation<AttentionSpec
     label: (spec) => `attention ${attentionName(spec)} ${spec.length}`,
     tensors: (spec, limits) => ({ ...inputs(spec, limits), out: rows("output", spec, spec.valueDim) }),
     plan: kind.plan,
-    cpu: (spec, fftOf) => attentionCpu(kind.head, spec, fftOf),
+    ...cpuOnDemand(async () => {
+      const [{ attentionCpu }, head] = await Promise.all([import("./cpu.ts"), kind.loadHead()]);
+      return (spec, fftOf) => attentionCpu(head, spec, fftOf);
+    }),
     gradient: (spec) => (spec.storage === "f16" ? undefined : task(gradient, attentionGradientSpec(spec))),
     preparation,
   };
@@ -45,7 +48,10 @@ function gradientOperation(kind: AttentionKind): Operation<AttentionGradientSpec
       ...(spec.bias !== "none" && { dBias: layout("output", weightsShape(spec)) }),
     }),
     plan: kind.planGradient,
-    cpu: (spec, fftOf) => attentionGradientCpu(kind.head, spec, fftOf),
+    ...cpuOnDemand(async () => {
+      const [{ attentionGradientCpu }, head] = await Promise.all([import("./cpu-gradient.ts"), kind.loadHead()]);
+      return (spec, fftOf) => attentionGradientCpu(head, spec, fftOf);
+    }),
     preparation,
   };
 }

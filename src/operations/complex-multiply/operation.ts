@@ -1,5 +1,4 @@
-import { layout, type Operation } from "../operation.ts";
-import { complexMultiplyCpu } from "./cpu.ts";
+import { cpuOnDemand, layout, type Operation } from "../operation.ts";
 import { planComplexMultiply } from "./plan.ts";
 import type { ComplexMultiplySpec } from "./spec.ts";
 
@@ -13,5 +12,5 @@ export const complexMultiply: Operation<ComplexMultiplySpec> = {
     out: layout("output", shape, "complex64"),
   }),
   plan: planComplexMultiply,
-  cpu: complexMultiplyCpu,
+  ...cpuOnDemand(async () => (await import("./cpu.ts")).complexMultiplyCpu),
 };

@@ -1,5 +1,4 @@
-import { layout, type Operation, task } from "../operation.ts";
-import { convolveCpu, kernelSpectrumCpu } from "./cpu.ts";
+import { cpuOnDemand, layout, type Operation, task } from "../operation.ts";
 import { planConvolve, planKernelSpectrum, spectrumPoints } from "./plan.ts";
 import { type ConvolveSpec, type KernelSpectrumSpec, kernelSpectrumSpec } from "./spec.ts";
 
@@ -13,7 +12,7 @@ export const convolve: Operation<ConvolveSpec> = {
     out: layout("output", outputShape, dtype),
   }),
   plan: planConvolve,
-  cpu: convolveCpu,
+  ...cpuOnDemand(async () => (await import("./cpu.ts")).convolveCpu),
   preparation: (spec) => task(kernelSpectrum, kernelSpectrumSpec(spec)),
   tuned: ({ operation, dtype, axes, inner }) => ({ operation, dtype, axes, inner }),
 };
@@ -31,6 +30,6 @@ export const kernelSpectrum: Operation<KernelSpectrumSpec> = {
     spectrum: layout("output", [kernels, spectrumPoints(axes, circular, limits)], "complex64"),
   }),
   plan: planKernelSpectrum,
-  cpu: kernelSpectrumCpu,
+  ...cpuOnDemand(async () => (await import("./cpu.ts")).kernelSpectrumCpu),
   tuned: ({ operation, dtype, axes }) => ({ operation, dtype, axes }),
 };

@@ -1,5 +1,4 @@
-import { task, layout, type Operation } from "../operation.ts";
-import { fftCpu } from "./cpu.ts";
+import { cpuOnDemand, layout, type Operation, task } from "../operation.ts";
 import { planFft } from "./plan.ts";
 import { fftGradientSpec, type FftSpec, fftTensor } from "./spec.ts";
 
@@ -13,7 +12,7 @@ export const fft: Operation<FftSpec> = {
     return { x: layout("input", x.shape, x.dtype), out: layout("output", out.shape, out.dtype) };
   },
   plan: planFft,
-  cpu: fftCpu,
+  ...cpuOnDemand(async () => (await import("./cpu.ts")).fftCpu),
   gradient: (spec) => task(fft, fftGradientSpec(spec)),
   tuned({ operation, kind, direction, shape, axes }) {
     const first = Math.min(...axes);

@@ -1,8 +1,5 @@
 import { lengthsLayout } from "../lengths.ts";
-import { layout, type Operation, task, type TensorLayout } from "../operation.ts";
-import { toeplitzGradientCpu } from "./cpu-gradient.ts";
-import { spectrumCpu } from "./cpu-spectrum.ts";
-import { toeplitzCpu } from "./cpu.ts";
+import { cpuOnDemand, layout, type Operation, task, type TensorLayout } from "../operation.ts";
 import { planToeplitzGradient } from "./gradient.ts";
 import { headSpectrumPoints } from "./layout.ts";
 import { planToeplitz } from "./plan.ts";
@@ -48,7 +45,7 @@ export const toeplitz: Operation<ToeplitzSpec> = {
     out: rows("output", spec),
   }),
   plan: planToeplitz,
-  cpu: toeplitzCpu,
+  ...cpuOnDemand(async () => (await import("./cpu.ts")).toeplitzCpu),
   gradient: (spec) => task(toeplitzGradient, toeplitzGradientSpec(spec)),
   preparation: (spec) => task(spectrum, spectrumSpec(spec)),
 };
@@ -66,7 +63,7 @@ export const toeplitzGradient: Operation<ToeplitzGradientSpec> = {
     dWeights: layout("output", weightsShape(spec)),
   }),
   plan: planToeplitzGradient,
-  cpu: toeplitzGradientCpu,
+  ...cpuOnDemand(async () => (await import("./cpu-gradient.ts")).toeplitzGradientCpu),
   preparation: (spec) => task(spectrum, spectrumSpec(spec)),
 };
 
@@ -81,5 +78,5 @@ export const spectrum: Operation<SpectrumSpec> = {
     spectrum: spectrumLayout("output", spec, limits),
   }),
   plan: planSpectrum,
-  cpu: spectrumCpu,
+  ...cpuOnDemand(async () => (await import("./cpu-spectrum.ts")).spectrumCpu),
 };

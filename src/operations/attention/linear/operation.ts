@@ -1,29 +1,10 @@
-import type { HeadKind } from "../cpu.ts";
-import { createRandom } from "../cpu-random-features.ts";
 import { attentionOperation } from "../operation.ts";
-import type { AttentionShape } from "../spec.ts";
-import { createEfficient } from "./cpu-efficient.ts";
-import type { RowFeatures } from "./cpu-state.ts";
-import { createLinear } from "./cpu.ts";
 import { planLinearAttentionGradient } from "./gradient.ts";
 import { planLinearAttention } from "./plan.ts";
 
-/** Linear attention of a head, causal or not. */
-export const linearHead: HeadKind = {
-  create(shape) {
-    const { featureMap, features, headDim, valueDim, causal } = shape;
-    if (featureMap === "softmax") return createEfficient(headDim, valueDim, causal);
-    const linear = createLinear(rowFeatures(shape), features, valueDim, causal);
-    return featureMap === "favor+" ? createRandom(headDim, shape, linear) : linear;
-  },
-  flops: ({ length, features, headDim, valueDim, featureMap }) =>
-    4 * length * features * (valueDim + 1) + (featureMap === "favor+" ? 4 * length * headDim * features : 0),
-};
-
-/** The features of rows, projected or not. */
-export function rowFeatures({ featureMap }: AttentionShape): RowFeatures {
-  return featureMap === "elu+1" || featureMap === "relu" ? featureMap : "exponential";
-}
-
 /** Linear attention that is not causal. */
-export const linearAttention = attentionOperation({ plan: planLinearAttention, planGradient: planLinearAttentionGradient, head: linearHead });
+export const linearAttention = attentionOperation({
+  plan: planLinearAttention,
+  planGradient: planLinearAttentionGradient,
+  loadHead: async () => (await import("./cpu-kind.ts")).linearHead,
+});
