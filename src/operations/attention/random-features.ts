@@ -1,7 +1,7 @@
 /** Rows of queries and keys to the logarithms of their random features (Choromanski et al. 2020), and gradients back. */
 import { projectionBytes, projectionKernel, type ProjectionKernelSpec, projectionLanes } from "../../../shaders/attention/random-features.ts";
 import { paddedToVec4 } from "../../../shaders/wgsl/kernel.ts";
-import { firstTile } from "../../program/tiles.ts";
+import { firstTile } from "../../program/workgroups.ts";
 import { type GroupedWork, groupRows, type HeadGroup, type HeadWork, type Rows, scratchRows } from "./head-groups.ts";
 
 /** Columns per workgroup, and rows of a lane, at most. */

@@ -7,9 +7,8 @@ import { paddedToVec4 } from "../../../../shaders/wgsl/kernel.ts";
 import type { Handle, ProgramBuilder } from "../../../program/builder.ts";
 import { largestScratch, limitError } from "../../../program/ranges.ts";
 import { evenStep, spansOf } from "../../../program/slices.ts";
-import { firstTile } from "../../../program/tiles.ts";
 import { FLOAT_BYTES } from "../../../program/units.ts";
-import { elementwiseLanes, mostLanes } from "../../../program/workgroups.ts";
+import { elementwiseLanes, firstTile, mostLanes } from "../../../program/workgroups.ts";
 import { addHeadKernel, type HeadGroup, headGroups, type NamedRows, type Rows } from "../head-groups.ts";
 import {
   addReduce,

@@ -7,9 +7,8 @@ import { paddedToVec4 } from "../../../../shaders/wgsl/kernel.ts";
 import type { PlannerLimits } from "../../../core/limits.ts";
 import type { BindingUse, Handle, ProgramBuilder } from "../../../program/builder.ts";
 import { firstBytes } from "../../../program/ranges.ts";
-import { firstTile } from "../../../program/tiles.ts";
 import { FLOAT_BYTES } from "../../../program/units.ts";
-import { ceilPowerOfTwo, floorPowerOfTwo, mostLanes } from "../../../program/workgroups.ts";
+import { ceilPowerOfTwo, firstTile, floorPowerOfTwo, mostLanes } from "../../../program/workgroups.ts";
 import { addHeadKernel, type GroupedWork, type HeadGroup, type NamedRows, type Rows, scratchRows } from "../head-groups.ts";
 import type { AttentionShape } from "../spec.ts";
 

@@ -4,9 +4,8 @@ import { keyGradientBytes, keyGradientKernel } from "../../../../shaders/attenti
 import { queryGradientBytes, queryGradientKernel } from "../../../../shaders/attention/linear/query-gradient.ts";
 import { type FeatureTile, tileLanes } from "../../../../shaders/attention/query-features.ts";
 import type { Handle } from "../../../program/builder.ts";
-import { firstTile } from "../../../program/tiles.ts";
 import { FLOAT_BYTES } from "../../../program/units.ts";
-import { ceilPowerOfTwo } from "../../../program/workgroups.ts";
+import { ceilPowerOfTwo, firstTile } from "../../../program/workgroups.ts";
 import { addHeadKernel, type HeadGroup, type NamedRows } from "../head-groups.ts";
 import { combineLanes, EXP_FLOPS, kernelShape, LANE_ROWS, type LinearWork, type Reduction, statesUse } from "./key-state.ts";
 

@@ -10,7 +10,7 @@ import {
 } from "../../../../shaders/attention/softmax/tiles.ts";
 import type { ProgramBuilder } from "../../../program/builder.ts";
 import { estimatedSeconds, MOST_DISPATCH_SECONDS } from "../../../program/duration.ts";
-import { firstTile } from "../../../program/tiles.ts";
+import { firstTile } from "../../../program/workgroups.ts";
 import type { AttentionShape } from "../spec.ts";
 
 /** Tiles, from the best to the smallest: groups of rows and of others, fours of rows and others of a lane, fours of numbers. */
