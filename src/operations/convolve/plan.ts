@@ -87,7 +87,8 @@ export function planKernelSpectrum(
 ): void {
   const method = chooseMethod(program, spec, spec.circular);
   const { periods } = method;
-  const points = elementCount(spec.axes.map((axis) => axis.kernel));
+  const sizes = spec.axes.map((axis) => axis.kernel);
+  const points = elementCount(sizes);
   const period = elementCount(periods);
   const kernelBytes = points * elementBytes(spec);
   const spectrumBytes = period * COMPLEX_BYTES;
@@ -103,43 +104,46 @@ export function planKernelSpectrum(
       addFft(program, { layout, source, destination, inverse: false, scale, order: "transposed", ends }, scratch);
       return;
     }
-    const [ky, kx] = [spec.axes[0]!.kernel, spec.axes[1]!.kernel];
-    const [my, mx] = [periods[0]!, periods[1]!];
     if (method.kind === "fused") {
       addPass(program, {
         outer: count,
         digits: [],
         lengths: periods,
-        source: {
-          ...lineEnd(source, { length: points, inner: 1 }, { point: 1, digits: [] }),
-          element,
-          points: [
-            { size: mx, stride: 1, ...windows[1] },
-            { size: my, stride: kx, ...windows[0] },
-          ],
-          elements: elementCount(windows.map((window, i) => windowPoints(window, periods[i]!))),
-        },
+        source: axesEnd(source, { element, inner: 1, digits: [], sizes, windows, periods }),
         // In the order in which the transform leaves it, and the product reads it.
         destination: lineEnd(destination, { length: period, inner: 1 }, { point: 1, digits: [] }),
         scale,
       });
       return;
     }
+    const [ky, kx] = [sizes[0]!, sizes[1]!];
+    const [my, mx] = [periods[0]!, periods[1]!];
     // Rows of the kernel first, so that rows of zeros are not transformed.
     const rowBytes = count * ky * mx * COMPLEX_BYTES;
     const rows: BufferEnd = { buffer: program.temporary("rows", rowBytes), slice: undefined, firstOuter: 0 };
     const common = { inverse: false, order: "natural" } as const;
-    const alongRows = {
+    const ofKernel = {
       layout: { outer: count * ky, length: mx, inner: 1 },
       source: { ...source, firstOuter: first * ky },
       destination: rows,
       scale: 1,
-      ends: { source: { element, rows: kx, ...windows[1] }, destination: {} },
-    } as const;
-    addFft(program, { ...common, ...alongRows }, scratch - rowBytes);
-    const alongColumns = { layout: { outer: count, length: my, inner: mx }, source: rows, destination, scale };
-    addFft(program, { ...common, ...alongColumns, ends: { source: { rows: ky, ...windows[0] }, destination: {} } }, scratch - rowBytes);
+    };
+    addFft(program, { ...common, ...ofKernel, ends: { source: { element, rows: kx, ...windows[1] }, destination: {} } }, scratch - rowBytes);
+    const ofRows = { layout: { outer: count, length: my, inner: mx }, source: rows, destination, scale };
+    addFft(program, { ...common, ...ofRows, ends: { source: { rows: ky, ...windows[0] }, destination: {} } }, scratch - rowBytes);
   });
+}
+
+/** An end with all axes in one column, the last one fastest. */
+function axesEnd(
+  target: BufferEnd,
+  end: Pick<PassEnd, "element" | "inner"> &
+    Readonly<Record<"digits" | "sizes" | "periods", readonly number[]>> & { readonly windows: readonly Window[] },
+): PassEnd {
+  const { element, inner, digits, sizes, windows, periods } = end;
+  const points = sizes.map((_, i) => ({ size: periods[i]!, stride: elementCount(sizes.slice(i + 1)), ...windows[i] })).reverse();
+  const elements = inner * elementCount(windows.map((window, i) => windowPoints(window, periods[i]!)));
+  return { ...lineEnd(target, { length: elementCount(sizes), inner }, { point: 1, digits }), element, points, elements };
 }
 
 /** Two real sequences side by side, along the axes after those of the kernel, are one complex one: the kernel is real. Half the transforms. */
@@ -201,17 +205,13 @@ function addFusedProduct(program: ProgramBuilder, request: ProductRequest, perio
   const { spec, outer } = request;
   const { inner, axes } = spec;
   const element = spec.dtype === "f32" ? "real" : "complex";
-  const end = (target: BufferEnd, size: (axis: ConvolveAxis) => number, window: (axis: ConvolveAxis) => Window): PassEnd => {
-    const rows = elementCount(axes.map(size));
-    const points = axes.map((axis, i) => ({ size: periods[i]!, stride: elementCount(axes.slice(i + 1).map(size)), ...window(axis) })).reverse();
-    return { ...target, element, rows, inner, points, strides: [0], outside: [1], elements: rows * inner };
-  };
+  const common = { element, inner, digits: [0], periods } as const;
   addPass(program, {
     outer,
     digits: [{ name: "inner", size: inner }],
     lengths: periods,
-    source: end(request.source, (axis) => axis.length, inputWindow),
-    destination: end(request.destination, (axis) => axis.output, outputWindow),
+    source: axesEnd(request.source, { ...common, sizes: axes.map((axis) => axis.length), windows: axes.map(inputWindow) }),
+    destination: axesEnd(request.destination, { ...common, sizes: axes.map((axis) => axis.output), windows: axes.map(outputWindow) }),
     product: productOf(request),
     back: true,
   });

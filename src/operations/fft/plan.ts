@@ -125,18 +125,7 @@ function fusedAxes(limits: PlannerLimits, shape: readonly number[], axes: readon
 }
 
 /** Several axes in one dispatch: a workgroup holds their product. */
-function addFusedAxes(
-  program: ProgramBuilder,
-  request: {
-    readonly outer: number;
-    readonly shape: readonly number[];
-    readonly axes: readonly number[];
-    readonly source: BufferEnd;
-    readonly destination: BufferEnd;
-    readonly inverse: boolean;
-    readonly scale: number;
-  },
-): void {
+function addFusedAxes(program: ProgramBuilder, request: TransformRequest & { readonly inverse: boolean; readonly scale: number }): void {
   const { shape } = request;
   const axes = [...request.axes].sort((a, b) => a - b);
   const slab = elementCount(shape);

@@ -109,11 +109,11 @@ export function addCorrelations(
   for (const group of pairGroups(program, spec, most)) {
     const own = headsOf(group, heads);
     if (range.count < heads && !own.includes(range.first)) continue;
-    const values = addPacked(program, spec, group, tensors.values, tensors.lengths, correlation, scratch);
-    const gradients = addPacked(program, spec, group, tensors.gradients, tensors.lengths, correlation, scratch);
+    const pack = (tensor: Handle) => addPacked(program, spec, group, tensor, tensors.lengths, correlation, scratch);
+    const packed = { values: pack(tensors.values), gradients: pack(tensors.gradients) };
     for (const span of alikeSpans(own, mostSums, (h) => written.has(h))) {
       const sum = firstSum + span.first - range.first;
-      addCorrelate(program, spec, group, correlation, span, { values, gradients, sum, accumulate: written.has(span.first) });
+      addCorrelate(program, spec, group, correlation, span, packed, sum, written.has(span.first));
     }
     for (const h of own) written.add(h);
   }
@@ -185,12 +185,9 @@ function addCorrelate(
   group: PairGroup,
   { points, sums }: Correlation,
   span: Span,
-  {
-    values,
-    gradients,
-    sum,
-    accumulate,
-  }: { readonly values: BufferEnd; readonly gradients: BufferEnd; readonly sum: number; readonly accumulate: boolean },
+  packed: { readonly values: BufferEnd; readonly gradients: BufferEnd },
+  sum: number,
+  accumulate: boolean,
 ): void {
   const { pairs } = group;
   const pointBytes = points * COMPLEX_BYTES;
@@ -206,8 +203,8 @@ function addCorrelate(
     elements: span.count * points,
     params: { count: group.heads, pairs, firstHead: group.firstHead, heads: spec.heads, swept: span.count, firstSwept: span.first },
     uses: {
-      gradients: { buffer: gradients.buffer, slice: firstBytes(groupBytes), reads: bytes },
-      values: { buffer: values.buffer, slice: firstBytes(groupBytes), reads: bytes },
+      gradients: { buffer: packed.gradients.buffer, slice: firstBytes(groupBytes), reads: bytes },
+      values: { buffer: packed.values.buffer, slice: firstBytes(groupBytes), reads: bytes },
       sum: { buffer: sums, slice, start: slice.offset - sum * pointBytes, reads: accumulate ? sumBytes : 0, writes: sumBytes },
     },
     flops: heads * pairs * points * (MULTIPLY_FLOPS + 2),

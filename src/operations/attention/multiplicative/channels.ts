@@ -9,7 +9,7 @@ import { multiplicativeFinishKernel } from "../../../../shaders/attention/multip
 import { multiplicativeGradientKernel } from "../../../../shaders/attention/multiplicative/gradient.ts";
 import { firstFeatureKernel } from "../../../../shaders/attention/multiplicative/first-feature.ts";
 import { rowFeaturesBytes, rowFeaturesKernel } from "../../../../shaders/attention/multiplicative/row-features.ts";
-import type { BindingUse, Handle, ProgramBuilder } from "../../../program/builder.ts";
+import type { Handle, ProgramBuilder } from "../../../program/builder.ts";
 import { bindableUnits, firstBytes, limitError } from "../../../program/ranges.ts";
 import { evenStep, type Span, spansOf } from "../../../program/slices.ts";
 import { FLOAT_BYTES } from "../../../program/units.ts";
@@ -123,17 +123,13 @@ export function addFeatures(work: MultiplicativeWork, group: HeadGroup, scratch:
   addRowFeatures(work, group, from.k, keys, "keys", states);
   addRowFeatures(work, group, from.q, queries, "queries", states);
   const lanes = floorPowerOfTwo(elementwiseLanes(work.program.limits));
+  const bytes = group.count * features * FLOAT_BYTES;
   addHeadKernel(work, group, firstFeatureKernel({ lanes, length: shape.length, features }), {
     groups: features,
     rows: { features: { ...keys, reads: shape.length } },
-    uses: { out: firstsUse(work, group, firsts, { writes: group.count * features * FLOAT_BYTES }) },
+    uses: { out: { buffer: firsts, slice: firstBytes(bytes), writes: bytes } },
     flops: 0,
   });
-}
-
-/** The first keys of a group's features as a binding. */
-function firstsUse({ features }: LinearWork, group: HeadGroup, buffer: Handle, moved: Pick<BindingUse, "reads" | "writes">): BindingUse {
-  return { buffer, slice: firstBytes(group.count * features * FLOAT_BYTES), ...moved };
 }
 
 function addRowFeatures(work: LinearWork, group: HeadGroup, from: Rows, to: Rows, of: "queries" | "keys", states: FeatureScratch["states"]): void {
@@ -192,17 +188,6 @@ function channelParams({ valueDim }: AttentionShape, { first, count }: FeatureGr
   return { features: count, firstFeature: first, channels, firstPlain };
 }
 
-/** The channels of some features of a group as a binding. */
-function channelsUse(
-  work: LinearWork,
-  group: HeadGroup,
-  selected: FeatureGroup,
-  buffer: Handle,
-  moved: Pick<BindingUse, "reads" | "writes">,
-): BindingUse {
-  return { buffer, slice: firstBytes(channelBytes(work, group, selected)), ...moved };
-}
-
 /** Adds the channels: features times values, or times the rows of scratch that have one number more. */
 export function addExpand(
   work: LinearWork,
@@ -215,6 +200,7 @@ export function addExpand(
   const wide = values.local === true;
   const lanes = elementwiseLanes(program.limits);
   const elements = length * multiplicativeChannels(selected.count, valueDim);
+  const bytes = channelBytes(work, group, selected);
   addHeadKernel(work, group, multiplicativeExpandKernel({ lanes, length, features, valueDim, wide, variableLengths }), {
     elements,
     params: channelParams(shape, selected),
@@ -222,7 +208,7 @@ export function addExpand(
       features: { ...own, columns: selected.count, reads: length * (valueDim + 1) },
       values: { ...values, reads: length * selected.count },
     },
-    uses: { out: channelsUse(work, group, selected, out, { writes: channelBytes(work, group, selected) }) },
+    uses: { out: { buffer: out, slice: firstBytes(bytes), writes: bytes } },
     flops: elements,
   });
 }
@@ -247,7 +233,7 @@ export function addContract(
       features: { ...rows.features, columns: selected.count, reads: elements },
       out: { ...out, reads: accumulate ? length : 0, writes: length },
     },
-    uses: { channels: channelsUse(work, group, selected, rows.channels, { reads }) },
+    uses: { channels: { buffer: rows.channels, slice: firstBytes(channelBytes(work, group, selected)), reads } },
     flops: 2 * elements * selected.count,
   });
 }
@@ -263,6 +249,7 @@ export function addFinish(
   const { length, valueDim, causal, variableLengths } = shape;
   const { out, gradients } = result;
   const into = out ? "out" : "inner";
+  const bytes = group.count * features * FLOAT_BYTES;
   const lanes = elementwiseLanes(program.limits);
   addHeadKernel(work, group, multiplicativeFinishKernel({ lanes, length, features, valueDim, causal, into, variableLengths }), {
     elements: length,
@@ -273,7 +260,7 @@ export function addFinish(
       out: out && { ...out, writes: length },
       gradients: gradients && { ...gradients, reads: length },
     },
-    uses: { firsts: firstsUse(work, group, firsts, { reads: group.count * length * features * FLOAT_BYTES }) },
+    uses: { firsts: { buffer: firsts, slice: firstBytes(bytes), reads: bytes * length } },
     flops: 2 * length * (features + valueDim),
   });
 }
@@ -290,6 +277,7 @@ export function addFeatureGradient(
   const wide = rows.values.local === true;
   const lanes = elementwiseLanes(program.limits);
   const elements = length * selected.count;
+  const reads = group.count * elements * (valueDim + 1) * FLOAT_BYTES;
   addHeadKernel(work, group, multiplicativeGradientKernel({ lanes, length, features, valueDim, featureMap, wide, variableLengths }), {
     elements,
     params: channelParams(shape, selected),
@@ -298,7 +286,7 @@ export function addFeatureGradient(
       values: { ...rows.values, reads: elements },
       out: { ...rows.out, columns: selected.count, writes: length },
     },
-    uses: { channels: channelsUse(work, group, selected, rows.channels, { reads: group.count * elements * (valueDim + 1) * FLOAT_BYTES }) },
+    uses: { channels: { buffer: rows.channels, slice: firstBytes(channelBytes(work, group, selected)), reads } },
     flops: 2 * elements * (valueDim + 1),
   });
 }

@@ -98,17 +98,8 @@ export function planMultiplicativeGradient(program: ProgramBuilder, shape: Atten
     uses: { out: { buffer: corners, writes: cornerBytes } },
     flops: 0,
   });
-  const all: ToeplitzSpec = {
-    operation: "toeplitz",
-    batch: 1,
-    heads,
-    length,
-    grid,
-    causal,
-    channels: CORNERS,
-    variableLengths: false,
-    storage: "f32",
-  };
+  const common = { batch: 1, heads, length, grid, causal, variableLengths: false } as const;
+  const all: ToeplitzSpec = { ...common, operation: "toeplitz", channels: CORNERS, storage: "f32" };
   planToeplitz(program, all, { v: corners, spectrum, out: exponentials }, rest);
   addWeightGradient(program, all, correlation, { out: tensors.dBias!, factors: exponentials }, rest);
 }
