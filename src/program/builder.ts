@@ -15,6 +15,9 @@ const LEAST_MOVES: Readonly<Record<BufferRole, number>> = { input: 1, output: 1,
 /** A buffer of a program in the making, which planners hand to one another. It belongs to the builder that made it. */
 export type Handle = Pick<ProgramBuffer, "name" | "role" | "bytes">;
 
+/** Several buffers of a program in the making, by name. */
+export type NamedHandles<Name extends string> = Readonly<Record<Name, Handle>>;
+
 /** What one dispatch does with one binding. */
 export interface BindingUse {
   readonly buffer: Handle;

@@ -95,27 +95,13 @@ export interface AttentionGradientSpec extends AttentionShape {
   readonly operation: "attentionGradient";
 }
 
-const KEYS = [
-  "batch",
-  "heads",
-  "length",
-  "grid",
-  "headDim",
-  "valueDim",
-  "kind",
-  "featureMap",
-  "randomFeatures",
-  "scale",
-  "causal",
-  "bias",
-  "variableLengths",
-  "storage",
-] as const;
+const SIZES = ["batch", "heads", "length", "grid", "headDim", "valueDim"] as const;
+const CHOICES = ["kind", "featureMap", "randomFeatures", "scale", "causal", "bias", "variableLengths", "storage"] as const;
 
 /** Checks the options of an attention. @throws FastRpbError codes `"value"`, `"unavailable"` */
 export function attentionSpec(options: AttentionOptions): AttentionSpec {
   const caller = "runtime.attention";
-  checkOptions(caller, "options", options, KEYS);
+  checkOptions(caller, "options", options, [...SIZES, ...CHOICES]);
   const positions = checkPositions(caller, options);
   const kind = checkEnum(caller, "options.kind", options.kind ?? "linear", ["linear", "softmax"]);
   const headDim = checkSize(caller, "options.headDim", options.headDim);

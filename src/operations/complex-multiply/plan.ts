@@ -1,6 +1,6 @@
 import { complexMultiplyKernel } from "../../../shaders/complex-multiply/complex-multiply.ts";
 import { elementCount } from "../../core/check.ts";
-import type { Handle, ProgramBuilder } from "../../program/builder.ts";
+import type { NamedHandles, ProgramBuilder } from "../../program/builder.ts";
 import { firstBytes, sliceBytes } from "../../program/ranges.ts";
 import { spansOf } from "../../program/slices.ts";
 import { COMPLEX_BYTES } from "../../program/units.ts";
@@ -14,11 +14,7 @@ const FLOPS = 8;
  * Adds the product of `a` and `b` into `out`, in slices of what a binding holds. An operand that repeats is bound as a whole in each; its size is
  * known when it comes, so the cost is that of one of full shape.
  */
-export function planComplexMultiply(
-  program: ProgramBuilder,
-  spec: ComplexMultiplySpec,
-  { a, b, out }: { readonly a: Handle; readonly b: Handle; readonly out: Handle },
-): void {
+export function planComplexMultiply(program: ProgramBuilder, spec: ComplexMultiplySpec, { a, b, out }: NamedHandles<"a" | "b" | "out">): void {
   const { limits } = program;
   const elements = elementCount(spec.shape);
   const bytes = elements * COMPLEX_BYTES;

@@ -5,7 +5,7 @@
 import type { ColumnDigit, Window } from "../../../shaders/fft/column-end.ts";
 import { elementCount } from "../../core/check.ts";
 import type { PlannerLimits } from "../../core/limits.ts";
-import type { Handle, ProgramBuilder } from "../../program/builder.ts";
+import type { NamedHandles, ProgramBuilder } from "../../program/builder.ts";
 import { limitError, type Planner } from "../../program/ranges.ts";
 import { forSlices } from "../../program/slices.ts";
 import { COMPLEX_BYTES, FLOAT_BYTES } from "../../program/units.ts";
@@ -82,7 +82,7 @@ function elementBytes(spec: ConvolveSpec | KernelSpectrumSpec): number {
 export function planKernelSpectrum(
   program: ProgramBuilder,
   spec: KernelSpectrumSpec,
-  { kernel, spectrum }: { readonly kernel: Handle; readonly spectrum: Handle },
+  tensors: NamedHandles<"kernel" | "spectrum">,
   scratch: number,
 ): void {
   const method = chooseMethod(program, spec, spec.circular);
@@ -96,8 +96,8 @@ export function planKernelSpectrum(
   const windows = spec.axes.map((axis, i) => kernelWindow(axis, periods[i]!, spec.circular));
   const scale = 1 / period;
   forSlices(program, "one row", spec.kernels, [kernelBytes, spectrumBytes], (first, count, [kernelSlice, spectrumSlice]) => {
-    const source: BufferEnd = { buffer: kernel, slice: kernelSlice, firstOuter: first };
-    const destination: BufferEnd = { buffer: spectrum, slice: spectrumSlice, firstOuter: first };
+    const source: BufferEnd = { buffer: tensors.kernel, slice: kernelSlice, firstOuter: first };
+    const destination: BufferEnd = { buffer: tensors.spectrum, slice: spectrumSlice, firstOuter: first };
     if (periods.length === 1) {
       const ends = { source: { element, rows: points, ...windows[0] }, destination: {} } as const;
       const layout = { outer: count, length: period, inner: 1 };
@@ -155,7 +155,7 @@ function inPairs(spec: ConvolveSpec): ConvolveSpec {
 export function planConvolve(
   program: ProgramBuilder,
   options: ConvolveSpec,
-  { x, spectrum, out }: { readonly x: Handle; readonly spectrum: Handle; readonly out: Handle },
+  { x, spectrum, out }: NamedHandles<"x" | "spectrum" | "out">,
   scratch: number,
 ): void {
   const spec = inPairs(options);

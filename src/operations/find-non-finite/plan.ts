@@ -1,5 +1,5 @@
 import { findNonFiniteKernel } from "../../../shaders/find-non-finite/find-non-finite.ts";
-import type { Handle, ProgramBuilder } from "../../program/builder.ts";
+import type { NamedHandles, ProgramBuilder } from "../../program/builder.ts";
 import { sliceBytes } from "../../program/ranges.ts";
 import { spansOf } from "../../program/slices.ts";
 import { WORD_BYTES } from "../../program/units.ts";
@@ -10,7 +10,7 @@ import type { FindNonFiniteSpec } from "./spec.ts";
 export function planFindNonFinite(
   program: ProgramBuilder,
   { numbers, storage }: FindNonFiniteSpec,
-  { source, found }: { readonly source: Handle; readonly found: Handle },
+  { source, found }: NamedHandles<"source" | "found">,
 ): void {
   const { limits } = program;
   const { bytes } = source;

@@ -4,7 +4,7 @@ import { fftFlops, MULTIPLY_FLOPS } from "../../math/flops.ts";
 import type { ProgramBuilder } from "../../program/builder.ts";
 import { addColumns, columnTransform } from "../fft/columns.ts";
 import { lengthsUse } from "../lengths.ts";
-import { type AxisPeriod, axisWithRoots, branchPoints, headSpectrumBytes, pairGroups, toeplitzLayout } from "./layout.ts";
+import { axisWithRoots, branchPoints, headSpectrumBytes, pairGroups, toeplitzLayout } from "./layout.ts";
 import { lanesFor, rowsUse, spectrumUse, type ToeplitzTensors, type ToeplitzVariant } from "./pairs.ts";
 import { addToeplitzPasses } from "./passes.ts";
 import type { ToeplitzSpec } from "./spec.ts";
@@ -18,17 +18,11 @@ export function planToeplitz(
   variant: ToeplitzVariant = {},
 ): void {
   const layout = toeplitzLayout(program, spec);
-  if (layout.kind === "fused") addFused(program, spec, layout.axes, tensors, variant);
-  else addToeplitzPasses(program, spec, layout, tensors, scratch, variant);
-}
-
-function addFused(
-  program: ProgramBuilder,
-  spec: ToeplitzSpec,
-  axes: readonly AxisPeriod[],
-  tensors: ToeplitzTensors,
-  variant: ToeplitzVariant,
-): void {
+  if (layout.kind !== "fused") {
+    addToeplitzPasses(program, spec, layout, tensors, scratch, variant);
+    return;
+  }
+  const { axes } = layout;
   const pairs = Math.ceil(spec.channels / 2);
   const lengths = axes.map((axis) => axis.period);
   const columns = spec.batch * spec.heads * pairs;

@@ -5,7 +5,7 @@ import { toeplitzGridEmbedKernel } from "../../../shaders/toeplitz/grid-embed.ts
 import { toeplitzSpectrumKernel } from "../../../shaders/toeplitz/spectrum.ts";
 import { elementCount } from "../../core/check.ts";
 import { fftFlops, MULTIPLY_FLOPS } from "../../math/flops.ts";
-import type { BindingUse, Handle, ProgramBuilder } from "../../program/builder.ts";
+import type { BindingUse, Handle, NamedHandles, ProgramBuilder } from "../../program/builder.ts";
 import { bindable, firstBytes, limitError, type Slice, sliceBytes } from "../../program/ranges.ts";
 import { type Span, spansOf } from "../../program/slices.ts";
 import { TableLayout } from "../../program/tables.ts";
@@ -38,12 +38,7 @@ interface SpectrumMethod {
 }
 
 /** Adds the transforms of `weights`, or of their exponentials, into `spectrum`. @throws FastRpbError code `"limit"` */
-export function planSpectrum(
-  program: ProgramBuilder,
-  spec: SpectrumSpec,
-  { weights, spectrum }: { readonly weights: Handle; readonly spectrum: Handle },
-  scratch: number,
-): void {
+export function planSpectrum(program: ProgramBuilder, spec: SpectrumSpec, tensors: NamedHandles<"weights" | "spectrum">, scratch: number): void {
   const { limits } = program;
   const layout = toeplitzLayout(program, spec);
   const headWeights = elementCount(weightsShape(spec).slice(1));
@@ -62,7 +57,7 @@ export function planSpectrum(
     const headsSlice = (bytes: number) => sliceBytes(limits, first * bytes, (first + count) * bytes);
     const slice = headsSlice(headWeights * FLOAT_BYTES);
     const reads = count * counting * FLOAT_BYTES;
-    let from: HeadWeights = { use: { buffer: weights, slice, reads }, first: first * headWeights - slice.offset / FLOAT_BYTES };
+    let from: HeadWeights = { use: { buffer: tensors.weights, slice, reads }, first: first * headWeights - slice.offset / FLOAT_BYTES };
     if (spec.exponential) {
       const bytes = count * exponentialBytes;
       const exponentials = { buffer: program.temporary("exponentials", bytes), slice: firstBytes(bytes) };
@@ -77,7 +72,7 @@ export function planSpectrum(
       });
       from = { use: { ...exponentials, reads }, first: 0 };
     }
-    method.add(heads, from, { buffer: spectrum, slice: headsSlice(headBytes) }, scratch - count * exponentialBytes);
+    method.add(heads, from, { buffer: tensors.spectrum, slice: headsSlice(headBytes) }, scratch - count * exponentialBytes);
   }
 }
 

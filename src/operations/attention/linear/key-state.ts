@@ -5,7 +5,7 @@ import { combineKernel, mostChunks } from "../../../../shaders/attention/linear/
 import { reduceBytes, reduceKernel, type ReduceKernelSpec, reduceLanes, reduceLoadRows } from "../../../../shaders/attention/linear/reduce.ts";
 import { paddedToVec4 } from "../../../../shaders/wgsl/kernel.ts";
 import type { PlannerLimits } from "../../../core/limits.ts";
-import type { BindingUse, Handle, ProgramBuilder } from "../../../program/builder.ts";
+import type { BindingUse, Handle, NamedHandles, ProgramBuilder } from "../../../program/builder.ts";
 import { firstBytes } from "../../../program/ranges.ts";
 import { FLOAT_BYTES } from "../../../program/units.ts";
 import { ceilPowerOfTwo, firstTile, floorPowerOfTwo, mostLanes } from "../../../program/workgroups.ts";
@@ -42,17 +42,11 @@ export interface LinearWork extends GroupedWork {
   readonly scratch: number;
 }
 
-/** A linear attention. Feature maps but two are SIKF of other rows, or with another state. */
-export function linearWork(
-  program: ProgramBuilder,
-  shape: AttentionShape,
-  lengths: Handle | undefined,
-  scratch: number,
-  mostHeads: number,
-): LinearWork {
+/** A linear attention in groups of at most so many heads. Feature maps but two are SIKF of other rows, or with another state. */
+export function linearWork(program: ProgramBuilder, shape: AttentionShape, lengths: Handle | undefined, scratch: number, heads: number): LinearWork {
   const { featureMap, features } = shape;
   const kernelMap = featureMap === "elu+1" || featureMap === "relu" ? featureMap : "sikf";
-  return { program, shape, lengths, featureMap: kernelMap, features, mostHeads, scratch };
+  return { program, shape, lengths, featureMap: kernelMap, features, mostHeads: heads, scratch };
 }
 
 /** How the rows of a head are reduced to states, one for each chunk. */
@@ -159,7 +153,7 @@ export function addCombine(
   work: LinearWork,
   reduction: Reduction,
   group: HeadGroup,
-  { states, combined, normalised }: { readonly states: Handle; readonly combined: Handle; readonly normalised: boolean },
+  { states, combined, normalised }: NamedHandles<"states" | "combined"> & { readonly normalised: boolean },
 ): void {
   const { program, featureMap, features } = work;
   const { state, chunks, usedBytes } = reduction;

@@ -3,7 +3,7 @@ import { efficientKeyStateKernel } from "../../../../shaders/attention/linear/ef
 import { keyGradientBytes, keyGradientKernel } from "../../../../shaders/attention/linear/key-gradient.ts";
 import { queryGradientBytes, queryGradientKernel } from "../../../../shaders/attention/linear/query-gradient.ts";
 import { type FeatureTile, tileLanes } from "../../../../shaders/attention/query-features.ts";
-import type { Handle } from "../../../program/builder.ts";
+import type { Handle, NamedHandles } from "../../../program/builder.ts";
 import { FLOAT_BYTES } from "../../../program/units.ts";
 import { ceilPowerOfTwo, firstTile } from "../../../program/workgroups.ts";
 import { addHeadKernel, type HeadGroup, type NamedRows } from "../head-groups.ts";
@@ -79,7 +79,7 @@ export function addEfficientKeyState(
   work: LinearWork,
   reduction: Reduction,
   group: HeadGroup,
-  { keys, queries, combined }: { readonly keys: Handle; readonly queries: Handle; readonly combined: Handle },
+  { keys, queries, combined }: NamedHandles<"keys" | "queries" | "combined">,
 ): void {
   const { features } = work;
   const { valueDim } = work.shape;

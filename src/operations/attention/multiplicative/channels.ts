@@ -9,7 +9,7 @@ import { multiplicativeFinishKernel } from "../../../../shaders/attention/multip
 import { multiplicativeGradientKernel } from "../../../../shaders/attention/multiplicative/gradient.ts";
 import { firstFeatureKernel } from "../../../../shaders/attention/multiplicative/first-feature.ts";
 import { rowFeaturesBytes, rowFeaturesKernel } from "../../../../shaders/attention/multiplicative/row-features.ts";
-import type { Handle, ProgramBuilder } from "../../../program/builder.ts";
+import type { Handle, NamedHandles, ProgramBuilder } from "../../../program/builder.ts";
 import { bindableUnits, firstBytes, limitError } from "../../../program/ranges.ts";
 import { evenStep, type Span, spansOf } from "../../../program/slices.ts";
 import { FLOAT_BYTES } from "../../../program/units.ts";
@@ -85,8 +85,9 @@ export function multiplicativeWork(
 export interface FeatureScratch extends NamedRows<"queries" | "keys"> {
   /** The first key that has each feature, [heads, features] of u32. */
   readonly firsts: Handle;
-  /** States that hold the largest key of each feature; only for SIKF. */
-  readonly states: { readonly reduction: Reduction; readonly chunkStates: Handle; readonly combined: Handle } | undefined;
+  /** States that hold the largest key of each feature, of each chunk and of all; only for SIKF. */
+  readonly states: NamedHandles<"ofChunks" | "combined"> | undefined;
+  readonly reduction: Reduction;
   /** Random features of queries and keys. */
   readonly projected: NamedRows<"q" | "k"> | undefined;
 }
@@ -95,20 +96,20 @@ export interface FeatureScratch extends NamedRows<"queries" | "keys"> {
 export function featureScratch(work: MultiplicativeWork): FeatureScratch {
   const { program, shape, features, featureMap, mostHeads } = work;
   const reduction = chooseReduction(work);
-  const chunkStates = featureMap === "sikf" ? stateScratch(work, "states", reduction, reduction.chunks) : undefined;
-  const combined = chunkStates === undefined || reduction.chunks === 1 ? chunkStates : stateScratch(work, "combined", reduction, 1);
+  const ofChunks = featureMap === "sikf" ? stateScratch(work, "states", reduction, reduction.chunks) : undefined;
+  const combined = ofChunks === undefined || reduction.chunks === 1 ? ofChunks : stateScratch(work, "combined", reduction, 1);
   const queries = projectedRows(work, "queryFeatures");
   const keys = projectedRows(work, "keyFeatures");
   const random = shape.featureMap === "favor+";
   const projected = random ? { q: projectedRows(work, "projectedQ"), k: projectedRows(work, "projectedK") } : undefined;
   const firsts = program.temporary("firsts", mostHeads * features * FLOAT_BYTES);
-  return { queries, keys, firsts, states: chunkStates && combined && { reduction, chunkStates, combined }, projected };
+  return { queries, keys, firsts, states: ofChunks && combined && { ofChunks, combined }, reduction, projected };
 }
 
 /** Adds the features of a group's queries and keys. */
 export function addFeatures(work: MultiplicativeWork, group: HeadGroup, scratch: FeatureScratch): void {
   const { shape, tensors, features } = work;
-  const { queries, keys, firsts, states, projected } = scratch;
+  const { queries, keys, firsts, states, reduction, projected } = scratch;
   const [q, k] = [storedRows(shape, tensors.q, shape.headDim), storedRows(shape, tensors.k, shape.headDim)];
   if (projected) {
     addProjection(work, group, "queries", { from: q, to: projected.q });
@@ -116,12 +117,12 @@ export function addFeatures(work: MultiplicativeWork, group: HeadGroup, scratch:
   }
   const from = projected ?? { q, k };
   if (states) {
-    const { reduction, chunkStates, combined } = states;
-    addReduce(work, reduction, group, { keys: from.k, values: storedRows(shape, tensors.v, shape.valueDim) }, chunkStates);
-    if (combined !== chunkStates) addCombine(work, reduction, group, { states: chunkStates, combined, normalised: false });
+    const { ofChunks, combined } = states;
+    addReduce(work, reduction, group, { keys: from.k, values: storedRows(shape, tensors.v, shape.valueDim) }, ofChunks);
+    if (combined !== ofChunks) addCombine(work, reduction, group, { states: ofChunks, combined, normalised: false });
   }
-  addRowFeatures(work, group, from.k, keys, "keys", states);
-  addRowFeatures(work, group, from.q, queries, "queries", states);
+  addRowFeatures(work, group, from.k, keys, "keys", scratch);
+  addRowFeatures(work, group, from.q, queries, "queries", scratch);
   const lanes = floorPowerOfTwo(elementwiseLanes(work.program.limits));
   const bytes = group.count * features * FLOAT_BYTES;
   addHeadKernel(work, group, firstFeatureKernel({ lanes, length: shape.length, features }), {
@@ -132,9 +133,9 @@ export function addFeatures(work: MultiplicativeWork, group: HeadGroup, scratch:
   });
 }
 
-function addRowFeatures(work: LinearWork, group: HeadGroup, from: Rows, to: Rows, of: "queries" | "keys", states: FeatureScratch["states"]): void {
+function addRowFeatures(work: LinearWork, group: HeadGroup, from: Rows, to: Rows, of: "queries" | "keys", scratch: FeatureScratch): void {
   const { program, shape, featureMap, features } = work;
-  const reduction = states?.reduction ?? chooseReduction(work);
+  const { state } = scratch.reduction;
   const { length, variableLengths } = shape;
   const lanes = mostLanes(program.limits);
   const rowLanes = Math.min(FEATURE_ROW_LANES, lanes);
@@ -143,7 +144,6 @@ function addRowFeatures(work: LinearWork, group: HeadGroup, from: Rows, to: Rows
   if (bytes > program.limits.maxComputeWorkgroupStorageSize) {
     throw limitError(program, "maxComputeWorkgroupStorageSize", bytes, "the features of a row");
   }
-  const { state } = reduction;
   const kernel = rowFeaturesKernel({ length, headDim: features, featureMap, of, state, variableLengths, rows, rowLanes });
   const relative = featureMap === "sikf" && of === "queries";
   addHeadKernel(work, group, kernel, {
@@ -152,7 +152,7 @@ function addRowFeatures(work: LinearWork, group: HeadGroup, from: Rows, to: Rows
     // The kernel counts rows of the output from the first of the group.
     params: { outBase: 0 },
     // Shared by all rows of a head.
-    uses: { states: statesUse(states?.combined, reduction, group, 1, { reads: features * FLOAT_BYTES }) },
+    uses: { states: statesUse(scratch.states?.combined, scratch.reduction, group, 1, { reads: features * FLOAT_BYTES }) },
     flops: 20 * length * features,
   });
 }
