@@ -33,7 +33,7 @@ export interface Correlation {
 }
 
 /** The axes of a correlation, with periods in which no two offsets fall together; a sequence is a grid of one row. */
-export function correlationAxes({ length, grid }: RelativePositions, limits: PlannerLimits): Correlation["axes"] {
+function correlationAxes({ length, grid }: RelativePositions, limits: PlannerLimits): Correlation["axes"] {
   const [height, width] = grid ?? [1, length];
   const sizes = height === 1 ? [width] : [height, width];
   const periods = convolutionLengths(

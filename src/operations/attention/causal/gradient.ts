@@ -8,7 +8,17 @@ import { FLOAT_BYTES } from "../../../program/units.ts";
 import { elementwiseLanes } from "../../../program/workgroups.ts";
 import { addBiasGradient, type AttentionGradientTensors } from "../bias.ts";
 import { addHeadKernel, gradientRows, type HeadGroup, type NamedRows, type Rows } from "../head-groups.ts";
-import { addReduce, EXP_FLOPS, kernelShape, type LinearWork, type Reduction, STATISTICS, statesUse, statisticsRows } from "../linear/key-state.ts";
+import {
+  addReduce,
+  EXP_FLOPS,
+  kernelShape,
+  type LinearWork,
+  type MovedBytes,
+  type Reduction,
+  STATISTICS,
+  statesUse,
+  statisticsRows,
+} from "../linear/key-state.ts";
 import { addKeyGradient, addQueryGradient } from "../linear/state-gradient.ts";
 import { addProjection, projectedRows } from "../random-features.ts";
 import type { AttentionShape } from "../spec.ts";
@@ -57,7 +67,10 @@ export function planCausalAttentionGradient(
       addKeyGradient(work, reduction, group, { ...rows, states, accumulate, chunked: true });
     }
     const several = states !== undefined;
-    addCausalGradientWithinChunks(work, reduction, group, rows, { out: several, dv: several || accumulate });
+    const [ofQueries, ofKeys] = [[rows.queries, gradients] as const, [rows.keys, values] as const];
+    const common = { rows, accumulate: { out: several, dv: several || accumulate } };
+    addGradientWithinChunks(work, reduction, group, { ...common, of: "queries", own: ofQueries, others: ofKeys, out: rows.dq });
+    addGradientWithinChunks(work, reduction, group, { ...common, of: "keys", own: ofKeys, others: ofQueries, out: rows.dk });
     if (relative) addEfficientKeyGradient(work, reduction, group, { queries: q, efficient: relative, gradients: dq, keys: k, dk, states });
     if (projected) {
       addProjection(work, group, "queryGradients", { from: projected.dq, to: dq });
@@ -82,14 +95,14 @@ function addEfficientKeyGradient(
   const sums: Reduction = { ...reduction, state: keyStateLayout(features, 0, true), usedBytes: 2 * features * FLOAT_BYTES };
   const vectors = paddedToVec4(features) / 4;
   const base = { length, headDim: features, variableLengths, state: sums.state, chunks, chunkRows, lanes: elementwiseLanes(work.program.limits) };
-  const add = (pass: EfficientKeyGradientKernelSpec["pass"], moved: Parameters<typeof statesUse>[4]) =>
+  const add = (pass: EfficientKeyGradientKernelSpec["pass"], moved: MovedBytes) =>
     addHeadKernel(work, group, efficientKeyGradientKernel({ ...base, pass }), {
       elements: chunks * vectors,
       rows: {
         queries: { ...rows.queries, reads: length },
         efficient: { ...rows.efficient, reads: length },
         gradients: { ...rows.gradients, reads: length },
-        // Of the application alone.
+        // The first kernel does not bind these.
         keys: { ...rows.keys, reads: length },
         dk: { ...rows.dk, reads: length, writes: length },
       },
@@ -103,29 +116,8 @@ function addEfficientKeyGradient(
   add("apply", { reads: 32 * vectors });
 }
 
-/** Rows of the tensors of a gradient, and statistics that are made of them. */
-export type CausalGradientRows = NamedRows<"queries" | "keys" | "values" | "gradients" | "statistics" | "dq" | "dk" | "dv">;
-
-/** Whether gradients are added to what is there: `out` those of queries and keys, `dv` those of values. */
-interface Accumulate {
-  readonly out: boolean;
-  readonly dv: boolean;
-}
-
-/** Adds the gradients of pairs of rows in the same chunk, on top of those of other chunks where there are several. */
-export function addCausalGradientWithinChunks(
-  work: LinearWork,
-  reduction: Reduction,
-  group: HeadGroup,
-  rows: CausalGradientRows,
-  accumulate: Accumulate,
-): void {
-  const { queries, keys, values, gradients, dq, dk } = rows;
-  addSide(work, reduction, group, { of: "queries", own: [queries, gradients], others: [keys, values], rows, out: dq, accumulate });
-  addSide(work, reduction, group, { of: "keys", own: [keys, values], others: [queries, gradients], rows, out: dk, accumulate });
-}
-
-function addSide(
+/** Adds the gradients of queries or of keys and values from pairs of rows in the same chunk. */
+function addGradientWithinChunks(
   work: LinearWork,
   { chunkRows }: Reduction,
   group: HeadGroup,
@@ -133,9 +125,10 @@ function addSide(
     readonly of: "queries" | "keys";
     readonly own: readonly [Rows, Rows];
     readonly others: readonly [Rows, Rows];
-    readonly rows: Pick<CausalGradientRows, "statistics" | "dv">;
+    readonly rows: NamedRows<"statistics" | "dv">;
     readonly out: Rows;
-    readonly accumulate: Accumulate;
+    /** Whether they are added to what is there: `out` those of queries or keys, `dv` those of values. */
+    readonly accumulate: { readonly out: boolean; readonly dv: boolean };
   },
 ): void {
   const { features } = work;
@@ -154,7 +147,7 @@ function addSide(
       otherValues: { ...others[1], reads: otherRows },
       statistics: { ...rows.statistics, reads: of === "keys" ? seen.later : length },
       out: { ...out, reads: accumulate.out ? length : 0, writes: length },
-      // Of keys alone.
+      // The kernel of queries does not bind it.
       dv: { ...rows.dv, reads: accumulate.dv ? length : 0, writes: length },
     },
     flops: otherRows * tile.rows * (EXP_FLOPS * features + 2 * (features + valueDim)),

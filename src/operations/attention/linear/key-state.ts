@@ -106,6 +106,9 @@ export function stateScratch({ program, mostHeads }: LinearWork, name: string, {
   return program.temporary(name, mostHeads * count * state.size * FLOAT_BYTES);
 }
 
+/** Bytes that a dispatch reads and writes; none when left out. */
+export type MovedBytes = Pick<BindingUse, "reads" | "writes">;
+
 /**
  * States of a group as a binding, where there are any.
  *
@@ -117,7 +120,7 @@ export function statesUse(
   { state }: Reduction,
   group: HeadGroup,
   count: number,
-  { reads = 0, writes = 0 }: { readonly reads?: number; readonly writes?: number },
+  { reads = 0, writes = 0 }: MovedBytes,
 ): BindingUse | undefined {
   const states = group.count * count;
   return buffer && { buffer, slice: firstBytes(states * state.size * FLOAT_BYTES), reads: states * reads, writes: states * writes };
