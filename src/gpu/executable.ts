@@ -64,8 +64,13 @@ export class GpuExecutable implements Executable {
 
   /** @throws FastRpbError code `"disposed"` */
   get installed(): InstalledProgram {
-    if (this.#disposed) throw new FastRpbError("disposed", `${this.program.label}: the plan was disposed.`);
+    this.checkUsable();
     return this.#installed;
+  }
+
+  /** @throws FastRpbError code `"disposed"` */
+  checkUsable(): void {
+    if (this.#disposed) throw new FastRpbError("disposed", `${this.program.label}: the plan was disposed.`);
   }
 
   dispose(): void {

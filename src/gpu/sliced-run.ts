@@ -26,6 +26,7 @@ export async function runSliced(session: Session, caller: string, steps: readonl
     for (let next = 0; next < work.length;) {
       checkAborted(caller, signal);
       session.watch.check(caller);
+      for (const { executable } of steps) (executable as GpuExecutable).checkUsable();
       const first = next;
       let estimated = 0;
       const started = performance.now();
