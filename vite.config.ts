@@ -1,5 +1,5 @@
 import { fileURLToPath } from "node:url";
-import { defineConfig, type UserConfig } from "vite";
+import { defineConfig, type Plugin, type UserConfig } from "vite";
 
 // vite                         the demo on a development server (npm start)
 // vite build --mode library    dist/fastrpb.js and what it loads
@@ -24,11 +24,12 @@ const library = libraryBuild("fastrpb", {
 });
 
 /** The same in one file, for pages with a script tag and for bundlers that refuse to split workers. */
-const bundle = libraryBuild("fastrpb.bundle", { codeSplitting: false });
+const bundle = libraryBuild("fastrpb.bundle", { codeSplitting: false }, [importAtOnce()]);
 
-function libraryBuild(fileName: string, output: object): UserConfig {
+function libraryBuild(fileName: string, output: object, plugins: Plugin[] = []): UserConfig {
   return {
     publicDir: false,
+    plugins,
     build: {
       outDir: path("dist"),
       emptyOutDir: fileName === "fastrpb",
@@ -37,6 +38,20 @@ function libraryBuild(fileName: string, output: object): UserConfig {
       lib: { entry: path("src/index.ts"), formats: ["es"], fileName },
       // Vite's own `minify` leaves the white space in libraries.
       rolldownOptions: { output: { minify: true, ...output } },
+    },
+  };
+}
+
+/** Turns `import()` into an import at once. In one file it would only delay a part, and cost each module a wrapper that runs it later. */
+function importAtOnce(): Plugin {
+  return {
+    name: "import-at-once",
+    transform(code) {
+      const paths: string[] = [];
+      const text = code.replace(/\bimport\("(\.[^"]+)"\)/g, (_, path: string) => `Promise.resolve(part${paths.push(path)})`);
+      if (paths.length === 0) return null;
+      // Below, so that lines keep their numbers.
+      return { code: [text, ...paths.map((path, index) => `import * as part${index + 1} from "${path}";`)].join("\n"), map: null };
     },
   };
 }
