@@ -4,6 +4,7 @@ export { type BiasShape, biasFromFunction, decayBias, manhattanBias, separableBi
 export type {
   AttentionBackwardOptions,
   AttentionGradientInputs,
+  AttentionGradientPlan,
   AttentionGradients,
   AttentionInputs,
   AttentionPlan,
@@ -11,9 +12,10 @@ export type {
 export type { ComplexMultiplyPlan } from "./runtime/complex-multiply-plan.ts";
 export type { ConvolvePlan } from "./runtime/convolve-plan.ts";
 export type { FftPlan } from "./runtime/fft-plan.ts";
-export type { AsyncRunOptions, CheckedRunOptions, Preparation, Profile, RunOptions } from "./runtime/plan.ts";
+export type { GradientPlan } from "./runtime/gradient-plan.ts";
+export type { AsyncRunOptions, CheckedRunOptions, Preparation, Profile, ResultTarget, RunOptions } from "./runtime/plan.ts";
 export type { Bias, Spectrum } from "./runtime/spectrum.ts";
-export type { ToeplitzBackwardOptions, ToeplitzGradientInputs, ToeplitzGradients, ToeplitzPlan } from "./runtime/toeplitz-plan.ts";
+export type { ToeplitzBackwardOptions, ToeplitzGradientInputs, ToeplitzGradientPlan, ToeplitzGradients, ToeplitzPlan } from "./runtime/toeplitz-plan.ts";
 export type { SelfTestCheck, SelfTestOptions, SelfTestProgress, SelfTestReport } from "./runtime/self-test.ts";
 export type { Cost, DispatchInfo, DispatchTiming, MemoryUse, RunProgress } from "./core/backend.ts";
 export type { Choices } from "./core/choices.ts";

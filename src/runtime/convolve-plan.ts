@@ -26,7 +26,7 @@ export class ConvolvePlan extends Plan<[x: Tensor, kernel: Tensor | Spectrum]> {
   constructor(context: PlanContext, spec: ConvolveSpec, executable: Executable, prepare: Executable) {
     super(context, "ConvolvePlan", task(convolve, spec), executable);
     this.#spec = spec;
-    this.#kernel = new SpectrumMaker(context, convolve.preparation!(spec)!, prepare);
+    this.#kernel = new SpectrumMaker(context, convolve.preparation!(spec)!, prepare, spec.kernelShape);
   }
 
   /** What `prepare`, or a run with a kernel instead of a spectrum, costs on top of {@link cost}. */

@@ -83,13 +83,14 @@ export class SpectrumMaker {
   readonly #source: SourceTensor;
   readonly #executable: Executable;
 
-  constructor(context: PlanContext, task: Task, executable: Executable) {
+  /** @param shape of the tensor as the plan's caller has it; default: that of the operation, which merges leading axes */
+  constructor(context: PlanContext, task: Task, executable: Executable, shape?: readonly number[]) {
     this.#context = context;
     this.#task = task;
     this.#executable = executable;
     const layouts = task.operation.tensors(task.spec, context.backend.limits);
-    const [name, { shape, dtype }] = Object.entries(layouts).find(([, layout]) => layout.role === "input")!;
-    this.#source = { name, shape, dtype: dtype as DType };
+    const [name, source] = Object.entries(layouts).find(([, layout]) => layout.role === "input")!;
+    this.#source = { name, shape: shape ?? source.shape, dtype: source.dtype as DType };
   }
 
   /** From an array, the spectrum keeps a copy, by which the runtime makes it again after a loss. */
