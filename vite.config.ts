@@ -1,5 +1,6 @@
+import { relative } from "node:path";
 import { fileURLToPath } from "node:url";
-import { defineConfig, type Plugin, type UserConfig } from "vite";
+import { defineConfig, type Plugin, type Rolldown, type UserConfig } from "vite";
 
 // vite                         the demo on a development server (npm start)
 // vite build --mode library    dist/fastrpb.js and what it loads
@@ -20,13 +21,21 @@ const library = libraryBuild("fastrpb", {
   // Every page loads the entry and what all plans share, with all that these import: together they compress better.
   codeSplitting: { groups: [{ name: "core", test: /\/src\/(index|runtime\/(gradient-)?plan)\.ts$/ }] },
   // Without hashes: a package's files belong to its version, and names that compress well are a part of what a page downloads.
-  chunkFileNames: "chunks/[name].js",
+  chunkFileNames: ({ facadeModuleId, name }) => `chunks/${facadeModuleId ? chunkName(facadeModuleId) : name}.js`,
 });
 
 /** The same in one file, for pages with a script tag and for bundlers that refuse to split workers. */
 const bundle = libraryBuild("fastrpb.bundle", { codeSplitting: false }, [importAtOnce()]);
 
-function libraryBuild(fileName: string, output: object, plugins: Plugin[] = []): UserConfig {
+/** Of what is loaded by itself: its room and file, as in "attention-causal-operation". */
+function chunkName(module: string): string {
+  return relative(path("src"), module)
+    .replace(/^operations\W/, "")
+    .replace(/\.ts$/, "")
+    .replaceAll(/\W/g, "-");
+}
+
+function libraryBuild(fileName: string, output: Rolldown.OutputOptions, plugins: Plugin[] = []): UserConfig {
   return {
     publicDir: false,
     plugins,

@@ -67,9 +67,10 @@ for (const backend of ["webgpu", "cpu"] as const) {
     expect(report).toEqual({ backend, first: 16, dispatches: 1, gradient: true, tuning: 1 });
     expect(errors).toEqual([]);
     const parts = loaded().map((path) => path.replace(/^\/dist\/chunks\/|\.js$/g, ""));
-    expect(parts).toEqual(expect.arrayContaining(["fft-plan", "tuning", backend]));
-    if (backend === "cpu") expect(parts).not.toContain("webgpu");
-    else expect(parts).toEqual(expect.arrayContaining(["fft-real", "profile", "causal-attention", "random-features", "causal-attention-gradient"]));
+    expect(parts).toEqual(expect.arrayContaining(["runtime-fft-plan", "runtime-attention-family", "attention-causal-operation", "runtime-tuning"]));
+    const others = { webgpu: /\bcpu\b/, cpu: /\bgpu\b/ }[backend];
+    expect(parts.filter((part) => others.test(part))).toEqual([]);
+    expect(parts).toEqual(expect.arrayContaining({ webgpu: ["gpu-open"], cpu: ["cpu-backend", "fft-cpu", "attention-cpu-gradient"] }[backend]));
   });
 }
 
@@ -108,7 +109,7 @@ test("gradients come at once, compiled ahead or not", async ({ page }) => {
 
 test("a part that does not come is named, the runtime stays usable, and it comes when the page is loaded again", async ({ page }) => {
   let offline = true;
-  await page.route(/\/dist\/chunks\/(math-fft|transform)\.js/, (route) => (offline ? route.abort() : route.continue()));
+  await page.route(/\/dist\/chunks\/(cpu-backend|runtime-fft-plan)\.js/, (route) => (offline ? route.abort() : route.continue()));
   const attempt = async (backend: "cpu" | "webgpu") => {
     await page.goto("/e2e/strict.html");
     return page.evaluate(async (wanted) => {
@@ -136,7 +137,7 @@ test("a part that does not come is named, the runtime stays usable, and it comes
     }, backend);
   };
   expect(await attempt("cpu")).toMatch(/^unavailable: createRuntime: .*"the CPU" could not be loaded/);
-  expect(await attempt("webgpu")).toEqual({ sum: expect.stringMatching(/^unavailable: runtime\.fft: .*"fft" could not be loaded/), product: 0 });
+  expect(await attempt("webgpu")).toEqual({ sum: expect.stringMatching(/^unavailable: runtime\.fft: .*"FFTs" could not be loaded/), product: 0 });
   offline = false;
   expect(await attempt("cpu")).toEqual({ sum: 4, product: 0 }); // (1 + i)² = 2i
   expect(await attempt("webgpu")).toEqual({ sum: 4, product: 0 });

@@ -15,7 +15,13 @@ export type { FftPlan } from "./runtime/fft-plan.ts";
 export type { GradientPlan } from "./runtime/gradient-plan.ts";
 export type { AsyncRunOptions, CheckedRunOptions, Preparation, Profile, ResultTarget, RunOptions } from "./runtime/plan.ts";
 export type { Bias, Spectrum } from "./runtime/spectrum.ts";
-export type { ToeplitzBackwardOptions, ToeplitzGradientInputs, ToeplitzGradientPlan, ToeplitzGradients, ToeplitzPlan } from "./runtime/toeplitz-plan.ts";
+export type {
+  ToeplitzBackwardOptions,
+  ToeplitzGradientInputs,
+  ToeplitzGradientPlan,
+  ToeplitzGradients,
+  ToeplitzPlan,
+} from "./runtime/toeplitz-plan.ts";
 export type { SelfTestCheck, SelfTestOptions, SelfTestProgress, SelfTestReport } from "./runtime/self-test.ts";
 export type { Cost, DispatchInfo, DispatchTiming, MemoryUse, RunProgress } from "./core/backend.ts";
 export type { Choices } from "./core/choices.ts";
