@@ -70,6 +70,7 @@ const demo: UserConfig = {
   root: path("demo"),
   base: "./",
   publicDir: false,
+  plugins: [workerOfSameBuild()],
   cacheDir: path("node_modules/.vite/demo"),
   server: { open: isDesktop(), fs: { allow: [repository] } },
   // Both dependencies are ES modules already; serving them as they are spares the reload that follows the discovery of a dependency.
@@ -81,12 +82,28 @@ const demo: UserConfig = {
     sourcemap: false,
     // The policy refuses data: addresses, which small assets would become.
     assetsInlineLimit: 0,
+    // A worker has no document to put links to what comes into.
+    modulePreload: { resolveDependencies: (_, files, { hostType }) => (hostType === "html" ? files : []) },
     license: { fileName: "licenses.md" },
   },
-  worker: {
-    format: "es",
-  },
 };
+
+/** Builds the worker with the page, so that they share files: by itself Vite builds each worker apart, and a page would download the library twice. */
+function workerOfSameBuild(): Plugin {
+  let reference = "";
+  return {
+    name: "worker-of-same-build",
+    apply: "build",
+    enforce: "pre",
+    buildStart() {
+      reference = this.emitFile({ type: "chunk", id: path("demo/engine.worker.ts"), name: "engine.worker" });
+    },
+    transform(code, id) {
+      if (id !== path("demo/cpu-worker.ts")) return null;
+      return { code: code.replace('new URL("./engine.worker.ts", import.meta.url)', `import.meta.ROLLUP_FILE_URL_${reference}`), map: null };
+    },
+  };
+}
 
 /** Whether there is somebody to show a page to. */
 function isDesktop(): boolean {
