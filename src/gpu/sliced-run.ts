@@ -2,6 +2,7 @@
 import type { SliceOptions, Step } from "../core/backend.ts";
 import { checkAborted, type FastRpbError } from "../core/errors.ts";
 import type { GpuExecutable } from "./executable.ts";
+import type { InstalledProgram } from "./installed-program.ts";
 import type { Session } from "./session.ts";
 import { acquireWorkspace, passFault } from "./steps.ts";
 
@@ -17,7 +18,7 @@ export async function runSliced(session: Session, caller: string, steps: readonl
   );
   const total = work.reduce((sum, { estimatedSeconds }) => sum + estimatedSeconds, 0);
   const [{ slots, buffers }, allocated] = session.guard(caller, () => acquireWorkspace(steps));
-  const recorders = steps.map((step, s) => (step.executable as GpuExecutable).installed.recorder(step.bindings, slots[s]!));
+  const recorders: ReturnType<InstalledProgram["recorder"]>[] = [];
   const faults: Promise<FastRpbError | undefined>[] = [allocated];
   let done = 0;
   let failed = true;
@@ -35,7 +36,10 @@ export async function runSliced(session: Session, caller: string, steps: readonl
         const pass = encoder.beginComputePass({ label: "fastrpb slice" });
         for (; next < work.length && (next === first || estimated + work[next]!.estimatedSeconds <= budget); next++) {
           const { s, index, estimatedSeconds } = work[next]!;
-          recorders[s]!(pass, index);
+          const step = steps[s]!;
+          // Made here, where errors of its bind groups are seen.
+          recorders[s] ??= (step.executable as GpuExecutable).installed.recorder(step.bindings, slots[s]!);
+          recorders[s](pass, index);
           estimated += estimatedSeconds;
         }
         pass.end();
