@@ -166,7 +166,8 @@ export const faultsSuite: Suite = {
             data: out.data(),
             compile: runtime.fft({ shape: [9] }),
             profile: fft.profile(x),
-            runAsync: fft.runAsync(x),
+            // Submitted already, so that it may be done before the device is gone: then reading tells.
+            runAsync: fft.runAsync(x).then((result) => result.data()),
           };
           device.destroy();
           await checkAllLost({ ...pending, readLater: out.data() });
