@@ -33,19 +33,8 @@ import { lengthBinding, lengthParams } from "../../wgsl/lengths.ts";
 import { featureTileDeclarations, featureTileVariables, laneRow, tileLanes, together } from "../query-features.ts";
 import { loadVector, storeVector, vectorArray, vectorElement, vectorsOf, withinRow } from "../../wgsl/rows.ts";
 import { timesStateColumns } from "../state-products.ts";
-import {
-  causalConstants,
-  type CausalMemory,
-  causalStart,
-  type CausalTile,
-  maximaVariable,
-  scorePitch,
-  scoresVariable,
-  vectorTiles,
-} from "./tiles.ts";
+import { causalConstants, type CausalMemory, causalStart, maximaVariable, scorePitch, scoresVariable, vectorTiles } from "./tiles.ts";
 import { LOWEST, range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
-
-export type { CausalTile };
 
 export interface CausalApplyKernelSpec extends CausalMemory, HeadShape, ChunkedStates {
   readonly featureMap: KernelFeatureMap;

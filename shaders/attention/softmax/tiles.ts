@@ -15,8 +15,6 @@ import { type Declarations, workgroupBytes, type WorkgroupVariable } from "../..
 import { vectorArray, vectorsOf } from "../../wgsl/rows.ts";
 import { f32, range, u32, wgsl } from "../../wgsl/wgsl.ts";
 
-export { vectorsOf };
-
 /** How a workgroup shares out its own rows and a tile of others. */
 export interface SoftmaxTile {
   /** Groups of own rows, a lane having one. */

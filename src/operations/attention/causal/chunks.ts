@@ -1,7 +1,8 @@
 /** Causal linear attention chunk by chunk: states of chunks, their scan, and products of rows with those of earlier chunks and of their own. */
 import { efficientQueriesKernel } from "../../../../shaders/attention/causal/efficient-queries.ts";
-import { causalApplyBytes, causalApplyKernel, type CausalTile } from "../../../../shaders/attention/causal/apply.ts";
+import { causalApplyBytes, causalApplyKernel } from "../../../../shaders/attention/causal/apply.ts";
 import { scanBytes, scanKernel, type ScanKernelSpec } from "../../../../shaders/attention/causal/scan.ts";
+import type { CausalTile } from "../../../../shaders/attention/causal/tiles.ts";
 import { tileLanes } from "../../../../shaders/attention/query-features.ts";
 import { paddedToVec4 } from "../../../../shaders/wgsl/kernel.ts";
 import type { Handle, ProgramBuilder } from "../../../program/builder.ts";

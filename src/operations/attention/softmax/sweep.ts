@@ -6,8 +6,8 @@ import {
   softmaxOthers,
   softmaxRows,
   type SoftmaxTile,
-  vectorsOf,
 } from "../../../../shaders/attention/softmax/tiles.ts";
+import { vectorsOf } from "../../../../shaders/wgsl/rows.ts";
 import type { ProgramBuilder } from "../../../program/builder.ts";
 import { estimatedSeconds, MOST_DISPATCH_SECONDS } from "../../../program/duration.ts";
 import { firstTile } from "../../../program/workgroups.ts";
