@@ -125,8 +125,12 @@ export function laneOf(shape: StockhamShape, lane: number): { readonly slot: num
 
 /** The place of a point of a column in the exchange, as the function `exchange_index` of the kernel has it. */
 export function exchangeIndex(shape: StockhamShape, point: number, slot: number): number {
-  const at = shape.lanes === "columns" ? point * shape.columns + slot : slot * shape.length + point;
-  return shape.bankShift === 0 ? at : at ^ ((at >> shape.bankShift) % BANKS);
+  return spread(shape.lanes === "columns" ? point * shape.columns + slot : slot * shape.length + point, shape.bankShift);
+}
+
+/** Where an element of the exchange lies: {@link StockhamShape.bankShift}. */
+export function spread(element: number, bankShift: number): number {
+  return bankShift === 0 ? element : element ^ ((element >> bankShift) % BANKS);
 }
 
 /** Where output r of butterfly b of a stage goes. */
@@ -134,18 +138,23 @@ function outputPoint(radix: number, before: number, b: number, r: number): numbe
   return (b - (b % before)) * radix + (b % before) + r * before;
 }
 
-/** The exchanges between stages: where the outputs of butterfly b go, and where the inputs of the next stage's butterfly come from. */
-export function exchanges(
-  shape: StockhamShape,
-): readonly { readonly stores: (b: number) => number[] | undefined; readonly loads: (b: number) => number[] | undefined }[] {
+/** What the threads of a column store or load between two stages: butterfly b < `butterflies` its points r < `radix`. */
+export interface ExchangeAccess {
+  readonly radix: number;
+  readonly butterflies: number;
+  point(b: number, r: number): number;
+}
+
+/** The exchanges between stages: where the outputs of a stage go, then where the inputs of the next one come from. */
+export function exchanges(shape: Pick<StockhamShape, "axes" | "length">): readonly ExchangeAccess[] {
   const list = stages(shape.axes);
-  return list.slice(1).map((next, i) => {
+  return list.slice(1).flatMap((next, i) => {
     const { radix, before } = list[i]!;
-    const [stored, loaded] = [shape.length / radix, shape.length / next.radix];
-    return {
-      stores: (b) => (b < stored ? range(radix).map((r) => outputPoint(radix, before, b, r)) : undefined),
-      loads: (b) => (b < loaded ? range(next.radix).map((r) => b + r * loaded) : undefined),
-    };
+    const loaded = shape.length / next.radix;
+    return [
+      { radix, butterflies: shape.length / radix, point: (b: number, r: number) => outputPoint(radix, before, b, r) },
+      { radix: next.radix, butterflies: loaded, point: (b: number, r: number) => b + r * loaded },
+    ];
   });
 }
 

@@ -1,5 +1,6 @@
 /** Lays the exchange memory of a workgroup out so that its lanes do not wait for each other's banks. */
-import { BANKS, exchangeIndex, exchanges, laneOf, type StockhamShape, workgroupLanes } from "../../../shaders/fft/stockham.ts";
+import { BANKS, exchangeIndex, exchanges, laneOf, spread, type StockhamShape, workgroupLanes } from "../../../shaders/fft/stockham.ts";
+import { range } from "../../../shaders/wgsl/wgsl.ts";
 
 /** Shifts that are tried: by the radices 8, 16, and twice that. */
 const SHIFTS = [3, 4, 5] as const;
@@ -10,64 +11,49 @@ const WARP = 32;
 /** Warps to look at: those after them do much the same. */
 const WARPS = 4;
 
-/** What was found for shapes before: counting takes longer than all else in planning, and few shapes serve many plans. */
-const known = new Map<string, number>();
-/** Beyond it all are forgotten: no page has so many shapes, but a test may. */
-const MOST_KNOWN = 4096;
-
 /** The shift that takes the fewest cycles; 0 for the plain layout. */
 export function chooseBankShift(shape: Omit<StockhamShape, "bankShift">): number {
-  const { axes, threads, columns, lanes, exchange } = shape;
-  const key = `${axes.join("/")} ${threads} ${columns} ${lanes} ${exchange}`;
-  const before = known.get(key);
-  if (before !== undefined) return before;
-  if (known.size >= MOST_KNOWN) known.clear();
-  const found = fewestCycles(shape);
-  known.set(key, found);
-  return found;
-}
-
-function fewestCycles(shape: Omit<StockhamShape, "bankShift">): number {
-  const cycles = (bankShift: number) => exchangeCycles({ ...shape, bankShift });
-  let best = { bankShift: 0, cycles: GAIN * cycles(0) };
-  for (const bankShift of SHIFTS) {
-    const candidate = { bankShift, cycles: cycles(bankShift) };
-    if (candidate.cycles < best.cycles) best = candidate;
-  }
+  const [plain, ...others] = countCycles(shape, [0, ...SHIFTS]);
+  let best = { bankShift: 0, cycles: GAIN * plain! };
+  for (const [i, cycles] of others.entries()) if (cycles < best.cycles) best = { bankShift: SHIFTS[i]!, cycles };
   return best.bankShift;
 }
 
 /** Cycles that the first warps take for the stores and loads of all exchanges: one a warp where no two lanes want different words of a bank. */
 export function exchangeCycles(shape: StockhamShape): number {
-  const lanes = Math.min(workgroupLanes(shape), WARP * WARPS);
-  let cycles = 0;
-  for (const { stores, loads } of exchanges(shape)) {
-    for (const points of [stores, loads]) {
-      for (let first = 0; first < lanes; first += WARP) {
-        const accesses = Array.from({ length: Math.min(WARP, lanes - first) }, (_, i) => {
-          const { slot, thread } = laneOf(shape, first + i);
-          return points(thread)?.map((point) => exchangeIndex(shape, point, slot)) ?? [];
-        });
-        const count = Math.max(...accesses.map((places) => places.length));
-        for (let r = 0; r < count; r++)
-          cycles += conflicts(
-            accesses.flatMap((places) => places[r] ?? []),
-            shape.exchange === "split" ? 1 : 2,
-          );
-      }
-    }
+  return countCycles(shape, [shape.bankShift])[0]!;
+}
+
+/** {@link exchangeCycles} with each of the shifts. */
+function countCycles(shape: Omit<StockhamShape, "bankShift">, shifts: readonly number[]): number[] {
+  // A pair of words counts in both halves of the banks, so that half as many lanes go at a time.
+  const words = shape.exchange === "split" ? 1 : 2;
+  const cycles = shifts.map(() => 0);
+  const perBank = new Uint8Array(BANKS / words);
+  for (const elements of simultaneous({ ...shape, bankShift: 0 }, WARP / words)) {
+    for (const [s, shift] of shifts.entries()) cycles[s]! += conflicts(elements, shift, perBank);
   }
   return cycles;
 }
 
-/** The most elements that lie in one bank; a pair of words counts in both halves, so that half as many go at a time. */
-function conflicts(places: readonly number[], words: 1 | 2): number {
-  const [atATime, banks] = [WARP / words, BANKS / words];
-  let cycles = 0;
-  for (let first = 0; first < places.length; first += atATime) {
-    const perBank = Array.from({ length: banks }, () => 0);
-    for (const place of new Set(places.slice(first, first + atATime))) perBank[place % banks]!++;
-    cycles += Math.max(...perBank);
+/** The elements of the plain layout that lanes of a warp want at a time, in all exchanges. */
+function* simultaneous(shape: StockhamShape, atATime: number): Generator<readonly number[]> {
+  const lanes = range(Math.min(workgroupLanes(shape), WARP * WARPS)).map((lane) => laneOf(shape, lane));
+  for (const { radix, butterflies, point } of exchanges(shape)) {
+    for (let first = 0; first < lanes.length; first += WARP) {
+      const active = lanes.slice(first, first + WARP).filter(({ thread }) => thread < butterflies);
+      for (let r = 0; r < radix; r++) {
+        const elements = active.map(({ thread, slot }) => exchangeIndex(shape, point(thread, r), slot));
+        for (let from = 0; from < elements.length; from += atATime) yield elements.slice(from, from + atATime);
+      }
+    }
   }
-  return cycles;
+}
+
+/** The most elements, of different lanes and so different from each other, that lie in one bank. */
+function conflicts(elements: readonly number[], bankShift: number, perBank: Uint8Array): number {
+  perBank.fill(0);
+  let most = 0;
+  for (const element of elements) most = Math.max(most, ++perBank[spread(element, bankShift) % perBank.length]!);
+  return most;
 }
