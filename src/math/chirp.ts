@@ -1,4 +1,5 @@
 /** Chirps: a transform of any length is a convolution with one. */
+import { writeRoot } from "./roots.ts";
 
 /** n² mod 2N for 0 ≤ n < N, without squares too large for a float64. */
 export function* squares(points: number): Generator<number> {
@@ -28,15 +29,16 @@ export function chirpSpectrum(points: number, [a, b]: readonly [number, number])
   }
   // Columns of a points, which stay in their places, times exp(−2πi·k_a·n_b/period), then rows of b points (Bailey 1990).
   const column = new Float64Array(2 * a);
+  const turn = new Float64Array(2);
   const transformColumn = createTransform(a);
   for (let j = 0; j < b; j++) {
     for (let i = 0; i < 2 * a; i++) column[i] = chirp[2 * ((i >> 1) * b + j) + (i & 1)]!;
     const result = transformColumn(column);
     for (let i = 0; i < a; i++) {
-      const [c, s] = root(i * j, period);
+      writeRoot(turn, 0, i * j, period);
       const at = 2 * (i * b + j);
-      chirp[at] = result[2 * i]! * c - result[2 * i + 1]! * s;
-      chirp[at + 1] = result[2 * i]! * s + result[2 * i + 1]! * c;
+      chirp[at] = result[2 * i]! * turn[0]! - result[2 * i + 1]! * turn[1]!;
+      chirp[at + 1] = result[2 * i]! * turn[1]! + result[2 * i + 1]! * turn[0]!;
     }
   }
   const rows = new Float32Array(2 * period);
@@ -50,7 +52,8 @@ export function chirpSpectrum(points: number, [a, b]: readonly [number, number])
  * tables are made once, and pages that compute on a GPU need not load the fast transforms of the CPU for them.
  */
 function createTransform(points: number): (x: Float64Array) => Float64Array {
-  const roots = Float64Array.from({ length: 2 * points }, (_, i) => root(i >> 1, points)[i & 1]!);
+  const roots = new Float64Array(2 * points);
+  for (let k = 0; k < points; k++) writeRoot(roots, 2 * k, k, points);
   const other = new Float64Array(2 * points);
   return (x) => {
     let [from, to]: [Float64Array, Float64Array] = [x, other];
@@ -77,10 +80,4 @@ function createTransform(points: number): (x: Float64Array) => Float64Array {
     }
     return from;
   };
-}
-
-/** exp(−2πi·i/order) */
-function root(i: number, order: number): readonly [re: number, im: number] {
-  const angle = (-2 * Math.PI * (i % order)) / order;
-  return [Math.cos(angle), Math.sin(angle)];
 }
