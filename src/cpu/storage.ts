@@ -1,4 +1,4 @@
-import { reserve } from "../math/memory.ts";
+import { viewableBuffer } from "../math/memory.ts";
 import type { Storage, TensorData } from "../core/backend.ts";
 import { FastRpbError } from "../core/errors.ts";
 import type { CpuMemory } from "../operations/operation.ts";
@@ -17,8 +17,7 @@ export class CpuStorage implements Storage, CpuMemory {
   /** @param live the storages that their backend counts */
   constructor(byteLength: number, label: string, live: Set<CpuStorage>) {
     this.byteLength = byteLength;
-    // Whole float64s, so that either view covers the payload.
-    this.#memory = reserve(label, byteLength, () => new ArrayBuffer(8 * Math.ceil(byteLength / 8)));
+    this.#memory = viewableBuffer(label, byteLength);
     this.#live = live;
     live.add(this);
   }

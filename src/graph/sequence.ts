@@ -1,6 +1,6 @@
 /** Several operations as one: planned into one Program, whose memory is shared, or run one after the other in float64. */
 import { capLimits, DEFAULT_LIMITS, DEFAULT_WORKSPACE_BYTES, type PlannerLimits } from "../core/limits.ts";
-import { reserve } from "../math/memory.ts";
+import { viewableBuffer } from "../math/memory.ts";
 import { type CpuMemory, layoutBytes, type Operation, type OperationSpec, type Task, type TensorLayout } from "../operations/operation.ts";
 import { sum } from "../program/units.ts";
 
@@ -83,8 +83,7 @@ export const sequence: Operation<SequenceSpec> = {
 };
 
 function memoryOfBytes(bytes: number): CpuMemory {
-  // Whole float64s, so that each view covers the payload.
-  const memory = reserve("cpu sequence", bytes, () => new ArrayBuffer(8 * Math.ceil(bytes / 8)));
+  const memory = viewableBuffer("cpu sequence", bytes);
   return {
     floats: new Float32Array(memory, 0, bytes / Float32Array.BYTES_PER_ELEMENT),
     words: new Uint32Array(memory, 0, bytes / Uint32Array.BYTES_PER_ELEMENT),

@@ -5,8 +5,13 @@ export function float64Array(owner: string, length: number): Float64Array {
   return reserve(owner, 8 * length, () => new Float64Array(length));
 }
 
+/** Memory that float32, float64 and 32-bit integers can all view as a whole. @throws FastRpbError code `"limit"` where there is no room */
+export function viewableBuffer(owner: string, byteLength: number): ArrayBuffer {
+  return reserve(owner, byteLength, () => new ArrayBuffer(8 * Math.ceil(byteLength / 8)));
+}
+
 /** What `allocate` gives. @throws FastRpbError code `"limit"` where it throws */
-export function reserve<T>(owner: string, byteLength: number, allocate: () => T): T {
+function reserve<T>(owner: string, byteLength: number, allocate: () => T): T {
   try {
     return allocate();
   } catch (cause) {
