@@ -201,6 +201,7 @@ export const lifecycleSuite: Suite = {
         const runtime = await context.open();
         try {
           const kernel = makeKernel({
+            id: "test",
             label: "broken kernel",
             workgroupSize: 1,
             bindings: [],

@@ -82,8 +82,8 @@ export function stored(element: KernelBinding["element"], value: string): string
 
 /** The pieces of which {@link makeKernel} makes a kernel. */
 export interface KernelSource {
-  /** The id of the {@link Kernel}. A kernel without a file, such as a test makes, may leave it out: its label takes the place. */
-  readonly id?: string;
+  /** The id of the {@link Kernel}. */
+  readonly id: string;
   readonly label: string;
   /** The validated spec that the text is generated from. */
   readonly constants?: object;
@@ -134,7 +134,7 @@ ${source.body.trimEnd()}
   const none = NO_VALUE.exec(code.replaceAll(/\/\/.*/g, ""));
   if (none) throw new TypeError(`"${source.label}": the text holds ${none[0]}`);
   return Object.freeze({
-    id: source.id ?? source.label,
+    id: source.id,
     label: source.label,
     constants: frozenCopy(source.constants ?? {}) as Kernel["constants"],
     code,

@@ -4,6 +4,7 @@ import { PipelineCache } from "./pipelines.ts";
 
 function kernelOf(number: number): Kernel {
   return makeKernel({
+    id: "test",
     label: "kernel",
     workgroupSize: 64,
     bindings: [

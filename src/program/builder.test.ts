@@ -9,6 +9,7 @@ import { bindableUnits, sliceBase, sliceBytes } from "./ranges.ts";
 /** A kernel with the given bindings; names in capitals are written. */
 function kernelOf(names: readonly string[], lanes = 64, params: readonly string[] = []): Kernel {
   return makeKernel({
+    id: "test",
     label: names.join(" "),
     workgroupSize: lanes,
     bindings: names.map((name) => ({ name, access: name === name.toUpperCase() ? "read_write" : "read", element: "f32" })),
@@ -49,6 +50,7 @@ describe("slices", () => {
 
   test("have a base in elements of the binding", () => {
     const kernel = makeKernel({
+      id: "test",
       label: "elements",
       workgroupSize: 1,
       bindings: [
