@@ -2,9 +2,8 @@
 import type { ProgramBuffer, ProgramDispatch } from "./program.ts";
 
 /**
- * Temporaries go into slots in the order in which they begin, each into the free slot that has to grow least, and of those that need not grow into
- * the smallest: no more slots than temporaries at a time (linear scan). A slot is a buffer of its own, because one that is written may not be
- * bound twice in a dispatch.
+ * Temporaries go into slots, the largest first, each into the smallest slot that no other has at that time (greedy by size: Pisarchyk and Lee,
+ * arXiv 2001.03288). A slot is a buffer of its own, because one that is written may not be bound twice in a dispatch.
  */
 export function assignSlots(
   buffers: readonly ProgramBuffer[],
@@ -20,18 +19,15 @@ export function assignSlots(
   }
   const lifetimes = buffers
     .flatMap((buffer) => (buffer.role === "workspace" && uses.has(buffer.name) ? [{ buffer, ...uses.get(buffer.name)! }] : []))
-    .sort((a, b) => a.first - b.first || b.buffer.bytes - a.buffer.bytes);
-  const slots: { bytes: number; busyUntil: number }[] = [];
+    .sort((a, b) => b.buffer.bytes - a.buffer.bytes || a.first - b.first);
+  const slots: { readonly bytes: number; readonly tenants: { readonly first: number; readonly last: number }[] }[] = [];
   const placed = new Map<string, number>();
   for (const { buffer, first, last } of lifetimes) {
-    const misfit = ({ bytes }: { readonly bytes: number }) => (bytes < buffer.bytes ? buffer.bytes - bytes : (bytes - buffer.bytes) / 2 ** 53);
-    let best = -1;
-    for (const [i, slot] of slots.entries()) if (slot.busyUntil < first && (best < 0 || misfit(slot) < misfit(slots[best]!))) best = i;
-    if (best < 0) best = slots.push({ bytes: 0, busyUntil: -1 }) - 1;
-    const slot = slots[best]!;
-    slot.bytes = Math.max(slot.bytes, buffer.bytes);
-    slot.busyUntil = last;
-    placed.set(buffer.name, best);
+    // The later a slot was made, the smaller it is.
+    let at = slots.findLastIndex(({ tenants }) => tenants.every((tenant) => tenant.last < first || tenant.first > last));
+    if (at < 0) at = slots.push({ bytes: buffer.bytes, tenants: [] }) - 1;
+    slots[at]!.tenants.push({ first, last });
+    placed.set(buffer.name, at);
   }
   return {
     // What no dispatch uses takes no memory.
