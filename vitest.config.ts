@@ -6,6 +6,7 @@ Object.assign(process.env, vulkanEnvironment());
 
 export default defineConfig({
   test: {
+    maxWorkers: 2,
     projects: [
       {
         test: {
@@ -14,8 +15,8 @@ export default defineConfig({
           testTimeout: 120_000,
         },
       },
-      // One process: each test file opens one device on all cores.
-      { test: { name: "dawn", include: ["e2e/dawn/*.test.ts"], pool: "forks", fileParallelism: false, testTimeout: 300_000, hookTimeout: 60_000 } },
+      // Each test file opens one device, which computes on all cores and compiles on one.
+      { test: { name: "dawn", include: ["e2e/dawn/*.test.ts"], pool: "forks", testTimeout: 300_000, hookTimeout: 60_000 } },
       {
         test: {
           name: "soak",

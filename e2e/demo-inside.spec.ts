@@ -5,9 +5,8 @@ import type * as biasModule from "../demo/bias.ts";
 import type * as timelineModule from "../demo/sections/timeline.ts";
 import type * as useModule from "../demo/sections/use.ts";
 import type * as libraryModule from "../src/index.ts";
-import { ADDRESS, type Demo, expectAccessible, expectNoOverflow, newDemo, PATIENCE, THEMES } from "./demo-page.ts";
+import { ADDRESS, type Demo, expectAccessible, expectNoOverflow, inEveryLook, newDemo, PATIENCE } from "./demo-page.ts";
 
-const WIDTHS = [360, 1280, 2560] as const;
 const UNITS = ["B", "KiB", "MiB", "GiB"];
 
 async function open(browser: Browser, query = "", prepare?: (page: Page) => Promise<unknown>): Promise<Demo> {
@@ -86,20 +85,14 @@ function bufferRows(page: Page): Promise<{ name: string; words: string[] }[]> {
 }
 
 async function expectClean(page: Page, what: string): Promise<void> {
-  for (const theme of THEMES) {
-    await page.emulateMedia({ colorScheme: theme });
-    for (const width of WIDTHS) {
-      await page.setViewportSize({ width, height: 800 });
-      await expectNoOverflow(page, `${what}, ${width} px, ${theme}`);
-      for (const id of ["timeline-card", "use"]) {
-        const path = join(test.info().project.outputDir, `demo-${what}-${id}-${width}-${theme}.png`);
-        await page.locator(`#${id}`).screenshot({ path, animations: "disabled" });
-      }
-      for (const id of ["#inside", "#use"]) await expectAccessible(page, `${what}, ${id}, ${width} px, ${theme}`, id);
+  await inEveryLook(page, [360, 1280, 2560], async (width, theme) => {
+    await expectNoOverflow(page, `${what}, ${width} px, ${theme}`);
+    for (const id of ["timeline-card", "use"]) {
+      const path = join(test.info().project.outputDir, `demo-${what}-${id}-${width}-${theme}.png`);
+      await page.locator(`#${id}`).screenshot({ path, animations: "disabled" });
     }
-  }
-  await page.emulateMedia({ colorScheme: "light" });
-  await page.setViewportSize({ width: 1280, height: 800 });
+    for (const id of ["#inside", "#use"]) await expectAccessible(page, `${what}, ${id}, ${width} px, ${theme}`, id);
+  });
 }
 
 test.describe("a run that is timed", () => {

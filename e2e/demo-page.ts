@@ -8,6 +8,7 @@ export const ADDRESS = "/dist-demo/index.html";
 export const BOUND = 1e-6;
 export const WIDTHS = [360, 768, 1280, 2560] as const;
 export const THEMES = ["light", "dark"] as const;
+type Theme = (typeof THEMES)[number];
 /** For one wait. Pictures and table need a fraction of it; compiling on a processor without a GPU takes seconds. */
 export const PATIENCE = 90_000;
 
@@ -88,20 +89,26 @@ export async function expectNoOverflow(page: Page, what: string): Promise<void> 
   expect(scrollWidth, `${what}: the page does not scroll sideways`).toBeLessThanOrEqual(clientWidth);
 }
 
-/** At every width, in both themes. */
-export async function expectFits(page: Page, what: string): Promise<void> {
-  for (const theme of THEMES) {
-    await page.emulateMedia({ colorScheme: theme });
-    for (const width of WIDTHS) {
-      await page.setViewportSize({ width, height: 800 });
-      await expectNoOverflow(page, `${what}, ${width} px, ${theme}`);
-      if (width === 768) continue;
-      const path = join(test.info().project.outputDir, `demo-${what}-${width}-${theme}.png`);
-      await page.screenshot({ path, fullPage: true, animations: "disabled" });
+/** Shows the page at every width and in both themes, in turn; each width in each theme with `FULL=1`. Then it is wide and light, as before. */
+export async function inEveryLook(page: Page, widths: readonly number[], look: (width: number, theme: Theme) => Promise<void>): Promise<void> {
+  const full = process.env["FULL"] !== undefined;
+  for (const [i, width] of widths.entries()) {
+    await page.setViewportSize({ width, height: 800 });
+    for (const theme of full ? THEMES : [THEMES[i % THEMES.length]!]) {
+      await page.emulateMedia({ colorScheme: theme });
+      await look(width, theme);
     }
   }
   await page.emulateMedia({ colorScheme: "light" });
   await page.setViewportSize({ width: 1280, height: 800 });
+}
+
+export async function expectFits(page: Page, what: string): Promise<void> {
+  await inEveryLook(page, WIDTHS, async (width, theme) => {
+    await expectNoOverflow(page, `${what}, ${width} px, ${theme}`);
+    const path = join(test.info().project.outputDir, `demo-${what}-${width}-${theme}.png`);
+    await page.screenshot({ path, fullPage: true, animations: "disabled" });
+  });
 }
 
 /** Keeps the workgroups of what the page dispatches, submit by submit, and the device. */

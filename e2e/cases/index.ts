@@ -51,11 +51,16 @@ export const SUITES: readonly Suite[] = [
   bytesSuite,
 ];
 
+/** Whether a suite is about the runtime rather than its kernels. */
+export function isOfRuntime(suite: Suite): boolean {
+  return suite.sample ?? false;
+}
+
 /** Whether Node with Dawn has a case, or its sample. */
 export function runsInNode(suite: Suite, entry: Case, sample: boolean): boolean {
   return !entry.slow && entry.skip?.node === undefined && (!sample || isSampled(suite, entry));
 }
 
 export function isSampled(suite: Suite, entry: Case): boolean {
-  return (suite.sample ?? false) || (entry.sample ?? false);
+  return isOfRuntime(suite) || (entry.sample ?? false);
 }
