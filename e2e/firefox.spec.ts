@@ -1,4 +1,4 @@
-/** Every GPU case in Firefox: wgpu and naga. */
+/** The GPU cases in Firefox, wgpu and naga: those that are quick, with FULL=1 every one. */
 import { test as base } from "playwright/test";
 import { launch } from "puppeteer-core";
 import { findFirefox } from "../scripts/firefox.mjs";

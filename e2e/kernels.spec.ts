@@ -1,4 +1,4 @@
-/** GPU cases in Chromium: a sample, because SwiftShader compiles slowly; with FULL=1 every one. Firefox runs them all. */
+/** GPU cases in Chromium: a sample, because SwiftShader compiles slowly; with FULL=1 every one. */
 import { test as base } from "playwright/test";
 import { COMPLAINTS, type HarnessFixture, testCases } from "./page-cases.ts";
 

@@ -1,7 +1,8 @@
 /** The GPU cases as tests of a browser, in a page that has loaded the harness: one for all that a worker runs, so that pipelines compile once. */
 import { expect, type TestType } from "playwright/test";
-import type { Engine } from "./cases/case.ts";
+import type { Engine, Suite } from "./cases/case.ts";
 import { isSampled, SUITES } from "./cases/index.ts";
+import { SLOW_IN_FIREFOX } from "./cases/slow-in-firefox.ts";
 import type { Outcome } from "./harness.ts";
 
 export interface Harness {
@@ -24,7 +25,8 @@ export function testCases<T extends object>(test: TestType<T, HarnessFixture>, e
   const full = process.env["FULL"] !== undefined;
   const chosen = SUITES.flatMap((suite) => {
     const some = sample || (suite.engineFree !== undefined && !full);
-    return suite.cases.filter((entry) => !some || isSampled(suite, entry)).map((entry) => ({ suite, entry }));
+    const left = engine === "firefox" && !full ? slowInFirefox(suite) : [];
+    return suite.cases.filter((entry) => (!some || isSampled(suite, entry)) && !left.includes(entry.name)).map((entry) => ({ suite, entry }));
   });
   for (const { suite, entry } of chosen) {
     const { name, skip, printed } = entry;
@@ -40,4 +42,11 @@ export function testCases<T extends object>(test: TestType<T, HarnessFixture>, e
       });
     });
   }
+}
+
+function slowInFirefox({ name, cases }: Suite): readonly string[] {
+  const slow = SLOW_IN_FIREFOX[name] ?? [];
+  const gone = slow.filter((entry) => !cases.some((own) => own.name === entry));
+  if (gone.length > 0) throw new Error(`cases/slow-in-firefox.ts names cases of "${name}" that there are not: ${gone.join("; ")}`);
+  return slow;
 }

@@ -28,7 +28,7 @@ const STEPS = {
   build: { run: () => npm("build") },
   // In Chromium's SwiftShader: what is downloaded is seen in a run.
   package: { run: () => npm("test:package"), browser: ensureChromium },
-  // Firefox runs all cases, Dawn in Node a sample: SwiftShader compiles slowly. Chromium has the same Dawn (npm run test:chromium).
+  // Dawn in Node runs a sample, because SwiftShader compiles slowly, and Firefox what is quick there. Chromium has the same Dawn.
   dawn: { ...vitest("dawn", { CASES: "sample" }), browser: ensureChromium },
   fuzz: fuzz(),
   e2e: { ...playwright("e2e"), browser: ensureChromium },

@@ -13,7 +13,7 @@ export interface Case {
   readonly name: string;
   /** Takes minutes on Dawn with a software GPU: not in Node. */
   readonly slow?: boolean;
-  /** In the sample: what CI runs in Node. Firefox runs every case. */
+  /** In the sample: what CI runs in Node. Firefox runs what is quick there. */
   readonly sample?: boolean;
   /** What an engine prints all the same, though nothing is amiss: console messages that match. */
   readonly printed?: Readonly<Partial<Record<Engine, RegExp>>>;

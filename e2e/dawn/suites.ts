@@ -1,5 +1,5 @@
 /**
- * The GPU cases in Node, `CASES=sample` those of the sample, which has every kernel: Firefox runs them all, and Chromium has the same Dawn. `LIMITS` names a smaller
+ * The GPU cases in Node, `CASES=sample` those of the sample, which has every kernel; Firefox runs what is quick there. `LIMITS` names a smaller
  * device: "default", "compatibility", or the seed of a drawn one. What is smaller than any device may refuse shapes that others take.
  */
 import { afterAll, describe, expect, test } from "vitest";

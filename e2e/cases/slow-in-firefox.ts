@@ -1,0 +1,78 @@
+/**
+ * Cases that take 7 s and more in Firefox on two cores, 20 minutes in all: CI leaves them out there, and those of the sample run in Node. All run by
+ * `FULL=1 npm run test:firefox`.
+ */
+export const SLOW_IN_FIREFOX: Readonly<Record<string, readonly string[]>> = {
+  faults: [
+    "each wait for the device in turn: destroy",
+    "each wait for the device in turn: out of memory",
+    "each wait for the device in turn: reject",
+    "work that is cut into many dispatches gives the same bits; it reports progress, and can be stopped",
+    "each wait for the device in turn: never",
+  ],
+  fft: ["accuracy, longer ones, primes among them (seed 23)"],
+  convolve: [
+    "real neighbours in pairs, and what is left alone where they are odd",
+    "every mode in three dispatches",
+    "two axes in one dispatch",
+    "two axes, every mode, in three dispatches",
+    "in parts: bindings of 256 KiB, a workspace of 512 KiB",
+  ],
+  toeplitz: [
+    "lengths around the period's factors, primes among them",
+    "three passes: length 65536, 8 heads",
+    "three passes: length 2^20",
+    "three passes: 945000, all odd radices",
+    "three passes: a prime length near 2^20",
+    "three passes of short sequences and small grids",
+    "three passes: few channels, many heads",
+    "causal, fused and in three passes",
+    "grid 64×64, fused",
+    "an identity, a shift, a matrix of ones",
+    "grid 100×37, fused",
+    "groups: bindings of 1 MiB and 1 MiB of workspace",
+  ],
+  "toeplitz gradient": [
+    "in passes, and in groups of heads and channels",
+    "20000 tokens, heads one by one in 2 MiB of workspace",
+    "variable lengths, fused, in passes and in groups",
+    "spectra of exponentials",
+  ],
+  attention: [
+    "length 784",
+    "length 1000",
+    "length 1024",
+    "length 4096",
+    "length 65536",
+    "at most twice the error of the same formula in float32 on the CPU",
+    "small devices: 64 invocations, 4 KiB of workgroup memory, 16 workgroups per dimension",
+    "one million tokens, SIKF + FastRPB, within 256 MiB of workspace",
+  ],
+  "linear attention": [
+    "sikf, backward",
+    "elu+1, backward",
+    "relu, backward",
+    "favor+, backward",
+    "favor+, variable lengths, forward and backward",
+    "gradients in groups of heads, on small devices",
+  ],
+  "causal attention": [
+    "sikf, sizes",
+    "variable lengths, with bias, two batch rows; NaN beyond",
+    "sikf, backward",
+    "softmax, backward",
+    "favor+, backward",
+    "workspaces that held NaN before",
+  ],
+  "multiplicative attention": ["every feature map, sequences and grids, forward and backward", "in groups of heads and features"],
+  "attention of every kind": ["a grid of one row is a sequence; lengths are slices"],
+  "softmax attention": [
+    "all pairs, backward",
+    "causal, backward",
+    "length 1000, heads of 64, forward and backward",
+    "with FastRPB, forward and backward",
+    "small devices: groups of heads, 64 invocations, 4 KiB of workgroup memory, 16 workgroups per dimension",
+  ],
+  bytes: ["FFTs and products of complex numbers"],
+  "half precision attention": ["at most twice the error of a result that is rounded to float16"],
+};
