@@ -4,7 +4,7 @@ import { GpuBackend } from "../../src/gpu/backend.ts";
 import { type Patience, PATIENCE } from "../../src/gpu/watch.ts";
 import { type AttentionOptions, createRuntime, FastRpbError, type Runtime, type Speed } from "../../src/index.ts";
 import { Runtime as RuntimeClass } from "../../src/runtime/runtime.ts";
-import { capLimits, DEFAULT_WORKSPACE_BYTES, HARDWARE_DEFAULTS } from "../../src/core/limits.ts";
+import { capLimits, DEFAULT_WORKSPACE_BYTES, HARDWARE_DEFAULTS, SLOW_GPU } from "../../src/core/limits.ts";
 import { type CaseContext, check, checkClose, checkRefused, type DeviceLimits, normals, outcome, scoped, type Suite } from "./case.ts";
 import { type Fault, FaultyDevice, withLittleMemory } from "./faulty-device.ts";
 
@@ -343,6 +343,36 @@ export const faultsSuite: Suite = {
           runtime.dispose();
         }
         check(runtime.memory().buffers === 0, "buffers left");
+      },
+    },
+    {
+      name: "the speed of a device is measured once, when there is work for which a slow one would take long, and goes with the tuning",
+      run: async (context) => {
+        const runtime = await special(context, { speed: SLOW_GPU, limits: context.limits });
+        try {
+          const before = runtime.memory();
+          (await runtime.attention({ heads: 1, length: 64, headDim: 8, kind: "softmax" })).dispose();
+          check(runtime.limits.speed === SLOW_GPU, "measured for little work");
+          const options = { heads: 8, length: 4096, headDim: 64, kind: "softmax" } as const;
+          const [plan, other] = await Promise.all([runtime.attention(options), runtime.attention({ ...options, causal: true })]);
+          const { speed } = runtime.limits;
+          check(speed.flopsPerSecond > 0 && speed.flopsPerSecond < 1e15 && speed.paces !== undefined, JSON.stringify(speed));
+          check(
+            [...plan.dispatches, ...other.dispatches].every(({ estimatedSeconds }) => estimatedSeconds <= 0.25),
+            "a long dispatch",
+          );
+          for (const each of [plan, other]) each.dispose();
+          (await runtime.attention(options)).dispose();
+          check(runtime.limits.speed === speed, "measured twice");
+          const { liveBytes, buffers } = runtime.memory();
+          check(liveBytes === before.liveBytes && buffers === before.buffers, `${buffers} buffers left, ${before.buffers} before`);
+          const tuning = await runtime.tune([]);
+          const next = await context.open({ tuning: JSON.parse(JSON.stringify(tuning)) });
+          check(JSON.stringify(next.limits.speed) === JSON.stringify(speed), "another speed");
+          next.dispose();
+        } finally {
+          runtime.dispose();
+        }
       },
     },
     {

@@ -38,7 +38,7 @@ export interface DispatchInfo {
   readonly bytesRead: number;
   readonly bytesWritten: number;
   readonly flops: number;
-  /** What the planner reckons with: on a slow GPU, or where the adapter is a software one, on that. At most 0.25. */
+  /** What the planner reckons with: on this device where it was measured, or on a slow GPU, or on a software one. At most 0.25. */
   readonly estimatedSeconds: number;
 }
 

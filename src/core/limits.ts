@@ -24,11 +24,13 @@ export interface Speed {
   readonly bytesPerSecond: number;
   /** The share of it that one workgroup has, when others leave the device idle. */
   readonly workgroupShare: number;
+  /** How many times as fast some kernels are, by their ids; others do what is said above. */
+  readonly paces?: Readonly<Record<string, number>>;
 }
 
 /**
  * An old integrated GPU: a tenth of the peak of one with 24 execution units, and half of its memory's. Work is cut by it into dispatches
- * that no operating system takes for a hang; a fast GPU loses microseconds by that.
+ * that no operating system takes for a hang, until there is so much of it that measuring the device is worth the time (gpu/speed.ts).
  */
 export const SLOW_GPU: Speed = Object.freeze({ flopsPerSecond: 4e10, bytesPerSecond: 5e9, workgroupShare: 0.5 });
 

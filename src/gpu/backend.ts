@@ -3,6 +3,7 @@ import type { Choices } from "../core/choices.ts";
 import { FastRpbError, refuse } from "../core/errors.ts";
 import { type PlannerLimits, wholeWords } from "../core/limits.ts";
 import type { Task } from "../operations/operation.ts";
+import { LongWorkgroupError } from "../program/duration.ts";
 import type { Program } from "../program/program.ts";
 import { type ExecutableSource, GpuExecutable, planSource } from "./executable.ts";
 import { compilePipelines, InstalledProgram } from "./installed-program.ts";
@@ -188,12 +189,12 @@ export class GpuBackend implements Backend<Task> {
   async #install(session: Session, source: ExecutableSource): Promise<InstalledProgram> {
     const { caller } = source;
     session.watch.check(caller);
-    const program = planSource(source, session.limits);
+    const program = await planFor(session, source);
     const make = (tried: Program) => this.#make(session, caller, tried);
     const made = await make(program);
     if (!(made instanceof FastRpbError)) return made;
-    const planFor = (workspaceBytes: number) => planSource(source, { ...session.limits, workspaceBytes });
-    return installInLess(caller, session, { program, error: made }, planFor, make);
+    const planWith = (workspaceBytes: number) => planSource(source, { ...session.limits, workspaceBytes });
+    return installInLess(caller, session, { program, error: made }, planWith, make);
   }
 
   /** The program on the device, with its workspace, which the pool then has ready for the first run; or the reason why not. */
@@ -270,6 +271,18 @@ export class GpuBackend implements Backend<Task> {
       }
     }
   }
+}
+
+/** Plans. Where a slow device would take long, it is first found out how fast this one is. @throws FastRpbError codes `"limit"`, `"lost"` */
+async function planFor(session: Session, source: ExecutableSource): Promise<Program> {
+  try {
+    const program = planSource(source, session.limits);
+    if (!program.isLong) return program;
+  } catch (error) {
+    if (!(error instanceof LongWorkgroupError)) throw error;
+  }
+  await session.measure(source.caller);
+  return planSource(source, session.limits);
 }
 
 /** Data for writeBuffer, which takes whole words: an odd count of float16 is followed by a zero. */

@@ -1,9 +1,10 @@
 import { FastRpbError } from "../core/errors.ts";
-import type { PlannerLimits } from "../core/limits.ts";
+import { type PlannerLimits, SLOW_GPU } from "../core/limits.ts";
 import type { OpenDevice } from "./device.ts";
 import type { DeviceContext } from "./installed-program.ts";
 import { PipelineCache } from "./pipelines.ts";
 import { BufferPool } from "./pool.ts";
+import { paceAfter, TELLING_SECONDS } from "./pace.ts";
 import { TableCache } from "./tables.ts";
 import { type Patience, Watch } from "./watch.ts";
 
@@ -11,22 +12,50 @@ import { type Patience, Watch } from "./watch.ts";
 export class Session implements DeviceContext {
   readonly device: GPUDevice;
   readonly adapterInfo: GPUAdapterInfo | undefined;
-  readonly limits: PlannerLimits;
   readonly pool: BufferPool;
   readonly pipelines: PipelineCache;
   readonly tables: TableCache;
   readonly watch: Watch;
   readonly #owned: boolean;
+  #limits: PlannerLimits;
+  #measured: Promise<void> | undefined;
 
   constructor(open: OpenDevice, limits: PlannerLimits, patience?: Patience) {
     this.device = open.device;
     this.adapterInfo = open.adapterInfo;
     this.#owned = open.owned;
-    this.limits = limits;
+    this.#limits = limits;
     this.pool = new BufferPool(open.device, limits.workspaceBytes);
     this.pipelines = new PipelineCache(open.device);
     this.tables = new TableCache(open.device, this.pool);
     this.watch = new Watch(open.device, patience);
+  }
+
+  /** What plans may use; the speed is the device's own from when it was measured. */
+  get limits(): PlannerLimits {
+    return this.#limits;
+  }
+
+  /** Finds out how fast the device is, unless that is known. A device that cannot be measured stays what it was taken for. */
+  measure(caller: string): Promise<void> {
+    if (this.#limits.speed !== SLOW_GPU) return Promise.resolve();
+    return (this.#measured ??= (async () => {
+      try {
+        const { measureDevice } = await import("./speed-probe.ts");
+        const speed = await measureDevice(this, caller);
+        this.#limits = Object.freeze({ ...this.#limits, speed });
+      } catch {
+        this.watch.check(caller);
+      }
+    })());
+  }
+
+  /** Learns from a slice of a run, where the device was measured: `kernel` alone took so many seconds for what was estimated. */
+  observe(kernel: string, estimated: number, seconds: number): void {
+    const { speed } = this.#limits;
+    if (speed.paces === undefined || seconds < TELLING_SECONDS) return;
+    const pace = paceAfter(speed.paces[kernel] ?? 1, estimated, seconds);
+    this.#limits = Object.freeze({ ...this.#limits, speed: Object.freeze({ ...speed, paces: Object.freeze({ ...speed.paces, [kernel]: pace }) }) });
   }
 
   /** Runs `work` inside error scopes; the promise tells what the GPU process thought of it, and never rejects. */

@@ -14,7 +14,12 @@ const MOST_GROWTH = 4;
 /** @throws FastRpbError codes `"aborted"`, `"lost"`, `"disposed"`, or of what went wrong on the device */
 export async function runSliced(session: Session, caller: string, steps: readonly Step[], { signal, onProgress }: SliceOptions): Promise<void> {
   const work = steps.flatMap((step, s) =>
-    (step.executable as GpuExecutable).dispatches.map(({ estimatedSeconds }, index) => ({ s, index, estimatedSeconds })),
+    (step.executable as GpuExecutable).program.dispatches.map(({ kernel, estimatedSeconds }, index) => ({
+      s,
+      index,
+      kernel: kernel.id,
+      estimatedSeconds,
+    })),
   );
   const total = work.reduce((sum, { estimatedSeconds }) => sum + estimatedSeconds, 0);
   const [{ slots, buffers }, allocated] = session.guard(caller, () => acquireWorkspace(steps));
@@ -47,10 +52,13 @@ export async function runSliced(session: Session, caller: string, steps: readonl
       });
       faults.push(fault);
       await session.watch.answer(caller, session.device.queue.onSubmittedWorkDone());
+      const milliseconds = performance.now() - started;
       done += estimated;
+      const { kernel } = work[first]!;
+      if (work.slice(first, next).every((each) => each.kernel === kernel)) session.observe(kernel, estimated, milliseconds / 1000);
       onProgress?.(Object.freeze({ done: next, total: work.length, fraction: next === work.length ? 1 : done / total }));
       // The estimate is that of a slow device.
-      const growth = SLICE_MILLISECONDS / Math.max(performance.now() - started, SLICE_MILLISECONDS / MOST_GROWTH);
+      const growth = SLICE_MILLISECONDS / Math.max(milliseconds, SLICE_MILLISECONDS / MOST_GROWTH);
       budget = estimated * Math.max(growth, 1 / MOST_GROWTH);
     }
     const errors = await session.watch.answer(

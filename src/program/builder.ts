@@ -72,6 +72,7 @@ export class ProgramBuilder {
   readonly #buffers = new Map<string, ProgramBuffer>();
   readonly #dispatches: ProgramDispatch[] = [];
   #scratchBytes = 0;
+  #isLong = false;
 
   constructor(caller: string, label: string, limits: PlannerLimits) {
     this.caller = caller;
@@ -133,10 +134,9 @@ export class ProgramBuilder {
     const groups = request.groups ?? Math.ceil(request.elements / lanes);
     const bytes = sum(bindings, (b) => b.bytesRead + b.bytesWritten);
     const { speed, maxComputeWorkgroupsPerDimension } = this.limits;
-    const shares = Math.max(
-      dispatchesFor(this.caller, kernel.label, { flops, bytes, groups }, speed),
-      Math.ceil(groups / gridCapacity(maxComputeWorkgroupsPerDimension)),
-    );
+    const forTime = dispatchesFor(this.caller, kernel.label, { kernel: kernel.id, flops, bytes, groups }, speed);
+    if (forTime > 1) this.#isLong = true;
+    const shares = Math.max(forTime, Math.ceil(groups / gridCapacity(maxComputeWorkgroupsPerDimension)));
     for (let share = 0; share < shares; share++) this.#addShare({ kernel, params, bindings, groups, flops }, share, shares);
   }
 
@@ -151,7 +151,12 @@ export class ProgramBuilder {
       if (value === undefined) throw new TypeError(`${kernel.label}: no value for ${name}`);
       return value >>> 0; // bases are subtracted modulo 2³²
     });
-    const work = { flops: shares === 1 ? flops : Math.round((flops * (end - first)) / groups), bytes: bytesRead + bytesWritten, groups: end - first };
+    const work = {
+      kernel: kernel.id,
+      flops: shares === 1 ? flops : Math.round((flops * (end - first)) / groups),
+      bytes: bytesRead + bytesWritten,
+      groups: end - first,
+    };
     this.#dispatches.push(
       Object.freeze({
         label: kernel.label,
@@ -191,6 +196,7 @@ export class ProgramBuilder {
       buffers: Object.freeze(buffers),
       slots: Object.freeze(slots),
       dispatches,
+      isLong: this.#isLong,
       cost: Object.freeze({
         dispatches: dispatches.length,
         bytesMoved: sum(dispatches, (d) => d.bytesRead + d.bytesWritten),

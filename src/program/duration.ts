@@ -7,19 +7,24 @@ export const MOST_DISPATCH_SECONDS = 0.25;
 
 /** The work of a dispatch, or of a share of one. */
 export interface DispatchWork {
+  /** The id of the kernel. */
+  readonly kernel: string;
   readonly flops: number;
   readonly bytes: number;
   /** Number of workgroups. */
   readonly groups: number;
 }
 
+/** One workgroup takes too long, on a device of the speed that was planned for. */
+export class LongWorkgroupError extends FastRpbError {}
+
 /**
- * Seconds that work takes on a device of this speed: by arithmetic or by traffic, whichever takes longer. A few workgroups have only a share of the
- * device each.
+ * Seconds that work takes on a device of this speed: by arithmetic or by traffic, whichever takes longer, at the pace of its kernel. A few workgroups
+ * have only a share of the device each.
  */
-export function estimatedSeconds({ flops, bytes, groups }: DispatchWork, speed: Speed): number {
+export function estimatedSeconds({ kernel, flops, bytes, groups }: DispatchWork, speed: Speed): number {
   const share = Math.min(1, groups * speed.workgroupShare);
-  return Math.max(flops / speed.flopsPerSecond, bytes / speed.bytesPerSecond) / share;
+  return Math.max(flops / speed.flopsPerSecond, bytes / speed.bytesPerSecond) / share / (speed.paces?.[kernel] ?? 1);
 }
 
 /**
@@ -27,21 +32,21 @@ export function estimatedSeconds({ flops, bytes, groups }: DispatchWork, speed: 
  *
  * @param caller the public function that errors name
  * @param label of the kernel
- * @throws FastRpbError code `"limit"` where a single workgroup takes longer than {@link MOST_DISPATCH_SECONDS}
+ * @throws LongWorkgroupError code `"limit"` where a single workgroup takes longer than {@link MOST_DISPATCH_SECONDS}
  */
 export function dispatchesFor(caller: string, label: string, work: DispatchWork, speed: Speed): number {
   const { groups } = work;
   const ofGroups = (count: number) =>
-    estimatedSeconds({ flops: (work.flops / groups) * count, bytes: (work.bytes / groups) * count, groups: count }, speed);
-  if (ofGroups(groups) <= MOST_DISPATCH_SECONDS) return 1;
+    estimatedSeconds({ ...work, flops: (work.flops / groups) * count, bytes: (work.bytes / groups) * count, groups: count }, speed);
+  const seconds = ofGroups(groups);
+  if (seconds <= MOST_DISPATCH_SECONDS) return 1;
   if (ofGroups(1) > MOST_DISPATCH_SECONDS) {
-    throw new FastRpbError(
+    throw new LongWorkgroupError(
       "limit",
       `${caller}: one workgroup of "${label}" takes about ${ofGroups(1).toFixed(2)} s, but a dispatch of more than ${MOST_DISPATCH_SECONDS} s may be stopped by the operating system. Use a shorter length.`,
     );
   }
-  for (let most = groups; ; most = Math.floor(most * LESS)) if (ofGroups(most) <= MOST_DISPATCH_SECONDS) return Math.ceil(groups / most);
+  // As many workgroups as have a share of the device each take as long as one; more take longer in proportion.
+  const most = Math.max(Math.floor(1 / speed.workgroupShare), Math.floor((groups * MOST_DISPATCH_SECONDS) / seconds));
+  return Math.ceil(groups / most);
 }
-
-/** Steps in which the size of a dispatch is sought; work grows with the workgroups, but for a handful of them. */
-const LESS = 0.9;

@@ -47,5 +47,7 @@ export interface Program {
   /** Bytes of each slot of workspace. */
   readonly slots: readonly number[];
   readonly dispatches: readonly ProgramDispatch[];
+  /** Whether there is work that would take so long on such a device that it is in several dispatches. */
+  readonly isLong: boolean;
   readonly cost: Cost;
 }

@@ -82,6 +82,7 @@ export async function createRuntime(options: RuntimeOptions = {}): Promise<Runti
       onStage: (stage) => progress({ stage }),
       signal,
       limitsOf: (available, defaults) => capLimits(by, available, caps, workspaceBytes, defaults),
+      speedOf: (adapterInfo) => tuning?.(adapterInfo)?.speed,
     });
   };
   let backend: Backend<Task> | undefined;
@@ -107,6 +108,6 @@ export async function createRuntime(options: RuntimeOptions = {}): Promise<Runti
 /** What an earlier tuning says for a device. */
 async function loadTuning(caller: string, tuning: unknown): Promise<(adapterInfo: GPUAdapterInfo | undefined) => Tuned | undefined> {
   const { adapterName, readTuning, Tuned } = await loadModule(caller, "tuning", () => import("./tuning.ts"));
-  const { adapter, choices } = readTuning(caller, tuning);
-  return (adapterInfo) => (adapter === adapterName(adapterInfo) ? new Tuned(choices) : undefined);
+  const { adapter, choices, speed } = readTuning(caller, tuning);
+  return (adapterInfo) => (adapter === adapterName(adapterInfo) ? new Tuned(choices, speed) : undefined);
 }

@@ -149,6 +149,9 @@ test("a tuning is read back, and refused where it is none", () => {
   const read = readTuning("createRuntime", JSON.parse(JSON.stringify(tuning)));
   expect(read.adapter).toBe("a");
   expect(read.choices.get("k")).toEqual(choices);
+  expect(read.speed).toBeUndefined();
+  const speed = { flopsPerSecond: 3e12, bytesPerSecond: 4e11, workgroupShare: 1e-3, paces: { "attention/softmax/forward": 4 } };
+  expect(readTuning("createRuntime", JSON.parse(JSON.stringify({ ...tuning, speed }))).speed).toEqual(speed);
   for (const bad of [
     null,
     [],
@@ -158,6 +161,11 @@ test("a tuning is read back, and refused where it is none", () => {
     { ...tuning, plans: [{ key: "k", choices: { ...choices, maxRadix: 5 } }] },
     { ...tuning, plans: [{ key: "k", choices: { ...choices, lanes: 0 } }] },
     { ...tuning, plans: [{ key: "k", choices: { ...choices, exchange: "both" } }] },
+    { ...tuning, speed: 5 },
+    { ...tuning, speed: { ...speed, flopsPerSecond: 0 } },
+    { ...tuning, speed: { ...speed, workgroupShare: undefined } },
+    { ...tuning, speed: { ...speed, paces: { "fft/stockham": "fast" } } },
+    { ...tuning, speed: { ...speed, more: 1 } },
   ]) {
     expect(() => readTuning("createRuntime", bad), JSON.stringify(bad)).toThrow(expect.objectContaining({ code: "value" }));
   }

@@ -4,6 +4,7 @@ import { checkChoices } from "../core/check-choices.ts";
 import { checkBoolean, checkEnum, checkOptions, copyOptions } from "../core/check.ts";
 import type { Choices } from "../core/choices.ts";
 import { checkAborted, FastRpbError, refuse } from "../core/errors.ts";
+import type { Speed } from "../core/limits.ts";
 import { loadModule } from "../core/load.ts";
 import { type AttentionOptions, attentionSpec, type AttentionSpec } from "../operations/attention/spec.ts";
 import { type ConvolveOptions, convolveSpec } from "../operations/convolve/spec.ts";
@@ -34,6 +35,8 @@ export interface Tuning {
   readonly version: 1;
   /** The device they were measured on. On another one they are ignored. */
   readonly adapter: string;
+  /** How fast it is, where that was measured: plans cut work that takes long by it. */
+  readonly speed?: Speed;
   readonly plans: readonly {
     /** What the choices are for, as {@link tuningKey} has it. */
     readonly key: string;
@@ -215,9 +218,12 @@ export function adapterName(info: GPUAdapterInfo | undefined): string {
 /** What a runtime was tuned to. */
 export class Tuned {
   readonly #choices: Map<string, Choices>;
+  /** Of the device, as it was measured earlier. */
+  readonly speed: Speed | undefined;
 
-  constructor(choices: ReadonlyMap<string, Choices> = new Map()) {
+  constructor(choices: ReadonlyMap<string, Choices> = new Map(), speed?: Speed) {
     this.#choices = new Map(choices);
+    this.speed = speed;
   }
 
   of(task: Task): Choices | undefined {
@@ -229,9 +235,9 @@ export class Tuned {
   }
 
   /** Everything, for a device. */
-  toTuning(adapterInfo: GPUAdapterInfo | undefined): Tuning {
+  toTuning(adapterInfo: GPUAdapterInfo | undefined, speed: Speed): Tuning {
     const plans = [...this.#choices].map(([key, choices]) => Object.freeze({ key, choices }));
-    return Object.freeze({ version: 1, adapter: adapterName(adapterInfo), plans: Object.freeze(plans) });
+    return Object.freeze({ version: 1, adapter: adapterName(adapterInfo), ...(speed.paces && { speed }), plans: Object.freeze(plans) });
   }
 }
 
@@ -257,13 +263,21 @@ export async function tune(
     if (owner.disposed) throw new FastRpbError("disposed", `${caller}: the runtime was disposed.`);
     tuned.set(each, choices);
   }
-  return tuned.toTuning(backend.adapterInfo);
+  return tuned.toTuning(backend.adapterInfo, backend.limits.speed);
 }
 
-/** The choices of a tuning by spec. @throws FastRpbError code `"value"` */
-export function readTuning(caller: string, tuning: unknown): { readonly adapter: string; readonly choices: ReadonlyMap<string, Choices> } {
+/** A tuning, checked: the choices by spec. @throws FastRpbError code `"value"` */
+export function readTuning(
+  caller: string,
+  tuning: unknown,
+): { readonly adapter: string; readonly choices: ReadonlyMap<string, Choices>; readonly speed: Speed | undefined } {
   const argument = "options.tuning";
-  const { version, adapter, plans } = checkOptions(caller, argument, copyOptions(tuning as Tuning, 5), ["version", "adapter", "plans"]);
+  const { version, adapter, plans, speed } = checkOptions(caller, argument, copyOptions(tuning as Tuning, 5), [
+    "version",
+    "adapter",
+    "speed",
+    "plans",
+  ]);
   if (version !== 1 || typeof adapter !== "string" || !Array.isArray(plans)) {
     throw refuse("value", { caller, argument, expected: "a tuning of version 1, as runtime.tune returns it", got: tuning });
   }
@@ -273,5 +287,15 @@ export function readTuning(caller: string, tuning: unknown): { readonly adapter:
     if (typeof key !== "string") throw refuse("value", { caller, argument: `${argument}.plans[${i}].key`, expected: "a string", got: key });
     choices.set(key, checkChoices(caller, `${argument}.plans[${i}].choices`, chosen));
   }
-  return { adapter, choices };
+  return { adapter, choices, speed: speed === undefined ? undefined : checkSpeed(caller, `${argument}.speed`, speed) };
+}
+
+function checkSpeed(caller: string, argument: string, speed: Speed): Speed {
+  const rates = ["flopsPerSecond", "bytesPerSecond", "workgroupShare"] as const;
+  const { paces, ...given } = checkOptions(caller, argument, speed, [...rates, "paces"]);
+  for (const [name, got] of [...rates.map((rate) => [rate, given[rate]] as const), ...Object.entries<unknown>(paces ?? {})]) {
+    if (typeof got === "number" && got > 0 && got < Infinity) continue;
+    throw refuse("value", { caller, argument: `${argument}.${name}`, expected: "a positive number", got });
+  }
+  return Object.freeze({ ...given, paces: Object.freeze({ ...paces }) });
 }

@@ -55,7 +55,10 @@ export function chooseTile(
   layouts: (tile: SoftmaxTile) => readonly SoftmaxKernelLayout[],
 ): SoftmaxTile {
   const seconds = (tile: SoftmaxTile) =>
-    estimatedSeconds({ flops: softmaxRows(tile) * length * pairFlops, bytes: 0, groups: 1 }, program.limits.speed);
+    estimatedSeconds(
+      { kernel: "attention/softmax/forward", flops: softmaxRows(tile) * length * pairFlops, bytes: 0, groups: 1 },
+      program.limits.speed,
+    );
   const quick = TILES.filter((tile) => seconds(tile) <= MOST_DISPATCH_SECONDS);
   return firstTile(program, [...quick, TILES.at(-1)!], {
     lanes: softmaxLanes,
