@@ -2,6 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { AxeBuilder } from "@axe-core/playwright";
 import { type Browser, expect, type Page, test } from "playwright/test";
+import { knownSoftmax } from "../demo/known.ts";
 import { comparison, csv, headline, reach, tellingLength } from "../demo/sections/cost-words.ts";
 import { bytes, duration } from "../demo/format.ts";
 import { type CostPoint, largerBatch, Race } from "../demo/tasks/cost.ts";
@@ -255,8 +256,32 @@ test.describe("the rules and the words", () => {
     n,
     heads: 2,
     milliseconds,
+    shortest: 0.9 * milliseconds,
+    longest: 1.25 * milliseconds,
     runs: 3,
     bytes: 1000,
+  });
+
+  test("a ratio is told with its spread, and against the faster softmax attention", () => {
+    const measured = (softmax: number, fastrpb: number) => ({
+      points: [point("softmax", 4096, softmax), point("fastrpb", 4096, fastrpb)],
+      ends: {},
+      over: true,
+    });
+    const start = "At N\u00a0=\u00a04,096 linear attention with FastRPB took";
+    expect(headline(measured(40, 1), 4096)).toBe(`${start} 40 times less time than softmax attention (29 to 56), here.`);
+    expect(headline(measured(1, 40), 4096)).toBe(`${start} 40 times as much time as softmax attention (29 to 56), here.`);
+    expect(headline(measured(1, 1.1), 4096), "it may be less or more").toBe(`${start} 1.1 times as much time as softmax attention, here.`);
+    const hopper = { vendor: "nvidia", architecture: "hopper" } as GPUAdapterInfo;
+    const known = knownSoftmax(hopper, 8, 4096);
+    expect(headline(measured(2.62, 0.131), 4096, known)).toBe(
+      `${start} 10 times less time than PyTorch’s softmax attention takes on such a card (1.31\u00a0ms); ours took 2.62\u00a0ms, here.`,
+    );
+    expect(headline(measured(1.2, 0.1), 4096, known), "ours is the faster one").toBe(
+      `${start} 12 times less time than softmax attention (8.6 to 17), here.`,
+    );
+    expect(knownSoftmax(hopper, 4, 4096)).toBeUndefined();
+    expect(knownSoftmax(undefined, 8, 4096)).toBeUndefined();
   });
 
   test("a ratio is told as people say it", () => {
@@ -285,7 +310,8 @@ test.describe("the rules and the words", () => {
 
   test("the file quotes what has commas", () => {
     expect(csv([point("softmax", 256, 0.25)], { backend: "WebGPU", adapter: 'a, "b"' })).toBe(
-      'method,n,heads,head_dim,milliseconds,runs,bytes,backend,adapter\r\nsoftmax,256,2,64,0.25,3,1000,WebGPU,"a, ""b"""\r\n',
+      "method,n,heads,head_dim,milliseconds,shortest,longest,runs,bytes,backend,adapter\r\n" +
+        'softmax,256,2,64,0.25,0.225,0.3125,3,1000,WebGPU,"a, ""b"""\r\n',
     );
   });
 

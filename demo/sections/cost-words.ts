@@ -42,12 +42,27 @@ export function matrixBytes(heads: number, n: number): number {
 
 const at = (n: number) => `N\u00a0=\u00a0${count(n)}`;
 
-export function headline(measured: Measured, n: number | undefined): string {
+/** What softmax attention is known to take elsewhere on such a device. */
+export interface Known {
+  readonly what: string;
+  readonly milliseconds: number;
+}
+
+/** @param known of the same length and heads */
+export function headline(measured: Measured, n: number | undefined, known?: Known): string {
   const { points } = measured;
   if (n === undefined) return "Press Measure to see how the time and the memory of attention grow with N, the number of tokens, on this device.";
   const softmax = pointAt(points, "softmax", n);
   const fastrpb = pointAt(points, "fastrpb", n);
-  if (softmax && fastrpb) return `At ${at(n)} linear attention with FastRPB took ${comparison(fastrpb.milliseconds / softmax.milliseconds)}, here.`;
+  if (softmax && fastrpb) {
+    const start = `At ${at(n)} linear attention with FastRPB took `;
+    // The faster one is the one to compare with.
+    if (known && known.milliseconds < softmax.milliseconds) {
+      const ratio = comparison(fastrpb.milliseconds / known.milliseconds, `${known.what} takes on such a card (${duration(known.milliseconds)})`);
+      return `${start}${ratio}; ours took ${duration(softmax.milliseconds)}, here.`;
+    }
+    return `${start}${comparison(fastrpb.milliseconds / softmax.milliseconds)}${spread(softmax, fastrpb)}, here.`;
+  }
   const [method, missing] = fastrpb
     ? (["fastrpb", "softmax"] as const)
     : softmax
@@ -58,11 +73,22 @@ export function headline(measured: Measured, n: number | undefined): string {
 }
 
 /** A time that is `ratio` of that of softmax attention. */
-export function comparison(ratio: number): string {
-  const times = (factor: number) => `${factor < 9.95 ? significant(Math.round(10 * factor) / 10) : count(Math.round(factor))} times`;
-  if (ratio > 1.05) return `${times(ratio)} as much time as softmax attention`;
-  if (ratio > 0.95) return "as much time as softmax attention (to 5\u00a0%)";
-  return `${times(1 / ratio)} less time than softmax attention`;
+export function comparison(ratio: number, what = "softmax attention"): string {
+  if (ratio > 1.05) return `${factor(ratio)} times as much time as ${what}`;
+  if (ratio > 0.95) return `as much time as ${what} (to 5\u00a0%)`;
+  return `${factor(1 / ratio)} times less time than ${what}`;
+}
+
+function factor(value: number): string {
+  return value < 9.95 ? significant(Math.round(10 * value) / 10) : count(Math.round(value));
+}
+
+/** Between which factors the measurements lie, where they do not say the same. */
+function spread(softmax: CostPoint, fastrpb: CostPoint): string {
+  const [most, least] = [softmax.longest / fastrpb.shortest, softmax.shortest / fastrpb.longest];
+  const [low, high] = least >= 1 ? [factor(least), factor(most)] : [factor(1 / most), factor(1 / least)];
+  // Between less and more there is no one word.
+  return low === high || (least < 1 && most > 1) ? "" : ` (${low} to ${high})`;
 }
 
 /** How far a method was measured, and why no further: "measured up to N = …". */
@@ -114,16 +140,18 @@ export function summary(points: readonly CostPoint[], what: string, value: (poin
   return `${what} against N, on logarithmic axes. ${lines.length === 0 ? "Nothing is measured yet." : lines.join(" ")}`;
 }
 
-const COLUMNS = ["method", "n", "heads", "head_dim", "milliseconds", "runs", "bytes", "backend", "adapter"];
+const COLUMNS = ["method", "n", "heads", "head_dim", "milliseconds", "shortest", "longest", "runs", "bytes", "backend", "adapter"];
 
 /** RFC 4180. */
 export function csv(points: readonly CostPoint[], { backend, adapter }: Place): string {
-  const rows = sorted(points).map(({ method, n, heads, milliseconds, runs, bytes }) => [
+  const rows = sorted(points).map(({ method, n, heads, milliseconds, shortest, longest, runs, bytes }) => [
     method,
     n,
     heads,
     COST_HEAD_DIM,
     milliseconds,
+    shortest,
+    longest,
     runs,
     bytes,
     backend,

@@ -3,6 +3,7 @@ import { FastRpbError } from "../../src/index.ts";
 import { element, make, text } from "../dom.ts";
 import type { Engine } from "../engine.ts";
 import { bytes, count, duration } from "../format.ts";
+import { knownSoftmax } from "../known.ts";
 import { COST_HEAD_DIM, COST_METHODS, type CostEnd, type CostEvent, type CostMethod, type CostPoint } from "../tasks/cost.ts";
 import { CostPlot, type Line } from "./cost-plot.ts";
 import * as words from "./cost-words.ts";
@@ -34,6 +35,7 @@ export class CostSection {
   #points: CostPoint[] = [];
   #ends: Partial<Record<CostMethod, CostEnd>> = {};
   #place: words.Place | undefined;
+  #adapterInfo: GPUAdapterInfo | undefined;
   #headsChosen = false;
   /** The N that the reader chose; the most telling one otherwise. */
   #chosen: number | undefined;
@@ -129,6 +131,7 @@ export class CostSection {
 
   #take(event: CostEvent): void {
     this.#place ??= placeOf(this.#engine);
+    this.#adapterInfo = this.#engine.runtime?.adapterInfo;
     if (event.kind === "next") {
       this.#progress.value = event.fraction;
       text("cost-now", `${words.TITLES[event.method]}, N\u00a0=\u00a0${count(event.n)}`);
@@ -195,7 +198,8 @@ export class CostSection {
     const n = this.#chosen ?? words.tellingLength(points);
     const started = points.length > 0 || Object.keys(this.#ends).length > 0;
 
-    text("cost-headline", words.headline(measured, n));
+    const known = n === undefined || points.length === 0 ? undefined : knownSoftmax(this.#adapterInfo, points[0]!.heads, n);
+    text("cost-headline", words.headline(measured, n, known));
     text("cost-details", words.details(points, n));
     text("cost-n", n === undefined ? "–" : count(n));
     this.#slider.max = String(Math.max(ns.length - 1, 0));

@@ -22,8 +22,10 @@ export interface CostPoint {
   readonly method: CostMethod;
   readonly n: number;
   readonly heads: number;
-  /** Of one run, the median. */
+  /** Of one run, the median of what was measured, and the shortest and the longest of that. */
   readonly milliseconds: number;
+  readonly shortest: number;
+  readonly longest: number;
   /** How many were timed. */
   readonly runs: number;
   /** Tensors, spectrum and scratch memory. */
@@ -177,8 +179,8 @@ function predict(method: CostMethod, last: { readonly n: number; readonly millis
 
 /** What measuring a point takes, roughly. */
 function pointTime(milliseconds: number): number {
-  if (milliseconds > 4 * SLOW_RUN) return milliseconds;
-  return milliseconds > SLOW_RUN ? 2 * milliseconds : milliseconds + BATCHES * Math.max(BATCH, milliseconds);
+  if (milliseconds > 4 * SLOW_RUN) return 2 * milliseconds;
+  return milliseconds > SLOW_RUN ? 3 * milliseconds : milliseconds + BATCHES * Math.max(BATCH, milliseconds);
 }
 
 interface Tensors {
@@ -291,10 +293,11 @@ async function measure(
     let first = await once();
     // It may have waited for the driver's compiler, which matters less the longer it took.
     if (first > SLOW_RUN && first < 4 * SLOW_RUN) first = await once();
-    const timed = first > SLOW_RUN ? { milliseconds: first, runs: 1 } : await repeat(plan, inputs, tensors.out!, first, device, context);
+    const timed = first > SLOW_RUN ? { times: [first, await once()], runs: 2 } : await repeat(plan, inputs, tensors.out!, first, device, context);
     // Clocks tell no more, and all who show it round from the same number.
-    const milliseconds = Number(timed.milliseconds.toPrecision(6));
-    return { method, n, heads, milliseconds, runs: timed.runs, bytes };
+    const times = timed.times.map((time) => Number(time.toPrecision(6))).sort((a, b) => a - b);
+    const middle = Number(((times[Math.floor((times.length - 1) / 2)]! + times[Math.floor(times.length / 2)]!) / 2).toPrecision(6));
+    return { method, n, heads, milliseconds: middle, shortest: times[0]!, longest: times.at(-1)!, runs: timed.runs, bytes };
   } finally {
     own.dispose();
   }
@@ -307,7 +310,7 @@ async function repeat(
   first: number,
   device: Watch,
   context: TaskContext<CostEvent>,
-): Promise<{ readonly milliseconds: number; readonly runs: number }> {
+): Promise<{ readonly times: readonly number[]; readonly runs: number }> {
   let size = Math.max(1, Math.ceil(BATCH / first));
   const times: number[] = [];
   while (times.length < BATCHES) {
@@ -318,7 +321,7 @@ async function repeat(
     if (times.length > 0 || larger === size) times.push(elapsed / size);
     else size = larger;
   }
-  return { milliseconds: times.sort((a, b) => a - b)[Math.floor(BATCHES / 2)]!, runs: BATCHES * size };
+  return { times, runs: BATCHES * size };
 }
 
 /** The first run has waited for an answer once, a batch for many: where it was too fast, a larger one. */
