@@ -12,6 +12,8 @@ export interface Outcome {
 declare global {
   interface Window {
     runCase?: (suite: string, name: string) => Promise<Outcome>;
+    /** Those that Chromium can run. */
+    cases?: readonly { readonly suite: string; readonly name: string }[];
   }
 }
 
@@ -24,6 +26,10 @@ GPUAdapter.prototype.requestDevice = async function (descriptor) {
 };
 
 const context = new CaseContext(navigator.gpu);
+
+window.cases = SUITES.flatMap((suite) =>
+  suite.cases.filter(({ skip }) => skip?.chromium === undefined).map(({ name }) => ({ suite: suite.name, name })),
+);
 
 window.runCase = async (suite, name) => {
   uncaptured = [];

@@ -3,7 +3,11 @@ import { existsSync, readFileSync } from "node:fs";
 import { cpus, release, type } from "node:os";
 import type { Machine } from "../measure/result.ts";
 
-export function describeMachine(runner: string, engine: string, adapter: string, peers: readonly string[]): Machine {
+/** From bench/dist/command; a copied folder may lack it. */
+const PACKAGE = new URL("../../package.json", import.meta.url);
+
+/** @param file the package.json with the versions of the peers */
+export function describeMachine(runner: string, engine: string, adapter: string, peers: readonly string[], file = PACKAGE): Machine {
   const [cpu] = cpus();
   return {
     runner,
@@ -11,13 +15,12 @@ export function describeMachine(runner: string, engine: string, adapter: string,
     adapter,
     cpu: `${cpu?.model.trim() ?? "unknown"}, ${cpus().length} threads`,
     system: `${type()} ${release()}, Node ${process.versions.node}`,
-    versions: peerVersions(peers),
+    versions: peerVersions(peers, file),
   };
 }
 
 /** The pinned versions of the peers that took part. */
-function peerVersions(packages: readonly string[]): Record<string, string> {
-  const file = new URL("../../package.json", import.meta.url); // from bench/dist/command; a copied folder may lack it
+function peerVersions(packages: readonly string[], file: URL): Record<string, string> {
   const known = existsSync(file) ? (JSON.parse(readFileSync(file, "utf8")) as { dependencies: Record<string, string> }).dependencies : {};
   return Object.fromEntries(packages.flatMap((name) => (known[name] === undefined ? [] : [[name, known[name]]])));
 }

@@ -22,7 +22,7 @@ export const onnxruntime: Competitor = {
   reference: (row, data) => (row.kind === "attention" ? causalSum(row, data) : undefined),
 
   async prepare(row, data, copies): Promise<Prepared> {
-    ort.env.wasm.wasmPaths = new URL("/node_modules/onnxruntime-web/dist/", location.href).href;
+    ort.env.wasm.wasmPaths = new URL("../node_modules/onnxruntime-web/dist/", location.href).href;
     ort.env.wasm.numThreads = 1; // the work is the GPU's
     const { node, feeds } = taskOf(row, data);
     const session = await ort.InferenceSession.create(oneNodeModel(node), {
