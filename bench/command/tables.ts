@@ -5,6 +5,7 @@ const TITLES: Readonly<Record<string, string>> = {
   fft: "Complex FFT, length × batch",
   toeplitz: "Toeplitz product, 8 heads of 64 channels, weights prepared",
   attention: "Linear attention (SIKF), 8 heads of 64, without and with FastRPB",
+  gradient: "Gradients of attention, 8 heads of 64; with FastRPB the weights prepared",
   "cpu-fft": "Complex FFT on the CPU (Node)",
 };
 

@@ -2,7 +2,7 @@
 import type { Cost, Profile, Runtime, Tensor, TuneRequest } from "../../src/index.ts";
 import type { Data } from "./competitor.ts";
 import { normals } from "./numbers.ts";
-import type { AttentionRow, CpuFftRow, FftRow, Row, ToeplitzRow } from "./rows.ts";
+import type { AttentionRow, CpuFftRow, FftRow, GradientRow, Row, ToeplitzRow } from "./rows.ts";
 
 /** A plan of a row. */
 export interface OpenPlan {
@@ -29,7 +29,7 @@ interface Kind<R extends Row> {
 
 const fftOptions = (row: FftRow | CpuFftRow) => ({ shape: row.kind === "fft" ? [row.batch, row.length] : [row.length] });
 const toeplitzOptions = ({ batch, heads, length, channels }: ToeplitzRow) => ({ batch, heads, length, channels });
-const attentionOptions = ({ batch, heads, length, headDim, bias, causal, similarity }: AttentionRow) => ({
+const attentionOptions = ({ batch, heads, length, headDim, bias, causal, similarity }: AttentionRow | GradientRow) => ({
   batch,
   heads,
   length,
@@ -40,7 +40,7 @@ const attentionOptions = ({ batch, heads, length, headDim, bias, causal, similar
 });
 
 /** What is found for few heads holds for many; long sequences fill a device with one. */
-const tunedHeads = ({ heads, length }: ToeplitzRow | AttentionRow) => (length > 4096 ? 1 : heads);
+const tunedHeads = ({ heads, length }: ToeplitzRow | AttentionRow | GradientRow) => (length > 4096 ? 1 : heads);
 
 /** x: complex, interleaved, [batch, length]. */
 const fft: Kind<FftRow | CpuFftRow> = {
@@ -83,7 +83,7 @@ const toeplitz: Kind<ToeplitzRow> = {
 };
 
 /** q, k, v: [batch, heads, length, headDim]; with FastRPB also weights: [heads, 2·length − 1], prepared once. */
-const attention: Kind<AttentionRow> = {
+const attention: Kind<AttentionRow | GradientRow> = {
   data(row) {
     const n = attention.outputLength(row);
     const weights = row.bias === "fastrpb" ? { weights: normals(7, row.heads * (2 * row.length - 1)) } : {};
@@ -108,7 +108,39 @@ const attention: Kind<AttentionRow> = {
   },
 };
 
-const KINDS = { fft, "cpu-fft": fft, toeplitz, attention };
+/** The inputs of attention, and dOut like its result; the result that is compared is dq. */
+const gradient: Kind<GradientRow> = {
+  data: (row) => ({ ...attention.data(row), dOut: normals(8, attention.outputLength(row)) }),
+  outputLength: (row) => attention.outputLength(row),
+  tune: (row) => ({ ...attention.tune(row), gradient: true }),
+  async open(runtime, row) {
+    const { batch, heads, length, headDim } = row;
+    const shape = [batch, heads, length, headDim];
+    const tensor = (data: Float32Array) => runtime.tensor(data, shape);
+    const output = () => tensor(new Float32Array(gradient.outputLength(row)));
+    const plan = await runtime.attention(attentionOptions(row));
+    await plan.compileBackward();
+    return {
+      cost: plan.gradient.cost,
+      output,
+      load(data) {
+        const weights = data["weights"] && runtime.tensor(data["weights"], [heads, 2 * length - 1]);
+        const inputs = { q: tensor(data["q"]!), k: tensor(data["k"]!), v: tensor(data["v"]!), dOut: tensor(data["dOut"]!) };
+        const given = weights ? { ...inputs, bias: plan.prepare(weights) } : inputs;
+        const others = { dk: output(), dv: output(), ...(weights && { dBias: runtime.tensor(new Float32Array(weights.size), weights.shape) }) };
+        return {
+          run: (dq) => plan.backward(given, { out: { dq, ...others } }).dq,
+          async profile(dq) {
+            const { output: gradients, ...times } = await plan.gradient.profile(given, { out: { dq, ...others } });
+            return { ...times, output: gradients.dq };
+          },
+        };
+      },
+    };
+  },
+};
+
+const KINDS = { fft, "cpu-fft": fft, toeplitz, attention, gradient };
 
 /** The kind of a row, which takes rows of that kind. */
 export function kindOf(row: Row): Kind<Row> {
@@ -121,7 +153,7 @@ const MOST_EXACT = 2 ** 22;
 /** The last of a row's batch, with its data: as much as the CPU computes in a moment, one at least. */
 export function lastOf(row: Row, data: Data): { readonly row: Row; readonly data: Data } {
   if (row.kind === "cpu-fft") return { row, data };
-  if (row.kind === "attention" && row.similarity === "softmax") {
+  if ((row.kind === "attention" || row.kind === "gradient") && row.similarity === "softmax") {
     // O(N²) on the CPU: one head, the last.
     const heads = row.batch * row.heads;
     const last = (array: Float32Array) => array.subarray(array.length - array.length / heads);

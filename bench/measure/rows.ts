@@ -34,6 +34,11 @@ export interface AttentionRow extends AnyRow {
   readonly bias: "none" | "fastrpb";
 }
 
+/** The gradients of attention with respect to q, k, v and the weights. */
+export interface GradientRow extends Omit<AttentionRow, "kind"> {
+  readonly kind: "gradient";
+}
+
 /** An FFT on the CPU; measured in Node. */
 export interface CpuFftRow extends AnyRow {
   readonly kind: "cpu-fft";
@@ -41,7 +46,7 @@ export interface CpuFftRow extends AnyRow {
   readonly length: number;
 }
 
-export type Row = FftRow | ToeplitzRow | AttentionRow | CpuFftRow;
+export type Row = FftRow | ToeplitzRow | AttentionRow | GradientRow | CpuFftRow;
 
 const HEADS = 8;
 const CHANNELS = 64;
@@ -61,6 +66,10 @@ export const ROWS: readonly Row[] = [
   ...[1024, 4096, 16384].map((length) => softmax(attention(length, "none"))),
   // Where linear attention with its bias overtakes the original.
   ...[64, 128, 256, 512].flatMap((length) => [attention(length, "fastrpb"), softmax(attention(length, "none"))]),
+  ...[4096, 32768].map((length) => backward(attention(length, "fastrpb"))),
+  ...[4096, 32768].map((length) => backward(attention(length, "none"))),
+  ...[4096, 32768].map((length) => backward(causal(attention(length, "none")))),
+  ...[1024, 4096].map((length) => backward(softmax(attention(length, "none")))),
   ...[1024, 4096, 65536, 1048576].map(cpuFft),
   // 128 MiB of input each, 384 MiB for attention.
   ...[256, 1000, 1024, 4096, 16384, 65536, 1048576].map((length) => large(fft(length, Math.floor(2 ** 24 / length)))),
@@ -94,6 +103,10 @@ function causal(row: AttentionRow): AttentionRow {
 
 function softmax(row: AttentionRow): AttentionRow {
   return { ...row, name: row.name.replace("sikf", "softmax"), similarity: "softmax" };
+}
+
+function backward(row: AttentionRow): GradientRow {
+  return { ...row, kind: "gradient", name: `backward ${row.name}` };
 }
 
 function cpuFft(length: number): CpuFftRow {

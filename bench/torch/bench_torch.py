@@ -185,6 +185,25 @@ def attention(row):
     yield "SIKF by einsum + rfft × spectrum → irfft", Task(inputs, biased)
 
 
+def gradient(row):
+    """Forward and backward by autograd, because ours computes again what the forward pass had in between; of the results, dq is compared."""
+    for formulation, task in attention(row):
+        yield f"forward and backward, {formulation}", Task(
+            lambda make=task.make: with_gradient(make()),
+            lambda *inputs, run=task.run: first_gradient(run, *inputs),
+            reference=lambda *inputs, run=task.reference: first_gradient(run, *inputs),
+        )
+
+
+def with_gradient(inputs):
+    return (*inputs, torch.randn_like(inputs[2]))
+
+
+def first_gradient(run, *inputs):
+    leaves = [tensor.detach().requires_grad_() for tensor in inputs[:-1]]
+    return torch.autograd.grad(run(*leaves), leaves, inputs[-1])[0]
+
+
 def softmax_rows(q, k, v):
     """Softmax attention in float64, a thousand rows of the scores at a time."""
     parts = []
@@ -194,7 +213,7 @@ def softmax_rows(q, k, v):
     return torch.cat(parts, dim=-2)
 
 
-KINDS = {"fft": fft, "toeplitz": toeplitz, "attention": attention}
+KINDS = {"fft": fft, "toeplitz": toeplitz, "attention": attention, "gradient": gradient}
 
 if __name__ == "__main__":
     main()
