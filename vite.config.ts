@@ -38,7 +38,7 @@ function chunkName(module: string): string {
 function libraryBuild(fileName: string, output: Rolldown.OutputOptions, plugins: Plugin[] = []): UserConfig {
   return {
     publicDir: false,
-    plugins,
+    plugins: [shadersFlushLeft(), ...plugins],
     build: {
       outDir: path("dist"),
       emptyOutDir: fileName === "fastrpb",
@@ -48,6 +48,14 @@ function libraryBuild(fileName: string, output: Rolldown.OutputOptions, plugins:
       // Vite's own `minify` leaves the white space in libraries.
       rolldownOptions: { output: { minify: true, ...output } },
     },
+  };
+}
+
+/** Takes the indentation out of WGSL: nobody reads it there. */
+function shadersFlushLeft(): Plugin {
+  return {
+    name: "shaders-flush-left",
+    transform: (code, id) => (id.includes("/shaders/") ? { code: code.replaceAll(/\n +/g, "\n"), map: null } : null),
   };
 }
 

@@ -1,7 +1,7 @@
 import type { Backend, CompileProgress, MemoryUse, OpenSession, SliceOptions, Step, TensorData, Timings } from "../core/backend.ts";
 import type { Choices } from "../core/choices.ts";
 import { FastRpbError, refuse } from "../core/errors.ts";
-import { type PlannerLimits, wholeWords } from "../core/limits.ts";
+import { type PlannerLimits, SLOW_GPU, wholeWords } from "../core/limits.ts";
 import type { Task } from "../operations/operation.ts";
 import { LongWorkgroupError } from "../program/duration.ts";
 import type { Program } from "../program/program.ts";
@@ -275,14 +275,20 @@ export class GpuBackend implements Backend<Task> {
 
 /** Plans. Where a slow device would take long, it is first found out how fast this one is. @throws FastRpbError codes `"limit"`, `"lost"` */
 async function planFor(session: Session, source: ExecutableSource): Promise<Program> {
-  try {
-    const program = planSource(source, session.limits);
-    if (!program.isLong) return program;
-  } catch (error) {
-    if (!(error instanceof LongWorkgroupError)) throw error;
-  }
+  const plan = (limits: PlannerLimits) => {
+    try {
+      return planSource(source, limits);
+    } catch (error) {
+      if (error instanceof LongWorkgroupError) return undefined;
+      throw error;
+    }
+  };
+  const program = plan(session.limits);
+  if (program && !program.isLong) return program;
   await session.measure(source.caller);
-  return planSource(source, session.limits);
+  const { limits } = session;
+  // What a slow device is trusted with is not refused to one that was busy when it was measured.
+  return plan(limits) ?? planSource(source, limits.speed.paces ? { ...limits, speed: SLOW_GPU } : limits);
 }
 
 /** Data for writeBuffer, which takes whole words: an odd count of float16 is followed by a zero. */

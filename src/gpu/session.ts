@@ -1,12 +1,17 @@
 import { FastRpbError } from "../core/errors.ts";
 import { type PlannerLimits, SLOW_GPU } from "../core/limits.ts";
+import { CAUTION } from "../program/duration.ts";
 import type { OpenDevice } from "./device.ts";
 import type { DeviceContext } from "./installed-program.ts";
 import { PipelineCache } from "./pipelines.ts";
 import { BufferPool } from "./pool.ts";
-import { paceAfter, TELLING_SECONDS } from "./pace.ts";
 import { TableCache } from "./tables.ts";
 import { type Patience, Watch } from "./watch.ts";
+
+/** Work that takes so long says more of the device than of a submit. */
+const TELLING_SECONDS = 0.02;
+/** By how much a pace changes at a time, at most. */
+const MOST_CHANGE = 2;
 
 /** A device, and all that was made on it. When the device is lost, so is the session; a restored runtime has another one. */
 export class Session implements DeviceContext {
@@ -54,8 +59,10 @@ export class Session implements DeviceContext {
   observe(kernel: string, estimated: number, seconds: number): void {
     const { speed } = this.#limits;
     if (speed.paces === undefined || seconds < TELLING_SECONDS) return;
-    const pace = paceAfter(speed.paces[kernel] ?? 1, estimated, seconds);
-    this.#limits = Object.freeze({ ...this.#limits, speed: Object.freeze({ ...speed, paces: Object.freeze({ ...speed.paces, [kernel]: pace }) }) });
+    // Something else may have kept the device: one slice does not change much.
+    const change = Math.min(MOST_CHANGE, Math.max(1 / MOST_CHANGE, (CAUTION * estimated) / seconds));
+    const paces = Object.freeze({ ...speed.paces, [kernel]: change * (speed.paces[kernel] ?? 1) });
+    this.#limits = Object.freeze({ ...this.#limits, speed: Object.freeze({ ...speed, paces }) });
   }
 
   /** Runs `work` inside error scopes; the promise tells what the GPU process thought of it, and never rejects. */

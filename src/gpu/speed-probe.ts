@@ -1,48 +1,46 @@
 /** The probe of a device: softmax attention of many short sequences. */
-import { attentionSpec } from "../operations/attention/spec.ts";
-import { softmaxAttention } from "../operations/attention/softmax/operation.ts";
-import { planProgram, task } from "../operations/operation.ts";
-import type { Program } from "../program/program.ts";
-import { compilePipelines, InstalledProgram } from "./installed-program.ts";
-import type { Session } from "./session.ts";
 import type { Speed } from "../core/limits.ts";
+import { attentionSpec } from "../operations/attention/spec.ts";
+import { planProgram, task } from "../operations/operation.ts";
+import type { ProgramDispatch } from "../program/program.ts";
+import type { Session } from "./session.ts";
 import { measureSpeed } from "./speed.ts";
-import { GpuStorage } from "./storage.ts";
-import { STORAGE_USAGE } from "./usage.ts";
 
 /** 16 MiB of queries, which are keys and values too, and as much of output: some thousand workgroups. */
 const SHAPE = { heads: 512, length: 128, headDim: 64 };
+/** Numbers of GPUBufferUsage, which Node does not have. Those of usage.ts would bring the whole backend's chunk into this one's. */
+const [UNIFORM, STORAGE] = [0x40, 0x80];
 
 /** Measures a device. @throws FastRpbError codes `"lost"`, `"unavailable"`, `"limit"` */
 export async function measureDevice(session: Session, caller: string): Promise<Speed> {
-  const { device, pool, watch } = session;
-  const whole = planProgram(caller, task(softmaxAttention, attentionSpec({ ...SHAPE, kind: "softmax" })), session.limits);
-  const [{ flops, workgroups }] = whole.dispatches as [Program["dispatches"][number]];
+  const { device, limits, pipelines, watch } = session;
+  const { softmaxAttention } = await import("../operations/attention/softmax/operation.ts");
+  const program = planProgram(caller, task(softmaxAttention, attentionSpec({ ...SHAPE, kind: "softmax" })), limits);
+  const [{ kernel, params, bindings, flops, workgroups }] = program.dispatches as [ProgramDispatch];
   const groups = workgroups[0] * workgroups[1] * workgroups[2];
-  const sizes = Array.from({ length: 1 + Math.floor(Math.log2(Math.min(groups, device.limits.maxComputeWorkgroupsPerDimension))) }, (_, i) => 2 ** i);
-  // The same kernel with fewer workgroups: the first ones.
-  const program: Program = { ...whole, dispatches: sizes.map((size) => ({ ...whole.dispatches[0]!, workgroups: [size, 1, 1] as const })) };
-  const pipelines = await watch.compiled(caller, compilePipelines(session, caller, program));
-  const bytes = whole.buffers.find(({ name }) => name === "q")!.bytes;
-  const [{ installed, buffers }, fault] = session.guard(caller, () => ({
-    installed: new InstalledProgram(session, program, pipelines),
-    buffers: ["in", "out"].map((name) => pool.acquire(bytes, STORAGE_USAGE, `speed ${name}`)),
-  }));
+  const { pipeline, layout } = await watch.compiled(caller, pipelines.compile(caller, kernel));
+  const [{ buffers, bindGroup }, fault] = session.guard(caller, () => {
+    const [input, out] = ["in", "out"].map((name) => device.createBuffer({ label: `speed ${name}`, size: bindings[0]!.size, usage: STORAGE }));
+    const uniform = device.createBuffer({ label: "speed params", size: 4 * params.length, usage: UNIFORM, mappedAtCreation: true });
+    new Uint32Array(uniform.getMappedRange()).set(params);
+    uniform.unmap();
+    const bound = [...bindings.map(({ bytesWritten }) => (bytesWritten > 0 ? out! : input!)), uniform];
+    const entries = bound.map((buffer, binding) => ({ binding, resource: { buffer } }));
+    return { buffers: [input!, out!, uniform], bindGroup: device.createBindGroup({ label: "speed", layout, entries }) };
+  });
   try {
     const error = await watch.answer(caller, fault);
     if (error) throw error;
-    const [input, out] = buffers.map((buffer) => new GpuStorage(session, { buffer, byteOffset: 0, byteLength: bytes }, true)) as [
-      GpuStorage,
-      GpuStorage,
-    ];
-    const record = installed.recorder({ q: input, k: input, v: input, out }, []);
     return await measureSpeed({
       groupFlops: flops / groups,
-      mostGroups: sizes.at(-1)!,
+      mostGroups: 2 ** Math.floor(Math.log2(Math.min(groups, device.limits.maxComputeWorkgroupsPerDimension))),
       async time(count, dispatches) {
         const encoder = device.createCommandEncoder({ label: "fastrpb speed" });
         const pass = encoder.beginComputePass({ label: "fastrpb speed" });
-        for (let i = 0; i < dispatches; i++) record(pass, sizes.indexOf(count));
+        pass.setPipeline(pipeline);
+        pass.setBindGroup(0, bindGroup);
+        // The first workgroups of the kernel's.
+        for (let i = 0; i < dispatches; i++) pass.dispatchWorkgroups(count);
         pass.end();
         const started = performance.now();
         device.queue.submit([encoder.finish()]);
@@ -51,11 +49,7 @@ export async function measureDevice(session: Session, caller: string): Promise<S
       },
     });
   } finally {
-    installed.dispose();
-    for (const buffer of buffers) {
-      // Not for the runs to come, which ask for other sizes.
-      pool.discard(buffer);
-      pool.release(buffer);
-    }
+    for (const buffer of buffers) buffer.destroy();
+    device.queue.submit([]); // frees their memory
   }
 }

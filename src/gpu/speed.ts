@@ -3,8 +3,7 @@
  * long, and it comes nearer to the peak than the other kernels do.
  */
 import { SLOW_GPU, type Speed } from "../core/limits.ts";
-import { MOST_DISPATCH_SECONDS } from "../program/duration.ts";
-import { CAUTION } from "./pace.ts";
+import { CAUTION, MOST_DISPATCH_SECONDS } from "../program/duration.ts";
 
 /** Work of one kind that can be made longer, and timed. */
 export interface Probe {

@@ -5,6 +5,9 @@ import type { Speed } from "../core/limits.ts";
 /** Windows resets a GPU after 2 s, Android after less, and a page that draws wants it back: no dispatch is planned to take longer. */
 export const MOST_DISPATCH_SECONDS = 0.25;
 
+/** What is planned to take a time takes less by this, on a device that was measured. */
+export const CAUTION = 0.95;
+
 /** The work of a dispatch, or of a share of one. */
 export interface DispatchWork {
   /** The id of the kernel. */
