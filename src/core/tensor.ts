@@ -48,7 +48,7 @@ export class Tensor {
 
   /** The GPU buffer; `undefined` on the CPU backend. It belongs to the tensor: valid until `dispose()`. */
   get buffer(): GPUBuffer | undefined {
-    return this.#storage.buffer;
+    return this.#storage.lend();
   }
 
   /** Where in `buffer` the data starts, in bytes. */

@@ -10,6 +10,7 @@ import { type Patience, Watch } from "./watch.ts";
 /** A device, and all that was made on it. When the device is lost, so is the session; a restored runtime has another one. */
 export class Session implements DeviceContext {
   readonly device: GPUDevice;
+  readonly queue: GPUQueue;
   readonly adapterInfo: GPUAdapterInfo | undefined;
   readonly limits: PlannerLimits;
   readonly pool: BufferPool;
@@ -20,6 +21,7 @@ export class Session implements DeviceContext {
 
   constructor(open: OpenDevice, limits: PlannerLimits, patience?: Patience) {
     this.device = open.device;
+    this.queue = open.device.queue;
     this.adapterInfo = open.adapterInfo;
     this.#owned = open.owned;
     this.limits = limits;
