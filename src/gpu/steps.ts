@@ -96,8 +96,9 @@ const ENCODER: GPUCommandEncoderDescriptor = { label: "fastrpb" };
 export type RecordInto = (encoder: GPUCommandEncoder, bound: readonly BoundProgram[]) => void;
 
 /**
- * One encoder, one submit; the workspace goes back to the pool after it. Faults reach whatever the steps write. Nobody asks the device for them where
- * the same commands were well before: an error scope takes as long as a dispatch, and its promise longer.
+ * One encoder, one submit; the workspace goes back to the pool after it. Faults reach whatever the steps write. Where the device accepted the same
+ * commands before, memory cannot be short, and only a buffer that is not ours alone can be gone: nothing else is asked, because two error scopes and
+ * their promises take as long as a short run.
  *
  * @returns what goes wrong, if anything can
  */
@@ -114,19 +115,21 @@ export function submitSteps(session: Session, steps: readonly Step[], recordInto
   };
   const idle = Workspace.take(steps, pool);
   const known = idle && bindSteps(steps, idle.slots);
-  if (known?.every((bound) => bound.isSafe(pool))) {
-    submit(idle!, known);
+  const isAccepted = known?.every(({ accepted }) => accepted);
+  if (isAccepted && known!.every((bound) => bound.isOurs(pool))) {
+    submit(idle!, known!);
     return passFault(steps);
   }
-  const [made, fault] = session.guard("run", () => {
+  const work = () => {
     const workspace = idle ?? Workspace.acquire(steps);
     const bound = known ?? bindSteps(steps, workspace.slots);
     submit(workspace, bound);
     return { buffers: workspace.buffers, bound };
-  });
+  };
+  const [{ buffers, bound }, fault] = session.guard("run", work, isAccepted ? ["validation"] : undefined);
   void fault.then((error) => {
-    if (error) for (const buffer of made.buffers) pool.discard(buffer);
-    else for (const bound of made.bound) bound.accepted = true;
+    if (error) for (const buffer of buffers) pool.discard(buffer);
+    else for (const each of bound) each.accepted = true;
   });
   return passFault(steps, fault);
 }

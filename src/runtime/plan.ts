@@ -92,6 +92,10 @@ export interface PlanCall {
   readonly executable?: Executable;
 }
 
+const OPTIONS = ["out"] as const;
+const CHECKED_OPTIONS = [...OPTIONS, "check"] as const;
+const ASYNC_OPTIONS = [...CHECKED_OPTIONS, "signal", "onProgress"] as const;
+
 interface Recording {
   readonly steps: readonly Step[];
   readonly outputs: Readonly<Record<string, Tensor>>;
@@ -157,7 +161,7 @@ export abstract class Plan<Arguments extends unknown[], Result = Tensor> {
    */
   async runAsync(...args: [...Arguments, options?: AsyncRunOptions<Result>]): Promise<Result> {
     const caller = `${this.#name}.runAsync`;
-    const [checked, options] = this.#split<AsyncRunOptions<Result>>(caller, args, ["out", "check", "signal", "onProgress"]);
+    const [checked, options] = this.#split<AsyncRunOptions<Result>>(caller, args, ASYNC_OPTIONS);
     checkAborted(caller, options.signal);
     const check = this.#finiteCheck(caller, options.check);
     const recording = this.#prepare(caller, checked, options);
@@ -182,7 +186,7 @@ export abstract class Plan<Arguments extends unknown[], Result = Tensor> {
    */
   encode(encoder: GPUCommandEncoder, ...args: [...Arguments, options?: RunOptions<Result>]): Result {
     const caller = `${this.#name}.encode`;
-    const [checked, options] = this.#split<RunOptions<Result>>(caller, args, ["out"]);
+    const [checked, options] = this.#split<RunOptions<Result>>(caller, args, OPTIONS);
     if (this.#recordedSpectrum?.lost) this.#recordedSpectrum = undefined;
     const { backend } = this.context;
     const upload = (data: TensorData, label: string) => backend.uploadTransient(data, label);
@@ -204,7 +208,7 @@ export abstract class Plan<Arguments extends unknown[], Result = Tensor> {
    */
   async profile(...args: [...Arguments, options?: RunOptions<Result>]): Promise<Profile<Result>> {
     const caller = `${this.#name}.profile`;
-    const [checked, options] = this.#split<RunOptions<Result>>(caller, args, ["out"]);
+    const [checked, options] = this.#split<RunOptions<Result>>(caller, args, OPTIONS);
     const recording = this.#prepare(caller, checked, options);
     return this.#finished(recording, async () => {
       const timings = await this.context.backend.profile(recording.steps);
@@ -214,7 +218,7 @@ export abstract class Plan<Arguments extends unknown[], Result = Tensor> {
 
   /** {@link run} for whoever has a name of its own. */
   protected execute(caller: string, args: readonly unknown[]): Result {
-    const [checked, options] = this.#split<CheckedRunOptions<Result>>(caller, args, ["out", "check"]);
+    const [checked, options] = this.#split<CheckedRunOptions<Result>>(caller, args, CHECKED_OPTIONS);
     const check = this.#finiteCheck(caller, options.check);
     const recording = this.#prepare(caller, checked, options);
     try {
@@ -322,7 +326,7 @@ export abstract class Plan<Arguments extends unknown[], Result = Tensor> {
       // Not by a spread, which takes longer than a short transform on the CPU.
       const bindings: Record<string, Storage> = inputs;
       const results: Record<string, Tensor> = {};
-      for (const name of Object.keys(outputs)) {
+      for (const name in outputs) {
         const tensor = this.#output(caller, name, outputs[name]!, bindings, prepare, made);
         results[name] = tensor;
         bindings[name] = Tensor.storageOf(tensor);

@@ -55,7 +55,8 @@ export class Spectrum {
     if (spectrum.#owner !== owner) {
       throw refuse("value", { caller, argument, expected: "a spectrum of the same runtime", got: "a spectrum of another runtime" });
     }
-    if (JSON.stringify(spectrum.#task.spec) !== JSON.stringify(task.spec)) {
+    const of = spectrum.#task.spec;
+    if (of !== task.spec && JSON.stringify(of) !== JSON.stringify(task.spec)) {
       throw refuse("shape", { caller, argument, expected: `a spectrum of ${describe(task)}`, got: `one of ${describe(spectrum.#task)}` });
     }
     return spectrum.#storage;
