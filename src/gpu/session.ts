@@ -36,7 +36,11 @@ export class Session implements DeviceContext {
    *
    * @param filters what may go wrong; the last one comes first where several did
    */
-  guard<T>(caller: string, work: () => T, filters: readonly GPUErrorFilter[] = ["out-of-memory", "validation"]): [T, Promise<FastRpbError | undefined>] {
+  guard<T>(
+    caller: string,
+    work: () => T,
+    filters: readonly GPUErrorFilter[] = ["out-of-memory", "validation"],
+  ): [T, Promise<FastRpbError | undefined>] {
     for (const filter of filters) this.device.pushErrorScope(filter);
     let scopes: Promise<GPUError | null>[];
     let result: T;

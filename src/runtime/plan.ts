@@ -81,13 +81,19 @@ export interface CallOutput {
   readonly wanted: Tensor | undefined;
 }
 
+/** A step whose output `spectrum` is not bound yet. */
+export interface Preparing {
+  readonly executable: Executable;
+  readonly bindings: Record<string, Storage>;
+}
+
 /** A call of a plan that was checked. */
 export interface PlanCall {
   /** An object of this call's own, by the names of the operation. */
   readonly inputs: Record<string, Storage>;
   readonly outputs: Readonly<Record<string, CallOutput>>;
-  /** What makes the input `spectrum` first. */
-  readonly prepare?: Step | undefined;
+  /** What makes the input `spectrum` first; its bindings too are this call's own. */
+  readonly prepare?: Preparing | undefined;
   /** What to run instead of the plan's own executable. */
   readonly executable?: Executable;
 }
@@ -335,9 +341,8 @@ export abstract class Plan<Arguments extends unknown[], Result = Tensor> {
       if (!prepare) return { steps: [step], outputs: results, made, scratch, spectrum: recorded?.spectrum };
       const spectrum = recorded?.spectrum ?? this.context.backend.allocate(prepare.executable.bytes["spectrum"]!, `${this.#name} spectrum`);
       if (!recorded) scratch.push(spectrum);
-      bindings["spectrum"] = spectrum;
-      const first = { executable: prepare.executable, bindings: { ...prepare.bindings, spectrum } };
-      return { steps: [first, step], outputs: results, made, scratch, spectrum };
+      bindings["spectrum"] = prepare.bindings["spectrum"] = spectrum;
+      return { steps: [prepare, step], outputs: results, made, scratch, spectrum };
     } catch (error) {
       for (const tensor of made) tensor.dispose();
       for (const storage of scratch) storage.release();
@@ -350,7 +355,7 @@ export abstract class Plan<Arguments extends unknown[], Result = Tensor> {
     name: string,
     { shape, dtype, argument, wanted }: CallOutput,
     bound: Readonly<Record<string, Storage>>,
-    prepare: Step | undefined,
+    prepare: Preparing | undefined,
     made: Tensor[],
   ): Tensor {
     const { owner, backend } = this.context;
