@@ -97,6 +97,11 @@ export const repeatedSuite: Suite = {
           const other = runtime.tensor(normals(9, NUMBERS), SHAPE);
           const changed = calls(() => plan.run({ ...inputs, q: other, bias: spectrum }, { out }));
           check(changed.pushErrorScope === 2 && changed.createBindGroup > 0, `another input: ${JSON.stringify(changed)}`);
+          let timed: Promise<unknown> | undefined;
+          const { pushErrorScope } = calls(() => (timed = plan.profile({ ...inputs, bias: spectrum }, { out })));
+          const isTimed = runtime.device!.features.has("timestamp-query");
+          check(!isTimed || pushErrorScope >= 6, `${pushErrorScope} error scopes: timing has commands of its own, which may fail`);
+          await timed;
         }),
     },
     {

@@ -46,7 +46,10 @@ export class Tensor {
     return this.#disposed;
   }
 
-  /** The GPU buffer; `undefined` on the CPU backend. It belongs to the tensor: valid until `dispose()`. */
+  /**
+   * The GPU buffer; `undefined` on the CPU backend. It belongs to the tensor: valid until `dispose()`. From now on every run with it looks for a
+   * buffer that was destroyed, which takes some microseconds.
+   */
   get buffer(): GPUBuffer | undefined {
     return this.#storage.lend();
   }

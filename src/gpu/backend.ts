@@ -128,7 +128,7 @@ export class GpuBackend implements Backend<Task> {
 
   run(steps: readonly Step[]): void {
     this.#checkSteps("run", steps);
-    submitSteps(this.#session, steps, recordPass);
+    submitSteps(this.#session, steps);
   }
 
   async runSliced(caller: string, steps: readonly Step[], options: SliceOptions): Promise<void> {

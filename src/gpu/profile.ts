@@ -1,7 +1,7 @@
 import type { DispatchTiming, Step, Timings } from "../core/backend.ts";
 import { mapped } from "./readback.ts";
 import type { Session } from "./session.ts";
-import { recordPass, submitSteps } from "./steps.ts";
+import { submitSteps } from "./steps.ts";
 import { MAP_MODE_READ, QUERY_USAGE, READBACK_USAGE } from "./usage.ts";
 
 /** A timestamp is a 64-bit count of nanoseconds. */
@@ -14,7 +14,7 @@ export async function profile(session: Session, steps: readonly Step[]): Promise
   const timestamps = session.device.features.has("timestamp-query") && labels.length > 0;
   const started = performance.now();
   if (!timestamps) {
-    void submitSteps(session, steps, recordPass);
+    void submitSteps(session, steps);
     await session.watch.answer(caller, session.device.queue.onSubmittedWorkDone());
     return { milliseconds: performance.now() - started, dispatches: labels.map((label) => ({ label, milliseconds: undefined })) };
   }

@@ -98,11 +98,12 @@ export type RecordInto = (encoder: GPUCommandEncoder, bound: readonly BoundProgr
 /**
  * One encoder, one submit; the workspace goes back to the pool after it. Faults reach whatever the steps write. Where the device accepted the same
  * commands before, memory cannot be short, and only a buffer that is not ours alone can be gone: nothing else is asked, because two error scopes and
- * their promises take as long as a short run.
+ * their promises cost as much as two dispatches.
  *
+ * @param recordInto left out: the dispatches and nothing else
  * @returns what goes wrong, if anything can
  */
-export function submitSteps(session: Session, steps: readonly Step[], recordInto: RecordInto): Fault | undefined {
+export function submitSteps(session: Session, steps: readonly Step[], recordInto: RecordInto = recordPass): Fault | undefined {
   const { pool } = session;
   const submit = (workspace: Workspace, bound: readonly BoundProgram[]) => {
     try {
@@ -115,7 +116,7 @@ export function submitSteps(session: Session, steps: readonly Step[], recordInto
   };
   const idle = Workspace.take(steps, pool);
   const known = idle && bindSteps(steps, idle.slots);
-  const isAccepted = known?.every(({ accepted }) => accepted);
+  const isAccepted = recordInto === recordPass && known?.every(({ accepted }) => accepted);
   if (isAccepted && known!.every((bound) => bound.isOurs(pool))) {
     submit(idle!, known!);
     return passFault(steps);
