@@ -17,6 +17,7 @@ import { linearAttentionSuite } from "./linear-attention.ts";
 import { lifecycleSuite, selfTestSuite } from "./lifecycle.ts";
 import { nonFiniteSuite } from "./non-finite.ts";
 import { refusalSuite } from "./refusals.ts";
+import { repeatedSuite } from "./repeated.ts";
 import { multiplicativeAttentionSuite } from "./multiplicative-attention.ts";
 import { toeplitzGradientSuite } from "./toeplitz-gradient.ts";
 import { softmaxAttentionSuite } from "./softmax-attention.ts";
@@ -29,6 +30,7 @@ export const SUITES: readonly Suite[] = [
   selfTestSuite,
   compositionSuite,
   reuseSuite,
+  repeatedSuite,
   faultsSuite,
   concurrencySuite,
   nonFiniteSuite,

@@ -27,8 +27,7 @@ export async function runProgram(
     const encoder = device.createCommandEncoder();
     const pass = encoder.beginComputePass();
     const slots = executable.acquireSlots();
-    const record = executable.recorder(bindings, slots);
-    for (const index of program.dispatches.keys()) record(pass, index);
+    executable.bind(bindings, slots).recordAll(pass);
     pass.end();
     const outputs = program.buffers.filter((buffer) => buffer.role === "output" || buffer.role === "inout");
     const staged = outputs.map(({ name, bytes }) => {

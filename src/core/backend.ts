@@ -18,6 +18,8 @@ export interface Storage {
   readonly byteOffset: number;
   /** Whether it went with its device. */
   readonly lost: boolean;
+  /** {@link buffer} for somebody else, who may destroy it: whether work on it is well is asked anew from now on. */
+  lend(): GPUBuffer | undefined;
   /** Copies the payload into `target`, which has exactly `byteLength` bytes. Rejects where work that wrote it has failed. */
   read(target: TensorData): Promise<void>;
   /** Adds to what its reading tells: what went wrong in the work that wrote it. `fault` never rejects. */

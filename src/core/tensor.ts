@@ -46,9 +46,12 @@ export class Tensor {
     return this.#disposed;
   }
 
-  /** The GPU buffer; `undefined` on the CPU backend. It belongs to the tensor: valid until `dispose()`. */
+  /**
+   * The GPU buffer; `undefined` on the CPU backend. It belongs to the tensor: valid until `dispose()`. From now on every run with it looks for a
+   * buffer that was destroyed, which takes some microseconds.
+   */
   get buffer(): GPUBuffer | undefined {
-    return this.#storage.buffer;
+    return this.#storage.lend();
   }
 
   /** Where in `buffer` the data starts, in bytes. */

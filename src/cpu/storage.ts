@@ -35,6 +35,8 @@ export class CpuStorage implements Storage, CpuMemory {
     return new Float64Array(this.#held(), 0, this.byteLength / 8);
   }
 
+  lend(): undefined {}
+
   taint(fault: Promise<FastRpbError | undefined>): void {
     this.#fault = fault;
   }

@@ -12,7 +12,7 @@ import { restore } from "./restore.ts";
 import { Session } from "./session.ts";
 import { installInLess } from "./short-memory.ts";
 import { runSliced } from "./sliced-run.ts";
-import { acquireWorkspace, passFault, recordPass } from "./steps.ts";
+import { bindSteps, recordPass, submitSteps } from "./steps.ts";
 import { GpuStorage } from "./storage.ts";
 import { STORAGE, STORAGE_USAGE } from "./usage.ts";
 import type { Patience } from "./watch.ts";
@@ -53,7 +53,10 @@ export class GpuBackend implements Backend<Task> {
   }
 
   allocate(byteLength: number, label: string): GpuStorage {
-    this.#session.watch.check(label);
+    const session = this.#session;
+    session.watch.check(label);
+    const buffer = session.pool.take(wholeWords(byteLength), STORAGE_USAGE, label);
+    if (buffer) return new GpuStorage(session, { buffer, byteOffset: 0, byteLength }, false);
     return this.#watched(label, () => this.#newStorage(byteLength, label));
   }
 
@@ -101,6 +104,7 @@ export class GpuBackend implements Backend<Task> {
     if ((buffer.usage & STORAGE) === 0) {
       throw refuse("value", { caller, argument: "buffer.usage", expected: "a usage with GPUBufferUsage.STORAGE", got: buffer.usage });
     }
+    this.#session.pool.lend(buffer); // the caller may destroy it
     return new GpuStorage(this.#session, { buffer, byteOffset, byteLength }, true);
   }
 
@@ -125,7 +129,7 @@ export class GpuBackend implements Backend<Task> {
 
   run(steps: readonly Step[]): void {
     this.#checkSteps("run", steps);
-    this.#submit(steps, (encoder, slots) => recordPass(encoder, steps, slots));
+    submitSteps(this.#session, steps);
   }
 
   async runSliced(caller: string, steps: readonly Step[], options: SliceOptions): Promise<void> {
@@ -145,12 +149,12 @@ export class GpuBackend implements Backend<Task> {
       throw refuse("value", { caller: "plan.encode", argument: "encoder", expected: "a GPUCommandEncoder", got: encoder });
     }
     const slots = steps.map((step) => (step.executable as GpuExecutable).installed.ownSlots());
-    recordPass(encoder, steps, slots);
+    recordPass(encoder, bindSteps(steps, slots));
   }
 
   async profile(steps: readonly Step[]): Promise<Timings> {
     this.#checkSteps("profile", steps);
-    return profile(this.#session, steps, (recordInto) => this.#submit(steps, recordInto));
+    return profile(this.#session, steps);
   }
 
   async restore(caller: string, reopen: () => Promise<OpenSession>): Promise<void> {
@@ -224,7 +228,7 @@ export class GpuBackend implements Backend<Task> {
   #watched(label: string, make: () => GpuStorage): GpuStorage {
     const { pool } = this.#session;
     const [storage, fault] = this.#session.guard(label, make);
-    storage.memoryFault = storage.fault = fault;
+    storage.madeWith(fault);
     void fault.then((error) => {
       if (!error) return;
       pool.discard(storage.buffer);
@@ -238,34 +242,11 @@ export class GpuBackend implements Backend<Task> {
     return new GpuStorage(this.#session, { buffer, byteOffset: 0, byteLength }, false);
   }
 
-  /** One encoder, one submit; the workspace goes back to the pool after it. Faults reach whatever the steps write. */
-  #submit(
-    steps: readonly Step[],
-    recordInto: (encoder: GPUCommandEncoder, slots: readonly (readonly GPUBuffer[])[]) => void,
-  ): Promise<FastRpbError | undefined> {
-    const session = this.#session;
-    const [workspace, fault] = session.guard("run", () => {
-      const acquired = acquireWorkspace(steps);
-      try {
-        const encoder = session.device.createCommandEncoder({ label: "fastrpb" });
-        recordInto(encoder, acquired.slots);
-        session.device.queue.submit([encoder.finish()]);
-      } finally {
-        for (const buffer of acquired.buffers) session.pool.release(buffer);
-      }
-      return acquired.buffers;
-    });
-    void fault.then((error) => {
-      if (error) for (const buffer of workspace) session.pool.discard(buffer);
-    });
-    return passFault(steps, fault);
-  }
-
   /** @throws FastRpbError code `"lost"`, also for what the device before had */
   #checkSteps(caller: string, steps: readonly Step[]): void {
     this.#session.watch.check(caller);
     for (const { bindings } of steps) {
-      for (const name of Object.keys(bindings)) {
+      for (const name in bindings) {
         if ((bindings[name] as GpuStorage).session === this.#session) continue;
         throw new FastRpbError("lost", `${caller}: ${name} was on a GPU device that was lost. Make it again.`);
       }

@@ -4,7 +4,7 @@ import { FastRpbError } from "../core/errors.ts";
 import { planProgram, type Task } from "../operations/operation.ts";
 import type { Program } from "../program/program.ts";
 import type { PlannerLimits } from "../core/limits.ts";
-import type { InstalledProgram } from "./installed-program.ts";
+import type { InstalledProgram, ProgramTensor } from "./installed-program.ts";
 
 /** What an executable was compiled from, and is again after its device was lost. */
 export interface ExecutableSource {
@@ -60,6 +60,10 @@ export class GpuExecutable implements Executable {
 
   get program(): Program {
     return this.#installed.program;
+  }
+
+  get tensors(): readonly ProgramTensor[] {
+    return this.#installed.tensors;
   }
 
   /** @throws FastRpbError code `"disposed"` */

@@ -1,6 +1,6 @@
 import type { Storage } from "../core/backend.ts";
-import { wholeWords } from "../core/limits.ts";
 import type { Program, ProgramBinding, ProgramBuffer } from "../program/program.ts";
+import { BoundProgram, type Recipe, type Resource } from "./bound-program.ts";
 import type { BufferPool } from "./pool.ts";
 import type { Pipeline, PipelineCache } from "./pipelines.ts";
 import type { TableCache } from "./tables.ts";
@@ -14,21 +14,12 @@ export interface DeviceContext {
   readonly tables: TableCache;
 }
 
-/** What one binding of a dispatch is: a buffer of the program's own, a slot of workspace, or a tensor. */
-type Resource =
-  | { readonly kind: "own"; readonly binding: GPUBufferBinding }
-  | { readonly kind: "slot"; readonly slot: number; readonly offset: number; readonly size: number }
-  | { readonly kind: "tensor"; readonly tensor: number; readonly offset: number; readonly size: number };
-
-/** Bind groups for tensors and slots that a run had, made as dispatches need them. */
-interface BoundSet {
-  readonly tensors: readonly Storage[];
-  readonly slots: readonly GPUBuffer[];
-  readonly groups: (GPUBindGroup | undefined)[];
+/** A tensor of a program. */
+export interface ProgramTensor {
+  readonly name: string;
+  readonly isRead: boolean;
+  readonly isWritten: boolean;
 }
-
-/** Records a dispatch into a pass. */
-export type Recorder = (pass: GPUComputePassEncoder, index: number) => void;
 
 /** Runs alternate between a few sets of tensors; more sets would only hold on to memory. */
 const MOST_SETS = 4;
@@ -39,14 +30,14 @@ const MOST_GROUPS = 1024;
 export class InstalledProgram {
   readonly program: Program;
   readonly #context: DeviceContext;
-  readonly #pipelines: readonly Pipeline[];
+  /** In the order of {@link BoundProgram.tensors}. */
+  readonly tensors: readonly ProgramTensor[];
   readonly #tables = new Map<string, GPUBuffer>();
   readonly #params: GPUBuffer;
-  /** Names of the tensors, in the order of {@link BoundSet}. */
-  readonly #tensors: readonly string[];
-  readonly #resources: readonly (readonly Resource[])[];
+  readonly #slotLabels: readonly string[];
+  readonly #recipe: Recipe;
   /** The most recent first. */
-  #sets: BoundSet[] = [];
+  #bound: BoundProgram[] = [];
   #ownSlots: readonly GPUBuffer[] | undefined;
   #disposed = false;
 
@@ -67,7 +58,6 @@ export class InstalledProgram {
   constructor(context: DeviceContext, program: Program, pipelines: readonly Pipeline[]) {
     this.#context = context;
     this.program = program;
-    this.#pipelines = pipelines;
     for (const buffer of program.buffers) {
       if (buffer.role === "table") this.#tables.set(buffer.name, context.tables.acquire(buffer.name, buffer.parts!));
     }
@@ -77,22 +67,42 @@ export class InstalledProgram {
     this.#params = context.pool.acquire(words.byteLength, UNIFORM_USAGE, `${program.label}: params`);
     context.device.queue.writeBuffer(this.#params, 0, words);
     const buffers = new Map(program.buffers.map((buffer) => [buffer.name, buffer]));
-    this.#tensors = program.buffers.filter(({ role }) => role !== "table" && role !== "workspace").map(({ name }) => name);
-    this.#resources = program.dispatches.map(({ bindings, params }, index): readonly Resource[] => [
+    this.tensors = program.buffers
+      .filter(({ role }) => role !== "table" && role !== "workspace")
+      .map(({ name, role }) => ({ name, isRead: role !== "output", isWritten: role !== "input" }));
+    this.#slotLabels = program.slots.map((_, i) => `${program.label}: workspace ${i}`);
+    const resources = program.dispatches.map(({ bindings, params }, index): readonly Resource[] => [
       ...bindings.map((binding) => this.#resource(binding, buffers.get(binding.buffer)!)),
       { kind: "own", binding: { buffer: this.#params, offset: index * stride, size: 4 * params.length } },
     ]);
+    this.#recipe = { device: context.device, program, pipelines, resources };
   }
 
   #resource({ offset, size }: ProgramBinding, { name, role, slot }: ProgramBuffer): Resource {
     if (role === "table") return { kind: "own", binding: { buffer: this.#tables.get(name)!, offset, size } };
     if (role === "workspace") return { kind: "slot", slot: slot!, offset, size };
-    return { kind: "tensor", tensor: this.#tensors.indexOf(name), offset, size };
+    return { kind: "tensor", tensor: this.tensors.findIndex((tensor) => tensor.name === name), offset, size };
   }
 
   /** Workspace for one run; the caller gives it back after the submit. */
   acquireSlots(): readonly GPUBuffer[] {
-    return this.program.slots.map((bytes, i) => this.#context.pool.acquire(bytes, STORAGE_USAGE, `${this.program.label}: workspace ${i}`));
+    return this.program.slots.map((bytes, i) => this.#context.pool.acquire(bytes, STORAGE_USAGE, this.#slotLabels[i]!));
+  }
+
+  /** The same of buffers that are there; `undefined` where the device would have to make one. */
+  takeSlots(): readonly GPUBuffer[] | undefined {
+    const { pool } = this.#context;
+    const { slots } = this.program;
+    const taken: GPUBuffer[] = [];
+    for (let i = 0; i < slots.length; i++) {
+      const slot = pool.take(slots[i]!, STORAGE_USAGE, this.#slotLabels[i]!);
+      if (!slot) {
+        pool.releaseAll(taken);
+        return undefined;
+      }
+      taken.push(slot);
+    }
+    return taken;
   }
 
   /** Workspace that stays with the executable, for recordings whose submit is not ours to see. */
@@ -100,37 +110,33 @@ export class InstalledProgram {
     return (this.#ownSlots ??= this.acquireSlots());
   }
 
-  /** What records the dispatches of a run. Its bind groups are kept for the next run with the same tensors and workspace. */
-  recorder(bindings: Readonly<Record<string, Storage>>, slots: readonly GPUBuffer[]): Recorder {
-    const { groups, tensors } = this.#bound(bindings, slots);
-    return (pass, index) => {
-      const { pipeline, layout } = this.#pipelines[index]!;
-      const { label, workgroups } = this.program.dispatches[index]!;
-      groups[index] ??= this.#context.device.createBindGroup({
-        label,
-        layout,
-        entries: this.#resources[index]!.map((resource, binding) => ({ binding, resource: bufferBinding(resource, tensors, slots) })),
-      });
-      pass.setPipeline(pipeline);
-      pass.setBindGroup(0, groups[index]);
-      pass.dispatchWorkgroups(...workgroups);
-    };
-  }
-
-  #bound(bindings: Readonly<Record<string, Storage>>, slots: readonly GPUBuffer[]): BoundSet {
-    const tensors = this.#tensors.map((name) => {
+  /** The program with what a run binds; the same again for the next run with the same tensors and workspace. */
+  bind(bindings: Readonly<Record<string, Storage>>, slots: readonly GPUBuffer[]): BoundProgram {
+    const all = this.#bound;
+    for (let i = 0; i < all.length; i++) {
+      const known = all[i]!;
+      if (!this.#isBoundTo(known, bindings, slots)) continue;
+      if (i > 0) all.unshift(...all.splice(i, 1));
+      return known;
+    }
+    const tensors = this.tensors.map(({ name }) => {
       const storage = bindings[name];
       if (!storage?.buffer) throw new TypeError(`${this.program.label}: nothing bound to ${name}`);
       return storage;
     });
-    const known = this.#sets.find(
-      (set) => set.slots.every((slot, i) => slot === slots[i]) && set.tensors.every((old, i) => sameRange(old, tensors[i]!)),
-    );
-    const set = known ?? { tensors, slots, groups: [] };
-    if (this.#sets[0] === set) return set;
+    const bound = new BoundProgram(this.#recipe, tensors, slots);
     const most = Math.min(MOST_SETS, Math.floor(MOST_GROUPS / this.program.dispatches.length));
-    this.#sets = [set, ...this.#sets.filter((other) => other !== set)].slice(0, most);
-    return set;
+    this.#bound = [bound, ...all].slice(0, most);
+    return bound;
+  }
+
+  #isBoundTo(bound: BoundProgram, bindings: Readonly<Record<string, Storage>>, slots: readonly GPUBuffer[]): boolean {
+    for (let i = 0; i < slots.length; i++) if (bound.slots[i] !== slots[i]) return false;
+    for (let i = 0; i < this.tensors.length; i++) {
+      const storage = bindings[this.tensors[i]!.name];
+      if (!storage || !sameRange(bound.tensors[i]!, storage)) return false;
+    }
+    return true;
   }
 
   /** Never hands its buffers to others: the device could not make one of them. */
@@ -142,7 +148,7 @@ export class InstalledProgram {
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    this.#sets = [];
+    this.#bound = [];
     for (const name of this.#tables.keys()) this.#context.tables.release(name);
     this.#context.pool.release(this.#params);
     for (const slot of this.#ownSlots ?? []) this.#context.pool.release(slot);
@@ -156,13 +162,4 @@ export function compilePipelines(context: DeviceContext, caller: string, program
 
 function sameRange(a: Storage, b: Storage): boolean {
   return a === b || (a.buffer === b.buffer && a.byteOffset === b.byteOffset && a.byteLength === b.byteLength);
-}
-
-function bufferBinding(resource: Resource, tensors: readonly Storage[], slots: readonly GPUBuffer[]): GPUBufferBinding {
-  if (resource.kind === "own") return resource.binding;
-  const { offset, size } = resource;
-  if (resource.kind === "slot") return { buffer: slots[resource.slot]!, offset, size };
-  const { buffer, byteOffset, byteLength } = tensors[resource.tensor]!;
-  // An operand that repeats is bound with its own, smaller size.
-  return { buffer: buffer!, offset: byteOffset + offset, size: Math.min(size, wholeWords(byteLength) - offset) };
 }

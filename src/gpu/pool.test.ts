@@ -125,6 +125,46 @@ describe("reuse", () => {
   });
 });
 
+describe("the same again", () => {
+  test("equal requests get equal buffers, however many are idle", () => {
+    const pool = new FakeDevice().pool(2 ** 20);
+    pool.releaseAll(Array.from({ length: 6 }, () => pool.acquire(1000, USAGE, "idle")));
+    const run = () => {
+      const taken = [1, 2, 3].map(() => pool.acquire(1000, USAGE, "x"));
+      pool.releaseAll(taken);
+      return taken;
+    };
+    const first = run();
+    for (let i = 0; i < 5; i++) expect(run()).toEqual(first);
+  });
+
+  test("take makes nothing, and gives what is idle", () => {
+    const device = new FakeDevice();
+    const pool = device.pool(2 ** 20);
+    expect(pool.take(1000, USAGE, "x")).toBeUndefined();
+    const buffer = pool.acquire(1000, USAGE, "x");
+    expect(pool.take(1000, USAGE, "x")).toBeUndefined();
+    pool.release(buffer);
+    expect(pool.take(1000, OTHER_USAGE, "x")).toBeUndefined();
+    expect(pool.take(1010, USAGE, "y")).toBe(buffer);
+    expect(buffer.label).toBe("y");
+    expect(device.buffers).toHaveLength(1);
+  });
+});
+
+describe("lending", () => {
+  test("sticks to a buffer, whoever has it next, and is counted once", () => {
+    const pool = new FakeDevice().pool(2 ** 20);
+    const buffer = pool.acquire(1000, USAGE, "x");
+    expect([pool.isLent(buffer), pool.lendings]).toEqual([false, 0]);
+    pool.lend(buffer);
+    pool.lend(buffer);
+    pool.release(buffer);
+    expect(pool.acquire(1000, USAGE, "next")).toBe(buffer);
+    expect([pool.isLent(buffer), pool.lendings]).toEqual([true, 1]);
+  });
+});
+
 describe("idle limit", () => {
   test("the buffer that has waited longest goes first", () => {
     const device = new FakeDevice();
@@ -143,7 +183,7 @@ describe("idle limit", () => {
   test("age starts anew with each release", () => {
     const device = new FakeDevice();
     const pool = device.pool(2048);
-    const [a, b, c] = Array.from({ length: 3 }, () => pool.acquire(1024, USAGE, "x")) as [GPUBuffer, GPUBuffer, GPUBuffer];
+    const [a, b, c] = [1024, 512, 1024].map((bytes) => pool.acquire(bytes, USAGE, "x")) as [GPUBuffer, GPUBuffer, GPUBuffer];
     pool.release(a);
     pool.release(b);
     expect(pool.acquire(1024, USAGE, "x")).toBe(a);

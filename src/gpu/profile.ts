@@ -1,27 +1,20 @@
 import type { DispatchTiming, Step, Timings } from "../core/backend.ts";
-import type { FastRpbError } from "../core/errors.ts";
-import type { GpuExecutable } from "./executable.ts";
 import { mapped } from "./readback.ts";
 import type { Session } from "./session.ts";
-import { recordPass } from "./steps.ts";
+import { submitSteps } from "./steps.ts";
 import { MAP_MODE_READ, QUERY_USAGE, READBACK_USAGE } from "./usage.ts";
 
 /** A timestamp is a 64-bit count of nanoseconds. */
 const TIMESTAMP_BYTES = 8;
 
-/** Submits what is recorded, with the workspace of each step; the promise tells what went wrong. */
-type Submit = (recordInto: (encoder: GPUCommandEncoder, slots: readonly (readonly GPUBuffer[])[]) => void) => Promise<FastRpbError | undefined>;
-
 /** Runs the steps, waits, and tells how long each dispatch took, where the device has a clock. */
-export async function profile(session: Session, steps: readonly Step[], submit: Submit): Promise<Timings> {
+export async function profile(session: Session, steps: readonly Step[]): Promise<Timings> {
   const caller = "profile";
   const labels = steps.flatMap((step) => step.executable.dispatches.map((dispatch) => dispatch.label));
   const timestamps = session.device.features.has("timestamp-query") && labels.length > 0;
   const started = performance.now();
   if (!timestamps) {
-    void submit((encoder, slots) => {
-      recordPass(encoder, steps, slots);
-    });
+    void submitSteps(session, steps);
     await session.watch.answer(caller, session.device.queue.onSubmittedWorkDone());
     return { milliseconds: performance.now() - started, dispatches: labels.map((label) => ({ label, milliseconds: undefined })) };
   }
@@ -32,16 +25,14 @@ export async function profile(session: Session, steps: readonly Step[], submit: 
     staging: session.pool.acquire(bytes, READBACK_USAGE, "fastrpb timestamps"),
   }));
   try {
-    const ranFault = submit((encoder, slots) => {
+    const ranFault = submitSteps(session, steps, (encoder, bound) => {
       let query = 0;
       // A pass of its own for each dispatch: timestamps are taken at the ends of passes.
-      for (const [s, step] of steps.entries()) {
-        const { installed } = step.executable as GpuExecutable;
-        const record = installed.recorder(step.bindings, slots[s]!);
-        for (const [index, dispatch] of installed.program.dispatches.entries()) {
+      for (const [s, { executable }] of steps.entries()) {
+        for (const [index, dispatch] of executable.dispatches.entries()) {
           const timestampWrites = { querySet, beginningOfPassWriteIndex: query++, endOfPassWriteIndex: query++ };
           const pass = encoder.beginComputePass({ label: dispatch.label, timestampWrites });
-          record(pass, index);
+          bound[s]!.record(pass, index);
           pass.end();
         }
       }

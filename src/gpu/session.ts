@@ -16,6 +16,7 @@ const MOST_CHANGE = 2;
 /** A device, and all that was made on it. When the device is lost, so is the session; a restored runtime has another one. */
 export class Session implements DeviceContext {
   readonly device: GPUDevice;
+  readonly queue: GPUQueue;
   readonly adapterInfo: GPUAdapterInfo | undefined;
   readonly pool: BufferPool;
   readonly pipelines: PipelineCache;
@@ -27,6 +28,7 @@ export class Session implements DeviceContext {
 
   constructor(open: OpenDevice, limits: PlannerLimits, patience?: Patience) {
     this.device = open.device;
+    this.queue = open.device.queue;
     this.adapterInfo = open.adapterInfo;
     this.#owned = open.owned;
     this.#limits = limits;
@@ -65,29 +67,37 @@ export class Session implements DeviceContext {
     this.#limits = Object.freeze({ ...this.#limits, speed: Object.freeze({ ...speed, paces }) });
   }
 
-  /** Runs `work` inside error scopes; the promise tells what the GPU process thought of it, and never rejects. */
-  guard<T>(caller: string, work: () => T): [T, Promise<FastRpbError | undefined>] {
-    this.device.pushErrorScope("out-of-memory");
-    this.device.pushErrorScope("validation");
-    let scopes: [Promise<GPUError | null>, Promise<GPUError | null>];
+  /**
+   * Runs `work` inside error scopes; the promise tells what the GPU process thought of it, and never rejects.
+   *
+   * @param filters what may go wrong; the last one comes first where several did
+   */
+  guard<T>(
+    caller: string,
+    work: () => T,
+    filters: readonly GPUErrorFilter[] = ["out-of-memory", "validation"],
+  ): [T, Promise<FastRpbError | undefined>] {
+    for (const filter of filters) this.device.pushErrorScope(filter);
+    let scopes: Promise<GPUError | null>[];
     let result: T;
     try {
       result = work();
     } finally {
-      scopes = [this.device.popErrorScope(), this.device.popErrorScope()];
+      scopes = filters.map(() => this.device.popErrorScope());
     }
     const fault = Promise.all(scopes).then(
-      async ([validation, outOfMemory]) => {
-        if (!outOfMemory && !validation) return undefined;
-        // On a device that is lost, Firefox calls what was made there invalid.
-        const loss = await this.watch.lossBehind(caller);
-        if (loss) return loss;
-        if (outOfMemory) return new FastRpbError("limit", `${caller}: the GPU is out of memory: ${outOfMemory.message}`);
-        return new FastRpbError("value", `${caller}: WebGPU refused the work: ${validation!.message}`);
-      },
+      ([validation, outOfMemory]) => (validation || outOfMemory ? this.#reason(caller, validation, outOfMemory) : undefined),
       () => undefined, // the device is lost, and every reading says so
     );
     return [result, fault];
+  }
+
+  async #reason(caller: string, validation?: GPUError | null, outOfMemory?: GPUError | null): Promise<FastRpbError> {
+    // On a device that is lost, Firefox calls what was made there invalid.
+    const loss = await this.watch.lossBehind(caller);
+    if (loss) return loss;
+    if (outOfMemory) return new FastRpbError("limit", `${caller}: the GPU is out of memory: ${outOfMemory.message}`);
+    return new FastRpbError("value", `${caller}: WebGPU refused the work: ${validation!.message}`);
   }
 
   /** Destroys all buffers, and the device unless it is borrowed. */

@@ -2,9 +2,8 @@
 import type { SliceOptions, Step } from "../core/backend.ts";
 import { checkAborted, type FastRpbError } from "../core/errors.ts";
 import type { GpuExecutable } from "./executable.ts";
-import type { InstalledProgram } from "./installed-program.ts";
 import type { Session } from "./session.ts";
-import { acquireWorkspace, passFault } from "./steps.ts";
+import { bindSteps, passFault, Workspace } from "./steps.ts";
 
 /** How long a slice is meant to take: long against the time of a submit, short against what a person or a compositor notices. */
 const SLICE_MILLISECONDS = 50;
@@ -22,12 +21,12 @@ export async function runSliced(session: Session, caller: string, steps: readonl
     })),
   );
   const total = work.reduce((sum, { estimatedSeconds }) => sum + estimatedSeconds, 0);
-  const [{ slots, buffers }, allocated] = session.guard(caller, () => acquireWorkspace(steps));
-  const recorders: ReturnType<InstalledProgram["recorder"]>[] = [];
+  const [workspace, allocated] = session.guard(caller, () => Workspace.acquire(steps));
   const faults: Promise<FastRpbError | undefined>[] = [allocated];
   let done = 0;
   let failed = true;
   try {
+    const bound = bindSteps(steps, workspace.slots);
     let budget = SLICE_MILLISECONDS / 1000;
     for (let next = 0; next < work.length;) {
       checkAborted(caller, signal);
@@ -41,10 +40,8 @@ export async function runSliced(session: Session, caller: string, steps: readonl
         const pass = encoder.beginComputePass({ label: "fastrpb slice" });
         for (; next < work.length && (next === first || estimated + work[next]!.estimatedSeconds <= budget); next++) {
           const { s, index, estimatedSeconds } = work[next]!;
-          const step = steps[s]!;
-          // Made here, where errors of its bind groups are seen.
-          recorders[s] ??= (step.executable as GpuExecutable).installed.recorder(step.bindings, slots[s]!);
-          recorders[s](pass, index);
+          // Makes its bind groups, whose errors are seen here.
+          bound[s]!.record(pass, index);
           estimated += estimatedSeconds;
         }
         pass.end();
@@ -61,19 +58,15 @@ export async function runSliced(session: Session, caller: string, steps: readonl
       const growth = SLICE_MILLISECONDS / Math.max(milliseconds, SLICE_MILLISECONDS / MOST_GROWTH);
       budget = estimated * Math.max(growth, 1 / MOST_GROWTH);
     }
-    const errors = await session.watch.answer(
-      caller,
-      passFault(
-        steps,
-        Promise.all(faults).then((all) => all.find((error) => error)),
-      ),
+    const fault = passFault(
+      steps,
+      Promise.all(faults).then((all) => all.find((error) => error)),
     );
-    if (errors) throw errors;
+    const error = await session.watch.answer(caller, fault);
+    if (error) throw error;
     failed = false;
   } finally {
-    for (const buffer of buffers) {
-      if (failed) session.pool.discard(buffer);
-      session.pool.release(buffer);
-    }
+    if (failed) for (const buffer of workspace.buffers) session.pool.discard(buffer);
+    session.pool.releaseAll(workspace.buffers);
   }
 }

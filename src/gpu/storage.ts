@@ -10,8 +10,7 @@ export class GpuStorage implements Storage {
   readonly byteOffset: number;
   readonly byteLength: number;
   readonly #borrowed: boolean;
-  /** What went wrong in making it: no later run mends that. */
-  memoryFault: Promise<FastRpbError | undefined> | undefined;
+  #memoryFault: Promise<FastRpbError | undefined> | undefined;
   #fault: Promise<FastRpbError | undefined> | undefined;
   /** Runs that submit bit by bit and are not done with it. */
   #users = 0;
@@ -23,6 +22,19 @@ export class GpuStorage implements Storage {
     this.byteOffset = range.byteOffset;
     this.byteLength = range.byteLength;
     this.#borrowed = borrowed;
+  }
+
+  /** What went wrong in making it: no later run mends that. */
+  get memoryFault(): Promise<FastRpbError | undefined> | undefined {
+    return this.#memoryFault;
+  }
+
+  /** To be called once, for memory that was made and not found in the pool. */
+  madeWith(fault: Promise<FastRpbError | undefined>): void {
+    this.fault = this.#memoryFault = fault;
+    void fault.then((error) => {
+      if (!error) this.#memoryFault = undefined;
+    });
   }
 
   /** What went wrong in the work that writes this storage, or in what that work read; `undefined` where it is known to be well. */
@@ -45,6 +57,11 @@ export class GpuStorage implements Storage {
 
   get lost(): boolean {
     return this.session.watch.isLost;
+  }
+
+  lend(): GPUBuffer {
+    this.session.pool.lend(this.buffer);
+    return this.buffer;
   }
 
   read(target: TensorData): Promise<void> {

@@ -1,7 +1,7 @@
 import type { Executable, Storage } from "../core/backend.ts";
 import { checkOptions } from "../core/check.ts";
 import { refuse } from "../core/errors.ts";
-import { checkTensor, type Tensor } from "../core/tensor.ts";
+import { checkTensor, type Tensor, type TensorRequirement } from "../core/tensor.ts";
 import type { AttentionSpec } from "../operations/attention/spec.ts";
 import { type Operation, task } from "../operations/operation.ts";
 import { weightsShape } from "../operations/toeplitz/spec.ts";
@@ -47,6 +47,8 @@ export type AttentionBackwardOptions = CheckedRunOptions<AttentionGradients>;
 export type AttentionGradientPlan = GradientPlan<[inputs: AttentionGradientInputs], AttentionGradients>;
 
 const INPUTS = ["q", "k", "v", "bias", "lengths"] as const;
+const RUN_INPUTS = [...INPUTS, "check"] as const;
+const GRADIENT_INPUTS = [...INPUTS, "dOut"] as const;
 
 /** {@link Runtime.attention} */
 export async function makeAttention(context: PlanContext, operation: Operation<AttentionSpec>, spec: AttentionSpec): Promise<AttentionPlan> {
@@ -64,6 +66,10 @@ export async function makeAttention(context: PlanContext, operation: Operation<A
 export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
   protected override readonly arity = 1;
   readonly #spec: AttentionSpec;
+  /** Queries and keys. */
+  readonly #queries: TensorRequirement;
+  /** Values, and results. */
+  readonly #values: TensorRequirement;
   readonly #weights: SpectrumMaker | undefined;
   readonly #gradient: AttentionGradientPlan | undefined;
 
@@ -77,6 +83,10 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
   ) {
     super(context, "AttentionPlan", task(operation, spec), executable);
     this.#spec = spec;
+    const { batch, heads, length, headDim, valueDim, storage: dtype } = spec;
+    const rows = (dim: number) => ({ owner: context.owner, shape: Object.freeze([batch, heads, length, dim]), dtype });
+    this.#queries = rows(headDim);
+    this.#values = rows(valueDim);
     this.#weights = prepare && new SpectrumMaker(context, operation.preparation!(spec)!, prepare);
     const gradient = operation.gradient!(spec);
     this.#gradient = gradient && new GradientPlan({ context, name: "AttentionPlan", task: gradient, call: (request) => this.#gradientCall(request) });
@@ -111,7 +121,8 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
    * @throws FastRpbError codes `"shape"`, `"value"`, `"disposed"`, `"lost"`
    */
   override run(inputs: AttentionInputs & Pick<CheckedRunOptions, "check">, options: CheckedRunOptions = {}): Tensor {
-    checkOptions("AttentionPlan.run", "inputs", inputs, [...INPUTS, "check"]);
+    checkOptions("AttentionPlan.run", "inputs", inputs, RUN_INPUTS);
+    if (!("check" in inputs)) return super.run(inputs, options);
     const { check = options.check, ...rest } = inputs;
     return super.run(rest, check === undefined ? options : { ...options, check });
   }
@@ -160,38 +171,31 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
   protected override call(request: CallRequest<[inputs: AttentionInputs], Tensor>): PlanCall {
     const { caller, args, options } = request;
     checkOptions(caller, "inputs", args[0], INPUTS);
-    return { ...this.#inputs(request, args[0]), outputs: singleOutput(this.#rows(this.#spec.valueDim), this.#spec.storage, options) };
+    const { inputs, prepare } = this.#inputs(caller, request.upload, args[0]);
+    return { inputs, prepare, outputs: singleOutput(this.#values.shape, this.#values.dtype, options) };
   }
 
   #gradientCall(request: CallRequest<[inputs: AttentionGradientInputs], AttentionGradients>): PlanCall {
-    const { caller, args, options } = request;
-    checkOptions(caller, "inputs", args[0], [...INPUTS, "dOut"]);
-    const { headDim, valueDim } = this.#spec;
-    const [queries, values] = [this.#rows(headDim), this.#rows(valueDim)];
+    const { caller, args, options, upload } = request;
+    checkOptions(caller, "inputs", args[0], GRADIENT_INPUTS);
+    const [queries, values] = [this.#queries.shape, this.#values.shape];
     const shapes = { dq: queries, dk: queries, dv: values, ...(this.#weights && { dBias: weightsShape(this.#spec) }) };
     const outputs = namedOutputs(caller, shapes, options.out as Partial<Record<string, Tensor>> | undefined);
     const { dOut, ...rest } = args[0];
     const gradient = checkTensor(caller, "inputs.dOut", dOut, { owner: this.context.owner, shape: values, dtype: "f32" });
-    const { inputs, prepare } = this.#inputs(request, rest);
+    const { inputs, prepare } = this.#inputs(caller, upload, rest);
     return { inputs: { ...inputs, dOut: gradient }, prepare, outputs };
   }
 
-  #rows(dim: number): readonly number[] {
-    const { batch, heads, length } = this.#spec;
-    return Object.freeze([batch, heads, length, dim]);
-  }
-
   #inputs(
-    { caller, upload }: Pick<CallRequest<unknown, unknown>, "caller" | "upload">,
+    caller: string,
+    upload: CallRequest<unknown, unknown>["upload"],
     { q, k, v, bias, lengths }: AttentionInputs,
   ): Pick<PlanCall, "inputs" | "prepare"> {
-    const { headDim, valueDim, storage: dtype } = this.#spec;
-    const { owner } = this.context;
-    const [queries, values] = [this.#rows(headDim), this.#rows(valueDim)];
     const inputs: Record<string, Storage> = {
-      q: checkTensor(caller, "inputs.q", q, { owner, shape: queries, dtype }),
-      k: checkTensor(caller, "inputs.k", k, { owner, shape: queries, dtype }),
-      v: checkTensor(caller, "inputs.v", v, { owner, shape: values, dtype }),
+      q: checkTensor(caller, "inputs.q", q, this.#queries),
+      k: checkTensor(caller, "inputs.k", k, this.#queries),
+      v: checkTensor(caller, "inputs.v", v, this.#values),
     };
     const { spectrum, prepare } = this.#bias(caller, bias);
     if (spectrum) inputs["spectrum"] = spectrum;

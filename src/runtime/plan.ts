@@ -81,16 +81,26 @@ export interface CallOutput {
   readonly wanted: Tensor | undefined;
 }
 
+/** A step whose output `spectrum` is not bound yet. */
+export interface Preparing {
+  readonly executable: Executable;
+  readonly bindings: Record<string, Storage>;
+}
+
 /** A call of a plan that was checked. */
 export interface PlanCall {
   /** An object of this call's own, by the names of the operation. */
   readonly inputs: Record<string, Storage>;
   readonly outputs: Readonly<Record<string, CallOutput>>;
-  /** What makes the input `spectrum` first. */
-  readonly prepare?: Step | undefined;
+  /** What makes the input `spectrum` first; its bindings too are this call's own. */
+  readonly prepare?: Preparing | undefined;
   /** What to run instead of the plan's own executable. */
   readonly executable?: Executable;
 }
+
+const OPTIONS = ["out"] as const;
+const CHECKED_OPTIONS = [...OPTIONS, "check"] as const;
+const ASYNC_OPTIONS = [...CHECKED_OPTIONS, "signal", "onProgress"] as const;
 
 interface Recording {
   readonly steps: readonly Step[];
@@ -157,7 +167,7 @@ export abstract class Plan<Arguments extends unknown[], Result = Tensor> {
    */
   async runAsync(...args: [...Arguments, options?: AsyncRunOptions<Result>]): Promise<Result> {
     const caller = `${this.#name}.runAsync`;
-    const [checked, options] = this.#split<AsyncRunOptions<Result>>(caller, args, ["out", "check", "signal", "onProgress"]);
+    const [checked, options] = this.#split<AsyncRunOptions<Result>>(caller, args, ASYNC_OPTIONS);
     checkAborted(caller, options.signal);
     const check = this.#finiteCheck(caller, options.check);
     const recording = this.#prepare(caller, checked, options);
@@ -182,7 +192,7 @@ export abstract class Plan<Arguments extends unknown[], Result = Tensor> {
    */
   encode(encoder: GPUCommandEncoder, ...args: [...Arguments, options?: RunOptions<Result>]): Result {
     const caller = `${this.#name}.encode`;
-    const [checked, options] = this.#split<RunOptions<Result>>(caller, args, ["out"]);
+    const [checked, options] = this.#split<RunOptions<Result>>(caller, args, OPTIONS);
     if (this.#recordedSpectrum?.lost) this.#recordedSpectrum = undefined;
     const { backend } = this.context;
     const upload = (data: TensorData, label: string) => backend.uploadTransient(data, label);
@@ -204,7 +214,7 @@ export abstract class Plan<Arguments extends unknown[], Result = Tensor> {
    */
   async profile(...args: [...Arguments, options?: RunOptions<Result>]): Promise<Profile<Result>> {
     const caller = `${this.#name}.profile`;
-    const [checked, options] = this.#split<RunOptions<Result>>(caller, args, ["out"]);
+    const [checked, options] = this.#split<RunOptions<Result>>(caller, args, OPTIONS);
     const recording = this.#prepare(caller, checked, options);
     return this.#finished(recording, async () => {
       const timings = await this.context.backend.profile(recording.steps);
@@ -214,7 +224,7 @@ export abstract class Plan<Arguments extends unknown[], Result = Tensor> {
 
   /** {@link run} for whoever has a name of its own. */
   protected execute(caller: string, args: readonly unknown[]): Result {
-    const [checked, options] = this.#split<CheckedRunOptions<Result>>(caller, args, ["out", "check"]);
+    const [checked, options] = this.#split<CheckedRunOptions<Result>>(caller, args, CHECKED_OPTIONS);
     const check = this.#finiteCheck(caller, options.check);
     const recording = this.#prepare(caller, checked, options);
     try {
@@ -322,7 +332,7 @@ export abstract class Plan<Arguments extends unknown[], Result = Tensor> {
       // Not by a spread, which takes longer than a short transform on the CPU.
       const bindings: Record<string, Storage> = inputs;
       const results: Record<string, Tensor> = {};
-      for (const name of Object.keys(outputs)) {
+      for (const name in outputs) {
         const tensor = this.#output(caller, name, outputs[name]!, bindings, prepare, made);
         results[name] = tensor;
         bindings[name] = Tensor.storageOf(tensor);
@@ -331,9 +341,8 @@ export abstract class Plan<Arguments extends unknown[], Result = Tensor> {
       if (!prepare) return { steps: [step], outputs: results, made, scratch, spectrum: recorded?.spectrum };
       const spectrum = recorded?.spectrum ?? this.context.backend.allocate(prepare.executable.bytes["spectrum"]!, `${this.#name} spectrum`);
       if (!recorded) scratch.push(spectrum);
-      bindings["spectrum"] = spectrum;
-      const first = { executable: prepare.executable, bindings: { ...prepare.bindings, spectrum } };
-      return { steps: [first, step], outputs: results, made, scratch, spectrum };
+      bindings["spectrum"] = prepare.bindings["spectrum"] = spectrum;
+      return { steps: [prepare, step], outputs: results, made, scratch, spectrum };
     } catch (error) {
       for (const tensor of made) tensor.dispose();
       for (const storage of scratch) storage.release();
@@ -346,7 +355,7 @@ export abstract class Plan<Arguments extends unknown[], Result = Tensor> {
     name: string,
     { shape, dtype, argument, wanted }: CallOutput,
     bound: Readonly<Record<string, Storage>>,
-    prepare: Step | undefined,
+    prepare: Preparing | undefined,
     made: Tensor[],
   ): Tensor {
     const { owner, backend } = this.context;

@@ -1,9 +1,9 @@
-import type { Executable, Step, Storage } from "../core/backend.ts";
+import type { Executable, Storage } from "../core/backend.ts";
 import { elementCount } from "../core/check.ts";
 import { FastRpbError, refuse } from "../core/errors.ts";
 import { BYTES_PER_ELEMENT, checkTensor, type DType, type Tensor, type TensorOwner } from "../core/tensor.ts";
 import type { Task } from "../operations/operation.ts";
-import { costOf, type PlanContext, type Preparation } from "./plan.ts";
+import { costOf, type PlanContext, type Preparation, type Preparing } from "./plan.ts";
 
 /**
  * The spectrum of FastRPB weights or of a convolution's kernel, made by a plan's `prepare`: prepare once, run many times. It fits every
@@ -55,7 +55,8 @@ export class Spectrum {
     if (spectrum.#owner !== owner) {
       throw refuse("value", { caller, argument, expected: "a spectrum of the same runtime", got: "a spectrum of another runtime" });
     }
-    if (JSON.stringify(spectrum.#task.spec) !== JSON.stringify(task.spec)) {
+    const of = spectrum.#task.spec;
+    if (of !== task.spec && JSON.stringify(of) !== JSON.stringify(task.spec)) {
       throw refuse("shape", { caller, argument, expected: `a spectrum of ${describe(task)}`, got: `one of ${describe(spectrum.#task)}` });
     }
     return spectrum.#storage;
@@ -142,7 +143,7 @@ export class SpectrumMaker {
   }
 
   /** The spectrum that is given, or what makes it of weights that are. */
-  input(caller: string, argument: string, given: Bias): { readonly spectrum?: Storage; readonly prepare?: Step } {
+  input(caller: string, argument: string, given: Bias): { readonly spectrum?: Storage; readonly prepare?: Preparing } {
     if (given instanceof Spectrum) return { spectrum: Spectrum.check(caller, argument, given, this.#context.owner, this.#task) };
     return { prepare: { executable: this.#executable, bindings: { [this.#source.name]: this.#check(caller, argument, given) } } };
   }

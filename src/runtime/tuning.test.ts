@@ -20,7 +20,8 @@ function fake(milliseconds: (choices: Choices) => number | undefined, timestamps
     limits: { choices: DEFAULT_CHOICES },
     allocate(): Storage {
       live.storages++;
-      return { lost: false, taint() {}, byteLength: 8, buffer: undefined, byteOffset: 0, read: async () => {}, release: () => void live.storages-- };
+      const memory = { byteLength: 8, buffer: undefined, byteOffset: 0, lend: () => undefined, lost: false };
+      return { ...memory, taint() {}, read: async () => {}, release: () => void live.storages-- };
     },
     async compile(caller: string, _spec: unknown, choices: Choices): Promise<Executable> {
       const time = milliseconds(choices);
