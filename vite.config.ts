@@ -38,7 +38,7 @@ function chunkName(module: string): string {
 function libraryBuild(fileName: string, output: Rolldown.OutputOptions, plugins: Plugin[] = []): UserConfig {
   return {
     publicDir: false,
-    plugins: [shadersFlushLeft(), ...plugins],
+    plugins: [denseShaders(), ...plugins],
     build: {
       outDir: path("dist"),
       emptyOutDir: fileName === "fastrpb",
@@ -51,11 +51,12 @@ function libraryBuild(fileName: string, output: Rolldown.OutputOptions, plugins:
   };
 }
 
-/** Takes the indentation out of WGSL: nobody reads it there. */
-function shadersFlushLeft(): Plugin {
+/** Takes spaces out of WGSL that its readers want and its compilers do not. */
+function denseShaders(): Plugin {
   return {
-    name: "shaders-flush-left",
-    transform: (code, id) => (id.includes("/shaders/") ? { code: code.replaceAll(/\n +/g, "\n"), map: null } : null),
+    name: "dense-shaders",
+    transform: (code, id) =>
+      id.includes("/shaders/") ? { code: code.replaceAll(/\n +/g, "\n").replaceAll(/ ([=<>*]|[<>=!+*/-]=|&&|\|\|) /g, "$1"), map: null } : null,
   };
 }
 
@@ -64,11 +65,17 @@ function importAtOnce(): Plugin {
   return {
     name: "import-at-once",
     transform(code) {
-      const paths: string[] = [];
-      const text = code.replace(/\bimport\("(\.[^"]+)"\)/g, (_, path: string) => `Promise.resolve(part${paths.push(path)})`);
-      if (paths.length === 0) return null;
+      const imports: string[] = [];
+      const add = (what: (part: string) => string, path: string) => {
+        const part = `part${imports.length}`;
+        imports.push(`import ${what(part)} from "${path}";`);
+        return part;
+      };
+      const text = code
+        .replaceAll(/\bimport\("(\.[^"]+)"\)\)\.(\w+)/g, (_, path: string, name: string) => `${add((part) => `{ ${name} as ${part} }`, path)})`)
+        .replaceAll(/\bimport\("(\.[^"]+)"\)/g, (_, path: string) => `Promise.resolve(${add((part) => `* as ${part}`, path)})`);
       // Below, so that lines keep their numbers.
-      return { code: [text, ...paths.map((path, index) => `import * as part${index + 1} from "${path}";`)].join("\n"), map: null };
+      return imports.length === 0 ? null : { code: [text, ...imports].join("\n"), map: null };
     },
   };
 }

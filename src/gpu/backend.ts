@@ -2,6 +2,7 @@ import type { Backend, CompileProgress, MemoryUse, OpenSession, SliceOptions, St
 import type { Choices } from "../core/choices.ts";
 import { FastRpbError, refuse } from "../core/errors.ts";
 import { type PlannerLimits, SLOW_GPU, wholeWords } from "../core/limits.ts";
+import { loadModule } from "../core/load.ts";
 import type { Task } from "../operations/operation.ts";
 import { LongWorkgroupError } from "../program/duration.ts";
 import type { Program } from "../program/program.ts";
@@ -10,7 +11,6 @@ import { compilePipelines, InstalledProgram } from "./installed-program.ts";
 import { profile } from "./profile.ts";
 import { restore } from "./restore.ts";
 import { Session } from "./session.ts";
-import { installInLess } from "./short-memory.ts";
 import { runSliced } from "./sliced-run.ts";
 import { bindSteps, recordPass, submitSteps } from "./steps.ts";
 import { GpuStorage } from "./storage.ts";
@@ -198,6 +198,7 @@ export class GpuBackend implements Backend<Task> {
     const made = await make(program);
     if (!(made instanceof FastRpbError)) return made;
     const planWith = (workspaceBytes: number) => planSource(source, { ...session.limits, workspaceBytes });
+    const { installInLess } = await loadModule(caller, "plans for little memory", () => import("./short-memory.ts"));
     return installInLess(caller, session, { program, error: made }, planWith, make);
   }
 

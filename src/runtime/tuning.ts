@@ -291,11 +291,11 @@ export function readTuning(
 }
 
 function checkSpeed(caller: string, argument: string, speed: Speed): Speed {
-  const rates = ["flopsPerSecond", "bytesPerSecond", "workgroupShare"] as const;
-  const { paces, ...given } = checkOptions(caller, argument, speed, [...rates, "paces"]);
-  for (const [name, got] of [...rates.map((rate) => [rate, given[rate]] as const), ...Object.entries<unknown>(paces ?? {})]) {
-    if (typeof got === "number" && got > 0 && got < Infinity) continue;
+  const { paces, ...rates } = checkOptions(caller, argument, speed, ["flopsPerSecond", "bytesPerSecond", "workgroupShare", "paces"]);
+  const none = { flopsPerSecond: 0, bytesPerSecond: 0, workgroupShare: 0 };
+  for (const [name, got] of Object.entries<number>(Object.assign(none, rates, paces))) {
+    if (Number.isFinite(got) && got > 0) continue;
     throw refuse("value", { caller, argument: `${argument}.${name}`, expected: "a positive number", got });
   }
-  return Object.freeze({ ...given, paces: Object.freeze({ ...paces }) });
+  return Object.freeze({ ...rates, paces: Object.freeze({ ...paces }) });
 }
