@@ -18,8 +18,11 @@ const repository = path(".");
 
 /** Minified ES modules that import nothing but one another: the entry, and a file for each family of operations and what they share. */
 const library = libraryBuild("fastrpb", {
-  // Every page loads the entry and what all plans share, with all that these import: together they compress better.
-  codeSplitting: { groups: [{ name: "core", test: /\/src\/(index|runtime\/(gradient-)?plan)\.ts$/ }] },
+  // Every page loads the entry and what all plans share, with all that these import, and small files that most pages load: together they compress
+  // better.
+  codeSplitting: {
+    groups: [{ name: "core", test: /\/(index|runtime\/(gradient-)?plan|core\/axes|math\/(flops|random|roots|smooth).*|wgsl\/complex)\.ts$/ }],
+  },
   // Without hashes: a package's files belong to its version, and names that compress well are a part of what a page downloads.
   chunkFileNames: ({ facadeModuleId, name }) => `chunks/${facadeModuleId ? chunkName(facadeModuleId) : name}.js`,
 });
@@ -51,12 +54,17 @@ function libraryBuild(fileName: string, output: Rolldown.OutputOptions, plugins:
   };
 }
 
-/** Takes spaces out of WGSL that its readers want and its compilers do not. */
+/** Takes comments and spaces out of WGSL that its readers want and its compilers do not. */
 function denseShaders(): Plugin {
   return {
     name: "dense-shaders",
-    transform: (code, id) =>
-      id.includes("/shaders/") ? { code: code.replaceAll(/\n +/g, "\n").replaceAll(/ ([=<>*]|[<>=!+*/-]=|&&|\|\|) /g, "$1"), map: null } : null,
+    transform(code, id) {
+      if (!id.includes("/shaders/")) return null;
+      // Up to the end of the line, unless the text ends first, or has a value in its comment.
+      const text = code.replaceAll(/((?<=\n)| +)\/\/ [^\n`$]*(?=\n)/g, "");
+      // Lines keep their numbers.
+      return { code: text.replaceAll(/\n +/g, "\n").replaceAll(/ ([=<>*]|[<>=!+*/-]=|&&|\|\|) /g, "$1"), map: null };
+    },
   };
 }
 
