@@ -19,17 +19,12 @@ export function axisLayout(shape: readonly number[], axis: number): AxisLayout {
  * @throws FastRpbError code `"value"` for an axis out of range or repeated, none, or more than `most`
  */
 export function checkAxes(caller: string, axes: unknown, rank: number, most: number): readonly number[] {
-  const refusal = {
-    caller,
-    argument: "options.axes",
-    expected: `an array of 1 to ${most} different integers from ${-rank} to ${rank - 1}`,
-    got: axes,
-  };
-  if (!Array.isArray(axes) || axes.length === 0 || axes.length > most) throw refuse("value", refusal);
+  const refused = () => refuse("value", caller, "options.axes", `an array of 1 to ${most} different integers from ${-rank} to ${rank - 1}`, axes);
+  if (!Array.isArray(axes) || axes.length === 0 || axes.length > most) throw refused();
   const checked = Array.from(axes, (axis: unknown) => {
-    if (typeof axis !== "number" || !Number.isInteger(axis) || axis < -rank || axis >= rank) throw refuse("value", refusal);
+    if (typeof axis !== "number" || !Number.isInteger(axis) || axis < -rank || axis >= rank) throw refused();
     return axis < 0 ? axis + rank : axis;
   });
-  if (new Set(checked).size !== checked.length) throw refuse("value", refusal);
+  if (new Set(checked).size !== checked.length) throw refused();
   return Object.freeze(checked);
 }

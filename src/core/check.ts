@@ -6,7 +6,7 @@ export const MAX_ELEMENTS = 2 ** 32 - 1;
 /** A positive integer that a `u32` can hold. @throws FastRpbError code `"value"` */
 export function checkSize(caller: string, argument: string, value: unknown): number {
   if (typeof value !== "number" || !Number.isInteger(value) || value < 1 || value > MAX_ELEMENTS) {
-    throw refuse("value", { caller, argument, expected: `an integer from 1 to ${MAX_ELEMENTS}`, got: value });
+    throw refuse("value", caller, argument, `an integer from 1 to ${MAX_ELEMENTS}`, value);
   }
   return value;
 }
@@ -14,7 +14,7 @@ export function checkSize(caller: string, argument: string, value: unknown): num
 /** A non-empty list of sizes whose product a `u32` can hold; the result is a frozen copy. */
 export function checkShape(caller: string, argument: string, value: unknown): readonly number[] {
   if (!Array.isArray(value) || value.length === 0) {
-    throw refuse("value", { caller, argument, expected: "a non-empty array of sizes", got: value });
+    throw refuse("value", caller, argument, "a non-empty array of sizes", value);
   }
   const shape = Array.from(value, (size, axis) => checkSize(caller, `${argument}[${axis}]`, size)); // map would skip holes
   checkElements(caller, argument, shape);
@@ -25,26 +25,26 @@ export function checkShape(caller: string, argument: string, value: unknown): re
 export function checkElements(caller: string, argument: string, shape: readonly number[]): void {
   const elements = elementCount(shape);
   if (elements > MAX_ELEMENTS) {
-    throw refuse("value", { caller, argument, expected: `at most ${MAX_ELEMENTS} elements in all`, got: elements });
+    throw refuse("value", caller, argument, `at most ${MAX_ELEMENTS} elements in all`, elements);
   }
 }
 
 export function checkEnum<const T extends string>(caller: string, argument: string, value: unknown, allowed: readonly T[]): T {
   if (!allowed.includes(value as T)) {
-    throw refuse("value", { caller, argument, expected: `one of ${allowed.map((name) => `"${name}"`).join(", ")}`, got: value });
+    throw refuse("value", caller, argument, `one of ${allowed.map((name) => `"${name}"`).join(", ")}`, value);
   }
   return value as T;
 }
 
 export function checkBoolean(caller: string, argument: string, value: unknown): boolean {
-  if (typeof value !== "boolean") throw refuse("value", { caller, argument, expected: "a boolean", got: value });
+  if (typeof value !== "boolean") throw refuse("value", caller, argument, "a boolean", value);
   return value;
 }
 
 /** A number that stays finite as a float32. */
 export function checkFinite(caller: string, argument: string, value: unknown): number {
   if (typeof value !== "number" || !Number.isFinite(Math.fround(value))) {
-    throw refuse("value", { caller, argument, expected: "a finite float32", got: value });
+    throw refuse("value", caller, argument, "a finite float32", value);
   }
   return value;
 }
@@ -54,7 +54,7 @@ export function checkFinite(caller: string, argument: string, value: unknown): n
  * @throws FastRpbError code `"value"`
  */
 export function checkOptions<T extends object>(caller: string, argument: string, options: T, known: readonly (keyof T & string)[]): T {
-  const refusal = (got: unknown) => refuse("value", { caller, argument, expected: `an object with the keys ${known.join(", ")}`, got });
+  const refusal = (got: unknown) => refuse("value", caller, argument, `an object with the keys ${known.join(", ")}`, got);
   if (typeof options !== "object" || options === null || Array.isArray(options)) throw refusal(options);
   for (const key of Object.keys(options)) {
     if (!(known as readonly string[]).includes(key)) throw refusal(key);

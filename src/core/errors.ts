@@ -22,21 +22,15 @@ export class FastRpbError extends Error {
   }
 }
 
-/** What a refusal is made of; every message of the library is put together here, so that all read alike. */
-export interface Refusal {
-  /** The public function, as the caller wrote it: `runtime.fft`. */
-  readonly caller: string;
-  /** The argument or option: `options.shape[1]`. */
-  readonly argument: string;
-  readonly expected: string;
-  readonly got: unknown;
-  /** What the caller can do about it. */
-  readonly remedy?: string;
-}
-
-export function refuse(code: FastRpbErrorCode, refusal: Refusal): FastRpbError {
-  const remedy = refusal.remedy === undefined ? "" : ` ${refusal.remedy}`;
-  return new FastRpbError(code, `${refusal.caller}: ${refusal.argument} must be ${refusal.expected}, got ${describe(refusal.got)}.${remedy}`);
+/**
+ * What was expected of an argument, and what came. Every message of this kind is put together here, so that all read alike.
+ *
+ * @param caller the public function, as the caller wrote it: `runtime.fft`
+ * @param argument or option: `options.shape[1]`
+ * @param remedy what the caller can do about it
+ */
+export function refuse(code: FastRpbErrorCode, caller: string, argument: string, expected: string, got: unknown, remedy = ""): FastRpbError {
+  return new FastRpbError(code, `${caller}: ${argument} must be ${expected}, got ${describe(got)}.${remedy && ` ${remedy}`}`);
 }
 
 const LONGEST_DESCRIPTION = 80;

@@ -81,7 +81,7 @@ export function capLimits(
   checkOptions(caller, "options.limits", caps, LIMIT_NAMES);
   for (const [name, value] of Object.entries(caps)) {
     if (value !== undefined && (!Number.isSafeInteger(value) || value < 1)) {
-      throw refuse("value", { caller, argument: `options.limits.${name}`, expected: "a positive integer", got: value });
+      throw refuse("value", caller, `options.limits.${name}`, "a positive integer", value);
     }
   }
   const limits = {} as Record<LimitName, number>;

@@ -81,12 +81,13 @@ export class Tensor {
     const bits = half ? halfBits(target) : undefined;
     if (target !== undefined && !((bits !== undefined || target instanceof Float32Array) && target.length === numbers)) {
       const known = ArrayBuffer.isView(target) && "length" in target;
-      throw refuse("shape", {
+      throw refuse(
+        "shape",
         caller,
-        argument: "target",
-        expected: `a Float32Array${half ? ", Uint16Array or Float16Array" : ""} of length ${numbers}`,
-        got: known ? `a ${target[Symbol.toStringTag]} of length ${target.length}` : target,
-      });
+        "target",
+        `a Float32Array${half ? ", Uint16Array or Float16Array" : ""} of length ${numbers}`,
+        known ? `a ${target[Symbol.toStringTag]} of length ${target.length}` : target,
+      );
     }
     if (bits) {
       await this.#storage.read(bits);
@@ -134,10 +135,10 @@ export interface TensorRequirement {
 export function checkTensor(caller: string, argument: string, tensor: unknown, required: TensorRequirement): Storage {
   checkUsable(caller, argument, tensor, required.owner);
   if (tensor.dtype !== required.dtype) {
-    throw refuse("shape", { caller, argument, expected: `a tensor of dtype "${required.dtype}"`, got: tensor.dtype });
+    throw refuse("shape", caller, argument, `a tensor of dtype "${required.dtype}"`, tensor.dtype);
   }
   if (!sameShape(tensor.shape, required.shape)) {
-    throw refuse("shape", { caller, argument, expected: `a tensor of shape [${required.shape.join(", ")}]`, got: tensor.shape });
+    throw refuse("shape", caller, argument, `a tensor of shape [${required.shape.join(", ")}]`, tensor.shape);
   }
   return Tensor.storageOf(tensor);
 }
@@ -145,13 +146,13 @@ export function checkTensor(caller: string, argument: string, tensor: unknown, r
 /** A tensor of this runtime that is still there. */
 export function checkUsable(caller: string, argument: string, tensor: unknown, owner: TensorOwner): asserts tensor is Tensor {
   if (!(tensor instanceof Tensor)) {
-    throw refuse("value", { caller, argument, expected: "a tensor", got: tensor, remedy: "Make one with runtime.tensor or runtime.wrap." });
+    throw refuse("value", caller, argument, "a tensor", tensor, "Make one with runtime.tensor or runtime.wrap.");
   }
   if (tensor.disposed || owner.disposed) {
     throw new FastRpbError("disposed", `${caller}: ${argument} was disposed, or its runtime was.`);
   }
   if (Tensor.ownerOf(tensor) !== owner) {
-    throw refuse("value", { caller, argument, expected: "a tensor of the same runtime", got: "a tensor of another runtime" });
+    throw refuse("value", caller, argument, "a tensor of the same runtime", "a tensor of another runtime");
   }
 }
 
@@ -163,7 +164,7 @@ export function checkApart(caller: string, out: Storage, inputs: Readonly<Record
   for (const name of Object.keys(inputs)) {
     const input = inputs[name]!;
     if (input === out || (out.buffer !== undefined && input.buffer === out.buffer)) {
-      throw refuse("value", { caller, argument: "options.out", expected: `memory apart from ${name}`, got: `the same buffer as ${name}` });
+      throw refuse("value", caller, "options.out", `memory apart from ${name}`, `the same buffer as ${name}`);
     }
   }
 }

@@ -81,28 +81,18 @@ export class GpuBackend implements Backend<Task> {
     const caller = "runtime.wrap";
     this.#session.watch.check(caller);
     if (typeof buffer?.mapAsync !== "function") {
-      throw refuse("value", { caller, argument: "buffer", expected: "a GPUBuffer", got: buffer });
+      throw refuse("value", caller, "buffer", "a GPUBuffer", buffer);
     }
     const alignment = this.limits.minStorageBufferOffsetAlignment;
     if (byteOffset % alignment !== 0) {
-      throw refuse("value", {
-        caller,
-        argument: "options.offset",
-        expected: `a multiple of ${alignment} (minStorageBufferOffsetAlignment)`,
-        got: byteOffset,
-      });
+      throw refuse("value", caller, "options.offset", `a multiple of ${alignment} (minStorageBufferOffsetAlignment)`, byteOffset);
     }
     const end = byteOffset + wholeWords(byteLength);
     if (end > buffer.size) {
-      throw refuse("shape", {
-        caller,
-        argument: "buffer",
-        expected: `a buffer of at least ${end} bytes`,
-        got: `${buffer.size} bytes`,
-      });
+      throw refuse("shape", caller, "buffer", `a buffer of at least ${end} bytes`, `${buffer.size} bytes`);
     }
     if ((buffer.usage & STORAGE) === 0) {
-      throw refuse("value", { caller, argument: "buffer.usage", expected: "a usage with GPUBufferUsage.STORAGE", got: buffer.usage });
+      throw refuse("value", caller, "buffer.usage", "a usage with GPUBufferUsage.STORAGE", buffer.usage);
     }
     this.#session.pool.lend(buffer); // the caller may destroy it
     return new GpuStorage(this.#session, { buffer, byteOffset, byteLength }, true);
@@ -146,7 +136,7 @@ export class GpuBackend implements Backend<Task> {
   encode(encoder: GPUCommandEncoder, steps: readonly Step[]): void {
     this.#checkSteps("encode", steps);
     if (typeof encoder?.beginComputePass !== "function") {
-      throw refuse("value", { caller: "plan.encode", argument: "encoder", expected: "a GPUCommandEncoder", got: encoder });
+      throw refuse("value", "plan.encode", "encoder", "a GPUCommandEncoder", encoder);
     }
     const slots = steps.map((step) => (step.executable as GpuExecutable).installed.ownSlots());
     recordPass(encoder, bindSteps(steps, slots));

@@ -69,7 +69,7 @@ async function answered<T>({ caller, signal, patience = PATIENCE }: OpenDeviceOp
 /** A device that the caller owns: used as it is, never destroyed. */
 export function borrowDevice(caller: string, device: GPUDevice): OpenDevice {
   if (typeof device?.createComputePipelineAsync !== "function") {
-    throw refuse("value", { caller, argument: "options.device", expected: "a GPUDevice", got: device });
+    throw refuse("value", caller, "options.device", "a GPUDevice", device);
   }
   return { device, owned: false, adapterInfo: device.adapterInfo };
 }

@@ -23,7 +23,7 @@ export async function readback(storage: Readable, target: TensorData): Promise<v
   const bytes = wholeWords(storage.byteLength);
   session.watch.check(caller);
   if ((storage.buffer.usage & COPY_SOURCE) === 0) {
-    throw refuse("value", { caller, argument: "buffer.usage", expected: "a usage with GPUBufferUsage.COPY_SRC", got: storage.buffer.usage });
+    throw refuse("value", caller, "buffer.usage", "a usage with GPUBufferUsage.COPY_SRC", storage.buffer.usage);
   }
   const [{ staging, map }, fault] = session.guard(caller, () => {
     const buffer = session.pool.acquire(bytes, READBACK_USAGE, "fastrpb readback");

@@ -109,7 +109,7 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
     const caller = "AttentionPlan.prepare";
     this.checkAlive(caller);
     if (!this.#weights) {
-      throw refuse("value", { caller, argument: "the plan", expected: "one with a bias", got: 'one with bias: "none"' });
+      throw refuse("value", caller, "the plan", "one with a bias", 'one with bias: "none"');
     }
     return this.#weights.prepare(caller, weights);
   }
@@ -161,7 +161,7 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
   #differentiable(caller: string): AttentionGradientPlan {
     this.checkAlive(caller);
     if (this.#gradient) return this.#gradient;
-    throw refuse("unavailable", { caller, argument: "the plan", expected: 'one with storage: "f32"', got: 'one with storage: "f16"' });
+    throw refuse("unavailable", caller, "the plan", 'one with storage: "f32"', 'one with storage: "f16"');
   }
 
   protected override tensors([{ q, k, v, bias }]: [AttentionInputs]): Readonly<Record<string, unknown>> {
@@ -207,11 +207,11 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
   #bias(caller: string, bias: Bias | undefined): ReturnType<SpectrumMaker["input"]> {
     if (!this.#weights) {
       if (bias === undefined) return {};
-      throw refuse("value", { caller, argument: "inputs.bias", expected: 'left out, because the plan has bias: "none"', got: bias });
+      throw refuse("value", caller, "inputs.bias", 'left out, because the plan has bias: "none"', bias);
     }
     if (bias === undefined) {
       const expected = `weights or a spectrum, because the plan has bias: "${this.#spec.bias}"`;
-      throw refuse("value", { caller, argument: "inputs.bias", expected, got: undefined });
+      throw refuse("value", caller, "inputs.bias", expected, undefined);
     }
     return this.#weights.input(caller, "inputs.bias", bias);
   }
@@ -221,14 +221,14 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
     const argument = "inputs.lengths";
     if (!variableLengths) {
       if (lengths === undefined) return undefined;
-      throw refuse("value", { caller, argument, expected: "left out, because the plan has no variableLengths", got: lengths });
+      throw refuse("value", caller, argument, "left out, because the plan has no variableLengths", lengths);
     }
     if (!Array.isArray(lengths) || lengths.length !== batch) {
-      throw refuse("value", { caller, argument, expected: `an array of ${batch} lengths, one for each batch row`, got: lengths });
+      throw refuse("value", caller, argument, `an array of ${batch} lengths, one for each batch row`, lengths);
     }
     for (const [b, n] of (lengths as readonly number[]).entries()) {
       if (!Number.isInteger(n) || n < 0 || n > length) {
-        throw refuse("value", { caller, argument: `${argument}[${b}]`, expected: `an integer from 0 to ${length}`, got: n });
+        throw refuse("value", caller, `${argument}[${b}]`, `an integer from 0 to ${length}`, n);
       }
     }
     return Uint32Array.from(lengths);

@@ -41,7 +41,7 @@ export class ComplexMultiplyPlan extends Plan<[a: Tensor, b: Tensor]> {
     const first = checkTensor(caller, "a", a, { owner, shape, dtype: "complex64" });
     checkUsable(caller, "b", b, owner);
     if (b.shape.length > shape.length) {
-      throw refuse("shape", { caller, argument: "b", expected: `a tensor of at most ${shape.length} axes`, got: b.shape });
+      throw refuse("shape", caller, "b", `a tensor of at most ${shape.length} axes`, b.shape);
     }
     const second = checkTensor(caller, "b", b, { owner, shape: shape.slice(shape.length - b.shape.length), dtype: "complex64" });
     const call = { inputs: { a: first, b: second }, outputs: singleOutput(shape, "complex64", options) };

@@ -62,7 +62,7 @@ export async function createRuntime(options: RuntimeOptions = {}): Promise<Runti
   if (options.powerPreference !== undefined) checkEnum(caller, "options.powerPreference", options.powerPreference, ["low-power", "high-performance"]);
   const workspaceBytes = options.workspaceBytes ?? DEFAULT_WORKSPACE_BYTES;
   if (!Number.isSafeInteger(workspaceBytes) || workspaceBytes < 1) {
-    throw refuse("value", { caller, argument: "options.workspaceBytes", expected: "a positive integer", got: workspaceBytes });
+    throw refuse("value", caller, "options.workspaceBytes", "a positive integer", workspaceBytes);
   }
   const caps = options.limits ?? {};
   capLimits(caller, DEFAULT_LIMITS, caps, workspaceBytes); // bad caps are refused before a device is asked for

@@ -122,15 +122,16 @@ export class Runtime {
     const half = dtype === "f16";
     const numbers = half ? halfBits(data) : data;
     if (!numbers || !(half || numbers instanceof Float32Array)) {
-      throw refuse("value", { caller, argument: "data", expected: half ? "a Uint16Array of bits, or a Float16Array" : "a Float32Array", got: data });
+      throw refuse("value", caller, "data", half ? "a Uint16Array of bits, or a Float16Array" : "a Float32Array", data);
     }
     if (numbers.byteLength !== bytes) {
-      throw refuse("shape", {
+      throw refuse(
+        "shape",
         caller,
-        argument: "data",
-        expected: `${bytes / numbers.BYTES_PER_ELEMENT} ${half ? "numbers" : "floats"} for shape [${checked.join(", ")}] of dtype "${dtype}"`,
-        got: numbers.length,
-      });
+        "data",
+        `${bytes / numbers.BYTES_PER_ELEMENT} ${half ? "numbers" : "floats"} for shape [${checked.join(", ")}] of dtype "${dtype}"`,
+        numbers.length,
+      );
     }
     return new Tensor(this, this.#backend.upload(numbers as TensorData, "tensor"), checked, dtype);
   }
@@ -149,7 +150,7 @@ export class Runtime {
     const { checked, bytes } = this.#layout(caller, shape, dtype);
     const offset = options.offset ?? 0;
     if (!Number.isSafeInteger(offset) || offset < 0) {
-      throw refuse("value", { caller, argument: "options.offset", expected: "a non-negative integer", got: offset });
+      throw refuse("value", caller, "options.offset", "a non-negative integer", offset);
     }
     return new Tensor(this, this.#backend.wrap(buffer, offset, bytes), checked, dtype);
   }
@@ -260,7 +261,7 @@ export class Runtime {
   #checkHalf(caller: string, argument: string, expected: string): void {
     if (this.device?.features.has("shader-f16")) return;
     const why = this.backend === "cpu" ? "the CPU backend has no float16" : "the device lacks shader-f16";
-    throw refuse("unavailable", { caller, argument, expected: `${expected}, because ${why}`, got: "f16", remedy: "Use float32." });
+    throw refuse("unavailable", caller, argument, `${expected}, because ${why}`, "f16", "Use float32.");
   }
 
   async #load<T>(caller: string, what: string, load: () => Promise<T>): Promise<T> {
@@ -337,12 +338,7 @@ export class Runtime {
     if (!this.#backend.isLost) return;
     const { open, borrowed } = this.#settings;
     if (borrowed && !options.device) {
-      throw refuse("value", {
-        caller,
-        argument: "options.device",
-        expected: "a GPUDevice, because the one that was lost was borrowed",
-        got: undefined,
-      });
+      throw refuse("value", caller, "options.device", "a GPUDevice, because the one that was lost was borrowed", undefined);
     }
     await this.#backend.restore(caller, async () => {
       checkAborted(caller, options.signal);

@@ -53,11 +53,11 @@ export class Spectrum {
   static check(caller: string, argument: string, spectrum: Spectrum, owner: TensorOwner, task: Task): Storage {
     if (spectrum.disposed || owner.disposed) throw new FastRpbError("disposed", `${caller}: ${argument} was disposed, or its runtime was.`);
     if (spectrum.#owner !== owner) {
-      throw refuse("value", { caller, argument, expected: "a spectrum of the same runtime", got: "a spectrum of another runtime" });
+      throw refuse("value", caller, argument, "a spectrum of the same runtime", "a spectrum of another runtime");
     }
     const of = spectrum.#task.spec;
     if (of !== task.spec && JSON.stringify(of) !== JSON.stringify(task.spec)) {
-      throw refuse("shape", { caller, argument, expected: `a spectrum of ${describe(task)}`, got: `one of ${describe(spectrum.#task)}` });
+      throw refuse("shape", caller, argument, `a spectrum of ${describe(task)}`, `one of ${describe(spectrum.#task)}`);
     }
     return spectrum.#storage;
   }
@@ -101,7 +101,7 @@ export class SpectrumMaker {
     const { name, shape, dtype } = this.#source;
     const floats = (elementCount(shape) * BYTES_PER_ELEMENT[dtype]) / BYTES_PER_ELEMENT.f32;
     if (source.length !== floats) {
-      throw refuse("shape", { caller, argument: name, expected: `${floats} floats for shape [${shape.join(", ")}]`, got: source.length });
+      throw refuse("shape", caller, name, `${floats} floats for shape [${shape.join(", ")}]`, source.length);
     }
     if (backend.kind === "cpu") return new Spectrum(owner, this.#upload(source), this.#task);
     const kept = source.slice();

@@ -115,7 +115,7 @@ async function requestedTask(caller: string, request: TuneRequest, spec: Operati
   if (request.gradient !== true) return task(operation, spec);
   const gradient = "storage" in spec && spec.storage === "f16" ? undefined : operation.gradient?.(spec);
   if (gradient) return gradient;
-  throw refuse("value", { caller, argument: `requests[${index}].gradient`, expected: "false, because there is no gradient", got: true });
+  throw refuse("value", caller, `requests[${index}].gradient`, "false, because there is no gradient", true);
 }
 
 /** What a choice depends on: not the batch or the number of heads. */
@@ -250,7 +250,7 @@ export async function tune(
   options: TuneOptions,
 ): Promise<Tuning> {
   checkOptions(caller, "options", options, ["signal", "onProgress"]);
-  if (!Array.isArray(requests)) throw refuse("value", { caller, argument: "requests", expected: "an array of requests", got: requests });
+  if (!Array.isArray(requests)) throw refuse("value", caller, "requests", "an array of requests", requests);
   const specs = (requests as readonly TuneRequest[]).map((request, i) => requestedSpec(caller, request, i));
   for (const [i, spec] of specs.entries()) {
     if ("storage" in spec && spec.storage === "f16") checkHalf(caller, `requests[${i}].options.storage`, '"f32"');
@@ -279,12 +279,12 @@ export function readTuning(
     "plans",
   ]);
   if (version !== 1 || typeof adapter !== "string" || !Array.isArray(plans)) {
-    throw refuse("value", { caller, argument, expected: "a tuning of version 1, as runtime.tune returns it", got: tuning });
+    throw refuse("value", caller, argument, "a tuning of version 1, as runtime.tune returns it", tuning);
   }
   const choices = new Map<string, Choices>();
   for (const [i, plan] of (plans as Tuning["plans"]).entries()) {
     const { key, choices: chosen } = checkOptions(caller, `${argument}.plans[${i}]`, plan, ["key", "choices"]);
-    if (typeof key !== "string") throw refuse("value", { caller, argument: `${argument}.plans[${i}].key`, expected: "a string", got: key });
+    if (typeof key !== "string") throw refuse("value", caller, `${argument}.plans[${i}].key`, "a string", key);
     choices.set(key, checkChoices(caller, `${argument}.plans[${i}].choices`, chosen));
   }
   return { adapter, choices, speed: speed === undefined ? undefined : checkSpeed(caller, `${argument}.speed`, speed) };
@@ -295,7 +295,7 @@ function checkSpeed(caller: string, argument: string, speed: Speed): Speed {
   const none = { flopsPerSecond: 0, bytesPerSecond: 0, workgroupShare: 0 };
   for (const [name, got] of Object.entries<number>(Object.assign(none, rates, paces))) {
     if (Number.isFinite(got) && got > 0) continue;
-    throw refuse("value", { caller, argument: `${argument}.${name}`, expected: "a positive number", got });
+    throw refuse("value", caller, `${argument}.${name}`, "a positive number", got);
   }
   return Object.freeze({ ...rates, paces: Object.freeze({ ...paces }) });
 }

@@ -109,7 +109,7 @@ export function attentionSpec(options: AttentionOptions): AttentionSpec {
   const { count, seed } = checkRandomFeatures(caller, featureMap, options.randomFeatures, headDim);
   const variableLengths = checkBoolean(caller, "options.variableLengths", options.variableLengths ?? false);
   if (variableLengths && positions.grid) {
-    throw refuse("value", { caller, argument: "options.variableLengths", expected: "false on a grid, which is always full", got: true });
+    throw refuse("value", caller, "options.variableLengths", "false on a grid, which is always full", true);
   }
   const bias = checkEnum(caller, "options.bias", options.bias ?? "none", ["none", "fastrpb", "multiplicative"]);
   const storage = checkEnum(caller, "options.storage", options.storage ?? "f32", ["f32", "f16"]);
@@ -144,7 +144,7 @@ export function attentionGradientSpec(spec: AttentionSpec): AttentionGradientSpe
 function checkFeatureMap(caller: string, kind: "linear" | "softmax", given: unknown): FeatureMap | undefined {
   if (kind === "linear") return checkEnum(caller, "options.featureMap", given, ["sikf", "elu+1", "relu", "softmax", "favor+"]);
   if (given === undefined) return undefined;
-  throw refuse("value", { caller, argument: "options.featureMap", expected: 'left out with kind: "softmax"', got: given });
+  throw refuse("value", caller, "options.featureMap", 'left out with kind: "softmax"', given);
 }
 
 const MAX_SEED = 2 ** 32 - 1;
@@ -157,11 +157,11 @@ function checkRandomFeatures(
 ): { readonly count: number; readonly seed: number } {
   if (featureMap !== "favor+") {
     if (given === undefined) return { count: headDim, seed: 0 };
-    throw refuse("value", { caller, argument: "options.randomFeatures", expected: 'left out without featureMap: "favor+"', got: given });
+    throw refuse("value", caller, "options.randomFeatures", 'left out without featureMap: "favor+"', given);
   }
   const { count, seed = 0 } = checkOptions(caller, "options.randomFeatures", given ?? {}, ["count", "seed"]);
   if (!Number.isInteger(seed) || seed < 0 || seed > MAX_SEED) {
-    throw refuse("value", { caller, argument: "options.randomFeatures.seed", expected: `an integer from 0 to ${MAX_SEED}`, got: seed });
+    throw refuse("value", caller, "options.randomFeatures.seed", `an integer from 0 to ${MAX_SEED}`, seed);
   }
   const usual = Math.max(headDim, Math.ceil(headDim * Math.log(headDim)));
   return { count: checkSize(caller, "options.randomFeatures.count", count ?? usual), seed };
@@ -170,12 +170,12 @@ function checkRandomFeatures(
 function checkScale(caller: string, scaled: boolean, given: number | undefined, headDim: number): number {
   if (!scaled) {
     if (given === undefined) return 1;
-    throw refuse("value", { caller, argument: "options.scale", expected: 'left out, but with kind: "softmax" or featureMap: "favor+"', got: given });
+    throw refuse("value", caller, "options.scale", 'left out, but with kind: "softmax" or featureMap: "favor+"', given);
   }
   const asked: unknown = given ?? 1 / Math.sqrt(headDim);
   const scale = typeof asked === "number" ? Math.fround(asked) : NaN;
   if (Number.isFinite(scale) && scale > 0) return scale;
-  throw refuse("value", { caller, argument: "options.scale", expected: "a positive float32", got: given });
+  throw refuse("value", caller, "options.scale", "a positive float32", given);
 }
 
 function checkMultiplicative(caller: string, kind: "linear" | "softmax", featureMap: FeatureMap | undefined, storage: "f32" | "f16"): void {

@@ -75,7 +75,7 @@ export function convolveSpec(options: ConvolveOptions): ConvolveSpec {
   const axes = checkAxes(caller, options.axes ?? [-1], shape.length, 2);
   const first = axes[0]!;
   if (axes.some((axis, i) => axis !== first + i)) {
-    throw refuse("value", { caller, argument: "options.axes", expected: "one axis, or two neighbours in ascending order", got: options.axes });
+    throw refuse("value", caller, "options.axes", "one axis, or two neighbours in ascending order", options.axes);
   }
   const mode = checkEnum(caller, "options.mode", options.mode ?? "full", ["circular", "full", "same", "valid", "causal"]);
   const dtype = checkEnum(caller, "options.dtype", options.dtype ?? "f32", ["f32", "complex64"]);
@@ -83,12 +83,13 @@ export function convolveSpec(options: ConvolveOptions): ConvolveSpec {
   const own = shape.slice(Math.max(0, first - Math.max(0, leading)), first);
   if (leading < 0 || leading > first || own.some((size, i) => size !== kernelShape[i])) {
     const sizes = axes.map((_, i) => `K${axes.length > 1 ? i : ""}`).join(", ");
-    throw refuse("value", {
+    throw refuse(
+      "value",
       caller,
-      argument: "options.kernel",
-      expected: `[${sizes}], after at most ${first} leading sizes equal to the last of [${shape.slice(0, first).join(", ")}]`,
-      got: kernelShape,
-    });
+      "options.kernel",
+      `[${sizes}], after at most ${first} leading sizes equal to the last of [${shape.slice(0, first).join(", ")}]`,
+      kernelShape,
+    );
   }
   const layouts = axes.map((axis, i) => convolveAxis(caller, mode, shape[axis]!, kernelShape[leading + i]!));
   const outputShape = Object.freeze(shape.map((size, axis) => layouts[axis - first]?.output ?? size));
@@ -117,7 +118,7 @@ export function kernelSpectrumSpec(spec: ConvolveSpec): KernelSpectrumSpec {
 function convolveAxis(caller: string, mode: ConvolveMode, length: number, kernel: number): ConvolveAxis {
   const full = length + kernel - 1;
   if ((mode === "circular" || mode === "valid") && kernel > length) {
-    throw refuse("value", { caller, argument: "options.kernel", expected: `at most ${length} points in mode "${mode}"`, got: kernel });
+    throw refuse("value", caller, "options.kernel", `at most ${length} points in mode "${mode}"`, kernel);
   }
   const [offset, output] = {
     circular: [0, length],

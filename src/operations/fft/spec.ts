@@ -70,7 +70,7 @@ export function fftSpec(options: FftOptions): FftSpec {
   const natural = kind === "c2r" ? "inverse" : "forward";
   const direction = checkEnum(caller, "options.direction", options.direction ?? natural, ["forward", "inverse"]);
   if (kind !== "c2c" && direction !== natural) {
-    throw refuse("value", { caller, argument: "options.direction", expected: `"${natural}", because kind is "${kind}"`, got: direction });
+    throw refuse("value", caller, "options.direction", `"${natural}", because kind is "${kind}"`, direction);
   }
   const norm = checkEnum(caller, "options.norm", options.norm ?? "backward", ["backward", "ortho", "forward"]);
   const storage = checkEnum(caller, "options.storage", options.storage ?? "f32", ["f32", "f16"]);

@@ -64,13 +64,13 @@ export function checkPositions(caller: string, options: SequenceOptions & { caus
   }
   const { length }: { readonly length?: unknown } = options;
   if (length !== undefined) {
-    throw refuse("value", { caller, argument: "options.length", expected: "left out, because options.grid is given", got: length });
+    throw refuse("value", caller, "options.length", "left out, because options.grid is given", length);
   }
   const grid: unknown = options.grid;
   if (!Array.isArray(grid) || grid.length !== 2) {
-    throw refuse("value", { caller, argument: "options.grid", expected: "an array [H, W]", got: grid });
+    throw refuse("value", caller, "options.grid", "an array [H, W]", grid);
   }
-  if (causal) throw refuse("value", { caller, argument: "options.causal", expected: "false on a grid, which has no order", got: true });
+  if (causal) throw refuse("value", caller, "options.causal", "false on a grid, which has no order", true);
   const [height, width] = [checkSize(caller, "options.grid[0]", grid[0]), checkSize(caller, "options.grid[1]", grid[1])];
   checkElements(caller, "options.grid", [height, width]);
   return { length: height * width, grid: Object.freeze([height, width] as const), causal };

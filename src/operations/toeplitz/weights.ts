@@ -45,13 +45,13 @@ function fill(
 /** `count` finite numbers. */
 function checkNumbers(caller: string, argument: string, values: ArrayLike<number>, count: number): void {
   checkArray(caller, argument, values);
-  if (values.length !== count) throw refuse("shape", { caller, argument, expected: `${count} numbers`, got: values.length });
+  if (values.length !== count) throw refuse("shape", caller, argument, `${count} numbers`, values.length);
   for (let i = 0; i < count; i++) checkFinite(caller, `${argument}[${i}]`, values[i]);
 }
 
 function checkArray(caller: string, argument: string, values: unknown): void {
   if (Array.isArray(values) || (ArrayBuffer.isView(values) && !(values instanceof DataView))) return;
-  throw refuse("value", { caller, argument, expected: "an array of numbers", got: values });
+  throw refuse("value", caller, argument, "an array of numbers", values);
 }
 
 /**
@@ -71,7 +71,7 @@ export function biasFromFunction(options: GridBias, f: (dy: number, dx: number, 
 export function biasFromFunction(options: BiasShape, f: (...args: [number, number, number]) => number): Float32Array<ArrayBuffer> {
   const caller = "biasFromFunction";
   const checked = checkBias(caller, options);
-  if (typeof f !== "function") throw refuse("value", { caller, argument: "f", expected: "a function", got: f });
+  if (typeof f !== "function") throw refuse("value", caller, "f", "a function", f);
   const inSequence = f as unknown as (offset: number, head: number) => number;
   return fill(checked, (dy, dx, head) =>
     options.grid === undefined
@@ -97,7 +97,7 @@ export function decayBias(options: { heads?: number; length: number }, rate: num
   for (let i = 0; i < rates.length; i++) {
     const got: unknown = rates[i];
     if (typeof got === "number" && got >= 0 && got < Infinity) continue;
-    throw refuse("value", { caller, argument: single ? "rate" : `rate[${i}]`, expected: "a finite number that is not negative", got });
+    throw refuse("value", caller, single ? "rate" : `rate[${i}]`, "a finite number that is not negative", got);
   }
   return fill(checked, (_, offset, head) => Math.exp(-rates[single ? 0 : head]! * Math.abs(offset)));
 }
@@ -117,8 +117,7 @@ export function separableBias(rows: ArrayLike<number>, columns: ArrayLike<number
   const size = (argument: string, values: ArrayLike<number>): number => {
     checkArray(caller, argument, values);
     const count = values.length / heads;
-    if (count % 2 !== 1)
-      throw refuse("shape", { caller, argument, expected: `an odd number of numbers for each of ${heads} heads`, got: values.length });
+    if (count % 2 !== 1) throw refuse("shape", caller, argument, `an odd number of numbers for each of ${heads} heads`, values.length);
     checkNumbers(caller, argument, values, values.length);
     return (count + 1) / 2;
   };
@@ -145,7 +144,7 @@ export function manhattanBias(
 ): Float32Array<ArrayBuffer> {
   const caller = "manhattanBias";
   checkOptions(caller, "options", options, ["heads", "grid"]);
-  if (options.grid === undefined) throw refuse("value", { caller, argument: "options.grid", expected: "an array [H, W]", got: undefined });
+  if (options.grid === undefined) throw refuse("value", caller, "options.grid", "an array [H, W]", undefined);
   const checked = checkBias(caller, options);
   const [height, width] = checked.grid;
   const distances = height + width - 1;
