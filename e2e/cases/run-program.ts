@@ -1,6 +1,6 @@
 /** Runs a Program as it stands, below the public API, so that a test may look into its workspace or change its kernels. */
 import { borrowDevice, deviceLimits } from "../../src/gpu/device.ts";
-import { InstalledProgram } from "../../src/gpu/installed-program.ts";
+import { compilePipelines, InstalledProgram } from "../../src/gpu/installed-program.ts";
 import { Session } from "../../src/gpu/session.ts";
 import { GpuStorage } from "../../src/gpu/storage.ts";
 import { MAP_MODE_READ, READBACK_USAGE, STORAGE_USAGE } from "../../src/gpu/usage.ts";
@@ -15,14 +15,14 @@ export async function runProgram(
 ): Promise<Readonly<Record<string, ArrayBuffer>>> {
   const session = new Session(borrowDevice("test", device), capLimits("test", deviceLimits(device), {}, 1));
   const { pool } = session;
-  const executable = await InstalledProgram.compile(session, "test", program);
+  const executable = new InstalledProgram(session, program, await compilePipelines(session, "test", program));
   try {
     const bindings: Record<string, GpuStorage> = {};
     for (const { name, role, bytes } of program.buffers) {
       if (role === "workspace" || role === "table") continue;
       const buffer = pool.acquire(bytes, STORAGE_USAGE, name);
       device.queue.writeBuffer(buffer, 0, (data[name] ?? new Float32Array(bytes / 4).fill(NaN)) as Float32Array<ArrayBuffer>);
-      bindings[name] = new GpuStorage(session, { buffer, byteOffset: 0, byteLength: bytes }, true);
+      bindings[name] = new GpuStorage(session, buffer, 0, bytes, true);
     }
     const encoder = device.createCommandEncoder();
     const pass = encoder.beginComputePass();

@@ -56,7 +56,7 @@ export class GpuBackend implements Backend<Task> {
     const session = this.#session;
     session.watch.check(label);
     const buffer = session.pool.take(wholeWords(byteLength), STORAGE_USAGE, label);
-    if (buffer) return new GpuStorage(session, { buffer, byteOffset: 0, byteLength }, false);
+    if (buffer) return new GpuStorage(session, buffer, 0, byteLength);
     return this.#watched(label, () => this.#newStorage(byteLength, label));
   }
 
@@ -74,7 +74,7 @@ export class GpuBackend implements Backend<Task> {
     const byteLength = wholeWords(data.byteLength);
     const buffer = this.device.createBuffer({ label, size: byteLength, usage: STORAGE_USAGE });
     this.device.queue.writeBuffer(buffer, 0, filledUp(data));
-    return new GpuStorage(this.#session, { buffer, byteOffset: 0, byteLength: data.byteLength }, true);
+    return new GpuStorage(this.#session, buffer, 0, data.byteLength, true);
   }
 
   wrap(buffer: GPUBuffer, byteOffset: number, byteLength: number): GpuStorage {
@@ -95,7 +95,7 @@ export class GpuBackend implements Backend<Task> {
       throw refuse("value", caller, "buffer.usage", "a usage with GPUBufferUsage.STORAGE", buffer.usage);
     }
     this.#session.pool.lend(buffer); // the caller may destroy it
-    return new GpuStorage(this.#session, { buffer, byteOffset, byteLength }, true);
+    return new GpuStorage(this.#session, buffer, byteOffset, byteLength, true);
   }
 
   async compile(caller: string, task: Task, choices?: Choices): Promise<GpuExecutable> {
@@ -113,7 +113,10 @@ export class GpuBackend implements Backend<Task> {
     const source: ExecutableSource = { caller, task, choices };
     const program = planSource(source, this.limits);
     // What goes wrong here goes wrong again in every run of it, and is told there.
-    const [installed] = this.#session.guard(caller, () => InstalledProgram.compileNow(this.#session, program));
+    const [installed] = this.#session.guard(caller, () => {
+      const pipelines = program.dispatches.map(({ kernel }) => this.#session.pipelines.compileNow(kernel));
+      return new InstalledProgram(this.#session, program, pipelines);
+    });
     return this.#register(source, installed);
   }
 
@@ -230,7 +233,7 @@ export class GpuBackend implements Backend<Task> {
 
   #newStorage(byteLength: number, label: string): GpuStorage {
     const buffer = this.#session.pool.acquire(wholeWords(byteLength), STORAGE_USAGE, label);
-    return new GpuStorage(this.#session, { buffer, byteOffset: 0, byteLength }, false);
+    return new GpuStorage(this.#session, buffer, 0, byteLength);
   }
 
   /** @throws FastRpbError code `"lost"`, also for what the device before had */

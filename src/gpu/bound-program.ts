@@ -1,14 +1,10 @@
 import type { Storage } from "../core/backend.ts";
-import { wholeWords } from "../core/limits.ts";
 import type { Program } from "../program/program.ts";
 import type { Pipeline } from "./pipelines.ts";
 import type { BufferPool } from "./pool.ts";
 
-/** What one binding of a dispatch is: a buffer of the program's own, a slot of workspace, or a tensor. */
-export type Resource =
-  | { readonly kind: "own"; readonly binding: GPUBufferBinding }
-  | { readonly kind: "slot"; readonly slot: number; readonly offset: number; readonly size: number }
-  | { readonly kind: "tensor"; readonly tensor: number; readonly offset: number; readonly size: number };
+/** What one binding of a dispatch is in a run: a buffer of the program's own, a slot of workspace, or a tensor. */
+export type Resource = (bound: BoundProgram) => GPUBufferBinding;
 
 /** What all runs of a program have in common. */
 export interface Recipe {
@@ -73,16 +69,7 @@ export class BoundProgram {
     return device.createBindGroup({
       label: program.dispatches[index]!.label,
       layout: pipelines[index]!.layout,
-      entries: resources[index]!.map((resource, binding) => ({ binding, resource: this.#binding(resource) })),
+      entries: resources[index]!.map((resource, binding) => ({ binding, resource: resource(this) })),
     });
-  }
-
-  #binding(resource: Resource): GPUBufferBinding {
-    if (resource.kind === "own") return resource.binding;
-    const { offset, size } = resource;
-    if (resource.kind === "slot") return { buffer: this.slots[resource.slot]!, offset, size };
-    const { buffer, byteOffset, byteLength } = this.tensors[resource.tensor]!;
-    // An operand that repeats is bound with its own, smaller size.
-    return { buffer: buffer!, offset: byteOffset + offset, size: Math.min(size, wholeWords(byteLength) - offset) };
   }
 }

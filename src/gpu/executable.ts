@@ -22,9 +22,9 @@ export function planSource({ caller, task, choices }: ExecutableSource, limits: 
 export class GpuExecutable implements Executable {
   readonly source: ExecutableSource;
   readonly #onDispose: (executable: GpuExecutable) => void;
+  dispatches!: readonly DispatchInfo[];
+  bytes!: Readonly<Record<string, number>>;
   #installed!: InstalledProgram;
-  #dispatches: readonly DispatchInfo[] = [];
-  #bytes: Readonly<Record<string, number>> = {};
   #disposed = false;
 
   constructor(source: ExecutableSource, installed: InstalledProgram, onDispose: (executable: GpuExecutable) => void) {
@@ -37,25 +37,17 @@ export class GpuExecutable implements Executable {
   install(installed: InstalledProgram): void {
     const { dispatches, buffers } = installed.program;
     this.#installed = installed;
-    this.#dispatches = Object.freeze(
+    this.dispatches = Object.freeze(
       dispatches.map(({ label, workgroups, workgroupSize, bytesRead, bytesWritten, flops, estimatedSeconds }) =>
         Object.freeze({ label, workgroups, workgroupSize, bytesRead, bytesWritten, flops, estimatedSeconds }),
       ),
     );
     const tensors = buffers.filter(({ role }) => role !== "workspace" && role !== "table");
-    this.#bytes = Object.freeze(Object.fromEntries(tensors.map(({ name, bytes }) => [name, bytes])));
-  }
-
-  get dispatches(): readonly DispatchInfo[] {
-    return this.#dispatches;
+    this.bytes = Object.fromEntries(tensors.map(({ name, bytes }) => [name, bytes]));
   }
 
   get cost(): Cost {
     return this.#installed.program.cost;
-  }
-
-  get bytes(): Readonly<Record<string, number>> {
-    return this.#bytes;
   }
 
   get program(): Program {

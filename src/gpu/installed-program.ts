@@ -1,4 +1,5 @@
 import type { Storage } from "../core/backend.ts";
+import { wholeWords } from "../core/limits.ts";
 import type { Program, ProgramBinding, ProgramBuffer } from "../program/program.ts";
 import { BoundProgram, type Recipe, type Resource } from "./bound-program.ts";
 import type { BufferPool } from "./pool.ts";
@@ -41,19 +42,6 @@ export class InstalledProgram {
   #ownSlots: readonly GPUBuffer[] | undefined;
   #disposed = false;
 
-  /** @throws FastRpbError code `"unavailable"` where a kernel does not compile */
-  static async compile(context: DeviceContext, caller: string, program: Program): Promise<InstalledProgram> {
-    return new InstalledProgram(context, program, await compilePipelines(context, caller, program));
-  }
-
-  static compileNow(context: DeviceContext, program: Program): InstalledProgram {
-    return new InstalledProgram(
-      context,
-      program,
-      program.dispatches.map((dispatch) => context.pipelines.compileNow(dispatch.kernel)),
-    );
-  }
-
   /** Uploads tables and parameters; inside an error scope, where memory may be short. */
   constructor(context: DeviceContext, program: Program, pipelines: readonly Pipeline[]) {
     this.#context = context;
@@ -73,15 +61,20 @@ export class InstalledProgram {
     this.#slotLabels = program.slots.map((_, i) => `${program.label}: workspace ${i}`);
     const resources = program.dispatches.map(({ bindings, params }, index): readonly Resource[] => [
       ...bindings.map((binding) => this.#resource(binding, buffers.get(binding.buffer)!)),
-      { kind: "own", binding: { buffer: this.#params, offset: index * stride, size: 4 * params.length } },
+      () => ({ buffer: this.#params, offset: index * stride, size: 4 * params.length }),
     ]);
     this.#recipe = { device: context.device, program, pipelines, resources };
   }
 
   #resource({ offset, size }: ProgramBinding, { name, role, slot }: ProgramBuffer): Resource {
-    if (role === "table") return { kind: "own", binding: { buffer: this.#tables.get(name)!, offset, size } };
-    if (role === "workspace") return { kind: "slot", slot: slot!, offset, size };
-    return { kind: "tensor", tensor: this.tensors.findIndex((tensor) => tensor.name === name), offset, size };
+    if (role === "table") return () => ({ buffer: this.#tables.get(name)!, offset, size });
+    if (role === "workspace") return ({ slots }) => ({ buffer: slots[slot!]!, offset, size });
+    const index = this.tensors.findIndex((tensor) => tensor.name === name);
+    return ({ tensors }) => {
+      const { buffer, byteOffset, byteLength } = tensors[index]!;
+      // An operand that repeats is bound with its own, smaller size.
+      return { buffer: buffer!, offset: byteOffset + offset, size: Math.min(size, wholeWords(byteLength) - offset) };
+    };
   }
 
   /** Workspace for one run; the caller gives it back after the submit. */
@@ -155,7 +148,7 @@ export class InstalledProgram {
   }
 }
 
-/** One pipeline for each dispatch, compiled side by side. */
+/** One pipeline for each dispatch, compiled side by side. @throws FastRpbError code `"unavailable"` where a kernel does not compile */
 export function compilePipelines(context: DeviceContext, caller: string, program: Program): Promise<readonly Pipeline[]> {
   return Promise.all(program.dispatches.map((dispatch) => context.pipelines.compile(caller, dispatch.kernel)));
 }

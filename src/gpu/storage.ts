@@ -16,11 +16,12 @@ export class GpuStorage implements Storage {
   #users = 0;
   #released = false;
 
-  constructor(session: Session, range: { readonly buffer: GPUBuffer; readonly byteOffset: number; readonly byteLength: number }, borrowed: boolean) {
+  /** @param borrowed the buffer is not the pool's */
+  constructor(session: Session, buffer: GPUBuffer, byteOffset: number, byteLength: number, borrowed = false) {
     this.session = session;
-    this.buffer = range.buffer;
-    this.byteOffset = range.byteOffset;
-    this.byteLength = range.byteLength;
+    this.buffer = buffer;
+    this.byteOffset = byteOffset;
+    this.byteLength = byteLength;
     this.#borrowed = borrowed;
   }
 
