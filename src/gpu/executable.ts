@@ -35,15 +35,13 @@ export class GpuExecutable implements Executable {
 
   /** Takes what was compiled for another device. What it had is gone with its device. */
   install(installed: InstalledProgram): void {
-    const { dispatches, buffers } = installed.program;
     this.#installed = installed;
     this.dispatches = Object.freeze(
-      dispatches.map(({ label, workgroups, workgroupSize, bytesRead, bytesWritten, flops, estimatedSeconds }) =>
+      installed.program.dispatches.map(({ label, workgroups, workgroupSize, bytesRead, bytesWritten, flops, estimatedSeconds }) =>
         Object.freeze({ label, workgroups, workgroupSize, bytesRead, bytesWritten, flops, estimatedSeconds }),
       ),
     );
-    const tensors = buffers.filter(({ role }) => role !== "workspace" && role !== "table");
-    this.bytes = Object.fromEntries(tensors.map(({ name, bytes }) => [name, bytes]));
+    this.bytes = Object.fromEntries(installed.tensors.map(({ name, bytes }) => [name, bytes]));
   }
 
   get cost(): Cost {

@@ -18,6 +18,7 @@ export interface DeviceContext {
 /** A tensor of a program. */
 export interface ProgramTensor {
   readonly name: string;
+  readonly bytes: number;
   readonly isRead: boolean;
   readonly isWritten: boolean;
 }
@@ -57,7 +58,7 @@ export class InstalledProgram {
     const buffers = new Map(program.buffers.map((buffer) => [buffer.name, buffer]));
     this.tensors = program.buffers
       .filter(({ role }) => role !== "table" && role !== "workspace")
-      .map(({ name, role }) => ({ name, isRead: role !== "output", isWritten: role !== "input" }));
+      .map(({ name, role, bytes }) => ({ name, bytes, isRead: role !== "output", isWritten: role !== "input" }));
     this.#slotLabels = program.slots.map((_, i) => `${program.label}: workspace ${i}`);
     const resources = program.dispatches.map(({ bindings, params }, index): readonly Resource[] => [
       ...bindings.map((binding) => this.#resource(binding, buffers.get(binding.buffer)!)),
@@ -77,18 +78,21 @@ export class InstalledProgram {
     };
   }
 
-  /** Workspace for one run; the caller gives it back after the submit. */
-  acquireSlots(): readonly GPUBuffer[] {
-    return this.program.slots.map((bytes, i) => this.#context.pool.acquire(bytes, STORAGE_USAGE, this.#slotLabels[i]!));
-  }
-
-  /** The same of buffers that are there; `undefined` where the device would have to make one. */
-  takeSlots(): readonly GPUBuffer[] | undefined {
+  /**
+   * Workspace for one run; the caller gives it back after the submit.
+   *
+   * @param only buffers that are there; then `undefined` where the device would have to make one
+   */
+  acquireSlots(): readonly GPUBuffer[];
+  acquireSlots(only: "idle" | undefined): readonly GPUBuffer[] | undefined;
+  acquireSlots(only?: "idle"): readonly GPUBuffer[] | undefined {
     const { pool } = this.#context;
     const { slots } = this.program;
     const taken: GPUBuffer[] = [];
     for (let i = 0; i < slots.length; i++) {
-      const slot = pool.take(slots[i]!, STORAGE_USAGE, this.#slotLabels[i]!);
+      const bytes = slots[i]!;
+      const label = this.#slotLabels[i]!;
+      const slot = only ? pool.take(bytes, STORAGE_USAGE, label) : pool.acquire(bytes, STORAGE_USAGE, label);
       if (!slot) {
         pool.releaseAll(taken);
         return undefined;

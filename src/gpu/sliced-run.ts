@@ -3,7 +3,7 @@ import type { SliceOptions, Step } from "../core/backend.ts";
 import { checkAborted, type FastRpbError } from "../core/errors.ts";
 import type { GpuExecutable } from "./executable.ts";
 import type { Session } from "./session.ts";
-import { bindSteps, passFault, Workspace } from "./steps.ts";
+import { acquireWorkspace, bindSteps, passFault } from "./steps.ts";
 
 /** How long a slice is meant to take: long against the time of a submit, short against what a person or a compositor notices. */
 const SLICE_MILLISECONDS = 50;
@@ -21,7 +21,7 @@ export async function runSliced(session: Session, caller: string, steps: readonl
     })),
   );
   const total = work.reduce((sum, { estimatedSeconds }) => sum + estimatedSeconds, 0);
-  const [workspace, allocated] = session.guard(caller, () => Workspace.acquire(steps));
+  const [workspace, allocated] = session.guard(caller, () => acquireWorkspace(steps));
   const faults: Promise<FastRpbError | undefined>[] = [allocated];
   let done = 0;
   let failed = true;

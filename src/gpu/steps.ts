@@ -3,7 +3,6 @@ import type { Step } from "../core/backend.ts";
 import type { FastRpbError } from "../core/errors.ts";
 import type { BoundProgram } from "./bound-program.ts";
 import type { GpuExecutable } from "./executable.ts";
-import type { InstalledProgram } from "./installed-program.ts";
 import type { BufferPool } from "./pool.ts";
 import type { Session } from "./session.ts";
 import type { GpuStorage } from "./storage.ts";
@@ -11,41 +10,34 @@ import type { GpuStorage } from "./storage.ts";
 type Slots = readonly GPUBuffer[];
 type Fault = Promise<FastRpbError | undefined>;
 
-/** Workspace for each step. An executable that runs several times has one: dispatches follow one another. */
-export class Workspace {
+export interface Workspace {
+  /** Of each step. */
   readonly slots: readonly Slots[];
   readonly buffers: readonly GPUBuffer[];
+}
 
-  private constructor(slots: readonly Slots[], buffers: readonly GPUBuffer[]) {
-    this.slots = slots;
-    this.buffers = buffers;
-  }
-
-  static acquire(steps: readonly Step[]): Workspace {
-    return Workspace.#collect(steps, (installed) => installed.acquireSlots())!;
-  }
-
-  /** The same of buffers that are there; `undefined` where the device would have to make one. */
-  static take(steps: readonly Step[], pool: BufferPool): Workspace | undefined {
-    return Workspace.#collect(steps, (installed) => installed.takeSlots(), pool);
-  }
-
-  static #collect(steps: readonly Step[], slotsOf: (installed: InstalledProgram) => Slots | undefined, pool?: BufferPool): Workspace | undefined {
-    const slots: Slots[] = [];
-    const buffers: GPUBuffer[] = [];
-    for (let s = 0; s < steps.length; s++) {
-      const { executable } = steps[s]!;
-      const known = steps.findIndex((step) => step.executable === executable);
-      const own = known < s ? slots[known] : slotsOf((executable as GpuExecutable).installed);
-      if (!own) {
-        pool?.releaseAll(buffers);
-        return undefined;
-      }
-      slots.push(own);
-      if (known === s) buffers.push(...own);
+/**
+ * Workspace for each step. An executable that runs several times has one: dispatches follow one another.
+ *
+ * @param idle where buffers that are there have to do; the result is `undefined` where the device would have to make one
+ */
+export function acquireWorkspace(steps: readonly Step[]): Workspace;
+export function acquireWorkspace(steps: readonly Step[], idle: BufferPool): Workspace | undefined;
+export function acquireWorkspace(steps: readonly Step[], idle?: BufferPool): Workspace | undefined {
+  const slots: Slots[] = [];
+  const buffers: GPUBuffer[] = [];
+  for (let s = 0; s < steps.length; s++) {
+    const { executable } = steps[s]!;
+    const known = steps.findIndex((step) => step.executable === executable);
+    const own = known < s ? slots[known] : (executable as GpuExecutable).installed.acquireSlots(idle && "idle");
+    if (!own) {
+      idle?.releaseAll(buffers);
+      return undefined;
     }
-    return new Workspace(slots, buffers);
+    slots.push(own);
+    if (known === s) buffers.push(...own);
   }
+  return { slots, buffers };
 }
 
 /** The programs of the steps with all that they bind. */
@@ -114,7 +106,7 @@ export function submitSteps(session: Session, steps: readonly Step[], recordInto
       pool.releaseAll(workspace.buffers);
     }
   };
-  const idle = Workspace.take(steps, pool);
+  const idle = acquireWorkspace(steps, pool);
   const known = idle && bindSteps(steps, idle.slots);
   const isAccepted = recordInto === recordPass && known?.every(({ accepted }) => accepted);
   if (isAccepted && known!.every((bound) => bound.isOurs(pool))) {
@@ -122,7 +114,7 @@ export function submitSteps(session: Session, steps: readonly Step[], recordInto
     return passFault(steps);
   }
   const work = () => {
-    const workspace = idle ?? Workspace.acquire(steps);
+    const workspace = idle ?? acquireWorkspace(steps);
     const bound = known ?? bindSteps(steps, workspace.slots);
     submit(workspace, bound);
     return { buffers: workspace.buffers, bound };

@@ -10,7 +10,8 @@ export class GpuStorage implements Storage {
   readonly byteOffset: number;
   readonly byteLength: number;
   readonly #borrowed: boolean;
-  #memoryFault: Promise<FastRpbError | undefined> | undefined;
+  /** What went wrong in making it: no later run mends that. */
+  memoryFault: Promise<FastRpbError | undefined> | undefined;
   #fault: Promise<FastRpbError | undefined> | undefined;
   /** Runs that submit bit by bit and are not done with it. */
   #users = 0;
@@ -25,16 +26,11 @@ export class GpuStorage implements Storage {
     this.#borrowed = borrowed;
   }
 
-  /** What went wrong in making it: no later run mends that. */
-  get memoryFault(): Promise<FastRpbError | undefined> | undefined {
-    return this.#memoryFault;
-  }
-
   /** To be called once, for memory that was made and not found in the pool. */
   madeWith(fault: Promise<FastRpbError | undefined>): void {
-    this.fault = this.#memoryFault = fault;
+    this.fault = this.memoryFault = fault;
     void fault.then((error) => {
-      if (!error) this.#memoryFault = undefined;
+      if (!error) this.memoryFault = undefined;
     });
   }
 
