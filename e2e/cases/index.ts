@@ -53,9 +53,9 @@ export const SUITES: readonly Suite[] = [
   bytesSuite,
 ];
 
-/** Whether a suite is about the runtime rather than its kernels. */
+/** Whether a suite is about the runtime rather than its kernels. What finds numbers that are not finite is a kernel, too. */
 export function isOfRuntime(suite: Suite): boolean {
-  return suite.sample ?? false;
+  return (suite.sample ?? false) && suite !== nonFiniteSuite;
 }
 
 /** Whether Node with Dawn has a case, or its sample. */
@@ -64,5 +64,5 @@ export function runsInNode(suite: Suite, entry: Case, sample: boolean): boolean 
 }
 
 export function isSampled(suite: Suite, entry: Case): boolean {
-  return isOfRuntime(suite) || (entry.sample ?? false);
+  return (suite.sample ?? false) || (entry.sample ?? false);
 }
