@@ -37,7 +37,15 @@ process.exitCode = failed.length > 0 ? 1 : 0;
 async function run(set) {
   const child = spawn(
     process.execPath,
-    [vitest, "run", "--project", "dawn", "e2e/dawn/runtime.test.ts", "e2e/dawn/kernels.test.ts", "--reporter=default", ...given.slice(end + 1)],
+    [
+      vitest,
+      "run",
+      "--project",
+      "dawn",
+      ...["faults", "runtime", "kernels"].map((part) => `e2e/dawn/${part}.test.ts`),
+      "--reporter=default",
+      ...given.slice(end + 1),
+    ],
     { cwd: root, stdio: ["inherit", "pipe", "inherit"], env: { ...process.env, ...colour, LIMITS: set } },
   );
   let output = "";

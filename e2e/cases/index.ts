@@ -53,9 +53,13 @@ export const SUITES: readonly Suite[] = [
   bytesSuite,
 ];
 
-/** Whether a suite is about the runtime rather than its kernels. What finds numbers that are not finite is a kernel, too. */
-export function isOfRuntime(suite: Suite): boolean {
-  return (suite.sample ?? false) && suite !== nonFiniteSuite;
+/** The suites in three parts that take about as long, for processes side by side: faults, which mostly wait, what else the runtime does, and kernels. */
+export type Part = "faults" | "runtime" | "kernels";
+
+export function partOf(suite: Suite): Part {
+  if (suite === faultsSuite) return "faults";
+  // What finds numbers that are not finite is a kernel, too.
+  return suite.sample && suite !== nonFiniteSuite ? "runtime" : "kernels";
 }
 
 /** Whether Node with Dawn has a case, or its sample. */

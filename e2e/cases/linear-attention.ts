@@ -73,31 +73,39 @@ export const linearAttentionSuite: Suite = {
     {
       name: "what lies beyond a length may be NaN, without and within a batch",
       run: async (context) => {
-        const options: AttentionOptions = { heads: 2, batch: 2, length: 40, headDim: 8, valueDim: 6, featureMap: "sikf", variableLengths: true };
-        const data = { ...drawAttention(options, 31), lengths: [0, 23] };
-        const poisoned = { ...data, q: data.q.slice(), k: data.k.slice(), v: data.v.slice(), dOut: data.dOut.slice() };
-        for (const [array, dim] of [
-          [poisoned.q, 8],
-          [poisoned.k, 8],
-          [poisoned.v, 6],
-          [poisoned.dOut, 6],
+        const shape = { heads: 2, batch: 2, length: 40, headDim: 8, valueDim: 6, variableLengths: true } as const;
+        for (const [featureMap, causal] of [
+          ["sikf", false],
+          ["favor+", false],
+          ["favor+", true],
         ] as const) {
-          for (let row = 0; row < 160; row++) {
-            if (row % 40 >= data.lengths[Math.floor(row / 80)]!) array.fill(NaN, row * dim, (row + 1) * dim);
+          const options: AttentionOptions = { ...shape, featureMap, causal };
+          const what = `${featureMap}${causal ? ", causal" : ""}`;
+          const data = { ...drawAttention(options, 31), lengths: [0, 23] };
+          const poisoned = { ...data, q: data.q.slice(), k: data.k.slice(), v: data.v.slice(), dOut: data.dOut.slice() };
+          for (const [array, dim] of [
+            [poisoned.q, 8],
+            [poisoned.k, 8],
+            [poisoned.v, 6],
+            [poisoned.dOut, 6],
+          ] as const) {
+            for (let row = 0; row < 160; row++) {
+              if (row % 40 >= data.lengths[Math.floor(row / 80)]!) array.fill(NaN, row * dim, (row + 1) * dim);
+            }
           }
-        }
-        const runtime = await context.runtime;
-        const [plain, out] = [await attend(runtime, options, data), await attend(runtime, options, poisoned)];
-        check(
-          out.every((x, i) => x === plain[i]),
-          "the output changed",
-        );
-        const [expected, actual] = [await attendBackward(runtime, options, data), await attendBackward(runtime, options, poisoned)];
-        for (const name of ["dq", "dk", "dv"] as const) {
+          const runtime = await context.runtime;
+          const [plain, out] = [await attend(runtime, options, data), await attend(runtime, options, poisoned)];
           check(
-            actual[name]!.every((x, i) => x === expected[name]![i]),
-            `${name} changed`,
+            out.every((x, i) => x === plain[i]),
+            `${what}: the output changed`,
           );
+          const [expected, actual] = [await attendBackward(runtime, options, data), await attendBackward(runtime, options, poisoned)];
+          for (const name of ["dq", "dk", "dv"] as const) {
+            check(
+              actual[name]!.every((x, i) => x === expected[name]![i]),
+              `${what}: ${name} changed`,
+            );
+          }
         }
       },
     },

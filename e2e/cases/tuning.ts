@@ -14,7 +14,6 @@ const ROWS = 20;
 
 const roundTrip: Case = {
   name: "finds choices, frees what it used, and gives them to the next runtime",
-  sample: true,
   run: async (context) => {
     const first = await context.open();
     try {

@@ -2,14 +2,14 @@
 import { readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
-import { isOfRuntime, isSampled, runsInNode, SUITES } from "../cases/index.ts";
+import { isSampled, partOf, runsInNode, SUITES } from "../cases/index.ts";
 import { LIMITS, SAMPLE, testSuites } from "./suites.ts";
 
-const ran = testSuites((suite) => !isOfRuntime(suite));
+const ran = testSuites("kernels");
 const compiled = compiledKernels();
 
 test.runIf(SAMPLE && LIMITS === undefined)("the sample compiles every kernel, and has cases of every suite", async ({ skip: leave }) => {
-  const suites = SUITES.filter((suite) => !isOfRuntime(suite));
+  const suites = SUITES.filter((suite) => partOf(suite) === "kernels");
   const chosen = suites.flatMap((suite) => suite.cases.filter((entry) => runsInNode(suite, entry, SAMPLE)));
   if (ran() < chosen.length) leave("only some of the sample ran");
   expect(suites.filter((suite) => !suite.cases.some((entry) => isSampled(suite, entry))).map(({ name }) => name)).toEqual(["self-test"]);

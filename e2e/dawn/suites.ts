@@ -3,16 +3,16 @@
  * device: "default", "compatibility", or the seed of a drawn one. What is smaller than any device may refuse shapes that others take.
  */
 import { afterAll, describe, expect, test } from "vitest";
-import { CaseContext, isRefusedByLimits, type Suite } from "../cases/case.ts";
-import { runsInNode, SUITES } from "../cases/index.ts";
+import { CaseContext, isRefusedByLimits } from "../cases/case.ts";
+import { type Part, partOf, runsInNode, SUITES } from "../cases/index.ts";
 import { isDrawn, namedLimits } from "../fuzz/limits.ts";
 import { dawn } from "./gpu.ts";
 
 export const LIMITS = process.env["LIMITS"];
 export const SAMPLE = process.env["CASES"] === "sample";
 
-/** Makes tests of the cases of some suites, on one device. @returns how many have run */
-export function testSuites(belongs: (suite: Suite) => boolean): () => number {
+/** Makes tests of the cases of a part of the suites, on one device. @returns how many have run */
+export function testSuites(part: Part): () => number {
   const context = new CaseContext(dawn(), namedLimits(LIMITS));
   const refused: string[] = [];
   let ran = 0;
@@ -24,7 +24,7 @@ export function testSuites(belongs: (suite: Suite) => boolean): () => number {
     expect(refused.length, "more than half of the cases do not fit: a test of too little").toBeLessThanOrEqual(ran / 2);
   });
 
-  for (const suite of SUITES.filter(belongs)) {
+  for (const suite of SUITES.filter((suite) => partOf(suite) === part)) {
     describe(suite.name, () => {
       for (const entry of suite.cases) {
         const { name, run } = entry;

@@ -106,7 +106,9 @@ ${unroll(
 #if ${keys}
       store_out(params.firstRow + row, out_column, sum${i} - ${f32(spec.scale / 2)} * extra${i});
 #elif ${keyGradients}
-      store_out(params.firstRow + row, out_column, fma(load_keys(params.firstRow + row, out_column), vec4f(-${f32(spec.scale)} * extra${i}), sum${i}));
+      // Beyond the length of a sequence its keys may be NaN, which 0 does not silence.
+      let change = fma(load_keys(params.firstRow + row, out_column), vec4f(-${f32(spec.scale)} * extra${i}), sum${i});
+      store_out(params.firstRow + row, out_column, select(change, sum${i}, extra${i} == 0.0));
 #else
       store_out(params.firstRow + row, out_column, sum${i});
 #endif
