@@ -18,6 +18,7 @@ import { lifecycleSuite, selfTestSuite } from "./lifecycle.ts";
 import { nonFiniteSuite } from "./non-finite.ts";
 import { refusalSuite } from "./refusals.ts";
 import { multiplicativeAttentionSuite } from "./multiplicative-attention.ts";
+import { multiplicativeExtremesSuite } from "./multiplicative-extremes.ts";
 import { toeplitzGradientSuite } from "./toeplitz-gradient.ts";
 import { softmaxAttentionSuite } from "./softmax-attention.ts";
 import { toeplitzSuite } from "./toeplitz.ts";
@@ -45,6 +46,7 @@ export const SUITES: readonly Suite[] = [
   linearAttentionSuite,
   causalAttentionSuite,
   multiplicativeAttentionSuite,
+  multiplicativeExtremesSuite,
   attentionPropertySuite,
   softmaxAttentionSuite,
   halfAttentionSuite,

@@ -45,3 +45,11 @@ export function dispatchesFor(caller: string, label: string, work: DispatchWork,
 
 /** Steps in which the size of a dispatch is sought; work grows with the workgroups, but for a handful of them. */
 const LESS = 0.9;
+
+/** Work that most data does not make is cut into this many dispatches at most: each takes some microseconds, though it does nothing. */
+const MOST_DISPATCHES = 256;
+
+/** How many dispatches work is cut into that takes so many operations for some data, on a device that all its workgroups fill. */
+export function dispatchesForMost(flops: number, groups: number, speed: Speed): number {
+  return Math.max(1, Math.min(groups, MOST_DISPATCHES, Math.ceil(flops / (speed.flopsPerSecond * MOST_DISPATCH_SECONDS))));
+}
