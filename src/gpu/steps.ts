@@ -1,8 +1,8 @@
 /** What runs of steps have in common, whether they submit once or bit by bit. */
 import type { Step } from "../core/backend.ts";
 import type { FastRpbError } from "../core/errors.ts";
-import type { BoundProgram } from "./bound-program.ts";
 import type { GpuExecutable } from "./executable.ts";
+import type { BoundProgram } from "./installed-program.ts";
 import type { BufferPool } from "./pool.ts";
 import type { Session } from "./session.ts";
 import type { GpuStorage } from "./storage.ts";
