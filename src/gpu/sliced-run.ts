@@ -54,7 +54,7 @@ export async function runSliced(session: Session, caller: string, steps: readonl
       const { kernel } = work[first]!;
       if (work.slice(first, next).every((each) => each.kernel === kernel)) session.observe(kernel, estimated, milliseconds / 1000);
       onProgress?.(Object.freeze({ done: next, total: work.length, fraction: next === work.length ? 1 : done / total }));
-      // The estimate is that of a slow device.
+      // The estimate may be that of a slow device.
       const growth = SLICE_MILLISECONDS / Math.max(milliseconds, SLICE_MILLISECONDS / MOST_GROWTH);
       budget = estimated * Math.max(growth, 1 / MOST_GROWTH);
     }

@@ -94,6 +94,13 @@ describe("simulated devices", () => {
   }
 });
 
+test("a clock that shows no time makes no device infinitely fast", async () => {
+  const { probe } = probeOf({ ...H100, submit: 2e-4 }, 7);
+  // As browsers have it that resist fingerprinting.
+  const time = async (groups: number, dispatches: number) => Math.floor((await probe.time(groups, dispatches)) / 10) * 10;
+  await expect(measureSpeed({ ...probe, time })).rejects.toThrow("too coarse");
+});
+
 /** Seconds of a workgroup, of the kernel whose workgroups take longest. */
 function longestGroup({ dispatches }: Program, device: Simulated): number {
   return Math.max(...dispatches.map(({ kernel, flops, workgroups: [x, y, z] }) => takes(device, kernel.id, flops / (x * y * z), 1)));

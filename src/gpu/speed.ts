@@ -26,7 +26,11 @@ const GROWTH = 8;
 const PACE = 4;
 const PACED = ["forward", "statistics", "query-gradient", "key-gradient"].map((name) => `attention/softmax/${name}`);
 
-/** Measures a device in some ten milliseconds; it does nothing for longer than a dispatch may take. */
+/**
+ * Measures a device in some ten milliseconds; it does nothing for longer than a dispatch may take.
+ *
+ * @throws Error where the clock shows no time for what was done
+ */
 export async function measureSpeed({ groupFlops, mostGroups, time }: Probe): Promise<Speed> {
   let submit = Infinity;
   for (let i = 0; i < TRIES; i++) submit = Math.min(submit, await time(1, 0));
@@ -56,6 +60,7 @@ export async function measureSpeed({ groupFlops, mostGroups, time }: Probe): Pro
     seconds = await secondsEach(groups);
     best = Math.max(best, (groups * groupFlops) / seconds);
   }
+  if (!(alone > 0 && best < Infinity)) throw new Error("the clock is too coarse to measure the device by");
   const flopsPerSecond = (CAUTION * best) / PACE;
   return Object.freeze({
     flopsPerSecond,
