@@ -83,6 +83,7 @@ function ownTable(result: BenchResult): string {
     "of copy bandwidth",
     "kernels, WGSL",
     "plan made in",
+    "host time of a run, µs",
     ...(clocked ? ["by the GPU's clock: ms, of copy bandwidth"] : []),
   ];
   const body = measured.map(({ row, entry }) => {
@@ -100,6 +101,7 @@ function ownTable(result: BenchResult): string {
       share(median),
       `${own.kernels}, ${(own.wgslBytes / 1024).toFixed(1)} KiB`,
       `${digits(own.planMilliseconds)} ms`,
+      own.hostMilliseconds === undefined ? "" : digits(1000 * own.hostMilliseconds),
       ...(clocked ? [clock === undefined ? "" : `${digits(clock)}, ${share(clock)}`] : []),
     ];
   });

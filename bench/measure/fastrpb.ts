@@ -10,6 +10,9 @@ import type { Row } from "./rows.ts";
 /** Of one plan: so many, or for so long. */
 const MOST_PROFILES = 25;
 const PROFILE_MILLISECONDS = 2000;
+/** Calls whose host time is taken together, for clocks that are coarse in a browser, and how often. */
+const HOST_RUNS = 32;
+const HOST_SAMPLES = 32;
 
 /** The library as it was loaded: its sources, or a build of them. */
 export type Library = typeof LibraryModule;
@@ -48,20 +51,23 @@ export function fastrpb(options: OwnOptions): Competitor {
         const outputs = loaded.map(() => plan.output());
         await settled(runtime);
         let turn = 0;
+        const run = () => {
+          loaded[turn]!.run(outputs[turn]!);
+          turn = (turn + 1) % copies;
+        };
+        const finish = () => settled(runtime);
         return {
-          run() {
-            loaded[turn]!.run(outputs[turn]!);
-            turn = (turn + 1) % copies;
-          },
-          finish: () => settled(runtime),
+          run,
+          finish,
           read: () => outputs[0]!.data(),
           dispose: () => runtime.dispose(),
           async details(): Promise<OwnDetails> {
             const { dispatches, bytesMoved, bytesMinimum } = plan.cost;
             const wgslBytes = [...code].reduce((bytes, text) => bytes + text.length, 0);
             const own = { dispatches, bytesMoved, bytesMinimum, kernels: code.size, wgslBytes, planMilliseconds };
+            const host = gpu ? { hostMilliseconds: await hostTime(run, finish) } : {};
             const measured = profile && gpu ? { profile: await profileOf(loaded, outputs) } : {};
-            return { ...own, ...tuning, ...measured };
+            return { ...own, ...tuning, ...host, ...measured };
           },
         };
       } catch (error) {
@@ -104,6 +110,19 @@ async function tune(
   } finally {
     runtime.dispose();
   }
+}
+
+/** Median milliseconds that a call of `run` keeps its caller, the GPU having nothing else to do. */
+async function hostTime(run: () => void, finish: () => Promise<void>): Promise<number> {
+  const samples: number[] = [];
+  const begun = performance.now();
+  while (samples.length < HOST_SAMPLES && (samples.length === 0 || performance.now() - begun < PROFILE_MILLISECONDS)) {
+    const started = performance.now();
+    for (let i = 0; i < HOST_RUNS; i++) run();
+    samples.push((performance.now() - started) / HOST_RUNS);
+    await finish();
+  }
+  return median(samples);
 }
 
 /** The median time of each dispatch. */

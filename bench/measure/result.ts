@@ -109,6 +109,8 @@ export interface OwnDetails {
   readonly tuneMilliseconds?: number;
   readonly candidates?: readonly Candidate[];
   readonly chosen?: readonly Choices[];
+  /** What a call of `run` takes on the CPU, on a GPU that has nothing else to do. */
+  readonly hostMilliseconds?: number;
   /** Time of each dispatch by the GPU's own clock, where asked for and known. */
   readonly profile?: readonly { readonly label: string; readonly milliseconds: number | undefined }[];
 }
