@@ -63,7 +63,7 @@ function cell(entry: Entry | undefined, own: number | undefined): string {
   const { median, samples } = entry.time;
   const ratio = own === undefined || entry.competitor === "fastrpb" ? "" : `, ×${digits(median / own)}`;
   // On the CPU, fastrpb's own float64 is what the others are compared with.
-  const error = entry.error === 0 ? "" : `, ${entry.error?.toExponential(1)}`;
+  const error = entry.error ? `, ${entry.error.toExponential(1)}` : "";
   return `${digits(median)}${ratio}${error}${samples === 1 ? " (1 sample)" : ""}`;
 }
 

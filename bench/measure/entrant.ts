@@ -39,9 +39,9 @@ export class Entrant {
   /**
    * Prepares and runs once, which compiles; compares with `expected`; finds how many repetitions a sample needs.
    *
-   * @param expected the exact result of the row
+   * @param expected the exact result of the row, where it is compared
    */
-  async enter(data: Data, copies: number, expected: () => Promise<Float32Array>, budget: Budget): Promise<void> {
+  async enter(data: Data, copies: number, expected: (() => Promise<Float32Array>) | undefined, budget: Budget): Promise<void> {
     const competitor = this.#competitor;
     const row = this.#row;
     await this.#attempt(async () => {
@@ -53,9 +53,9 @@ export class Entrant {
       this.#prepared = await competitor.prepare(row, data, copies);
       const first = await timeRuns(this.#prepared, 1);
       this.#warmup = performance.now() - started;
-      const exact = competitor.reference?.(row, data) ?? (await expected());
+      const exact = competitor.reference?.(row, data) ?? (await expected?.());
       const result = await this.#prepared.read();
-      this.#error = relativeL2(result.subarray(result.length - exact.length), exact);
+      if (exact) this.#error = relativeL2(result.subarray(result.length - exact.length), exact);
       const slow = first > 1000 * this.#settings.budgetSeconds;
       budget.record(competitor, row, slow ? first : await this.#calibrate(this.#prepared));
     });
@@ -100,7 +100,7 @@ export class Entrant {
       repetitions: this.#repetitions,
       warmup: this.#warmup,
     };
-    return { ...entry, time, error: this.#error!, ...(details ? { details } : {}) };
+    return { ...entry, time, ...(this.#error === undefined ? {} : { error: this.#error }), ...(details ? { details } : {}) };
   }
 
   /** Finds how many repetitions make a sample; gives the time of one. */

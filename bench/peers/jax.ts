@@ -23,7 +23,7 @@ export const jaxJs: Competitor = {
   name: "jax-js",
   package: "@jax-js/jax",
   // Causal linear attention would take it a scan over tokens, or the N×N products that linear attention is there to avoid.
-  supports: (row) => row.kind !== "cpu-fft" && row.kind !== "gradient" && !(row.kind === "attention" && row.causal),
+  supports: (row) => row.kind !== "cpu-fft" && row.kind !== "gradient" && !(row.kind === "attention" && (row.causal || row.similarity === "elu+1")),
   formulation: (row) => (row.kind === "attention" && row.similarity === "softmax" ? SOFTMAX_FORMULATION : FORMULATIONS[row.kind]),
 
   async prepare(row, data, copies): Promise<Prepared> {

@@ -167,8 +167,8 @@ def attention(row):
         # The memory-efficient kernel does float32; float64 would take the N × N matrix.
         yield "scaled_dot_product_attention, float32", Task(qkv, torch.nn.functional.scaled_dot_product_attention, reference=softmax_rows)
         return
-    if row["causal"]:
-        return  # a sum over earlier tokens has no function of its own
+    if row["causal"] or row["similarity"] == "elu+1":
+        return  # a sum over earlier tokens has no function of its own; elu + 1 would say what SIKF says
     if row["bias"] == "none":
         yield "SIKF by einsum", Task(qkv, linear)
         return
