@@ -5,7 +5,7 @@
 import { ELEMENT_BYTES, type Kernel } from "../../shaders/wgsl/kernel.ts";
 import { planProgram } from "../../src/testing/operations.ts";
 import type { Program, ProgramDispatch } from "../../src/program/program.ts";
-import type { PlannerLimits } from "../../src/core/limits.ts";
+import { type PlannerLimits, SOFTWARE_GPU } from "../../src/core/limits.ts";
 import {
   attentionGradientSpec,
   type AttentionOptions,
@@ -362,6 +362,21 @@ export const bytesSuite: Suite = {
         const [grouped] = both({ heads: 2, batch: 2, length: 150, headDim: 17, valueDim: 31, bias: "fastrpb" });
         const [, groupedGradient] = both({ heads: 2, batch: 2, length: 150, headDim: 17, valueDim: 31, causal: true });
         await together([grouped!, groupedGradient!], (spec) => checkBytes(context, spec, oneHead));
+      },
+    },
+    {
+      name: "softmax attention and its gradient in splits",
+      run: async (context) => {
+        const spec = (options: Partial<AttentionOptions>) => attentionSpec({ kind: "softmax", heads: 1, ...options } as AttentionOptions);
+        // The second has columns of the sums in two pieces.
+        const forward = [
+          spec({ heads: 2, length: 1100, headDim: 3, valueDim: 5, causal: true, bias: "fastrpb" }),
+          spec({ length: 1030, headDim: 1, valueDim: 196 }),
+        ];
+        await together(forward, (each) => checkBytes(context, each, limitsWith({ speed: SOFTWARE_GPU })));
+        // Rows in blocks.
+        const blocks = limitsWith({ speed: SOFTWARE_GPU, workspaceBytes: 2 ** 21 });
+        await checkBytes(context, attentionGradientSpec(spec({ heads: 2, length: 1111, headDim: 17, valueDim: 31, causal: true })), blocks);
       },
     },
     {

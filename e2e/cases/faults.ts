@@ -26,7 +26,7 @@ async function checkAllLost(promises: Readonly<Record<string, Promise<unknown>>>
 }
 
 /** A runtime on a device of its own, with other patience or another speed than the public way gives. */
-async function special(
+export async function special(
   context: CaseContext,
   options: { readonly patience?: Patience; readonly speed?: Speed; readonly limits?: DeviceLimits; readonly prepare?: (device: GPUDevice) => void },
 ): Promise<Runtime> {

@@ -1,6 +1,7 @@
 /** Softmax attention, forward and backward: against its O(N²) definition, against the float64 CPU, and its properties. */
 import { attentionReference } from "../../src/testing/attention-reference.ts";
 import type { AttentionOptions, Runtime } from "../../src/index.ts";
+import { SOFTWARE_GPU } from "../../src/core/limits.ts";
 import { attentionSpec } from "../../src/testing/specs.ts";
 import {
   attend,
@@ -14,7 +15,8 @@ import {
   GRADIENT_BOUND,
   norm,
 } from "./attention-harness.ts";
-import { type CaseContext, check, checkClose, type Suite, together } from "./case.ts";
+import { type CaseContext, check, checkClose, type DeviceLimits, type Suite, together } from "./case.ts";
+import { special } from "./faults.ts";
 
 const softmax = (options: Partial<AttentionOptions>): AttentionOptions => ({ kind: "softmax", heads: 1, ...options }) as AttentionOptions;
 
@@ -36,6 +38,34 @@ const LENGTHS = [0, 77, 33, 1];
 const WITH_LENGTHS = softmax({ heads: 2, batch: 4, length: 77, headDim: 7, valueDim: 5, variableLengths: true });
 
 const CAUSAL = [false, true] as const;
+
+/** Keys in two splits, and in four; rows of several pieces, whose gradients are made apart. */
+const SPLIT = softmax({ heads: 2, length: 1100, headDim: 7, valueDim: 5, scale: 0.7 });
+const SPLIT_MORE = softmax({ length: 2100, headDim: 6, valueDim: 8 });
+const SPLIT_WIDE = softmax({ length: 1030, headDim: 5, valueDim: 197 });
+/** None, one, all; within a split, at its end, and one more. */
+const SPLIT_LENGTHS = [0, 1, 1100, 700, 576, 577];
+
+/** Both ways on a device so slow that keys and queries are split, against the float64 CPU. */
+async function compareSplit(context: CaseContext, options: AttentionOptions, seed: number, lengths?: readonly number[], limits?: DeviceLimits) {
+  const runtime = await special(context, { speed: SOFTWARE_GPU, limits: { ...context.limits, ...limits } });
+  const what = `${JSON.stringify(options)}, seed ${seed}`;
+  try {
+    const plan = await runtime.attention(options);
+    check(context.lowered || plan.dispatches.some(({ label }) => label.includes("split")), `${what}: not split`);
+    plan.dispose();
+    const data = { ...drawAttention(options, seed), ...(lengths && { lengths }) };
+    const [actual, expected] = [await bothWays(runtime, options, data), await bothWays(await context.cpu, options, data)];
+    checkClose(actual.out, expected.out, ATTENTION_BOUND, what);
+    checkGradients(actual, expected, norm(data.dOut), GRADIENT_BOUND, what);
+    if (!lengths) return;
+    const beyond = poisoned(options, data, (batch, token) => token >= lengths[batch]!);
+    const spoiled = await bothWays(runtime, options, beyond);
+    for (const name of ["out", "dq", "dk", "dv"] as const) checkSame(spoiled[name]!, actual[name]!, () => true, `${what}: ${name}`);
+  } finally {
+    runtime.dispose();
+  }
+}
 
 function over(sizes: readonly AttentionOptions[], causal: boolean, run: (options: AttentionOptions, seed: number) => Promise<void>) {
   return together(sizes, (size, i) => run({ ...size, causal } as AttentionOptions, 11 + 100 * i + (causal ? 50 : 0)));
@@ -148,6 +178,45 @@ export const softmaxAttentionSuite: Suite = {
         await compareForward(context, options, 71);
         await compareBackward(context, options, 71);
       },
+    },
+    {
+      name: "in splits, forward and backward",
+      sample: true,
+      run: (context) => compareSplit(context, SPLIT, 101),
+    },
+    {
+      name: "in splits: causal, of two and of four",
+      run: (context) =>
+        together([SPLIT, SPLIT_MORE], (options, i) => compareSplit(context, { ...options, causal: true } as AttentionOptions, 111 + 10 * i)),
+    },
+    ...CAUSAL.map((causal) => ({
+      name: `in splits: variable lengths, ${causal ? "causal" : "all pairs"}, and NaN beyond them`,
+      run: (context: CaseContext) => {
+        const options = { ...SPLIT, heads: 1, batch: SPLIT_LENGTHS.length, variableLengths: true, causal } as AttentionOptions;
+        return compareSplit(context, options, 131, SPLIT_LENGTHS);
+      },
+    })),
+    {
+      name: "in splits: wide rows in pieces",
+      run: (context) => compareSplit(context, SPLIT_WIDE, 141),
+    },
+    {
+      name: "in splits: with FastRPB, and variable lengths",
+      run: (context) =>
+        compareSplit(
+          context,
+          { ...SPLIT, heads: 1, batch: 2, bias: "fastrpb", causal: true, variableLengths: true } as AttentionOptions,
+          151,
+          [1100, 600],
+        ),
+    },
+    {
+      name: "in splits: blocks of rows and groups of heads, where scratch is short",
+      run: (context) =>
+        together(
+          [{ ...SPLIT, heads: 3 }, softmax({ heads: 2, length: 1111, headDim: 17, valueDim: 31, causal: true })] as AttentionOptions[],
+          (options, i) => compareSplit(context, options, 161 + 10 * i, undefined, { workspaceBytes: [2 ** 20, 2 ** 21][i]! }),
+        ),
     },
     {
       name: "extremes: ±1e4, logits of 1e10, one huge logit, keys all alike; gradients are finite",

@@ -8,21 +8,23 @@
  * tiles above the diagonal are skipped.
  *
  * Layout: queries, keys [B·H, N, D], values, out [B·H, N, E]. Workgroup → (bh, row tile, column tile of the values), column tile fastest;
- * causal: the longest rows first. Lanes: attention/softmax/tiles.ts, rows being queries, and others keys.
- * Bindings: 0 queries, 1 keys, 2 values, 3 out, 4 lengths where there are such; then params.
+ * causal: the longest rows first. Lanes: attention/softmax/tiles.ts, rows being queries, and others keys. Split: out has the sums as they are,
+ * and maxima (m, l), l being the sum of weights, for attention/softmax/combine.ts; layout as in attention/softmax/splits.ts.
+ * Bindings: 0 queries, 1 keys, 2 values, 3 out, then those that there are of: maxima, lengths; then params.
  */
 import { type Kernel, makeKernel, type Precision } from "../../wgsl/kernel.ts";
 import { lengthBinding, lengthFunction, lengthParams } from "../../wgsl/lengths.ts";
 import { loadFunctions, readBindings, storeVector, vectorElement } from "../../wgsl/rows.ts";
 import { overKeys, raiseMaximum, SOFTMAX_WEIGHT, sumOfPatch, sumOverOthers } from "./online.ts";
+import { resultRows, splitParams } from "./splits.ts";
 import { declareSums, loadOwn, type ScoreProduct, scoreProduct, storeSums, sumNames, type WeightedProduct, weightedProduct } from "./products.ts";
 import { patch, scorePieces, softmaxDeclarations, type SoftmaxKernelLayout, type SoftmaxKernelSpec, softmaxLanes } from "./tiles.ts";
-import { LOWEST, range, unroll, wgsl } from "../../wgsl/wgsl.ts";
+import { LOWEST, range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
 export interface SoftmaxAttentionSpec extends SoftmaxKernelSpec {
-  /** How queries, keys, values and out are stored. */
+  /** How queries, keys, values and out are stored; split, out is float32. */
   readonly storage: Precision;
-  /** Add to what `out` holds instead of overwriting it. */
+  /** Add to what `out` holds instead of overwriting it; not where it is split. */
   readonly accumulate: boolean;
   /** Pieces of a row of values, each with a workgroup of its own. */
   readonly columnTiles: number;
@@ -45,7 +47,8 @@ export function queriesStay({ tile, headDim }: Pick<SoftmaxAttentionSpec, "tile"
 }
 
 export function softmaxAttentionKernel(spec: SoftmaxAttentionSpec): Kernel {
-  const { headDim, valueDim, causal, tile, columnTiles } = spec;
+  const { headDim, valueDim, causal, tile, columnTiles, split } = spec;
+  const outStorage = split ? "f32" : spec.storage;
   const layout = softmaxAttentionLayout(spec);
   const { score, out } = products(spec);
   const rows = { queries: headDim, keys: headDim, values: valueDim };
@@ -61,7 +64,7 @@ ${declareSums(tile, out)}
 #if ${stay}
 ${loadOwn(layout, score, "0u")}
 #endif
-  for (var tile_first = 0u; tile_first < end; tile_first += OTHERS) {
+  for (var tile_first = ${split ? "begin" : "0u"}; tile_first < end; tile_first += OTHERS) {
 ${scoreProduct(layout, score, stay)}
 #if ${causal}
     let diagonal = tile_first + OTHERS > first + 1u;
@@ -73,22 +76,42 @@ ${unroll(sumNames(tile, out), ({ v, r, name }) => `    ${name} *= factor${v}[${r
 ${weightedProduct(layout, out, "w", causal ? (row, other) => `${other} <= ${row}` : undefined)}
   }
 ${sumOverOthers(tile, ["total"])}
-${storeSums(tile, out, "out", spec.accumulate, (name, v, r) => `${name} / total${v}[${r}]`)}
+#if ${split}
+${storeSums(tile, out, "out", resultRows(spec), true, (name) => name)}
+  if (other_group == 0u${columnTiles > 1 ? " && column_tile == 0u" : ""}) {
+${unroll(
+  vectors.flatMap((v) => range(4).map((r) => ({ v, r, row: `first_row + ${u32(4 * v + r)}` }))),
+  ({ v, r, row }) => `    if (${row} < tokens) { maxima[part_rows + ${row} - params.maximaBase] = vec2f(maximum${v}[${r}], total${v}[${r}]); }`,
+)}
+  }
+#else
+${storeSums(tile, out, "out", resultRows(spec), spec.accumulate, (name, v, r) => `${name} / total${v}[${r}]`)}
+#endif
 `;
   return makeKernel({
     id: "attention/softmax/forward",
-    label: `softmax attention${causal ? " causal" : ""}${spec.accumulate ? " + bias" : ""}`,
+    label: `softmax attention${causal ? " causal" : ""}${split ? " split" : ""}${spec.accumulate ? " + bias" : ""}`,
     constants: spec,
     workgroupSize: softmaxLanes(tile),
     bindings: [
       ...readBindings(rows, spec.storage),
-      { name: "out", access: "read_write", element: vectorElement(valueDim, spec.storage) },
+      { name: "out", access: "read_write", element: vectorElement(valueDim, outStorage) },
+      ...(split ? [{ name: "maxima", access: "read_write", element: "vec2f" } as const] : []),
       ...lengthBinding(spec),
     ],
-    params: ["firstHead", "queriesBase", "keysBase", "valuesBase", "outBase", ...lengthParams(spec)],
+    params: [
+      "firstHead",
+      "queriesBase",
+      "keysBase",
+      "valuesBase",
+      "outBase",
+      ...(split ? ["maximaBase"] : []),
+      ...splitParams(spec),
+      ...lengthParams(spec),
+    ],
     declarations: [
       ...softmaxDeclarations(spec, layout),
-      wgsl`${SOFTMAX_WEIGHT}${lengthFunction(spec)}${loadFunctions(rows, spec.storage)}${storeVector("store_out", "out", valueDim, spec.accumulate, spec.storage)}`,
+      wgsl`${SOFTMAX_WEIGHT}${lengthFunction(spec)}${loadFunctions(rows, spec.storage)}${storeVector("store_out", "out", valueDim, spec.accumulate, outStorage)}`,
     ],
     body,
   });

@@ -4,25 +4,26 @@
  *   dk_j = scale Σ_i dS_ij q_i,   dv_j = Σ_i P_ij dOut_i  (+ dv_j, where the part of a bias has been put before)
  *
  * with P and dS as in attention/softmax/query-gradient.ts. A workgroup has its keys, and goes through the queries: nothing is added across
- * workgroups. Causal: the sums run over i ≥ j, from the tile that begins with the first key.
+ * workgroups, unless the queries are split. Causal: the sums run over i ≥ j, from the tile that begins with the first key.
  *
  * Layout: queries, keys, dk [B·H, N, D], values, gradients of the output, dv [B·H, N, E], statistics [B·H, N] of (m, 1/l, c, 0).
  * Workgroup → (bh, row tile, column tile of the output), column tile fastest. Lanes: attention/softmax/tiles.ts, rows being keys, and
- * others queries.
+ * others queries. Split: dk and dv have partial sums for attention/softmax/sum.ts; layout as in attention/softmax/splits.ts.
  * Bindings: 0 queries, 1 keys, 2 values (for dk only), 3 gradients, 4 statistics, then those that there are of: dk, dv, lengths; then params.
  */
 import { type Kernel, makeKernel } from "../../wgsl/kernel.ts";
 import { lengthBinding, lengthFunction, lengthParams } from "../../wgsl/lengths.ts";
 import { loadFunctions, readBindings, storeVector, vectorElement } from "../../wgsl/rows.ts";
-import { softmaxStart } from "./online.ts";
+import { othersBetween, softmaxStart } from "./online.ts";
 import { declareSums, scoreProduct, storeSums, type Visible, type WeightedProduct, weightedProduct } from "./products.ts";
+import { resultRows, splitParams } from "./splits.ts";
 import { patch, softmaxDeclarations, type SoftmaxKernelLayout, type SoftmaxKernelSpec, softmaxLanes } from "./tiles.ts";
 import { range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
 export interface SoftmaxKeyGradientSpec extends SoftmaxKernelSpec {
   /** Which gradients it computes; `"both"` only where a workgroup does whole rows. */
   readonly gradients: "dk" | "dv" | "both";
-  /** Add to what `dv` holds instead of overwriting it. */
+  /** Add to what `dv` holds instead of overwriting it; not where it is split. */
   readonly accumulate: boolean;
   /** Pieces of a row of the output, each with a workgroup of its own. */
   readonly columnTiles: number;
@@ -49,16 +50,16 @@ export function softmaxKeyGradientLayout(spec: Shape): SoftmaxKernelLayout {
 }
 
 export function softmaxKeyGradientKernel(spec: SoftmaxKeyGradientSpec): Kernel {
-  const { headDim, valueDim, causal, tile, columnTiles } = spec;
+  const { headDim, valueDim, causal, tile, columnTiles, split } = spec;
   const layout = softmaxKeyGradientLayout(spec);
   const { dk, dv } = products(spec);
   const rows = { queries: headDim, keys: headDim, ...(dk && { values: valueDim }), gradients: valueDim };
   const visible: Visible | undefined = causal ? (row, other) => `${row} <= ${other}` : undefined;
   const body = wgsl`${softmaxStart(spec, columnTiles, false)}
-  let end = select(tokens, 0u, first >= tokens);
+${othersBetween(spec, causal ? "first" : "0u", "tokens")}
 ${dv ? declareSums(tile, dv) : ""}
 ${dk ? declareSums(tile, dk) : ""}
-  for (var tile_first = ${causal ? "first" : "0u"}; tile_first < end; tile_first += OTHERS) {
+  for (var tile_first = ${split ? "begin" : causal ? "first" : "0u"}; tile_first < end; tile_first += OTHERS) {
     // Those of queries beyond the end are zero: such queries have no weight.
     for (var i = lane; i < OTHERS; i += LANES) {
       var loaded = vec4f();
@@ -82,12 +83,12 @@ ${unroll(patch(tile), ({ p, name }) => `    let g${name} = w${name} * (d${name} 
 ${dk ? weightedProduct(layout, dk, "g", visible) : ""}
 #endif
   }
-${dv ? storeSums(tile, dv, "dv", spec.accumulate, (name) => name) : ""}
-${dk ? storeSums(tile, dk, "dk", false, (name) => `SCALE * ${name}`) : ""}
+${dv ? storeSums(tile, dv, "dv", resultRows(spec), split || spec.accumulate, (name) => name) : ""}
+${dk ? storeSums(tile, dk, "dk", resultRows(spec), split, (name) => `SCALE * ${name}`) : ""}
 `;
   return makeKernel({
     id: "attention/softmax/key-gradient",
-    label: `softmax attention ${{ dk: "key", dv: "value", both: "key and value" }[spec.gradients]} gradient${causal ? " causal" : ""}${dv && spec.accumulate ? " + bias" : ""}`,
+    label: `softmax attention ${{ dk: "key", dv: "value", both: "key and value" }[spec.gradients]} gradient${causal ? " causal" : ""}${split ? " split" : ""}${dv && spec.accumulate ? " + bias" : ""}`,
     constants: spec,
     workgroupSize: softmaxLanes(tile),
     bindings: [
@@ -105,6 +106,7 @@ ${dk ? storeSums(tile, dk, "dk", false, (name) => `SCALE * ${name}`) : ""}
       ...(dv ? ["dvBase"] : []),
       "gradientsBase",
       "statisticsBase",
+      ...splitParams(spec),
       ...lengthParams(spec),
     ],
     declarations: [

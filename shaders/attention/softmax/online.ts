@@ -3,23 +3,28 @@
  * maxima of the rows, and their sums over lanes.
  */
 import { tokensOf } from "../../wgsl/lengths.ts";
+import { splitStart } from "./splits.ts";
 import { patch, type SoftmaxKernelSpec, type SoftmaxTile } from "./tiles.ts";
 import { LOWEST, range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
-type Sequence = Pick<SoftmaxKernelSpec, "causal" | "variableLengths">;
+type Sequence = Pick<SoftmaxKernelSpec, "causal" | "variableLengths" | "split">;
 
 /** Statements that start a kernel: which rows and columns are the workgroup's, and which are the lane's. */
-export function softmaxStart(sequence: Pick<Sequence, "variableLengths">, columnTiles: number, longestLast: boolean): string {
+export function softmaxStart(sequence: Omit<Sequence, "causal">, columnTiles: number, longestLast: boolean): string {
   const place = columnTiles === 1 ? "group" : "group / COLUMN_TILES";
   return wgsl`#if ${columnTiles > 1}
   let column_tile = group % COLUMN_TILES;
 #endif
-#if ${longestLast}
+#if ${sequence.split}
+${splitStart(place, longestLast)}
+#elif ${longestLast}
   let row_tile = ROW_TILES - 1u - ${place} % ROW_TILES;
 #else
   let row_tile = ${place} % ROW_TILES;
 #endif
+#if ${!sequence.split}
   let bh = params.firstHead + ${place} / ROW_TILES;
+#endif
   let tokens = ${tokensOf(sequence)};
   let first = row_tile * ROWS;
   let row_group = lane / OTHER_GROUPS;
@@ -28,11 +33,24 @@ export function softmaxStart(sequence: Pick<Sequence, "variableLengths">, column
 `;
 }
 
-/** {@link softmaxStart} of a kernel whose rows are queries, and others keys; `end` is where the keys end that any of the queries sees. */
+/** {@link softmaxStart} of a kernel whose rows are queries, and others keys: {@link othersBetween} those that any of the queries sees. */
 export function overKeys(sequence: Sequence, columnTiles: number): string {
   return wgsl`${softmaxStart(sequence, columnTiles, sequence.causal)}
-  let end = select(${sequence.causal ? "min(tokens, first + ROWS)" : "tokens"}, 0u, first >= tokens);
+${othersBetween(sequence, "0u", sequence.causal ? "min(tokens, first + ROWS)" : "tokens")}
 `;
+}
+
+/**
+ * Statements that say where the workgroup's others end, `end`, and of a split where they begin, `begin`; a split without any is left at once.
+ *
+ * @param from WGSL expression of the first other that any of the rows sees
+ * @param to WGSL expression of where such others end, for rows within the sequence
+ */
+export function othersBetween({ split }: Pick<Sequence, "split">, from: string, to: string): string {
+  if (!split) return `  let end = select(${to}, 0u, first >= tokens);`;
+  return `  let begin = max(${from}, split_first);
+  let end = select(min(${to}, split_first + params.splitOthers), 0u, first >= tokens);
+  if (begin >= end) { return; }`;
 }
 
 /**

@@ -214,13 +214,15 @@ function padded(product: ProductColumns, tile: SoftmaxTile): boolean {
 /**
  * Statements that store the sums of a product, `scaled`, by `store_<binding>`; rows from `tokens` on are zero, or left as they are.
  *
+ * @param rows what is added to the number of a row
  * @param scaled WGSL of a sum, from its name and where it is
  */
 export function storeSums(
   tile: SoftmaxTile,
   product: WeightedProduct,
   binding: string,
-  accumulate: boolean,
+  rows: string,
+  leave: boolean,
   scaled: (name: string, v: number, r: number) => string,
 ): string {
   const columns = columnVectors(product);
@@ -229,7 +231,7 @@ export function storeSums(
     const row = `first_row + ${u32(4 * v + r)}`;
     const at = product.columnTiles === 1 ? column : `column_tile * ${u32(columns)} + ${column}`;
     const within = product.columnTiles === 1 ? "" : `${column} < ${u32(columns)} && `;
-    const value = accumulate ? scaled(name, v, r) : `select(vec4f(), ${scaled(name, v, r)}, ${row} < tokens)`;
-    return `  if (${within}${at} < ${u32(vectorsOf(product.width))} && ${row} < ${accumulate ? "tokens" : "N"}) { store_${binding}(bh * N + ${row}, ${at}, ${value}); }`;
+    const value = leave ? scaled(name, v, r) : `select(vec4f(), ${scaled(name, v, r)}, ${row} < tokens)`;
+    return `  if (${within}${at} < ${u32(vectorsOf(product.width))} && ${row} < ${leave ? "tokens" : "N"}) { store_${binding}(${rows} + ${row}, ${at}, ${value}); }`;
   });
 }

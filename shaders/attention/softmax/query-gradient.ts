@@ -7,7 +7,8 @@
  *
  * Layout: queries, keys, out [B·H, N, D], values, gradients of the output [B·H, N, E], statistics [B·H, N] of (m, 1/l, c, 0).
  * Workgroup → (bh, row tile, column tile of the keys), column tile fastest; causal: the longest rows first. Lanes:
- * attention/softmax/tiles.ts, rows being queries, and others keys.
+ * attention/softmax/tiles.ts, rows being queries, and others keys. Split: out has partial sums for attention/softmax/sum.ts; layout as in
+ * attention/softmax/splits.ts.
  * Bindings: 0 queries, 1 keys, 2 values, 3 gradients, 4 statistics, 5 out, 6 lengths where there are such; then params.
  */
 import { type Kernel, makeKernel } from "../../wgsl/kernel.ts";
@@ -15,6 +16,7 @@ import { lengthBinding, lengthFunction, lengthParams } from "../../wgsl/lengths.
 import { loadFunctions, readBindings, storeVector, vectorElement } from "../../wgsl/rows.ts";
 import { overKeys } from "./online.ts";
 import { declareSums, scoreProduct, storeSums, type WeightedProduct, weightedProduct } from "./products.ts";
+import { resultRows, splitParams } from "./splits.ts";
 import { patch, softmaxDeclarations, type SoftmaxKernelLayout, type SoftmaxKernelSpec, softmaxLanes } from "./tiles.ts";
 import { range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
@@ -37,7 +39,7 @@ export function softmaxQueryGradientLayout(
 }
 
 export function softmaxQueryGradientKernel(spec: SoftmaxQueryGradientSpec): Kernel {
-  const { headDim, valueDim, causal, tile, columnTiles } = spec;
+  const { headDim, valueDim, causal, tile, columnTiles, split } = spec;
   const layout = softmaxQueryGradientLayout(spec);
   const out: WeightedProduct = { other: "keys", width: headDim, columnTiles, sum: "sum" };
   const rows = { queries: headDim, keys: headDim, values: valueDim, gradients: valueDim };
@@ -58,7 +60,7 @@ ${unroll(
   let mean${v} = ${ofRows(v, "z")};`,
 )}
 ${declareSums(tile, out)}
-  for (var tile_first = 0u; tile_first < end; tile_first += OTHERS) {
+  for (var tile_first = ${split ? "begin" : "0u"}; tile_first < end; tile_first += OTHERS) {
 ${scoreProduct(layout, { own: "queries", other: "keys", width: headDim, sum: "s" }, false)}
 ${scoreProduct(layout, { own: "gradients", other: "values", width: valueDim, sum: "d" }, false)}
 #if ${causal}
@@ -68,11 +70,11 @@ ${unroll(patch(tile), ({ v, name }) => `    let w${name} = exponential4(min(SCAL
     workgroupBarrier();
 ${weightedProduct(layout, out, "w", causal ? (row, other) => `${other} <= ${row}` : undefined)}
   }
-${storeSums(tile, out, "out", false, (name) => `SCALE * ${name}`)}
+${storeSums(tile, out, "out", resultRows(spec), split, (name) => `SCALE * ${name}`)}
 `;
   return makeKernel({
     id: "attention/softmax/query-gradient",
-    label: `softmax attention query gradient${causal ? " causal" : ""}`,
+    label: `softmax attention query gradient${causal ? " causal" : ""}${split ? " split" : ""}`,
     constants: spec,
     workgroupSize: softmaxLanes(tile),
     bindings: [
@@ -81,7 +83,17 @@ ${storeSums(tile, out, "out", false, (name) => `SCALE * ${name}`)}
       { name: "out", access: "read_write", element: vectorElement(headDim) },
       ...lengthBinding(spec),
     ],
-    params: ["firstHead", "queriesBase", "keysBase", "valuesBase", "gradientsBase", "statisticsBase", "outBase", ...lengthParams(spec)],
+    params: [
+      "firstHead",
+      "queriesBase",
+      "keysBase",
+      "valuesBase",
+      "gradientsBase",
+      "statisticsBase",
+      "outBase",
+      ...splitParams(spec),
+      ...lengthParams(spec),
+    ],
     declarations: [
       ...softmaxDeclarations(spec, layout),
       wgsl`${lengthFunction(spec)}${loadFunctions(rows)}${storeVector("store_out", "out", headDim, false)}`,

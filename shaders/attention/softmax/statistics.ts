@@ -9,6 +9,7 @@
  *
  * Layout: queries, keys [B·H, N, D], values, gradients of the output [B·H, N, E], statistics [B·H, N] of (m, 1/l, c, 0).
  * Workgroup → (bh, row tile), causal: the longest rows first. Lanes: attention/softmax/tiles.ts, rows being queries, and others keys.
+ * Split: statistics (m, l, l·c, 0), for attention/softmax/combine-statistics.ts; layout as in attention/softmax/splits.ts.
  * Bindings: 0 queries, 1 keys, 2 values, 3 gradients, 4 statistics, 5 lengths where there are such; then params.
  */
 import { type Kernel, makeKernel } from "../../wgsl/kernel.ts";
@@ -16,6 +17,7 @@ import { lengthBinding, lengthFunction, lengthParams } from "../../wgsl/lengths.
 import { loadFunctions, readBindings } from "../../wgsl/rows.ts";
 import { overKeys, raiseMaximum, seesKey, SOFTMAX_WEIGHT, sumOfPatch, sumOverOthers } from "./online.ts";
 import { scoreProduct } from "./products.ts";
+import { resultRows, splitParams } from "./splits.ts";
 import { patch, softmaxDeclarations, type SoftmaxKernelLayout, type SoftmaxKernelSpec, softmaxLanes } from "./tiles.ts";
 import { LOWEST, range, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
@@ -24,7 +26,7 @@ export function softmaxStatisticsLayout({ tile, headDim, valueDim }: Pick<Softma
 }
 
 export function softmaxStatisticsKernel(spec: SoftmaxKernelSpec): Kernel {
-  const { headDim, valueDim, causal, tile } = spec;
+  const { headDim, valueDim, causal, tile, split } = spec;
   const layout = softmaxStatisticsLayout(spec);
   const rows = { queries: headDim, keys: headDim, values: valueDim, gradients: valueDim };
   const vectors = range(tile.rowVectors);
@@ -35,7 +37,7 @@ ${unroll(
   var total${v} = vec4f();
   var mean${v} = vec4f();`,
 )}
-  for (var tile_first = 0u; tile_first < end; tile_first += OTHERS) {
+  for (var tile_first = ${split ? "begin" : "0u"}; tile_first < end; tile_first += OTHERS) {
 ${scoreProduct(layout, { own: "queries", other: "keys", width: headDim, sum: "s" }, false)}
 ${scoreProduct(layout, { own: "gradients", other: "values", width: valueDim, sum: "d" }, false)}
 ${raiseMaximum(tile, causal)}
@@ -57,8 +59,10 @@ ${vectors
   .flatMap((v) =>
     range(4).map((r) => {
       const row = `first_row + ${4 * v + r}u`;
+      const at = `${resultRows(spec)} + ${row} - params.statisticsBase`;
+      if (split) return `    if (${row} < tokens) { statistics[${at}] = vec4f(maximum${v}[${r}], total${v}[${r}], mean${v}[${r}], 0.0); }`;
       const value = `vec4f(maximum${v}[${r}], 1.0 / total${v}[${r}], mean${v}[${r}] / total${v}[${r}], 0.0)`;
-      return `    if (${row} < N) { statistics[bh * N + ${row} - params.statisticsBase] = select(vec4f(), ${value}, ${row} < tokens); }`;
+      return `    if (${row} < N) { statistics[${at}] = select(vec4f(), ${value}, ${row} < tokens); }`;
     }),
   )
   .join("\n")}
@@ -66,11 +70,11 @@ ${vectors
 `;
   return makeKernel({
     id: "attention/softmax/statistics",
-    label: `softmax attention statistics${causal ? " causal" : ""}`,
+    label: `softmax attention statistics${causal ? " causal" : ""}${split ? " split" : ""}`,
     constants: spec,
     workgroupSize: softmaxLanes(tile),
     bindings: [...readBindings(rows), { name: "statistics", access: "read_write", element: "vec4f" }, ...lengthBinding(spec)],
-    params: ["firstHead", "queriesBase", "keysBase", "valuesBase", "gradientsBase", "statisticsBase", ...lengthParams(spec)],
+    params: ["firstHead", "queriesBase", "keysBase", "valuesBase", "gradientsBase", "statisticsBase", ...splitParams(spec), ...lengthParams(spec)],
     declarations: [...softmaxDeclarations(spec, layout), `${SOFTMAX_WEIGHT}${lengthFunction(spec)}${loadFunctions(rows)}`],
     body,
   });

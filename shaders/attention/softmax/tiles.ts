@@ -35,6 +35,8 @@ export interface SoftmaxKernelSpec extends HeadShape {
   readonly scale: number;
   readonly causal: boolean;
   readonly variableLengths: boolean;
+  /** Whether workgroups go through a split of the others each, and leave partial results: attention/softmax/splits.ts. */
+  readonly split: boolean;
   /** The tile; all kernels of a gradient have one of the same depth. */
   readonly tile: SoftmaxTile;
 }

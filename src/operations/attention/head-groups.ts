@@ -78,6 +78,7 @@ export function scratchRows({ program, shape, mostHeads }: GroupedWork, name: st
  * @param dims numbers of a row, of all tensors
  * @param scratch bytes in all
  * @param headBytes scratch of a head, for as long as its group is done
+ * @param most heads at a time
  * @throws FastRpbError code `"limit"` where there is no room for one head
  */
 export function headGroups(
@@ -86,13 +87,14 @@ export function headGroups(
   dims: readonly number[],
   scratch: number,
   headBytes = 0,
+  most = Infinity,
 ): readonly HeadGroup[] {
   const all = batch * heads;
   const bindableHeads = bindable(program, Math.max(...dims) * length * FLOAT_BYTES, all, "one head of q, k or v");
   // What else a program holds takes the other half.
   const affordable = headBytes === 0 ? all : Math.floor(scratch / 2 / headBytes);
   if (affordable < 1) throw limitError(program, "workspaceBytes", 2 * headBytes, "one head", scratch);
-  return spansOf(all, Math.min(bindableHeads, affordable));
+  return spansOf(all, Math.min(bindableHeads, affordable, most));
 }
 
 /** The rows of a group as a binding. The kernel counts rows over all heads. */

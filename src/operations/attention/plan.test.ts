@@ -1,7 +1,7 @@
 /** What holds for every program of attention and its gradient: over random specs, on devices real and too small to be real. */
 import { describe, expect, test } from "vitest";
 import { ELEMENT_BYTES } from "../../../shaders/wgsl/kernel.ts";
-import type { PlannerLimits } from "../../core/limits.ts";
+import { DEFAULT_WORKSPACE_BYTES, type PlannerLimits } from "../../core/limits.ts";
 import {
   attentionGradientSpec,
   type AttentionGradientSpec,
@@ -117,12 +117,15 @@ function headComplaints(spec: Spec, program: Program): string[] {
   const found: string[] = [];
   const rows = rowsOf(spec);
   const heads = spec.batch * spec.heads;
-  /** Heads that dispatches have written, by kernel and tensor. */
+  /** Rows that dispatches have written, by kernel and tensor. */
   const written = new Map<string, number>();
   for (const [index, { label, kernel, params, bindings }] of wholeDispatches(program).entries()) {
     if (!kernel.id.startsWith("attention/") || !kernel.params.includes("firstHead")) continue;
     const param = (name: string) => params[kernel.params.indexOf(name)]!;
     const first = param("firstHead");
+    // Of softmax attention in splits, a block of rows comes at a time.
+    const inBlocks = kernel.params.includes("firstRow");
+    const [firstRow, rowCount] = inBlocks ? [param("firstRow"), Math.min(param("blockRows"), spec.length - param("firstRow"))] : [0, spec.length];
     for (const [b, { name, buffer, offset, size, bytesWritten }] of bindings.entries()) {
       const dim = rows[buffer];
       if (dim === undefined) continue;
@@ -134,13 +137,14 @@ function headComplaints(spec: Spec, program: Program): string[] {
       if (first * headBytes < offset || count < 1) found.push(`${at}: head ${first} is outside ${offset} + ${size}`);
       // Of a multiplicative bias some features of all rows come at a time.
       if (bytesWritten === 0 || kernel.id.startsWith("attention/multiplicative/")) continue;
-      if (bytesWritten !== Math.floor(count) * headBytes) found.push(`${at}: ${bytesWritten} bytes written, of ${count} heads`);
+      if (bytesWritten !== 4 * dim * Math.floor(count) * rowCount) found.push(`${at}: ${bytesWritten} bytes written, of ${count} heads`);
       const key = `${kernel.id} ${buffer}`;
-      if ((written.get(key) ?? 0) !== first) found.push(`${at}: head ${first} after ${written.get(key) ?? 0}`);
-      written.set(key, first + Math.floor(count));
+      const row = first * spec.length + firstRow;
+      if ((written.get(key) ?? 0) !== row) found.push(`${at}: row ${row} after ${written.get(key) ?? 0}`);
+      written.set(key, row + (rowCount < spec.length ? rowCount : Math.floor(count) * spec.length));
     }
   }
-  for (const [key, end] of written) if (end !== heads) found.push(`${key}: ${end} of ${heads} heads`);
+  for (const [key, end] of written) if (end !== heads * spec.length) found.push(`${key}: ${end} rows of ${heads} heads`);
   return found;
 }
 
@@ -233,12 +237,16 @@ describe("memory grows no faster than the length", () => {
     compare(kind, 4, limitsWith());
   });
 
-  test("without an N × N buffer: softmax keeps 16 bytes a row, and only on the way back", () => {
+  test("without an N × N buffer: softmax keeps 16 bytes a row, and only on the way back, besides a share of scratch for splits", () => {
     for (const causal of [false, true]) {
-      const programs = both({ kind: "softmax", heads: 2, length: 2 ** 16, headDim: 8, causal }).map((spec) =>
-        planProgram("test", spec, limitsWith()),
-      );
-      expect(programs.map(({ cost }) => cost.workspaceBytes)).toEqual([0, 2 * 16 * 2 ** 16]);
+      const specs = both({ kind: "softmax", heads: 2, length: 2 ** 16, headDim: 8, causal });
+      // Where nothing is split, and where everything is.
+      const fast = limitsWith({ speed: { flopsPerSecond: 1e14, bytesPerSecond: 1e13, workgroupShare: 1 / 1024 } });
+      expect(specs.map((spec) => planProgram("test", spec, fast).cost.workspaceBytes)).toEqual([0, 2 * 16 * 2 ** 16]);
+      const [forward, backward] = specs.map((spec) => planProgram("test", spec, limitsWith()).cost.workspaceBytes) as [number, number];
+      const share = DEFAULT_WORKSPACE_BYTES / 8;
+      expect(forward).toBeLessThanOrEqual(share);
+      expect(backward).toBeLessThanOrEqual(2 * 16 * 2 ** 16 + share);
     }
   });
 });

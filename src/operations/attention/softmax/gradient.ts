@@ -9,19 +9,37 @@ import { laneColumns, type SoftmaxTile } from "../../../../shaders/attention/sof
 import type { ProgramBuilder } from "../../../program/builder.ts";
 import { FLOAT_BYTES } from "../../../program/units.ts";
 import { addBiasGradient, type AttentionGradientTensors } from "../bias.ts";
-import { addHeadKernel, gradientRows, type GroupedWork, type HeadGroup, headGroups, type Rows } from "../head-groups.ts";
+import { addHeadKernel, gradientRows, headGroups, type Rows } from "../head-groups.ts";
 import { STATISTICS, statisticsRows } from "../linear/key-state.ts";
 import type { AttentionShape } from "../spec.ts";
-import { chooseTile, columnTilesOf, kernelShape, MOST_LANE_COLUMNS, sweepOf, WEIGHT_FLOPS } from "./sweep.ts";
+import { chooseSplits, chooseTile, type SoftmaxChoice } from "./choose.ts";
+import {
+  addJoin,
+  type Block,
+  blocksOf,
+  kernelShape,
+  partialBytes,
+  type Partials,
+  partialScratch,
+  statisticsJoin,
+  sumJoin,
+  type SweepWork,
+  writtenPartials,
+} from "./splits.ts";
+import { columnTilesOf, MOST_LANE_COLUMNS, WEIGHT_FLOPS } from "./sweep.ts";
 
 /** A gradient of softmax attention in a program. */
-interface SoftmaxGradientWork extends GroupedWork {
-  readonly tile: SoftmaxTile;
+interface SoftmaxGradientWork extends SweepWork {
   readonly rows: ReturnType<typeof gradientRows>;
   readonly statistics: Rows;
+  /** Where the results of splits go, as {@link partialWidths} says; none where there is one split. */
+  readonly partials: readonly (Partials | undefined)[];
   /** Whether `dv` is added to what is there. */
   readonly accumulate: boolean;
 }
+
+/** A sweep with its kernel: adds it for a block, and what brings its partial results together. */
+type AddBlock = (block: Block) => void;
 
 /** Adds the gradient of softmax attention. */
 export function planSoftmaxAttentionGradient(
@@ -31,8 +49,15 @@ export function planSoftmaxAttentionGradient(
   scratch: number,
 ): void {
   const { headDim, valueDim, length } = shape;
-  const groups = headGroups(program, shape, [headDim, valueDim, STATISTICS], scratch, length * STATISTICS * FLOAT_BYTES);
-  const tile = chooseTile(program, shape, 4 * headDim + 4 * valueDim + WEIGHT_FLOPS, (candidate) => {
+  const choice: SoftmaxChoice = {
+    program,
+    shape,
+    pairFlops: 4 * headDim + 4 * valueDim + WEIGHT_FLOPS,
+    columnTiles: () => 1,
+    partialWidths: (tile) => partialWidths(shape, tile),
+    scratch,
+  };
+  const tile = chooseTile(choice, (candidate) => {
     const base = { tile: candidate, headDim, valueDim };
     return [
       softmaxStatisticsLayout(base),
@@ -40,15 +65,28 @@ export function planSoftmaxAttentionGradient(
       ...keySweeps(shape, candidate).map((sweep) => softmaxKeyGradientLayout({ ...base, ...sweep })),
     ];
   });
-  const grouped: GroupedWork = { program, shape, lengths: tensors.lengths, mostHeads: groups[0]!.count };
-  const statistics = statisticsRows(grouped);
-  const accumulate = addBiasGradient(program, shape, tensors, scratch - statistics.buffer.bytes);
-  const work: SoftmaxGradientWork = { ...grouped, tile, rows: gradientRows(shape, tensors), statistics, accumulate };
+  const splits = chooseSplits(choice, tile);
+  const groups = headGroups(program, shape, [headDim, valueDim, STATISTICS], scratch, length * STATISTICS * FLOAT_BYTES, splits.mostHeads);
+  const swept: SweepWork = { program, shape, lengths: tensors.lengths, mostHeads: groups[0]!.count, tile, splits };
+  const statistics = statisticsRows(swept);
+  const widths = partialWidths(shape, tile);
+  const accumulate = addBiasGradient(program, shape, tensors, scratch - statistics.buffer.bytes - partialBytes(swept, widths));
+  const partials = widths.map((width) => partialScratch(swept, "partials", width));
+  const work: SoftmaxGradientWork = { ...swept, rows: gradientRows(shape, tensors), statistics, partials, accumulate };
+  const overKeys = [statisticsSweep(work), queryGradientSweep(work)];
+  const overQueries = keySweeps(shape, tile).map((sweep) => keyGradientSweep(work, sweep));
   for (const group of groups) {
-    addStatistics(work, group);
-    addQueryGradient(work, group);
-    for (const sweep of keySweeps(shape, tile)) addKeyGradient(work, group, sweep);
+    const blocks = blocksOf(work, group, "queries");
+    for (const add of overKeys) for (const block of blocks) add(block);
+    for (const block of blocksOf(work, group, "keys")) for (const add of overQueries) add(block);
   }
+}
+
+/** Numbers of a row in each buffer of partial results: one for whatever a sweep makes, and another for dv where it is made with dk. */
+function partialWidths(shape: AttentionShape, tile: SoftmaxTile): readonly number[] {
+  const { headDim, valueDim } = shape;
+  if (keySweeps(shape, tile).length === 1) return [Math.max(STATISTICS, headDim), valueDim];
+  return [Math.max(STATISTICS, headDim, valueDim)];
 }
 
 /** A sweep over the queries, and which gradients it makes. */
@@ -67,61 +105,92 @@ function keySweeps({ headDim, valueDim }: AttentionShape, tile: SoftmaxTile): re
   ];
 }
 
-function addStatistics(work: SoftmaxGradientWork, group: HeadGroup): void {
-  const { shape, tile, rows, statistics } = work;
-  const { headDim, valueDim, length } = shape;
-  const sweep = sweepOf(shape, tile, "queries");
-  addHeadKernel(work, group, softmaxStatisticsKernel({ ...kernelShape(shape), tile }), {
-    groups: sweep.tiles,
-    rows: {
-      queries: { ...rows.q, reads: sweep.own },
-      keys: { ...rows.k, reads: sweep.others },
-      values: { ...rows.v, reads: sweep.others },
-      gradients: { ...rows.dOut, reads: sweep.own },
-      statistics: { ...statistics, writes: length },
-    },
-    flops: sweep.pairs * (2 * headDim + 2 * valueDim + WEIGHT_FLOPS),
-  });
+function statisticsSweep(work: SoftmaxGradientWork): AddBlock {
+  const { shape, rows, statistics } = work;
+  const { headDim, valueDim } = shape;
+  const kernel = softmaxStatisticsKernel(kernelShape(work));
+  const partials = partialsOf(work, 0, STATISTICS);
+  const join = partials && statisticsJoin(work, partials, statistics);
+  return (block) => {
+    addHeadKernel(work, block.group, kernel, {
+      groups: block.groups,
+      params: block.params,
+      rows: {
+        queries: { ...rows.q, reads: block.own },
+        keys: { ...rows.k, reads: block.others },
+        values: { ...rows.v, reads: block.others },
+        gradients: { ...rows.dOut, reads: block.own },
+        statistics: { ...statistics, writes: block.rows },
+      },
+      uses: writtenPartials(block, { statistics: partials }),
+      flops: block.pairs * (2 * headDim + 2 * valueDim + WEIGHT_FLOPS),
+    });
+    if (join) addJoin(work, block, join);
+  };
 }
 
-function addQueryGradient(work: SoftmaxGradientWork, group: HeadGroup): void {
+function queryGradientSweep(work: SoftmaxGradientWork): AddBlock {
   const { shape, tile, rows, statistics } = work;
-  const { headDim, valueDim, length } = shape;
+  const { headDim, valueDim } = shape;
   const columnTiles = columnTilesOf(tile, headDim);
-  const sweep = sweepOf(shape, tile, "queries");
-  addHeadKernel(work, group, softmaxQueryGradientKernel({ ...kernelShape(shape), tile, columnTiles }), {
-    groups: sweep.tiles * columnTiles,
-    rows: {
-      queries: { ...rows.q, reads: sweep.own * columnTiles },
-      // For the scores, and as what they weigh.
-      keys: { ...rows.k, reads: sweep.others * (columnTiles + 1) },
-      values: { ...rows.v, reads: sweep.others * columnTiles },
-      gradients: { ...rows.dOut, reads: sweep.own * columnTiles },
-      statistics: { ...statistics, reads: length * columnTiles },
-      out: { ...rows.dq, writes: length },
-    },
-    flops: sweep.pairs * (columnTiles * (2 * headDim + 2 * valueDim + WEIGHT_FLOPS) + 2 * headDim),
-  });
+  const kernel = softmaxQueryGradientKernel({ ...kernelShape(work), columnTiles });
+  const partials = partialsOf(work, 0, headDim);
+  const join = partials && sumJoin(work, "queries", partials, rows.dq, false);
+  return (block) => {
+    addHeadKernel(work, block.group, kernel, {
+      groups: block.groups * columnTiles,
+      params: block.params,
+      rows: {
+        queries: { ...rows.q, reads: block.own * columnTiles },
+        // For the scores, and as what they weigh.
+        keys: { ...rows.k, reads: block.others * (columnTiles + 1) },
+        values: { ...rows.v, reads: block.others * columnTiles },
+        gradients: { ...rows.dOut, reads: block.own * columnTiles },
+        statistics: { ...statistics, reads: block.partials * columnTiles },
+        out: { ...rows.dq, writes: block.rows },
+      },
+      uses: writtenPartials(block, { out: partials }),
+      flops: block.pairs * (columnTiles * (2 * headDim + 2 * valueDim + WEIGHT_FLOPS) + 2 * headDim),
+    });
+    if (join) addJoin(work, block, join);
+  };
 }
 
-function addKeyGradient(work: SoftmaxGradientWork, group: HeadGroup, { gradients, columnTiles }: KeySweep): void {
-  const { shape, tile, rows, statistics, accumulate } = work;
-  const { headDim, valueDim, length } = shape;
+function keyGradientSweep(work: SoftmaxGradientWork, { gradients, columnTiles }: KeySweep): AddBlock {
+  const { shape, rows, statistics } = work;
+  const { headDim, valueDim } = shape;
   const [dk, dv] = [gradients !== "dv", gradients !== "dk"];
-  const sweep = sweepOf(shape, tile, "keys");
+  const keyPartials = dk ? partialsOf(work, 0, headDim) : undefined;
+  const valuePartials = dv ? partialsOf(work, dk ? 1 : 0, valueDim) : undefined;
+  const joins = [
+    ...(keyPartials ? [sumJoin(work, "keys", keyPartials, rows.dk, false)] : []),
+    ...(valuePartials ? [sumJoin(work, "keys", valuePartials, rows.dv, work.accumulate)] : []),
+  ];
+  const accumulate = work.accumulate && !valuePartials;
+  const kernel = softmaxKeyGradientKernel({ ...kernelShape(work), gradients, columnTiles, accumulate });
   const scoreFlops = 2 * headDim + (dk ? 2 * valueDim : 0) + WEIGHT_FLOPS;
-  addHeadKernel(work, group, softmaxKeyGradientKernel({ ...kernelShape(shape), tile, gradients, columnTiles, accumulate }), {
-    groups: sweep.tiles * columnTiles,
-    // The kernel binds values and dk, or dv, where it makes that gradient.
-    rows: {
-      queries: { ...rows.q, reads: sweep.others * (columnTiles + (dk ? 1 : 0)) },
-      keys: { ...rows.k, reads: sweep.own * columnTiles },
-      values: { ...rows.v, reads: sweep.own * columnTiles },
-      gradients: { ...rows.dOut, reads: sweep.others * ((dk ? columnTiles : 0) + (dv ? 1 : 0)) },
-      statistics: { ...statistics, reads: sweep.others * columnTiles },
-      dk: { ...rows.dk, writes: length },
-      dv: { ...rows.dv, reads: accumulate ? length : 0, writes: length },
-    },
-    flops: sweep.pairs * (columnTiles * scoreFlops + (dk ? 2 * headDim : 0) + (dv ? 2 * valueDim : 0)),
-  });
+  return (block) => {
+    addHeadKernel(work, block.group, kernel, {
+      groups: block.groups * columnTiles,
+      params: block.params,
+      // The kernel binds values and dk, or dv, where it makes that gradient.
+      rows: {
+        queries: { ...rows.q, reads: block.others * (columnTiles + (dk ? 1 : 0)) },
+        keys: { ...rows.k, reads: block.own * columnTiles },
+        values: { ...rows.v, reads: block.own * columnTiles },
+        gradients: { ...rows.dOut, reads: block.others * ((dk ? columnTiles : 0) + (dv ? 1 : 0)) },
+        statistics: { ...statistics, reads: block.others * columnTiles },
+        dk: { ...rows.dk, writes: block.rows },
+        dv: { ...rows.dv, reads: accumulate ? block.rows : 0, writes: block.rows },
+      },
+      uses: writtenPartials(block, { dk: keyPartials, dv: valuePartials }),
+      flops: block.pairs * (columnTiles * scoreFlops + (dk ? 2 * headDim : 0) + (dv ? 2 * valueDim : 0)),
+    });
+    for (const join of joins) addJoin(work, block, join);
+  };
+}
+
+/** Rows of so many numbers in one of the buffers of partial results; `undefined` where there is one split. */
+function partialsOf({ partials }: SoftmaxGradientWork, index: 0 | 1, width: number): Partials | undefined {
+  return partials[index] && { ...partials[index], width };
 }

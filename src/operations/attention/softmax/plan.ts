@@ -1,31 +1,52 @@
-/** Softmax attention: one dispatch that goes through the keys in tiles. */
+/** Softmax attention: one dispatch that goes through the keys in tiles, and with splits another one that brings them together. */
 import { queriesStay, softmaxAttentionKernel, softmaxAttentionLayout } from "../../../../shaders/attention/softmax/forward.ts";
-import type { SoftmaxTile } from "../../../../shaders/attention/softmax/tiles.ts";
 import type { ProgramBuilder } from "../../../program/builder.ts";
 import { addBias, type AttentionTensors } from "../bias.ts";
 import { addHeadKernel, headGroups, storedRows } from "../head-groups.ts";
 import type { AttentionShape } from "../spec.ts";
-import { chooseTile, columnTilesOf, kernelShape, sweepOf, WEIGHT_FLOPS } from "./sweep.ts";
+import { chooseSplits, chooseTile, type SoftmaxChoice } from "./choose.ts";
+import { addJoin, blocksOf, kernelShape, MAXIMA, outputJoin, partialBytes, partialScratch, type SweepWork, writtenPartials } from "./splits.ts";
+import { columnTilesOf, WEIGHT_FLOPS } from "./sweep.ts";
 
 /** Adds softmax attention, with FastRPB or without a bias. */
 export function planSoftmaxAttention(program: ProgramBuilder, shape: AttentionShape, tensors: AttentionTensors, scratch: number): void {
-  const { headDim, valueDim, length } = shape;
-  const layoutOf = (tile: SoftmaxTile) => softmaxAttentionLayout({ tile, headDim, valueDim, columnTiles: columnTilesOf(tile, valueDim) });
-  const tile = chooseTile(program, shape, 2 * headDim + 2 * valueDim + WEIGHT_FLOPS, (candidate) => [layoutOf(candidate)]);
+  const { headDim, valueDim } = shape;
+  const partialWidths = [valueDim, MAXIMA];
+  const choice: SoftmaxChoice = {
+    program,
+    shape,
+    pairFlops: 2 * headDim + 2 * valueDim + WEIGHT_FLOPS,
+    columnTiles: (tile) => columnTilesOf(tile, valueDim),
+    partialWidths: () => partialWidths,
+    scratch,
+  };
+  const tile = chooseTile(choice, (candidate) => [
+    softmaxAttentionLayout({ tile: candidate, headDim, valueDim, columnTiles: columnTilesOf(candidate, valueDim) }),
+  ]);
+  const splits = chooseSplits(choice, tile);
+  const groups = headGroups(program, shape, [headDim, valueDim], scratch, 0, splits.mostHeads);
+  const work: SweepWork = { program, shape, lengths: tensors.lengths, mostHeads: groups[0]!.count, tile, splits };
+  const accumulate = addBias(program, shape, tensors, scratch - partialBytes(work, partialWidths));
+  const out = storedRows(shape, tensors.out, valueDim);
+  const sums = partialScratch(work, "sums", valueDim);
+  const maxima = partialScratch(work, "maxima", MAXIMA);
+  const join = sums && maxima && outputJoin(work, sums, maxima, out, accumulate);
+  const added = accumulate && !join;
   const columnTiles = columnTilesOf(tile, valueDim);
-  const accumulate = addBias(program, shape, tensors, scratch);
-  const kernel = softmaxAttentionKernel({ ...kernelShape(shape), storage: shape.storage, accumulate, tile, columnTiles });
-  const sweep = sweepOf(shape, tile, "queries");
-  for (const group of headGroups(program, shape, [headDim, valueDim], scratch)) {
-    addHeadKernel({ program, shape, lengths: tensors.lengths }, group, kernel, {
-      groups: sweep.tiles * columnTiles,
+  const kernel = softmaxAttentionKernel({ ...kernelShape(work), storage: shape.storage, accumulate: added, columnTiles });
+  for (const block of groups.flatMap((group) => blocksOf(work, group, "queries"))) {
+    addHeadKernel(work, block.group, kernel, {
+      groups: block.groups * columnTiles,
+      params: block.params,
       rows: {
-        queries: { ...storedRows(shape, tensors.q, headDim), reads: (queriesStay({ tile, headDim }) ? length : sweep.own) * columnTiles },
-        keys: { ...storedRows(shape, tensors.k, headDim), reads: sweep.others * columnTiles },
-        values: { ...storedRows(shape, tensors.v, valueDim), reads: sweep.others },
-        out: { ...storedRows(shape, tensors.out, valueDim), reads: accumulate ? length : 0, writes: length },
+        queries: { ...storedRows(shape, tensors.q, headDim), reads: (queriesStay({ tile, headDim }) ? block.partials : block.own) * columnTiles },
+        keys: { ...storedRows(shape, tensors.k, headDim), reads: block.others * columnTiles },
+        values: { ...storedRows(shape, tensors.v, valueDim), reads: block.others },
+        out: { ...out, reads: added ? block.rows : 0, writes: block.rows },
       },
-      flops: sweep.pairs * (columnTiles * (2 * headDim + WEIGHT_FLOPS) + 2 * valueDim),
+      uses: writtenPartials(block, { out: sums, maxima }),
+      flops: block.pairs * (columnTiles * (2 * headDim + WEIGHT_FLOPS) + 2 * valueDim),
     });
+    if (join) addJoin(work, block, join);
   }
 }

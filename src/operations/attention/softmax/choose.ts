@@ -1,0 +1,128 @@
+/** The tile of softmax attention, and into how many splits the others go that its workgroups go through. */
+import {
+  softmaxBytes,
+  type SoftmaxKernelLayout,
+  softmaxLanes,
+  softmaxOthers,
+  softmaxRows,
+  type SoftmaxTile,
+} from "../../../../shaders/attention/softmax/tiles.ts";
+import type { ProgramBuilder } from "../../../program/builder.ts";
+import { estimatedSeconds, MOST_DISPATCH_SECONDS } from "../../../program/duration.ts";
+import { largestScratch } from "../../../program/ranges.ts";
+import { evenStep } from "../../../program/slices.ts";
+import { FLOAT_BYTES, sum } from "../../../program/units.ts";
+import { firstTile } from "../../../program/workgroups.ts";
+import type { AttentionShape } from "../spec.ts";
+
+/** Tiles, from the best to the smallest: groups of rows and of others, fours of rows and others of a lane, fours of numbers. */
+const TILES: readonly SoftmaxTile[] = (
+  [
+    [8, 8, 1, 4, 8],
+    [8, 8, 1, 4, 4],
+    [8, 4, 1, 4, 8],
+    [8, 4, 1, 4, 4],
+    [4, 4, 1, 4, 4],
+    [4, 4, 1, 2, 2],
+    [2, 4, 1, 2, 1],
+    [2, 2, 1, 1, 1],
+    [1, 1, 1, 1, 1],
+  ] as const
+).map(([rowGroups, otherGroups, rowVectors, patchOthers, depth]) => ({ rowGroups, otherGroups, rowVectors, patchOthers, depth }));
+/** Workgroups that fill a large GPU: 132 cores, about eight workgroups of 64 lanes each. */
+const FILL = 1024;
+/** Others of a split at least, so that what is kept of it is a few percent of what is done for it. */
+const FEWEST_OTHERS = 512;
+/** The share of scratch for partial results: by default 32 MiB, four times what {@link FILL} workgroups leave of heads of 64. */
+const PARTIAL_SHARE = 1 / 8;
+
+/** What the choices depend on. */
+export interface SoftmaxChoice {
+  readonly program: ProgramBuilder;
+  readonly shape: AttentionShape;
+  /** Operations of a workgroup for a pair of a query and a key. */
+  readonly pairFlops: number;
+  /** Workgroups for the same rows and others, at least. */
+  readonly columnTiles: (tile: SoftmaxTile) => number;
+  /** Float32 numbers of a row in each buffer of partial results. */
+  readonly partialWidths: (tile: SoftmaxTile) => readonly number[];
+  /** Bytes of scratch in all. */
+  readonly scratch: number;
+}
+
+/** How the others are split, and for how many rows at a time. */
+export interface Splits {
+  /** 1 where they are not. */
+  readonly count: number;
+  /** Others of a split, in whole tiles of others and of rows; the last split may have fewer. */
+  readonly others: number;
+  /** Row tiles of a head that are done at a time. */
+  readonly blockTiles: number;
+  /** Heads that are done at a time: one, where not all of its row tiles are. */
+  readonly mostHeads: number;
+}
+
+/** Workgroups whose partial results fit into scratch. */
+function slotsOf({ program, partialWidths, scratch }: SoftmaxChoice, tile: SoftmaxTile): number {
+  const bytes = softmaxRows(tile) * sum(partialWidths(tile), (width) => width) * FLOAT_BYTES;
+  return Math.floor(largestScratch(program.limits, scratch * PARTIAL_SHARE) / bytes);
+}
+
+/** What others are split by: then all rows of a tile see the same splits. */
+function stepOf(tile: SoftmaxTile): number {
+  return Math.max(softmaxRows(tile), softmaxOthers(tile));
+}
+
+/** The most others that a workgroup goes through within the time of a dispatch, in whole steps. */
+function mostOthers({ program, pairFlops }: SoftmaxChoice, tile: SoftmaxTile): number {
+  const flops = stepOf(tile) * softmaxRows(tile) * pairFlops;
+  return stepOf(tile) * Math.floor(MOST_DISPATCH_SECONDS / estimatedSeconds({ flops, bytes: 0, groups: 1 }, program.limits.speed));
+}
+
+/** The most splits that are worth their partial results, and whose partial results fit. */
+function mostSplits(choice: SoftmaxChoice, tile: SoftmaxTile): number {
+  return Math.max(1, Math.min(Math.floor(choice.shape.length / FEWEST_OTHERS), slotsOf(choice, tile)));
+}
+
+/**
+ * The best tile whose kernels fit, and whose workgroups do a split in the time of a dispatch; slow devices take tiles of few rows for what that
+ * leaves too long.
+ *
+ * @throws FastRpbError code `"limit"` where none fits
+ */
+export function chooseTile(choice: SoftmaxChoice, layouts: (tile: SoftmaxTile) => readonly SoftmaxKernelLayout[]): SoftmaxTile {
+  const { length } = choice.shape;
+  const quick = TILES.filter((tile) => {
+    const most = mostOthers(choice, tile);
+    return length <= most || Math.ceil(length / most) <= mostSplits(choice, tile);
+  });
+  return firstTile(choice.program, [...quick, TILES.at(-1)!], {
+    lanes: softmaxLanes,
+    bytes: (tile) => Math.max(...layouts(tile).map(softmaxBytes)),
+    what: "the smallest tile of queries and keys",
+    enough: 1,
+  });
+}
+
+/** Enough splits that a dispatch has {@link FILL} workgroups, also where work is cut into several, and none of them alone takes too long. */
+export function chooseSplits(choice: SoftmaxChoice, tile: SoftmaxTile): Splits {
+  const { program, shape, pairFlops, columnTiles } = choice;
+  const { length } = shape;
+  const heads = shape.batch * shape.heads;
+  const tiles = Math.ceil(length / softmaxRows(tile));
+  // Workgroups of a dispatch, were nothing split.
+  const dispatchFlops = MOST_DISPATCH_SECONDS * program.limits.speed.flopsPerSecond;
+  const inTime = Math.max(1, Math.floor(dispatchFlops / (softmaxRows(tile) * length * pairFlops)));
+  const groups = Math.min(heads * tiles * columnTiles(tile), inTime);
+  const slots = slotsOf(choice, tile);
+  // Not, where the partial results of so many do not fit: then fewer would run at a time.
+  const toFill = Math.min(Math.ceil(FILL / groups), Math.floor((slots * columnTiles(tile)) / groups));
+  const toEnd = Math.ceil(length / Math.max(1, mostOthers(choice, tile)));
+  const wanted = Math.min(Math.max(1, toFill, toEnd), mostSplits(choice, tile));
+  const others = stepOf(tile) * Math.ceil(length / wanted / stepOf(tile));
+  const count = Math.ceil(length / others);
+  if (count === 1) return { count, others, blockTiles: tiles, mostHeads: heads };
+  const fitting = Math.floor(slots / count);
+  if (fitting < tiles) return { count, others, blockTiles: evenStep(tiles, fitting), mostHeads: 1 };
+  return { count, others, blockTiles: tiles, mostHeads: evenStep(heads, Math.floor(fitting / tiles)) };
+}
