@@ -10,8 +10,11 @@ import { keyGradientKernel } from "../attention/linear/key-gradient.ts";
 import { reduceKernel } from "../attention/linear/reduce.ts";
 import { firstFeatureKernel } from "../attention/multiplicative/first-feature.ts";
 import { projectionKernel } from "../attention/random-features.ts";
+import { softmaxCombineStatisticsKernel } from "../attention/softmax/combine-statistics.ts";
+import { softmaxCombineKernel } from "../attention/softmax/combine.ts";
 import { softmaxAttentionKernel } from "../attention/softmax/forward.ts";
 import { softmaxKeyGradientKernel } from "../attention/softmax/key-gradient.ts";
+import { softmaxSumKernel } from "../attention/softmax/sum.ts";
 import { complexMultiplyKernel } from "../complex-multiply/complex-multiply.ts";
 import { realToComplexKernel } from "../fft/real-to-complex.ts";
 import type { StockhamShape } from "../fft/stockham.ts";
@@ -25,6 +28,7 @@ const ROOTS = { kind: "full", offset: 56 } as const;
 const HEAD = { length: 200, headDim: 18, valueDim: 7, variableLengths: true };
 const ROW_TILE = { rows: 16, laneRows: 4, rowLanes: 16 };
 const SOFTMAX_TILE = { rowGroups: 4, otherGroups: 4, rowVectors: 1, patchOthers: 2, depth: 2 } as const;
+const SPLIT_ROWS = { length: 2000, causal: true, variableLengths: true, lanes: 64 };
 
 function ofFeatures(featureMap: KernelFeatureMap): readonly Kernel[] {
   const states = { state: keyStateLayout(18, 7, featureMap === "sikf"), chunkRows: 64, chunks: 4 };
@@ -66,6 +70,19 @@ const KERNELS: readonly Kernel[] = [
   firstFeatureKernel({ lanes: 64, length: 200, features: 18 }),
   projectionKernel({ inputs: 18, outputs: 40, of: "keyGradients", scale: 0.25, precision: "f16", rows: 16, laneRows: 4, columns: 16 }),
   softmaxAttentionKernel({ ...HEAD, scale: 0.25, causal: true, split: true, storage: "f16", accumulate: false, tile: SOFTMAX_TILE, columnTiles: 2 }),
+  softmaxAttentionKernel({
+    ...HEAD,
+    scale: 0.25,
+    causal: true,
+    split: false,
+    storage: "f16",
+    accumulate: true,
+    tile: SOFTMAX_TILE,
+    columnTiles: 1,
+  }),
+  softmaxCombineKernel({ ...SPLIT_ROWS, width: 7, scale: 0.25, storage: "f16", accumulate: true }),
+  softmaxCombineStatisticsKernel({ ...SPLIT_ROWS, scale: 0.25 }),
+  softmaxSumKernel({ ...SPLIT_ROWS, width: 8, others: "queries", accumulate: false }),
   softmaxKeyGradientKernel({
     ...HEAD,
     scale: 0.25,

@@ -205,7 +205,8 @@ describe.each(WAYS)("splits, %s", (way) => {
   });
 
   test("keep to their scratch: heads in groups, rows in blocks, fewer splits, and then smaller tiles", () => {
-    let [before, tiles] = [Infinity, new Set<string>()];
+    const tiles = new Set<string>();
+    let before = Infinity;
     for (const workspaceBytes of [28, 24, 22, 21, 20, 18, 17].map((bits) => 2 ** bits)) {
       const limits = limitsWith({ speed: SOFTWARE_GPU, workspaceBytes });
       const program = plan(way, { heads: 2, length: 4000, variableLengths: true, causal: true }, limits);
