@@ -40,8 +40,8 @@ const PARTIAL_SHARE = 1 / 8;
 export interface SoftmaxChoice {
   readonly program: ProgramBuilder;
   readonly shape: AttentionShape;
-  /** Operations of a workgroup for a pair of a query and a key. */
-  readonly pairFlops: number;
+  /** The kernels, by id, and operations of each for a pair of a query and a key, at most. */
+  readonly pairFlops: Readonly<Record<string, number>>;
   /** Workgroups for the same rows and others, at least. */
   readonly columnTiles: (tile: SoftmaxTile) => number;
   /** Float32 numbers of a row in each buffer of partial results. */
@@ -68,15 +68,21 @@ function slotsOf({ program, partialWidths, scratch }: SoftmaxChoice, tile: Softm
   return Math.floor(largestScratch(program.limits, scratch * PARTIAL_SHARE) / bytes);
 }
 
+/** Seconds that so many workgroups take at a time for so many pairs, of the kernel that takes longest. */
+function secondsOf({ program, pairFlops }: SoftmaxChoice, pairs: number, groups: number): number {
+  const works = Object.entries(pairFlops).map(([kernel, flops]) => ({ kernel, flops: pairs * flops, bytes: 0, groups }));
+  return Math.max(...works.map((work) => estimatedSeconds(work, program.limits.speed)));
+}
+
 /** What others are split by: then all rows of a tile see the same splits. */
 function stepOf(tile: SoftmaxTile): number {
   return Math.max(softmaxRows(tile), softmaxOthers(tile));
 }
 
 /** The most others that a workgroup goes through within the time of a dispatch, in whole steps. */
-function mostOthers({ program, pairFlops }: SoftmaxChoice, tile: SoftmaxTile): number {
-  const flops = stepOf(tile) * softmaxRows(tile) * pairFlops;
-  return stepOf(tile) * Math.floor(MOST_DISPATCH_SECONDS / estimatedSeconds({ flops, bytes: 0, groups: 1 }, program.limits.speed));
+function mostOthers(choice: SoftmaxChoice, tile: SoftmaxTile): number {
+  const step = stepOf(tile);
+  return step * Math.floor(MOST_DISPATCH_SECONDS / secondsOf(choice, step * softmaxRows(tile), 1));
 }
 
 /** The most splits that are worth their partial results, and whose partial results fit. */
@@ -106,13 +112,12 @@ export function chooseTile(choice: SoftmaxChoice, layouts: (tile: SoftmaxTile) =
 
 /** Enough splits that a dispatch has {@link FILL} workgroups, also where work is cut into several, and none of them alone takes too long. */
 export function chooseSplits(choice: SoftmaxChoice, tile: SoftmaxTile): Splits {
-  const { program, shape, pairFlops, columnTiles } = choice;
+  const { shape, columnTiles } = choice;
   const { length } = shape;
   const heads = shape.batch * shape.heads;
   const tiles = Math.ceil(length / softmaxRows(tile));
   // Workgroups of a dispatch, were nothing split.
-  const dispatchFlops = MOST_DISPATCH_SECONDS * program.limits.speed.flopsPerSecond;
-  const inTime = Math.max(1, Math.floor(dispatchFlops / (softmaxRows(tile) * length * pairFlops)));
+  const inTime = Math.max(1, Math.floor(MOST_DISPATCH_SECONDS / secondsOf(choice, softmaxRows(tile) * length, Infinity)));
   const groups = Math.min(heads * tiles * columnTiles(tile), inTime);
   const slots = slotsOf(choice, tile);
   // Not, where the partial results of so many do not fit: then fewer would run at a time.

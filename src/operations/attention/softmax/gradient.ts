@@ -52,7 +52,11 @@ export function planSoftmaxAttentionGradient(
   const choice: SoftmaxChoice = {
     program,
     shape,
-    pairFlops: 4 * headDim + 4 * valueDim + WEIGHT_FLOPS,
+    pairFlops: {
+      "attention/softmax/statistics": 2 * headDim + 2 * valueDim + WEIGHT_FLOPS,
+      "attention/softmax/query-gradient": 4 * headDim + 2 * valueDim + WEIGHT_FLOPS,
+      "attention/softmax/key-gradient": 4 * headDim + 4 * valueDim + WEIGHT_FLOPS,
+    },
     columnTiles: () => 1,
     partialWidths: (tile) => partialWidths(shape, tile),
     scratch,

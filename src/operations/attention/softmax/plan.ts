@@ -15,7 +15,7 @@ export function planSoftmaxAttention(program: ProgramBuilder, shape: AttentionSh
   const choice: SoftmaxChoice = {
     program,
     shape,
-    pairFlops: 2 * headDim + 2 * valueDim + WEIGHT_FLOPS,
+    pairFlops: { "attention/softmax/forward": 2 * headDim + 2 * valueDim + WEIGHT_FLOPS },
     columnTiles: (tile) => columnTilesOf(tile, valueDim),
     partialWidths: () => partialWidths,
     scratch,
