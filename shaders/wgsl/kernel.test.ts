@@ -27,7 +27,7 @@ const SHAPE: StockhamShape = { length: 64, axes: [[8, 8]], threads: 8, columns: 
 const ROOTS = { kind: "full", offset: 56 } as const;
 const HEAD = { length: 200, headDim: 18, valueDim: 7, variableLengths: true };
 const ROW_TILE = { rows: 16, laneRows: 4, rowLanes: 16 };
-const SOFTMAX_TILE = { rowGroups: 4, otherGroups: 4, rowVectors: 1, patchOthers: 2, depth: 2 } as const;
+const SOFTMAX_TILE = { rowGroups: 4, otherGroups: 4, rowVectors: 1, patchOthers: 4, depth: 2 } as const;
 const SPLIT_ROWS = { length: 2000, causal: true, variableLengths: true, lanes: 64 };
 
 function ofFeatures(featureMap: KernelFeatureMap): readonly Kernel[] {

@@ -51,6 +51,8 @@ function secondsOf({ dispatches }: Program, device: Simulated): number[] {
 
 const FACTORS = [1e-3, 1e-2, 0.1, 0.3, 1, 3, 10];
 
+const JOINS = ["combine", "combine-statistics", "sum"].map((name) => `attention/softmax/${name}`);
+
 describe("simulated devices", () => {
   for (const factor of FACTORS) {
     for (const groups of factor < 0.05 ? [8, 64] : [128, 1056]) {
@@ -71,7 +73,7 @@ describe("simulated devices", () => {
 
       test(`${name}: no dispatch is too long, and there are few more than needed`, async () => {
         const limits = limitsFor(await measureSpeed(probeOf(device, 6).probe));
-        for (const length of [1024, 4096]) {
+        for (const length of [1024, 4096, 16384, 65536]) {
           for (const causal of [false, true]) {
             const spec = attentionSpec({ heads: 8, length, headDim: 64, kind: "softmax", causal });
             for (const each of [spec, attentionGradientSpec(spec)]) {
@@ -79,9 +81,11 @@ describe("simulated devices", () => {
               const seconds = secondsOf(program, device);
               expect(Math.max(...seconds)).toBeLessThanOrEqual(MOST_DISPATCH_SECONDS);
               const needed = seconds.reduce((sum, one) => sum + one, 0) / MOST_DISPATCH_SECONDS;
-              // A dispatch has whole workgroups, which may take long themselves.
-              if (longestGroup(program, device) > MOST_DISPATCH_SECONDS / 20) continue;
-              expect(seconds.length, `${each.operation}, ${length}`).toBeLessThanOrEqual(
+              // A dispatch has whole workgroups, which may take long themselves; on slow devices long sequences go in blocks of rows besides.
+              if (length > 4096 || longestGroup(program, device) > MOST_DISPATCH_SECONDS / 20) continue;
+              // What brings splits together is short, and follows each block.
+              const long = program.dispatches.filter(({ kernel }) => !JOINS.includes(kernel.id)).length;
+              expect(long, `${each.operation}, ${length}`).toBeLessThanOrEqual(
                 1.1 * needed + new Set(program.dispatches.map(({ kernel }) => kernel)).size,
               );
             }

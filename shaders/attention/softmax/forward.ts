@@ -17,8 +17,8 @@ import { lengthBinding, lengthFunction, lengthParams } from "../../wgsl/lengths.
 import { loadFunctions, readBindings, storeVector, vectorElement } from "../../wgsl/rows.ts";
 import { overKeys, raiseMaximum, SOFTMAX_WEIGHT, sumOfPatch, sumOverOthers } from "./online.ts";
 import { resultRows, splitParams } from "./splits.ts";
-import { declareSums, loadOwn, type ScoreProduct, scoreProduct, storeSums, sumNames, type WeightedProduct, weightedProduct } from "./products.ts";
-import { patch, scorePieces, softmaxDeclarations, type SoftmaxKernelLayout, type SoftmaxKernelSpec, softmaxLanes } from "./tiles.ts";
+import { declareSums, type ScoreProduct, scoreProduct, storeSums, sumNames, type WeightedProduct, weightedProduct } from "./products.ts";
+import { patch, softmaxDeclarations, type SoftmaxKernelLayout, type SoftmaxKernelSpec, softmaxLanes } from "./tiles.ts";
 import { LOWEST, range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
 export interface SoftmaxAttentionSpec extends SoftmaxKernelSpec {
@@ -41,11 +41,6 @@ export function softmaxAttentionLayout(spec: Pick<SoftmaxAttentionSpec, "tile" |
   return { tile: spec.tile, scores: [score], products: [out], shares: true, statistics: "none" };
 }
 
-/** Whether queries stay in workgroup memory: they come from memory once then, and else once for every tile of keys. */
-export function queriesStay({ tile, headDim }: Pick<SoftmaxAttentionSpec, "tile" | "headDim">): boolean {
-  return scorePieces(tile, headDim) === 1;
-}
-
 export function softmaxAttentionKernel(spec: SoftmaxAttentionSpec): Kernel {
   const { headDim, valueDim, causal, tile, columnTiles, split } = spec;
   const outStorage = split ? "f32" : spec.storage;
@@ -53,7 +48,6 @@ export function softmaxAttentionKernel(spec: SoftmaxAttentionSpec): Kernel {
   const { score, out } = products(spec);
   const rows = { queries: headDim, keys: headDim, values: valueDim };
   const vectors = range(tile.rowVectors);
-  const stay = queriesStay(spec);
   const body = wgsl`${overKeys(spec, columnTiles)}
 ${unroll(
   vectors,
@@ -61,11 +55,8 @@ ${unroll(
   var total${v} = vec4f();`,
 )}
 ${declareSums(tile, out)}
-#if ${stay}
-${loadOwn(layout, score, "0u")}
-#endif
   for (var tile_first = ${split ? "begin" : "0u"}; tile_first < end; tile_first += OTHERS) {
-${scoreProduct(layout, score, stay)}
+${scoreProduct(layout, score)}
 #if ${causal}
     let diagonal = tile_first + OTHERS > first + 1u;
 #endif

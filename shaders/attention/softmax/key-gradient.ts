@@ -14,10 +14,10 @@
 import { type Kernel, makeKernel } from "../../wgsl/kernel.ts";
 import { lengthBinding, lengthFunction, lengthParams } from "../../wgsl/lengths.ts";
 import { loadFunctions, readBindings, storeVector, vectorElement } from "../../wgsl/rows.ts";
-import { othersBetween, softmaxStart } from "./online.ts";
+import { othersBetween, SOFTMAX_WEIGHT, softmaxStart } from "./online.ts";
 import { declareSums, scoreProduct, storeSums, type Visible, type WeightedProduct, weightedProduct } from "./products.ts";
 import { resultRows, splitParams } from "./splits.ts";
-import { patch, softmaxDeclarations, type SoftmaxKernelLayout, type SoftmaxKernelSpec, softmaxLanes } from "./tiles.ts";
+import { otherOffset, patch, softmaxDeclarations, type SoftmaxKernelLayout, type SoftmaxKernelSpec, softmaxLanes } from "./tiles.ts";
 import { range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
 export interface SoftmaxKeyGradientSpec extends SoftmaxKernelSpec {
@@ -66,13 +66,13 @@ ${dk ? declareSums(tile, dk) : ""}
       if (tile_first + i < end) { loaded = statistics[bh * N + tile_first + i - params.statisticsBase]; }
       statistics_tile[i] = loaded;
     }
-${scoreProduct(layout, { own: "keys", other: "queries", width: headDim, sum: "s" }, false)}
-${dk ? scoreProduct(layout, { own: "values", other: "gradients", width: valueDim, sum: "d" }, false) : ""}
+${scoreProduct(layout, { own: "keys", other: "queries", width: headDim, sum: "s" })}
+${dk ? scoreProduct(layout, { own: "values", other: "gradients", width: valueDim, sum: "d" }) : ""}
 #if ${causal}
     let diagonal = tile_first + 1u < first + ROWS;
 #endif
-${unroll(range(tile.patchOthers), (p) => `    let statistics${p} = statistics_tile[other_group + ${u32(p)} * OTHER_GROUPS];`)}
-${unroll(patch(tile), ({ p, name }) => `    let w${name} = exponential4(min(SCALE * (s${name} - statistics${p}.x), vec4f())) * statistics${p}.y;`)}
+${unroll(range(tile.patchOthers), (p) => `    let statistics${p} = statistics_tile[4u * other_group + ${u32(otherOffset(tile, p))}];`)}
+${unroll(patch(tile), ({ p, name }) => `    let w${name} = weight(s${name} - statistics${p}.x) * statistics${p}.y;`)}
     workgroupBarrier();
 ${dv ? weightedProduct(layout, dv, "w", visible) : ""}
 #if ${dk !== undefined && dv !== undefined}
@@ -111,7 +111,7 @@ ${dk ? storeSums(tile, dk, "dk", resultRows(spec), split, (name) => `SCALE * ${n
     ],
     declarations: [
       ...softmaxDeclarations(spec, layout),
-      wgsl`${lengthFunction(spec)}${loadFunctions(rows)}${dk ? storeVector("store_dk", "dk", headDim, false) : ""}${dv ? storeVector("store_dv", "dv", valueDim, spec.accumulate) : ""}`,
+      wgsl`${SOFTMAX_WEIGHT}${lengthFunction(spec)}${loadFunctions(rows)}${dk ? storeVector("store_dk", "dk", headDim, false) : ""}${dv ? storeVector("store_dv", "dv", valueDim, spec.accumulate) : ""}`,
     ],
     body,
   });

@@ -4,7 +4,7 @@
  */
 import { tokensOf } from "../../wgsl/lengths.ts";
 import { splitStart } from "./splits.ts";
-import { patch, type SoftmaxKernelSpec, type SoftmaxTile } from "./tiles.ts";
+import { otherOffset, patch, type SoftmaxKernelSpec, type SoftmaxTile } from "./tiles.ts";
 import { LOWEST, range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
 type Sequence = Pick<SoftmaxKernelSpec, "causal" | "variableLengths" | "split">;
@@ -54,11 +54,12 @@ export function othersBetween({ split }: Pick<Sequence, "split">, from: string, 
 }
 
 /**
- * `fn weight(difference)`: exp(SCALE · difference), for differences from the maximum. It needs EXPONENTIAL4. What is left out lies at the lowest
- * float: its difference may be beyond the floats.
+ * `fn weight(difference)`: exp(SCALE · difference), for differences from the maximum; where that was summed in another order, they may be above 0.
+ * What is left out lies at the lowest float: its difference may be beyond the floats. By the GPU's own exp2, which is as exact as the
+ * products in the exponent are.
  */
 export const SOFTMAX_WEIGHT = wgsl`
-fn weight(difference: vec4f) -> vec4f { return exponential4(max(SCALE * difference, vec4f(-100.0))); }
+fn weight(difference: vec4f) -> vec4f { return exp2(clamp(SCALE_TO_2 * difference, vec4f(-200.0), vec4f())); }
 `;
 
 /** WGSL expression of which of the four rows of vector `v` see `key<p>` in a causal sequence. */
@@ -73,7 +74,7 @@ export function seesKey(v: number, p: number): string {
 export function raiseMaximum(tile: SoftmaxTile, causal: boolean): string {
   const vectors = range(tile.rowVectors);
   const others = range(tile.patchOthers);
-  return wgsl`${unroll(others, (p) => `    let key${p} = tile_first + other_group + ${u32(p)} * OTHER_GROUPS;`)}
+  return wgsl`${unroll(others, (p) => `    let key${p} = tile_first + 4u * other_group + ${u32(otherOffset(tile, p))};`)}
 ${unroll(patch(tile), ({ v, p, name }) => {
   const sees = causal ? seesKey(v, p) : `key${p} < end`;
   return `    s${name} = select(vec4f(${LOWEST}), s${name}, ${sees});`;

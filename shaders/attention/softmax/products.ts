@@ -1,14 +1,16 @@
 /**
  * Products of own rows and others, and of weights and others, through the tiles of attention/softmax/tiles.ts.
  *
- * A score is the sum over its numbers in blocks of at most `depth`, in one order in all kernels of the same depth: what is computed again
- * on the way back is the same number, also where an exponent of 1e10 would show any difference.
+ * A score is the sum over its numbers in their order, in all kernels: what is computed again on the way back is the same number, also where
+ * an exponent of 1e10 would show any difference.
  */
 import { vectorsOf } from "../../wgsl/rows.ts";
 import {
   columnVectors,
   filledColumns,
   laneColumns,
+  otherOffset,
+  ownName,
   patch,
   pieceDepth,
   piecePitch,
@@ -39,68 +41,64 @@ export interface WeightedProduct extends ProductColumns {
   readonly sum: string;
 }
 
-/**
- * Statements that fill `own<r>` with the pieces of own rows that begin at their vector `from`; rows from `tokens` on are zero. The tile must be free.
- *
- * @param from WGSL expression
- */
-export function loadOwn({ tile }: Pick<SoftmaxKernelLayout, "tile">, { own, width }: Pick<ScoreProduct, "own" | "width">, from: string): string {
+/** Statements that fill `own<r>` with the piece of own rows that begins at vector `piece`. */
+function loadOwn(layout: SoftmaxKernelLayout, { own, width }: ScoreProduct): string {
+  const { tile } = layout;
   const depth = pieceDepth(tile, width);
+  const rows = range(4 * tile.rowVectors);
   return wgsl`      for (var i = lane; i < ${u32(tile.rowGroups * depth)}; i += LANES) {
         let row = first + i / ${u32(depth)} * PATCH_ROWS;
-        let column = ${from} + i % ${u32(depth)};
+        let column = piece + i % ${u32(depth)};
         let at = i / ${u32(depth)} * ${u32(piecePitch(depth))} + i % ${u32(depth)};
-${unroll(
-  range(4 * tile.rowVectors),
-  (r) => `        var vector${r} = vec4f();
-        if (row + ${u32(r)} < tokens) { vector${r} = load_${own}(bh * N + row + ${u32(r)}, column); }
-        own${r}[at] = vector${r};`,
-)}
+${unroll(rows, (r) => `        let vector${r} = load_${own}(bh * N + min(row + ${u32(r)}, tokens - 1u), column);`)}
+${transposed(rows, (r) => ownName(layout, r))}
       }`;
 }
 
+/** Statements that put vectors of four numbers of four rows each into `name(4·i + x)` at `at`, as number x of the four rows. */
+function transposed(rows: readonly number[], name: (r: number) => string): string {
+  return unroll(rows, (r) => {
+    const first = r - (r % 4);
+    return `        ${name(r)}[at] = vec4f(${range(4).map((i) => `vector${first + i}[${r % 4}]`).join(", ")});`;
+  });
+}
+
 /**
- * Statements that set `<sum><v>_<p>` to the products of the lane's rows with the others of the tile that starts at `tile_first`, those from
- * `end` on being zero. They hold barriers, before anything is written to workgroup memory, and after.
- *
- * @param resident whether `own<r>` holds the whole rows already
+ * Statements that set `<sum><v>_<p>` to the products of the lane's rows with the others of the tile that starts at `tile_first`; where one of
+ * them is beyond the end, the last one stands for it, which takes no branch. They hold barriers, before anything is written to workgroup memory, and after.
  */
-export function scoreProduct(layout: SoftmaxKernelLayout, product: ScoreProduct, resident: boolean): string {
+export function scoreProduct(layout: SoftmaxKernelLayout, product: ScoreProduct): string {
   const { tile } = layout;
   const { other, width, sum } = product;
   const depth = pieceDepth(tile, width);
-  const rows = range(4 * tile.rowVectors);
   const others = range(tile.patchOthers);
   return wgsl`${unroll(patch(tile), ({ name }) => `    var ${sum}${name} = vec4f();`)}
     for (var piece = 0u; piece < ${u32(vectorsOf(width))}; piece += ${u32(depth)}) {
       workgroupBarrier();
-#if ${!resident}
-${loadOwn(layout, product, "piece")}
-#endif
+${loadOwn(layout, product)}
       for (var i = lane; i < ${u32(tile.otherGroups * depth)}; i += LANES) {
-        let row = tile_first + i / ${u32(depth)};
+        let row = tile_first + 4u * (i / ${u32(depth)});
         let column = piece + i % ${u32(depth)};
         let at = i / ${u32(depth)} * ${u32(piecePitch(depth))} + i % ${u32(depth)};
 ${unroll(
   others,
-  (p) => `        var vector${p} = vec4f();
-        if (row + ${u32(p)} * OTHER_GROUPS < end) { vector${p} = load_${other}(bh * N + row + ${u32(p)} * OTHER_GROUPS, column); }
-        other${p}[at] = vector${p};`,
+  (p) => `        let vector${p} = load_${other}(bh * N + min(row + ${u32(otherOffset(tile, p))}, end - 1u), column);`,
 )}
+${transposed(others, (p) => `other${p}`)}
       }
       workgroupBarrier();
-${unroll(patch(tile), ({ name }) => `      var piece_${sum}${name} = vec4f();`)}
       for (var c = 0u; c < ${u32(depth)}; c++) {
         let own_at = row_group * ${u32(piecePitch(depth))} + c;
         let other_at = other_group * ${u32(piecePitch(depth))} + c;
-${unroll(others, (p) => `        let b${p} = other${p}[other_at];`)}
-${unroll(rows, (r) => `        let a${r} = own${r}[own_at];`)}
-${unroll(patch(tile), ({ v, p, name }) => {
-  const score = (r: number) => range(4).reduce((inner, x) => `fma(a${4 * v + r}[${x}], b${p}[${x}], ${inner})`, `piece_${sum}${name}[${r}]`);
-  return `        piece_${sum}${name} = vec4f(${range(4).map(score).join(", ")});`;
+${unroll(range(4), (x) => {
+  const own = range(tile.rowVectors).map((v) => `        let a${v}_${x} = ${ownName(layout, 4 * v + x)}[own_at];`);
+  const fours = range(tile.patchOthers / 4).map((q) => `        let b${q}_${x} = other${4 * q + x}[other_at];`);
+  const add = patch(tile).map(
+    ({ v, p, name }) => `        ${sum}${name} = fma(a${v}_${x}, vec4f(b${Math.floor(p / 4)}_${x}[${p % 4}]), ${sum}${name});`,
+  );
+  return [...own, ...fours, ...add].join("\n");
 })}
       }
-${unroll(patch(tile), ({ name }) => `      ${sum}${name} += piece_${sum}${name};`)}
     }`;
 }
 
@@ -138,17 +136,19 @@ export function weightedProduct(layout: SoftmaxKernelLayout, product: WeightedPr
   const busy = Math.min(otherGroups, columnVectors(product));
   const column = product.columnTiles === 1 ? "" : `column_tile * ${u32(columnVectors(product))} + `;
   const load = wgsl`    for (var i = lane; i < ${u32(rowsAtOnce * columns)}; i += LANES) {
-      let row = tile_first + part + i / ${u32(columns)};
+      let row = tile_first + 4u * (part + i / ${u32(columns)});
       let column = ${column}i % ${u32(columns)};
 ${unroll(
   others,
-  (p) => `      var vector${p} = vec4f();
-      if (${padded(product, tile) ? `i % ${u32(columns)} < ${u32(columnVectors(product))} && ` : ""}row + ${u32(p)} * OTHER_GROUPS < end) { vector${p} = load_${product.other}(bh * N + row + ${u32(p)} * OTHER_GROUPS, column); }
-      other${p}[i] = vector${p};`,
+  (p) => `      let vector${p} = load_${product.other}(bh * N + min(row + ${u32(otherOffset(tile, p))}, end - 1u), column);`,
+)}
+${unroll(
+  others,
+  (p) => `      other${p}[i] = select(vec4f(), vector${p}, ${padded(product, tile) ? `i % ${u32(columns)} < ${u32(columnVectors(product))} && ` : ""}row + ${u32(otherOffset(tile, p))} < end);`,
 )}
     }`;
   // Two vectors of sums share what is read.
-  const together = tile.rowVectors === 1 ? 2 : 1;
+  const together = 2;
   const names = sumNames(tile, product);
   const sums = range(Math.ceil(laneColumns(tile, product) / together)).map((i) => names.filter(({ c }) => Math.floor(c / together) === i));
   const terms = (group: typeof names, guarded: boolean) => {
@@ -159,7 +159,7 @@ ${unroll(cs, (c) => `        let at${c} = j * ${u32(columns)} + other_group + ${
 ${others
   .flatMap((p) => [
     ...cs.map((c) => `        let x${c}_${p} = other${p}[at${c}];`),
-    ...(guarded ? [`        let other${p}_row = tile_first + part + j + ${u32(p)} * OTHER_GROUPS;`] : []),
+    ...(guarded ? [`        let other${p}_row = tile_first + 4u * (part + j) + ${u32(otherOffset(tile, p))};`] : []),
     ...range(tile.rowVectors).map((v) => `        let w${v}_${p} = weights${v}_${p}[weight_at];`),
     ...group.map(({ v, c, r, name }) => {
       const sum = `fma(vec4f(w${v}_${p}[${r}]), x${c}_${p}, part_${name})`;

@@ -14,7 +14,7 @@
 import { type Kernel, makeKernel } from "../../wgsl/kernel.ts";
 import { lengthBinding, lengthFunction, lengthParams } from "../../wgsl/lengths.ts";
 import { loadFunctions, readBindings, storeVector, vectorElement } from "../../wgsl/rows.ts";
-import { overKeys } from "./online.ts";
+import { overKeys, SOFTMAX_WEIGHT } from "./online.ts";
 import { declareSums, scoreProduct, storeSums, type WeightedProduct, weightedProduct } from "./products.ts";
 import { resultRows, splitParams } from "./splits.ts";
 import { patch, softmaxDeclarations, type SoftmaxKernelLayout, type SoftmaxKernelSpec, softmaxLanes } from "./tiles.ts";
@@ -61,12 +61,12 @@ ${unroll(
 )}
 ${declareSums(tile, out)}
   for (var tile_first = ${split ? "begin" : "0u"}; tile_first < end; tile_first += OTHERS) {
-${scoreProduct(layout, { own: "queries", other: "keys", width: headDim, sum: "s" }, false)}
-${scoreProduct(layout, { own: "gradients", other: "values", width: valueDim, sum: "d" }, false)}
+${scoreProduct(layout, { own: "queries", other: "keys", width: headDim, sum: "s" })}
+${scoreProduct(layout, { own: "gradients", other: "values", width: valueDim, sum: "d" })}
 #if ${causal}
     let diagonal = tile_first + OTHERS > first + 1u;
 #endif
-${unroll(patch(tile), ({ v, name }) => `    let w${name} = exponential4(min(SCALE * (s${name} - maximum${v}), vec4f())) * inverse${v} * (d${name} - mean${v});`)}
+${unroll(patch(tile), ({ v, name }) => `    let w${name} = weight(s${name} - maximum${v}) * inverse${v} * (d${name} - mean${v});`)}
     workgroupBarrier();
 ${weightedProduct(layout, out, "w", causal ? (row, other) => `${other} <= ${row}` : undefined)}
   }
@@ -96,7 +96,7 @@ ${storeSums(tile, out, "out", resultRows(spec), split, (name) => `SCALE * ${name
     ],
     declarations: [
       ...softmaxDeclarations(spec, layout),
-      wgsl`${lengthFunction(spec)}${loadFunctions(rows)}${storeVector("store_out", "out", headDim, false)}`,
+      wgsl`${SOFTMAX_WEIGHT}${lengthFunction(spec)}${loadFunctions(rows)}${storeVector("store_out", "out", headDim, false)}`,
     ],
     body,
   });

@@ -38,8 +38,8 @@ ${unroll(
   var mean${v} = vec4f();`,
 )}
   for (var tile_first = ${split ? "begin" : "0u"}; tile_first < end; tile_first += OTHERS) {
-${scoreProduct(layout, { own: "queries", other: "keys", width: headDim, sum: "s" }, false)}
-${scoreProduct(layout, { own: "gradients", other: "values", width: valueDim, sum: "d" }, false)}
+${scoreProduct(layout, { own: "queries", other: "keys", width: headDim, sum: "s" })}
+${scoreProduct(layout, { own: "gradients", other: "values", width: valueDim, sum: "d" })}
 ${raiseMaximum(tile, causal)}
 ${unroll(
   patch(tile),

@@ -2,15 +2,16 @@
  * How the kernels of softmax attention lay out a workgroup and its memory. A workgroup has ROWS rows of its own and goes through the other side,
  * OTHERS rows at a time: queries through keys, or keys through queries. Nothing larger than such a tile exists of the N × N matrix.
  *
- * Lane → (row_group, other_group), other groups fastest. A lane has the 4·rowVectors rows from first_row on, and the others other_group +
- * p·OTHER_GROUPS of a tile: a patch of scores in registers, as vectors of four rows `s<v>_<p>`. For a product of weights and rows, it has
- * the same rows, and the columns other_group + c·OTHER_GROUPS in units of four: `sum<v>_<c>_<r>`.
+ * Lane → (row_group, other_group), other groups fastest. A lane has the 4·rowVectors rows from first_row on, and of the others of a tile four
+ * from 4·other_group on, and four more 4·OTHER_GROUPS further ({@link otherOffset}): a patch of scores in registers, as vectors of four rows
+ * `s<v>_<p>`. For a product of weights and rows, it has the same rows, and the columns other_group + c·OTHER_GROUPS in units of four:
+ * `sum<v>_<c>_<r>`.
  *
- * In workgroup memory row r of a lane's patch is in `own<r>` and other p in `other<p>`, so that one index serves a whole patch and is
- * checked once. Their pitch is odd: lanes that read different rows read different banks. `weights<v>_<p>` holds weights for products.
+ * In workgroup memory rows are transposed by fours: number 4c + x of a lane's rows 4v to 4v + 3 is in `own<4v+x>` at c, and likewise in `other<p>`, so
+ * that a score takes few numbers at a time, and one index, checked once, serves a whole patch. Their pitch is odd: lanes that read
+ * different rows read different banks. For products, `other<p>` holds row p of a lane's others, and `weights<v>_<p>` weights.
  */
 import type { HeadShape } from "../head-shape.ts";
-import { EXPONENTIAL4 } from "../../wgsl/exponential.ts";
 import { type Declarations, workgroupBytes, type WorkgroupVariable } from "../../wgsl/kernel.ts";
 import { vectorArray, vectorsOf } from "../../wgsl/rows.ts";
 import { f32, range, u32, wgsl } from "../../wgsl/wgsl.ts";
@@ -23,8 +24,8 @@ export interface SoftmaxTile {
   readonly otherGroups: number;
   /** Rows of a lane, in fours. */
   readonly rowVectors: 1 | 2;
-  /** Others of a lane. */
-  readonly patchOthers: 1 | 2 | 4;
+  /** Others of a lane, in whole fours. */
+  readonly patchOthers: 4 | 8;
   /** Numbers of a row that stand in workgroup memory, in fours, at most. */
   readonly depth: number;
 }
@@ -37,9 +38,11 @@ export interface SoftmaxKernelSpec extends HeadShape {
   readonly variableLengths: boolean;
   /** Whether workgroups go through a split of the others each, and leave partial results: attention/softmax/splits.ts. */
   readonly split: boolean;
-  /** The tile; all kernels of a gradient have one of the same depth. */
   readonly tile: SoftmaxTile;
 }
+
+/** Below the largest float, after rounding. */
+const LARGEST_SCALE = 3e38;
 
 /** Lanes of the workgroup of a tile. */
 export function softmaxLanes({ rowGroups, otherGroups }: SoftmaxTile): number {
@@ -56,19 +59,19 @@ export function softmaxOthers({ otherGroups, patchOthers }: SoftmaxTile): number
   return patchOthers * otherGroups;
 }
 
+/** How far other `p` of a lane's patch is from 4·other_group. */
+export function otherOffset({ otherGroups }: Pick<SoftmaxTile, "otherGroups">, p: number): number {
+  return 4 * otherGroups * Math.floor(p / 4) + (p % 4);
+}
+
 /** Every vector of four rows with every other of a patch: the names of what there is for both end in `name`. */
 export function patch({ rowVectors, patchOthers }: SoftmaxTile): readonly { readonly v: number; readonly p: number; readonly name: string }[] {
   return range(rowVectors).flatMap((v) => range(patchOthers).map((p) => ({ v, p, name: `${v}_${p}` })));
 }
 
-/** Pieces in which a row goes through workgroup memory. */
-export function scorePieces({ depth }: Pick<SoftmaxTile, "depth">, width: number): number {
-  return Math.ceil(vectorsOf(width) / depth);
-}
-
 /** vec4f of a row in workgroup memory at a time: rows are cut into equal pieces. */
-export function pieceDepth(tile: Pick<SoftmaxTile, "depth">, width: number): number {
-  return Math.ceil(vectorsOf(width) / scorePieces(tile, width));
+export function pieceDepth({ depth }: Pick<SoftmaxTile, "depth">, width: number): number {
+  return Math.ceil(vectorsOf(width) / Math.ceil(vectorsOf(width) / depth));
 }
 
 /** vec4f from one row to the next in workgroup memory, for pieces of `depth` vec4f. */
@@ -127,6 +130,11 @@ export function productRows(layout: SoftmaxKernelLayout, product: ProductColumns
     .find((rows) => layout.tile.otherGroups % rows === 0 && rows * columns <= size)!;
 }
 
+/** The variable that holds row `r` of each lane's own: memory of weights, which come when own rows have been read, where there are such. */
+export function ownName({ tile, products }: SoftmaxKernelLayout, r: number): string {
+  return products.length === 0 ? `own${r}` : `weights${patch(tile)[r]!.name}`;
+}
+
 function weightPitch({ rowGroups }: SoftmaxTile): number {
   return rowGroups | 1;
 }
@@ -135,11 +143,13 @@ function variables(layout: SoftmaxKernelLayout): readonly WorkgroupVariable[] {
   const { tile, scores } = layout;
   const vectors = range(tile.rowVectors);
   const ownSize = tile.rowGroups * Math.max(...scores.map(({ width }) => piecePitch(pieceDepth(tile, width))));
+  const weightSize = layout.products.length > 0 ? tile.otherGroups * weightPitch(tile) : 0;
+  const sizes = new Map(weightSize > 0 ? patch(tile).map(({ name }) => [`weights${name}`, weightSize]) : []);
+  for (const r of range(4 * tile.rowVectors)) sizes.set(ownName(layout, r), Math.max(ownSize, weightSize));
   const statistics = { own: softmaxRows(tile), other: softmaxOthers(tile), none: 0 }[layout.statistics];
   return [
-    ...range(4 * tile.rowVectors).map((r) => vectorArray(`own${r}`, ownSize)),
+    ...[...sizes].map(([name, size]) => vectorArray(name, size)),
     ...range(tile.patchOthers).map((p) => vectorArray(`other${p}`, otherSize(layout))),
-    ...(layout.products.length > 0 ? patch(tile).map(({ name }) => vectorArray(`weights${name}`, tile.otherGroups * weightPitch(tile))) : []),
     ...(layout.shares ? vectors.map((v) => vectorArray(`shared${v}`, softmaxLanes(tile))) : []),
     ...(statistics > 0 ? [vectorArray("statistics_tile", statistics)] : []),
   ];
@@ -150,7 +160,7 @@ export function softmaxBytes(layout: SoftmaxKernelLayout): number {
   return workgroupBytes(variables(layout));
 }
 
-/** Declarations of a kernel of softmax attention: constants, COLUMN_TILES where columns are shared out, workgroup variables, {@link EXPONENTIAL4}. */
+/** Declarations of a kernel of softmax attention: constants, COLUMN_TILES where columns are shared out, workgroup variables. */
 export function softmaxDeclarations(
   { tile, length, scale, columnTiles }: SoftmaxKernelSpec & { readonly columnTiles?: number },
   layout: SoftmaxKernelLayout,
@@ -165,7 +175,7 @@ const OTHER_GROUPS = ${u32(tile.otherGroups)};
 const WEIGHT_PITCH = ${u32(weightPitch(tile))};`,
     ...variables(layout),
     ...(columnTiles === undefined ? [] : [`const COLUMN_TILES = ${u32(columnTiles)};`]),
-    `const SCALE = ${f32(scale)};
-${EXPONENTIAL4}`,
+    wgsl`const SCALE = ${f32(scale)};
+const SCALE_TO_2 = ${f32(Math.min(scale * Math.LOG2E, LARGEST_SCALE))};`,
   ];
 }

@@ -18,19 +18,23 @@ import type { AttentionShape } from "../spec.ts";
 /** Tiles, from the best to the smallest: groups of rows and of others, fours of rows and others of a lane, fours of numbers. */
 const TILES: readonly SoftmaxTile[] = (
   [
+    [16, 8, 2, 8, 8],
+    [16, 8, 1, 4, 8],
     [8, 8, 1, 4, 8],
     [8, 8, 1, 4, 4],
     [8, 4, 1, 4, 8],
     [8, 4, 1, 4, 4],
     [4, 4, 1, 4, 4],
-    [4, 4, 1, 2, 2],
-    [2, 4, 1, 2, 1],
-    [2, 2, 1, 1, 1],
-    [1, 1, 1, 1, 1],
+    [4, 4, 1, 4, 2],
+    [2, 2, 1, 4, 1],
+    [1, 1, 1, 4, 1],
   ] as const
 ).map(([rowGroups, otherGroups, rowVectors, patchOthers, depth]) => ({ rowGroups, otherGroups, rowVectors, patchOthers, depth }));
 /** Workgroups that fill a large GPU: 132 cores, about eight workgroups of 64 lanes each. */
 const FILL = 1024;
+/** Tiles of many rows are for those who have as many workgroups of them: an H100 is as fast with fewer rows below. */
+const ENOUGH = 128;
+const FEW_ROWS = 32;
 /** Others of a split at least, so that what is kept of it is a few percent of what is done for it. */
 const FEWEST_OTHERS = 512;
 /** The share of scratch for partial results: by default 32 MiB, four times what {@link FILL} workgroups leave of heads of 64. */
@@ -91,16 +95,17 @@ function mostSplits(choice: SoftmaxChoice, tile: SoftmaxTile): number {
 }
 
 /**
- * The best tile whose kernels fit, and whose workgroups do a split in the time of a dispatch; slow devices take tiles of few rows for what that
+ * The best tile whose kernels fit, and whose workgroups fill the GPU and do a split in the time of a dispatch; slow devices take tiles of few rows for what that
  * leaves too long.
  *
  * @throws FastRpbError code `"limit"` where none fits
  */
 export function chooseTile(choice: SoftmaxChoice, layouts: (tile: SoftmaxTile) => readonly SoftmaxKernelLayout[]): SoftmaxTile {
-  const { length } = choice.shape;
+  const { length, batch, heads } = choice.shape;
   const quick = TILES.filter((tile) => {
-    const most = mostOthers(choice, tile);
-    return length <= most || Math.ceil(length / most) <= mostSplits(choice, tile);
+    const [rows, most, splits] = [softmaxRows(tile), mostOthers(choice, tile), mostSplits(choice, tile)];
+    const enough = rows <= FEW_ROWS || batch * heads * Math.ceil(length / rows) * splits >= ENOUGH;
+    return enough && (length <= most || Math.ceil(length / most) <= splits);
   });
   return firstTile(choice.program, [...quick, TILES.at(-1)!], {
     lanes: softmaxLanes,

@@ -26,7 +26,7 @@ import {
   type SweepWork,
   writtenPartials,
 } from "./splits.ts";
-import { columnTilesOf, MOST_LANE_COLUMNS, WEIGHT_FLOPS } from "./sweep.ts";
+import { columnTilesOf, mostLaneColumns, WEIGHT_FLOPS } from "./sweep.ts";
 
 /** A gradient of softmax attention in a program. */
 interface SoftmaxGradientWork extends SweepWork {
@@ -66,7 +66,7 @@ export function planSoftmaxAttentionGradient(
     return [
       softmaxStatisticsLayout(base),
       softmaxQueryGradientLayout({ ...base, columnTiles: columnTilesOf(candidate, headDim) }),
-      ...keySweeps(shape, candidate).map((sweep) => softmaxKeyGradientLayout({ ...base, ...sweep })),
+      ...keySweeps(shape, candidate).map((sweep) => softmaxKeyGradientLayout({ ...base, ...sweep, tile: keyTile(candidate) })),
     ];
   });
   const splits = chooseSplits(choice, tile);
@@ -78,12 +78,18 @@ export function planSoftmaxAttentionGradient(
   const partials = widths.map((width) => partialScratch(swept, "partials", width));
   const work: SoftmaxGradientWork = { ...swept, rows: gradientRows(shape, tensors), statistics, partials, accumulate };
   const overKeys = [statisticsSweep(work), queryGradientSweep(work)];
-  const overQueries = keySweeps(shape, tile).map((sweep) => keyGradientSweep(work, sweep));
+  const keyWork = { ...work, tile: keyTile(tile) };
+  const overQueries = keySweeps(shape, tile).map((sweep) => keyGradientSweep(keyWork, sweep));
   for (const group of groups) {
     const blocks = blocksOf(work, group, "queries");
     for (const add of overKeys) for (const block of blocks) add(block);
-    for (const block of blocksOf(work, group, "keys")) for (const add of overQueries) add(block);
+    for (const block of blocksOf(keyWork, group, "keys")) for (const add of overQueries) add(block);
   }
+}
+
+/** The tile of the gradients of keys and values: their sums take registers that others of a lane would need. */
+function keyTile(tile: SoftmaxTile): SoftmaxTile {
+  return { ...tile, patchOthers: 4 };
 }
 
 /** Numbers of a row in each buffer of partial results: one for whatever a sweep makes, and another for dv where it is made with dk. */
@@ -102,7 +108,7 @@ interface KeySweep {
 /** The sweeps for the gradients of keys and values: one where a lane can hold the sums of both. */
 function keySweeps({ headDim, valueDim }: AttentionShape, tile: SoftmaxTile): readonly KeySweep[] {
   const columns = (width: number) => laneColumns(tile, { width, columnTiles: 1 });
-  if (columns(headDim) + columns(valueDim) <= MOST_LANE_COLUMNS) return [{ gradients: "both", columnTiles: 1 }];
+  if (columns(headDim) + columns(valueDim) <= mostLaneColumns(tile)) return [{ gradients: "both", columnTiles: 1 }];
   return [
     { gradients: "dv", columnTiles: columnTilesOf(tile, valueDim) },
     { gradients: "dk", columnTiles: columnTilesOf(tile, headDim) },

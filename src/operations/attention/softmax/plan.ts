@@ -1,5 +1,5 @@
 /** Softmax attention: one dispatch that goes through the keys in tiles, and with splits another one that brings them together. */
-import { queriesStay, softmaxAttentionKernel, softmaxAttentionLayout } from "../../../../shaders/attention/softmax/forward.ts";
+import { softmaxAttentionKernel, softmaxAttentionLayout } from "../../../../shaders/attention/softmax/forward.ts";
 import type { ProgramBuilder } from "../../../program/builder.ts";
 import { addBias, type AttentionTensors } from "../bias.ts";
 import { addHeadKernel, headGroups, storedRows } from "../head-groups.ts";
@@ -39,7 +39,7 @@ export function planSoftmaxAttention(program: ProgramBuilder, shape: AttentionSh
       groups: block.groups * columnTiles,
       params: block.params,
       rows: {
-        queries: { ...storedRows(shape, tensors.q, headDim), reads: (queriesStay({ tile, headDim }) ? block.partials : block.own) * columnTiles },
+        queries: { ...storedRows(shape, tensors.q, headDim), reads: block.own * columnTiles },
         keys: { ...storedRows(shape, tensors.k, headDim), reads: block.others * columnTiles },
         values: { ...storedRows(shape, tensors.v, valueDim), reads: block.others },
         out: { ...out, reads: added ? block.rows : 0, writes: block.rows },

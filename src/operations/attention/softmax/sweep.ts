@@ -5,14 +5,17 @@ import type { Span } from "../../../program/slices.ts";
 import type { AttentionShape } from "../spec.ts";
 import type { Splits } from "./choose.ts";
 
-/** Vectors of sums that a lane keeps for each of its rows: beyond, rows of the output are cut into pieces. */
-export const MOST_LANE_COLUMNS = 6;
+/** Vectors of sums that a lane keeps for each of its rows, for what there are registers: beyond, rows of the output are cut into pieces. */
+export function mostLaneColumns({ rowVectors }: SoftmaxTile): number {
+  return rowVectors === 1 ? 6 : 4;
+}
+
 /** Operations of a weight: exp by polynomial, roughly, and what is around it. */
 export const WEIGHT_FLOPS = 24;
 
 /** How many workgroups share the sums of a row of `width` numbers, each a piece of it. */
-export function columnTilesOf({ otherGroups }: SoftmaxTile, width: number): number {
-  return Math.ceil(vectorsOf(width) / (otherGroups * MOST_LANE_COLUMNS));
+export function columnTilesOf(tile: SoftmaxTile, width: number): number {
+  return Math.ceil(vectorsOf(width) / (tile.otherGroups * mostLaneColumns(tile)));
 }
 
 /** A sweep of some rows of a head: how many rows go through its workgroups. */
