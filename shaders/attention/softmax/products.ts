@@ -59,7 +59,9 @@ ${transposed(rows, (r) => ownName(layout, r))}
 function transposed(rows: readonly number[], name: (r: number) => string): string {
   return unroll(rows, (r) => {
     const first = r - (r % 4);
-    return `        ${name(r)}[at] = vec4f(${range(4).map((i) => `vector${first + i}[${r % 4}]`).join(", ")});`;
+    return `        ${name(r)}[at] = vec4f(${range(4)
+      .map((i) => `vector${first + i}[${r % 4}]`)
+      .join(", ")});`;
   });
 }
 
@@ -80,10 +82,7 @@ ${loadOwn(layout, product)}
         let row = tile_first + 4u * (i / ${u32(depth)});
         let column = piece + i % ${u32(depth)};
         let at = i / ${u32(depth)} * ${u32(piecePitch(depth))} + i % ${u32(depth)};
-${unroll(
-  others,
-  (p) => `        let vector${p} = load_${other}(bh * N + min(row + ${u32(otherOffset(tile, p))}, end - 1u), column);`,
-)}
+${unroll(others, (p) => `        let vector${p} = load_${other}(bh * N + min(row + ${u32(otherOffset(tile, p))}, end - 1u), column);`)}
 ${transposed(others, (p) => `other${p}`)}
       }
       workgroupBarrier();
@@ -138,13 +137,11 @@ export function weightedProduct(layout: SoftmaxKernelLayout, product: WeightedPr
   const load = wgsl`    for (var i = lane; i < ${u32(rowsAtOnce * columns)}; i += LANES) {
       let row = tile_first + 4u * (part + i / ${u32(columns)});
       let column = ${column}i % ${u32(columns)};
+${unroll(others, (p) => `      let vector${p} = load_${product.other}(bh * N + min(row + ${u32(otherOffset(tile, p))}, end - 1u), column);`)}
 ${unroll(
   others,
-  (p) => `      let vector${p} = load_${product.other}(bh * N + min(row + ${u32(otherOffset(tile, p))}, end - 1u), column);`,
-)}
-${unroll(
-  others,
-  (p) => `      other${p}[i] = select(vec4f(), vector${p}, ${padded(product, tile) ? `i % ${u32(columns)} < ${u32(columnVectors(product))} && ` : ""}row + ${u32(otherOffset(tile, p))} < end);`,
+  (p) =>
+    `      other${p}[i] = select(vec4f(), vector${p}, ${padded(product, tile) ? `i % ${u32(columns)} < ${u32(columnVectors(product))} && ` : ""}row + ${u32(otherOffset(tile, p))} < end);`,
 )}
     }`;
   // Two vectors of sums share what is read.

@@ -30,14 +30,13 @@ const TILES: readonly SoftmaxTile[] = (
     [1, 1, 1, 4, 1],
   ] as const
 ).map(([rowGroups, otherGroups, rowVectors, patchOthers, depth]) => ({ rowGroups, otherGroups, rowVectors, patchOthers, depth }));
-/** Workgroups that fill a large GPU: 132 cores, about eight workgroups of 64 lanes each. */
-const FILL = 1024;
-/** Tiles of many rows are for those who have as many workgroups of them: an H100 is as fast with fewer rows below. */
-const ENOUGH = 128;
+/** Pairs in the tiles of workgroups that fill a large GPU: of 132 cores, one workgroup each of the largest tile. */
+const FILL = 2 ** 20;
+/** Tiles of more rows are for those who have enough of them: below, an H100 is as fast with these. */
 const FEW_ROWS = 32;
 /** Others of a split at least, so that what is kept of it is a few percent of what is done for it. */
 const FEWEST_OTHERS = 512;
-/** The share of scratch for partial results: by default 32 MiB, four times what {@link FILL} workgroups leave of heads of 64. */
+/** The share of scratch for partial results: by default 32 MiB, several times what workgroups that fill a GPU leave of heads of 64. */
 const PARTIAL_SHARE = 1 / 8;
 
 /** What the choices depend on. */
@@ -78,6 +77,11 @@ function secondsOf({ program, pairFlops }: SoftmaxChoice, pairs: number, groups:
   return Math.max(...works.map((work) => estimatedSeconds(work, program.limits.speed)));
 }
 
+/** Workgroups that fill a large GPU. */
+function fillOf(tile: SoftmaxTile): number {
+  return FILL / (softmaxRows(tile) * softmaxOthers(tile));
+}
+
 /** What others are split by: then all rows of a tile see the same splits. */
 function stepOf(tile: SoftmaxTile): number {
   return Math.max(softmaxRows(tile), softmaxOthers(tile));
@@ -104,7 +108,7 @@ export function chooseTile(choice: SoftmaxChoice, layouts: (tile: SoftmaxTile) =
   const { length, batch, heads } = choice.shape;
   const quick = TILES.filter((tile) => {
     const [rows, most, splits] = [softmaxRows(tile), mostOthers(choice, tile), mostSplits(choice, tile)];
-    const enough = rows <= FEW_ROWS || batch * heads * Math.ceil(length / rows) * splits >= ENOUGH;
+    const enough = rows <= FEW_ROWS || batch * heads * Math.ceil(length / rows) * splits >= fillOf(tile);
     return enough && (length <= most || Math.ceil(length / most) <= splits);
   });
   return firstTile(choice.program, [...quick, TILES.at(-1)!], {
@@ -115,7 +119,7 @@ export function chooseTile(choice: SoftmaxChoice, layouts: (tile: SoftmaxTile) =
   });
 }
 
-/** Enough splits that a dispatch has {@link FILL} workgroups, also where work is cut into several, and none of them alone takes too long. */
+/** Enough splits that the workgroups of a dispatch fill a large GPU, also where work is cut into several, and none of them alone takes too long. */
 export function chooseSplits(choice: SoftmaxChoice, tile: SoftmaxTile): Splits {
   const { shape, columnTiles } = choice;
   const { length } = shape;
@@ -126,7 +130,7 @@ export function chooseSplits(choice: SoftmaxChoice, tile: SoftmaxTile): Splits {
   const groups = Math.min(heads * tiles * columnTiles(tile), inTime);
   const slots = slotsOf(choice, tile);
   // Not, where the partial results of so many do not fit: then fewer would run at a time.
-  const toFill = Math.min(Math.ceil(FILL / groups), Math.floor((slots * columnTiles(tile)) / groups));
+  const toFill = Math.min(Math.ceil(fillOf(tile) / groups), Math.floor((slots * columnTiles(tile)) / groups));
   const toEnd = Math.ceil(length / Math.max(1, mostOthers(choice, tile)));
   const wanted = Math.min(Math.max(1, toFill, toEnd), mostSplits(choice, tile));
   const others = stepOf(tile) * Math.ceil(length / wanted / stepOf(tile));
