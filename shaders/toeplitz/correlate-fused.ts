@@ -2,12 +2,12 @@
  * Correlations whose transforms fit into workgroup memory: the spectrum, of twice the period M along each axis, of Σ_i conj(g_i) v_{i+n} over the
  * batch and the pairs of channels. Its even frequencies are those of the vectors, the odd ones those of D times them (toeplitz/branches.ts):
  *
- *   sums[part, h, 2k + s] = Σ conj(F D_s g)[k] (F D_s v)[k],
+ *   sums[part, slot, h, 2k + s] = Σ conj(F D_s g)[k] (F D_s v)[k],
  *
- * on a grid along both axes. A workgroup goes through a part of a head's columns, `shape.columns` at a time, for one branch s; its sums stay in
- * registers, and those of its slots meet in the exchange at the end. Workgroup → (h, s, part).
+ * on a grid along both axes. A workgroup goes through a part of a head's columns, `shape.columns` at a time, for one branch s; the sums stay in
+ * registers until the end. Workgroup → (h, s, part).
  *
- * Layout: gradients, values [B·H, N, D], sums [parts, H, points]. A column is (batch entry, pair), pairs fastest.
+ * Layout: gradients, values [B·H, N, D], sums [parts, slots, H, points]. A column is (batch entry, pair), pairs fastest.
  * Bindings: 0 gradients, 1 values, 2 tables (twiddles, roots of twice each period), 3 sums, 4 lengths where there are such; then params.
  */
 import {
@@ -23,7 +23,7 @@ import {
 } from "../fft/stockham.ts";
 import { type Kernel, makeKernel } from "../wgsl/kernel.ts";
 import { lengthBinding, lengthFunction, tokensOf } from "../wgsl/lengths.ts";
-import { u32, unroll, wgsl } from "../wgsl/wgsl.ts";
+import { u32, wgsl } from "../wgsl/wgsl.ts";
 import { branchCount, branchDeclarations, tokenFunctions, type ToeplitzBranchesSpec } from "./branches.ts";
 import { loadPair, pairElement } from "./channel-pairs.ts";
 
@@ -47,7 +47,7 @@ ${declareRegisters(shape, "sum")}
   let part = group % params.parts;
   let branch = group / params.parts % ${branches};
   let h = group / params.parts / ${branches};
-  let sum_start = (part * params.heads + h) * ${branches} * ${u32(length)};
+  let sum_start = ((part * ${u32(columns)} + slot) * params.heads + h) * ${branches} * ${u32(length)};
   for (var first = part * ${u32(columns)}; first < params.columns; first += params.parts * ${u32(columns)}) {
     let column = first + slot;
     let pair = column % PAIRS;
@@ -71,21 +71,7 @@ ${everyRegister(shape, (i) => `sum${i} += complex_multiply(held${i}, v${i});`)}
       }
     }
   }
-#if ${columns === 1}
 ${eachOutput(shape, (i) => `sums[sum_start + ${place}] = sum${i};`)}
-#else
-${unroll(
-  shape.exchange === "split" ? [".x", ".y"] : [""],
-  (component) => `${eachOutput(shape, (i) => `exchange[point * ${u32(columns)} + slot] = sum${i}${component};`)}
-  workgroupBarrier();
-  for (var point = lane; point < ${u32(length)}; point += LANES) {
-    var total = exchange[point * ${u32(columns)}];
-    for (var other = 1u; other < ${u32(columns)}; other++) { total += exchange[point * ${u32(columns)} + other]; }
-    sums[sum_start + ${place}]${component} = total;
-  }
-  workgroupBarrier();`,
-)}
-#endif
 `;
   return makeKernel({
     id: "toeplitz/correlate-fused",

@@ -2,7 +2,7 @@
  * Correlations of two tensors over their positions, Σ_i g_i·v_{i+o} for every offset o, by FFTs in which every offset has a place of its own: what
  * gradients of weights are made of.
  */
-import { exchangeBytes, workgroupLanes } from "../../../shaders/fft/stockham.ts";
+import { workgroupLanes } from "../../../shaders/fft/stockham.ts";
 import { toeplitzCorrelateFusedKernel } from "../../../shaders/toeplitz/correlate-fused.ts";
 import { toeplitzCorrelateKernel } from "../../../shaders/toeplitz/correlate.ts";
 import { toeplitzPackKernel } from "../../../shaders/toeplitz/pack.ts";
@@ -133,7 +133,8 @@ const ENOUGH_LANES = 65536;
 
 /**
  * Adds the correlations of two whole tensors where a workgroup holds a transform, as it does in the product of that size: the gradients and values
- * are read once for each branch, and only sums are written. Parts of the batch and pairs have sums of their own, so that there are enough workgroups.
+ * are read once for each branch, and only sums are written.
+ * Parts of the batch and pairs have sums of their own, so that there are enough workgroups.
  *
  * @param scratch the most bytes that all sums may take
  * @returns the sums, or `undefined` where this is not possible
@@ -159,14 +160,15 @@ export function addFusedCorrelations(
   const sumBytes = heads * points * COMPLEX_BYTES;
   const tensorBytes = heads * columns * spec.length * COMPLEX_BYTES;
   const branches = 2 ** doubled.length;
-  // All sums of the parts, and those of the parts together.
-  const affordable = Math.floor(largestScratch(limits, scratch) / sumBytes) - 1;
+  // A part has sums for each slot of its workgroup; those of all parts together stand beside them.
+  const affordable = Math.floor((largestScratch(limits, scratch) - sumBytes) / sumBytes / shape.columns);
   const wanted = Math.ceil(ENOUGH_LANES / (workgroupLanes(shape) * heads * branches));
   const parts = Math.min(Math.ceil(columns / shape.columns), wanted, affordable);
-  if (parts < 1 || tensorBytes > limits.maxStorageBufferBindingSize || exchangeBytes(shape) === 0) return undefined;
+  if (parts < 1 || tensorBytes > limits.maxStorageBufferBindingSize) return undefined;
   const sums = program.temporary("correlations", sumBytes);
-  const partBytes = parts * sumBytes;
-  const ofParts = parts === 1 ? sums : program.temporary("parts", partBytes);
+  const slots = parts * shape.columns;
+  const partBytes = slots * sumBytes;
+  const ofParts = slots === 1 ? sums : program.temporary("parts", partBytes);
   const read = { slice: undefined, reads: branches * heads * batch * spec.length * channels * FLOAT_BYTES };
   program.dispatch({
     kernel: toeplitzCorrelateFusedKernel({
@@ -187,13 +189,13 @@ export function addFusedCorrelations(
     },
     flops: heads * columns * (2 * branches * fftFlops(points / branches) + 3 * MULTIPLY_FLOPS * points),
   });
-  if (parts > 1) {
+  if (slots > 1) {
     program.dispatch({
       kernel: toeplitzCorrelateKernel({ lanes: elementwiseLanes(limits), points, accumulate: false, multiplied: true }),
       elements: heads * points,
-      params: { count: parts * heads, pairs: 1, firstHead: 0, heads, swept: heads, firstSwept: 0 },
+      params: { count: slots * heads, pairs: 1, firstHead: 0, heads, swept: heads, firstSwept: 0 },
       uses: { values: { buffer: ofParts, reads: partBytes }, sum: { buffer: sums, writes: sumBytes } },
-      flops: 2 * parts * heads * points,
+      flops: 2 * slots * heads * points,
     });
   }
   return { axes, points, sums };

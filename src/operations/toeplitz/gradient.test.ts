@@ -34,7 +34,8 @@ function sumComplaints(spec: ToeplitzGradientSpec, program: Program): string[] {
     if (id === "toeplitz/pack") firstPair = at("firstPair");
     if (id === "fft/pass" && source!.buffer === "v") firstPair = ((source!.offset / 8 + 2 ** 32 - at("sourceBase")) % 2 ** 32) % pairs;
     if (id === "toeplitz/correlate-fused") {
-      points = dispatch.bindings.find(({ name }) => name === "sums")!.bytesWritten / 8 / at("heads") / at("parts");
+      points =
+        dispatch.bindings.find(({ name }) => name === "sums")!.bytesWritten / 8 / at("heads") / at("parts") / constantOf(dispatch, "shape.columns");
       for (let h = 0; h < at("heads"); h++) {
         places.set(h, h);
         for (let column = 0; column < at("columns"); column++) {
