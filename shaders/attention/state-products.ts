@@ -6,11 +6,28 @@ import { chunkConstants, type ChunkedStates, keyStateConstants } from "./feature
 import type { HeadShape } from "./head-shape.ts";
 import { type FeatureTile, laneRow, type LaneTile, rowPitch } from "./query-features.ts";
 import { tokensOf } from "../wgsl/lengths.ts";
-import { vectorsOf, withinRow } from "../wgsl/rows.ts";
+import type { WorkgroupVariable } from "../wgsl/kernel.ts";
+import { vectorArray, vectorsOf, withinRow } from "../wgsl/rows.ts";
 import { range, u32, unroll, wgsl } from "../wgsl/wgsl.ts";
 
 /** A tile of rows of one chunk, and the states of all chunks. `rows` divides `chunkRows`, unless there is one chunk only. */
 export interface StateTile extends FeatureTile, HeadShape, ChunkedStates {}
+
+/** How the matrix of a state goes through workgroup memory, turned over. */
+export interface TurnedTile extends Pick<LaneTile, "rowLanes"> {
+  /** Vectors of values that stand there at a time. */
+  readonly depth: number;
+}
+
+/** From the features of one vector of values to those of the next: an odd number, so that lanes that turn the matrix over meet different banks. */
+function turnedPitch({ rowLanes }: TurnedTile): number {
+  return rowLanes | 1;
+}
+
+/** Workgroup variables `turned0`, …: of the vectors of values, number i for all features. */
+export function turnedVariables(tile: TurnedTile): readonly WorkgroupVariable[] {
+  return range(4).map((i) => vectorArray(`turned${i}`, tile.depth * turnedPitch(tile)));
+}
 
 /** WGSL constants of a tile and its states, besides those of its features. */
 export function stateTileConstants(tile: StateTile): string {
@@ -58,31 +75,54 @@ function stateVector(j: number, headDim: number): string {
   return `states[state + (STATE_PRODUCTS + min(4u * c + ${u32(j)}, ${u32(headDim - 1)}) * STATE_STRIDE) / 4u + e]`;
 }
 
+/** Statements that add to `<sum><i>` the numbers of `x` times the vectors s0, s1, s2, s3. */
+function addProducts(laneRows: number, sum: string, x: (i: number) => string): string {
+  return unroll(
+    range(laneRows),
+    (i) => `      {
+        let x = ${x(i)};
+${unroll(range(4), (j) => `        ${sum}${i} = fma(vec4f(x[${j}]), s${j}, ${sum}${i});`)}
+      }`,
+  );
+}
+
 /**
- * Statements for `<sum><i>` = Σ_e x_ie s_de with x_i in `<rows><i>`, for the features 4·c … 4·c + 3. The sum of a feature that is not there is any
- * number.
+ * Statements that do `then` for each vector c of the lane's features, with `<sum><i>` = Σ_e x_ie s_de for them, x_i in `<rows><i>`. The sum of a
+ * feature that is not there is any number. They hold barriers: one before anything is read.
  */
 export function timesStateRows(
-  { laneRows, headDim, valueDim }: Pick<StateTile, "laneRows" | "headDim" | "valueDim">,
+  tile: Pick<StateTile, "laneRows" | "headDim" | "valueDim"> & TurnedTile,
   rows: string,
   sum: string,
+  then: string,
 ): string {
+  const { laneRows, headDim, valueDim, depth } = tile;
   // Padding of a state may be NaN, which zeros do not silence.
-  const masked = (vector: string) => (valueDim % 4 === 0 ? vector : `select(vec4f(), ${vector}, are_values)`);
-  return wgsl`${unroll(range(laneRows), (i) => `    var ${sum}${i} = vec4f();`)}
-    for (var e = 0u; e < VALUE_VECTORS; e++) {
-#if ${valueDim % 4 !== 0}
-      let are_values = ${withinRow("e", u32(valueDim))};
-#endif
-${unroll(range(4), (j) => `      let s${j} = ${masked(stateVector(j, headDim))};`)}
-${unroll(
-  range(laneRows),
-  (i) => `      {
-        let x = ${rows}${i}[lane_value + e];
-        ${sum}${i} += vec4f(dot(x, s0), dot(x, s1), dot(x, s2), dot(x, s3));
-      }`,
-)}
-    }`;
+  const masked = (vector: string) => (valueDim % 4 === 0 ? vector : `select(vec4f(), ${vector}, ${withinRow("e", u32(valueDim))})`);
+  return wgsl`  for (var first = 0u; first < VECTORS; first += ROW_LANES) {
+${unroll(range(laneRows), (i) => `    var ${sum}${i} = vec4f();`)}
+    for (var piece = 0u; piece < VALUE_VECTORS; piece += ${u32(depth)}) {
+      workgroupBarrier();
+      for (var i = lane; i < ${u32(depth)} * ROW_LANES; i += LANES) {
+        let c = first + i / ${u32(depth)};
+        let e = piece + i % ${u32(depth)};
+        let at = i % ${u32(depth)} * ${u32(turnedPitch(tile))} + i / ${u32(depth)};
+${unroll(range(4), (j) => `        let s${j} = ${masked(stateVector(j, headDim))};`)}
+${unroll(range(4), (i) => `        turned${i}[at] = vec4f(s0[${i}], s1[${i}], s2[${i}], s3[${i}]);`)}
+      }
+      workgroupBarrier();
+      for (var e = 0u; e < min(${u32(depth)}, VALUE_VECTORS - piece); e++) {
+        let at = e * ${u32(turnedPitch(tile))} + column;
+        let value_at = lane_value + piece + e;
+${unroll(range(4), (i) => `        let s${i} = turned${i}[at];`)}
+${addProducts(laneRows, sum, (i) => `${rows}${i}[value_at]`)}
+      }
+    }
+    let c = first + column;
+    if (c < VECTORS) {
+${then}
+    }
+  }`;
 }
 
 /** Statements for `<sum><i>` = Σ_d φ_id s_de with φ_i in `phi<i>`, for the values 4·e … 4·e + 3. */
@@ -90,12 +130,6 @@ export function timesStateColumns({ laneRows, headDim }: Pick<StateTile, "laneRo
   return wgsl`${unroll(range(laneRows), (i) => `    var ${sum}${i} = vec4f();`)}
     for (var c = 0u; c < VECTORS; c++) {
 ${unroll(range(4), (j) => `      let s${j} = ${stateVector(j, headDim)};`)}
-${unroll(
-  range(laneRows),
-  (i) => `      {
-        let x = phi${i}[lane_phi + c];
-${unroll(range(4), (j) => `        ${sum}${i} = fma(vec4f(x[${j}]), s${j}, ${sum}${i});`)}
-      }`,
-)}
+${addProducts(laneRows, sum, (i) => `phi${i}[lane_phi + c]`)}
     }`;
 }

@@ -131,6 +131,9 @@ export function addCorrelations(
 /** Lanes that keep a large GPU busy (over 100 cores) where each has a hundred registers. */
 const ENOUGH_LANES = 65536;
 
+/** Columns from which on workgroups of one are faster than of several, which share what they read of a row but wait for one another. */
+const MANY_COLUMNS = 4096;
+
 /**
  * Adds the correlations of two whole tensors where a workgroup holds a transform, as it does in the product of that size: the gradients and values
  * are read once for each branch, and only sums are written.
@@ -152,14 +155,15 @@ export function addFusedCorrelations(
   const pairs = Math.ceil(channels / 2);
   const columns = batch * pairs;
   const periods = layout.axes.map((axis) => axis.period);
-  const transform = columnTransform({ lengths: periods, columns, lanes: lanesFor(pairs) }, limits)!;
+  const branches = 2 ** periods.length;
+  const together = columns * heads * branches < MANY_COLUMNS ? columns : 1;
+  const transform = columnTransform({ lengths: periods, columns: together, lanes: lanesFor(pairs) }, limits)!;
   const { shape, twiddles, tables } = transform;
   const doubled = layout.axes.map(({ size, period }) => ({ size, period: 2 * period }));
   const axes = [doubled.length === 2 ? doubled[0]! : { size: 1, period: 1 }, doubled.at(-1)!] as const;
   const points = elementCount(doubled.map(({ period }) => period));
   const sumBytes = heads * points * COMPLEX_BYTES;
   const tensorBytes = heads * columns * spec.length * COMPLEX_BYTES;
-  const branches = 2 ** doubled.length;
   // A part has sums for each slot of its workgroup; those of all parts together stand beside them.
   const affordable = Math.floor((largestScratch(limits, scratch) - sumBytes) / sumBytes / shape.columns);
   const wanted = Math.ceil(ENOUGH_LANES / (workgroupLanes(shape) * heads * branches));
