@@ -13,20 +13,20 @@ import { range, u32, unroll, wgsl } from "../wgsl/wgsl.ts";
 /** A tile of rows of one chunk, and the states of all chunks. `rows` divides `chunkRows`, unless there is one chunk only. */
 export interface StateTile extends FeatureTile, HeadShape, ChunkedStates {}
 
-/** How the matrix of a state goes through workgroup memory, turned over. */
-export interface TurnedTile extends Pick<LaneTile, "rowLanes"> {
-  /** Vectors of values that stand there at a time. */
+/** How the matrix s of a state goes through workgroup memory. */
+export interface MatrixTile extends Pick<LaneTile, "rowLanes"> {
+  /** Of what is summed over, the vectors that stand there at a time. */
   readonly depth: number;
 }
 
-/** From the features of one vector of values to those of the next: an odd number, so that lanes that turn the matrix over meet different banks. */
-function turnedPitch({ rowLanes }: TurnedTile): number {
+/** vec4f from what belongs to one vector of those to the next: an odd number, so that lanes that turn the matrix over meet different banks. */
+function matrixPitch({ rowLanes }: MatrixTile): number {
   return rowLanes | 1;
 }
 
-/** Workgroup variables `turned0`, …: of the vectors of values, number i for all features. */
-export function turnedVariables(tile: TurnedTile): readonly WorkgroupVariable[] {
-  return range(4).map((i) => vectorArray(`turned${i}`, tile.depth * turnedPitch(tile)));
+/** Workgroup variables `matrix0`, …, for the numbers of a vector that is summed over. There are four, so that one index serves them all. */
+export function matrixVariables(tile: MatrixTile): readonly WorkgroupVariable[] {
+  return range(4).map((i) => vectorArray(`matrix${i}`, tile.depth * matrixPitch(tile)));
 }
 
 /** WGSL constants of a tile and its states, besides those of its features. */
@@ -86,40 +86,53 @@ ${unroll(range(4), (j) => `        ${sum}${i} = fma(vec4f(x[${j}]), s${j}, ${sum
   );
 }
 
+/** A product of a tile of rows with the matrix s of a state. */
+export interface StateProduct {
+  /** Over its values, for features c; or over its features, for values e. */
+  readonly over: "values" | "features";
+  /** How the variables of the rows begin: `<rows><i>`, filled up with zeros. */
+  readonly rows: string;
+  /** How those of the sums begin. The sum of a feature or value that is not there is any number. */
+  readonly sum: string;
+}
+
 /**
- * Statements that do `then` for each vector c of the lane's features, with `<sum><i>` = Σ_e x_ie s_de for them, x_i in `<rows><i>`. The sum of a
- * feature that is not there is any number. They hold barriers: one before anything is read.
+ * Statements that do `then` for each vector c, or e, that the lane has, with `<sum><i>` its sums for the rows. The matrix comes through workgroup
+ * memory. They hold barriers: one before anything is read.
  */
-export function timesStateRows(
-  tile: Pick<StateTile, "laneRows" | "headDim" | "valueDim"> & TurnedTile,
-  rows: string,
-  sum: string,
+export function stateProduct(
+  tile: Pick<StateTile, "laneRows" | "headDim" | "valueDim"> & MatrixTile,
+  { over, rows, sum }: StateProduct,
   then: string,
 ): string {
   const { laneRows, headDim, valueDim, depth } = tile;
+  const values = over === "values";
+  const [out, outVectors, vectors, at] = values ? ["c", "VECTORS", "VALUE_VECTORS", "lane_value"] : ["e", "VALUE_VECTORS", "VECTORS", "lane_phi"];
+  // Neighbouring lanes read neighbours of a row of s.
+  const [outIndex, index] = values ? [`i / ${u32(depth)}`, `i % ${u32(depth)}`] : ["i % ROW_LANES", "i / ROW_LANES"];
   // Padding of a state may be NaN, which zeros do not silence.
-  const masked = (vector: string) => (valueDim % 4 === 0 ? vector : `select(vec4f(), ${vector}, ${withinRow("e", u32(valueDim))})`);
-  return wgsl`  for (var first = 0u; first < VECTORS; first += ROW_LANES) {
+  const masked = (vector: string) => (!values || valueDim % 4 === 0 ? vector : `select(vec4f(), ${vector}, ${withinRow("e", u32(valueDim))})`);
+  return wgsl`  for (var first = 0u; first < ${outVectors}; first += ROW_LANES) {
 ${unroll(range(laneRows), (i) => `    var ${sum}${i} = vec4f();`)}
-    for (var piece = 0u; piece < VALUE_VECTORS; piece += ${u32(depth)}) {
+    for (var piece = 0u; piece < ${vectors}; piece += ${u32(depth)}) {
       workgroupBarrier();
       for (var i = lane; i < ${u32(depth)} * ROW_LANES; i += LANES) {
-        let c = first + i / ${u32(depth)};
-        let e = piece + i % ${u32(depth)};
-        let at = i % ${u32(depth)} * ${u32(turnedPitch(tile))} + i / ${u32(depth)};
+        let ${out} = first + ${outIndex};
+        let ${values ? "e" : "c"} = piece + ${index};
+        let at = (${index}) * ${u32(matrixPitch(tile))} + ${outIndex};
 ${unroll(range(4), (j) => `        let s${j} = ${masked(stateVector(j, headDim))};`)}
-${unroll(range(4), (i) => `        turned${i}[at] = vec4f(s0[${i}], s1[${i}], s2[${i}], s3[${i}]);`)}
+${unroll(range(4), (i) => `        matrix${i}[at] = ${values ? `vec4f(s0[${i}], s1[${i}], s2[${i}], s3[${i}])` : `s${i}`};`)}
       }
       workgroupBarrier();
-      for (var e = 0u; e < min(${u32(depth)}, VALUE_VECTORS - piece); e++) {
-        let at = e * ${u32(turnedPitch(tile))} + column;
-        let value_at = lane_value + piece + e;
-${unroll(range(4), (i) => `        let s${i} = turned${i}[at];`)}
-${addProducts(laneRows, sum, (i) => `${rows}${i}[value_at]`)}
+      for (var k = 0u; k < min(${u32(depth)}, ${vectors} - piece); k++) {
+        let at = k * ${u32(matrixPitch(tile))} + column;
+        let row_at = ${at} + piece + k;
+${unroll(range(4), (i) => `        let s${i} = matrix${i}[at];`)}
+${addProducts(laneRows, sum, (i) => `${rows}${i}[row_at]`)}
       }
     }
-    let c = first + column;
-    if (c < VECTORS) {
+    let ${out} = first + column;
+    if (${out} < ${outVectors}) {
 ${then}
     }
   }`;

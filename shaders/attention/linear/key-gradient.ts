@@ -21,26 +21,25 @@ import { loadVector, storeVector, vectorElement } from "../../wgsl/rows.ts";
 import {
   loadRowTile,
   type StateTile,
+  stateProduct,
   stateTileConstants,
   stateTileStart,
-  timesStateColumns,
-  timesStateRows,
-  type TurnedTile,
-  turnedVariables,
+  type MatrixTile,
+  matrixVariables,
 } from "../state-products.ts";
 import { range, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
-export interface KeyGradientKernelSpec extends StateTile, TurnedTile {
+export interface KeyGradientKernelSpec extends StateTile, MatrixTile {
   /** Add to what `dv` holds instead of overwriting it. */
   readonly accumulate: boolean;
 }
 
-function variables(tile: HeadTile & TurnedTile): readonly WorkgroupVariable[] {
-  return [...rowTile("value", tile, tile.valueDim), ...rowTile("phi", tile, tile.headDim), ...turnedVariables(tile)];
+function variables(tile: HeadTile & MatrixTile): readonly WorkgroupVariable[] {
+  return [...rowTile("value", tile, tile.valueDim), ...rowTile("phi", tile, tile.headDim), ...matrixVariables(tile)];
 }
 
 /** Bytes of workgroup memory of a key gradient kernel. */
-export function keyGradientBytes(tile: HeadTile & TurnedTile): number {
+export function keyGradientBytes(tile: HeadTile & MatrixTile): number {
   return workgroupBytes(variables(tile));
 }
 
@@ -63,10 +62,9 @@ ${unroll(
     }`,
 )}
   }
-${timesStateRows(
+${stateProduct(
   spec,
-  "value",
-  "t",
+  { over: "values", rows: "value", sum: "t" },
   `      let query_sum = features_only(states[state + STATE_SUM / 4u + c], c);
 ${unroll(
   rows,
@@ -76,10 +74,11 @@ ${unroll(
       }`,
 )}`,
 )}
-  for (var e = column; e < VALUE_VECTORS; e += ROW_LANES) {
-${timesStateColumns(spec, "d")}
-${unroll(rows, (i) => `    if (${laneRow(i)} < N) { store_dv(bh * N + ${laneRow(i)}, e, d${i}); }`)}
-  }
+${stateProduct(
+  spec,
+  { over: "features", rows: "phi", sum: "d" },
+  unroll(rows, (i) => `      if (${laneRow(i)} < N) { store_dv(bh * N + ${laneRow(i)}, e, d${i}); }`),
+)}
 `;
   return makeKernel({
     id: "attention/linear/key-gradient",

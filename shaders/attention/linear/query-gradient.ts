@@ -34,23 +34,23 @@ import {
   type StateTile,
   stateTileConstants,
   stateTileStart,
-  timesStateRows,
-  type TurnedTile,
-  turnedVariables,
+  stateProduct,
+  type MatrixTile,
+  matrixVariables,
 } from "../state-products.ts";
 import { range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
-export interface QueryGradientKernelSpec extends StateTile, TurnedTile {
+export interface QueryGradientKernelSpec extends StateTile, MatrixTile {
   /** `"make"`: compute statistics from the state, which then is that of all keys. `"take"`: they are there. */
   readonly statistics: "make" | "take";
 }
 
-function variables(tile: HeadTile & TurnedTile): readonly WorkgroupVariable[] {
-  return [...rowTile("gradient", tile, tile.valueDim), ...turnedVariables(tile), sharedVectors(tile)];
+function variables(tile: HeadTile & MatrixTile): readonly WorkgroupVariable[] {
+  return [...rowTile("gradient", tile, tile.valueDim), ...matrixVariables(tile), sharedVectors(tile)];
 }
 
 /** Bytes of workgroup memory of a query gradient kernel. */
-export function queryGradientBytes(tile: HeadTile & TurnedTile): number {
+export function queryGradientBytes(tile: HeadTile & MatrixTile): number {
   return workgroupBytes(variables(tile));
 }
 
@@ -90,10 +90,9 @@ ${unroll(["phi", "sums"], (name) => unroll(rows, (i) => `  var ${name}${i}: arra
 ${loadRowTile(spec, "gradient", "load_gradients")}
 ${make ? queryFeatures(spec, at) : takeFeatures}
 ${unroll(vectors, (v) => `  var product${v} = vec4f();`)}
-${timesStateRows(
+${stateProduct(
   spec,
-  "gradient",
-  "t",
+  { over: "values", rows: "gradient", sum: "t" },
   unroll(
     rows,
     (i) => wgsl`      sums${i}[${at}] = t${i};

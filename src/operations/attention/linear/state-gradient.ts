@@ -3,7 +3,7 @@ import { efficientKeyStateKernel } from "../../../../shaders/attention/linear/ef
 import { keyGradientBytes, keyGradientKernel } from "../../../../shaders/attention/linear/key-gradient.ts";
 import { queryGradientBytes, queryGradientKernel } from "../../../../shaders/attention/linear/query-gradient.ts";
 import { type FeatureTile, tileLanes } from "../../../../shaders/attention/query-features.ts";
-import type { TurnedTile } from "../../../../shaders/attention/state-products.ts";
+import type { MatrixTile } from "../../../../shaders/attention/state-products.ts";
 import type { Handle, NamedHandles } from "../../../program/builder.ts";
 import { FLOAT_BYTES } from "../../../program/units.ts";
 import { ceilPowerOfTwo, firstTile } from "../../../program/workgroups.ts";
@@ -98,7 +98,7 @@ export function addEfficientKeyState(
   });
 }
 
-type RowTile = Pick<FeatureTile, "rows" | "laneRows" | "rowLanes"> & TurnedTile;
+type RowTile = Pick<FeatureTile, "rows" | "laneRows" | "rowLanes"> & MatrixTile;
 
 /** Rows of a workgroup whose lanes go through whole rows, within a chunk if there are several, and where the states of rows are. */
 function chooseRowTile(
