@@ -133,6 +133,8 @@ const ENOUGH_LANES = 65536;
 
 /** Columns from which on workgroups of one are faster than of several, which share what they read of a row but wait for one another. */
 const MANY_COLUMNS = 4096;
+/** Threads of a column that are a workgroup on their own. */
+const ALONE_THREADS = 256;
 
 /**
  * Adds the correlations of two whole tensors where a workgroup holds a transform, as it does in the product of that size: the gradients and values
@@ -156,9 +158,10 @@ export function addFusedCorrelations(
   const columns = batch * pairs;
   const periods = layout.axes.map((axis) => axis.period);
   const branches = 2 ** periods.length;
-  const together = columns * heads * branches < MANY_COLUMNS ? columns : 1;
-  const transform = columnTransform({ lengths: periods, columns: together, lanes: lanesFor(pairs) }, limits)!;
-  const { shape, twiddles, tables } = transform;
+  const transform = (most: number) => columnTransform({ lengths: periods, columns: most, lanes: lanesFor(pairs) }, limits)!;
+  const several = transform(columns);
+  const alone = several.shape.threads >= ALONE_THREADS && columns * heads * branches >= MANY_COLUMNS;
+  const { shape, twiddles, tables } = alone ? transform(1) : several;
   const doubled = layout.axes.map(({ size, period }) => ({ size, period: 2 * period }));
   const axes = [doubled.length === 2 ? doubled[0]! : { size: 1, period: 1 }, doubled.at(-1)!] as const;
   const points = elementCount(doubled.map(({ period }) => period));
