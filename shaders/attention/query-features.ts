@@ -78,10 +78,10 @@ ${unroll(vectors, (v) => `    ${name}${v} = ${join(`${name}${v}`, `shared_vector
 }
 
 /**
- * Statements that put φ(q) of the rows {@link laneRow} of head `bh` into `phi<i>[lane_phi + c]`, relative to the state at `state` (in vec4f), and
+ * Statements that put φ(q) of the rows {@link laneRow} of head `bh` into `phi<i>[<at>]`, relative to the state at `state` (in vec4f), and
  * set `denominator<v>`, for SIKF `largest<v>` too. Rows from `tokens` on count as zero. The features are there after the next barrier.
  */
-export function queryFeatures(tile: FeatureTile): string {
+export function queryFeatures(tile: FeatureTile, at = "lane_phi + c"): string {
   const sikf = tile.featureMap === "sikf";
   const rows = range(tile.laneRows);
   const vectors = rowVectors(tile);
@@ -94,7 +94,7 @@ ${unroll(
   rows,
   (i) => `    {
       let q = load_row(bh * N, tokens, ${laneRow(i)}, c);
-      phi${i}[lane_phi + c] = q;
+      phi${i}[${at}] = q;
       ${ofRow("largest", i)} = max(${ofRow("largest", i)}, largest_feature(round(q) + whole_maximum, c));
     }`,
 )}
@@ -111,13 +111,13 @@ ${unroll(
   rows,
   (i) => wgsl`    {
 #if ${sikf}
-      let q = phi${i}[lane_phi + c];
+      let q = phi${i}[${at}];
       let whole = round(q);
       let feature = features_only(${exponentialOfSum(wholeAndRest("q", "whole"), MAXIMUM, ofRow("largest", i))}, c);
 #else
       let feature = features_only(feature4(load_row(bh * N, tokens, ${laneRow(i)}, c)), c);
 #endif
-      phi${i}[lane_phi + c] = feature;
+      phi${i}[${at}] = feature;
       ${ofRow("denominator", i)} += dot(feature, key_sum);
     }`,
 )}
@@ -125,13 +125,18 @@ ${unroll(
 ${together(tile, "denominator", (a, b) => `${a} + ${b}`)}`;
 }
 
-/** Workgroup variables of a tile: `phi<i>`, its features, and `shared_vectors`, through which the lanes of a row come together. */
+/** `shared_vectors`, through which the lanes of a row come together. */
+export function sharedVectors(tile: LaneTile): WorkgroupVariable {
+  return vectorArray("shared_vectors", rowVectors(tile).length * tileLanes(tile));
+}
+
+/** Workgroup variables of a tile: `phi<i>`, its features, and {@link sharedVectors}. */
 export function featureTileVariables(tile: LaneTile & Pick<HeadShape, "headDim">): readonly WorkgroupVariable[] {
-  return [...rowTile("phi", tile, tile.headDim), vectorArray("shared_vectors", rowVectors(tile).length * tileLanes(tile))];
+  return [...rowTile("phi", tile, tile.headDim), sharedVectors(tile)];
 }
 
 /** Declarations for a tile whose rows come from the binding `queries`. They need the constants N and D. */
-export function featureTileDeclarations(tile: FeatureTile): Declarations {
+export function featureTileDeclarations(tile: FeatureTile, variables = featureTileVariables(tile)): Declarations {
   const { headDim } = tile;
   return [
     wgsl`const ROWS = ${u32(tile.rows)};
@@ -139,7 +144,7 @@ const LANE_ROWS = ${u32(tile.rows / tile.laneRows)};
 const ROW_LANES = ${u32(tile.rowLanes)};
 const VECTORS = ${u32(vectorsOf(headDim))}; // of a query
 const PITCH = ${u32(rowPitch(headDim))};`,
-    ...featureTileVariables(tile),
+    ...variables,
     wgsl`${featureFunctions(tile.featureMap)}${lengthFunction(tile)}${loadVector("load_queries", "queries", headDim, tile.precision)}
 fn load_row(first: u32, tokens: u32, row: u32, c: u32) -> vec4f {
   if (row < tokens) { return load_queries(first + row, c); }

@@ -43,7 +43,7 @@ export function branchCount(axes: readonly unknown[]): number {
 }
 
 /** `fn turn_branch(z, branch, point)`: z times D of a branch. It needs TURN_BY. */
-export function branchDeclarations({ axes }: ToeplitzBranchesSpec): string {
+export function branchDeclarations({ axes }: Pick<ToeplitzBranchesSpec, "axes">): string {
   const x = axes.at(-1)!;
   const y = axes.length === 2 ? axes[0] : undefined;
   return wgsl`${rootFunction(x.roots, "turn_x")}${y ? rootFunction(y.roots, "turn_y") : ""}
@@ -98,4 +98,20 @@ ${everyRegister(shape, (i) => `v${i} = sum${i};`)}`;
 /** Statements for each register of the result; `point` is its position. */
 export function branchesOutput({ shape }: ToeplitzBranchesSpec, body: (register: number) => string): string {
   return eachOutput(reversedAxes(shape), body); // the way back takes the axes in reversed order
+}
+
+/** `fn token(point) -> u32`, and `fn is_token(point) -> bool`: whether a point of the transform is no padding. */
+export function tokenFunctions({ axes }: Pick<ToeplitzBranchesSpec, "axes">): string {
+  const x = axes.at(-1)!;
+  const [size, period] = [u32(x.size), u32(x.period)];
+  // Where rows of a grid are padded, those of the transform are longer; otherwise all padding comes last.
+  return wgsl`
+#if ${axes.length === 2 && x.period > x.size}
+fn token(point: u32) -> u32 { return point / ${period} * ${size} + point % ${period}; }
+fn is_token(point: u32) -> bool { return point % ${period} < ${size} && token(point) < N; }
+#else
+fn token(point: u32) -> u32 { return point; }
+fn is_token(point: u32) -> bool { return point < N; }
+#endif
+`;
 }

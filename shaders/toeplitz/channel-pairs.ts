@@ -12,15 +12,15 @@ export function pairElement(channels: number, precision: Precision = "f32"): Ret
   return storedElement(channels % 2 === 0 ? "pair" : "single", precision);
 }
 
-/** `fn load_pair(row, pair) -> vec2f` from the binding `values`. */
-export function loadPair(channels: number, precision: Precision = "f32"): string {
-  const value = (index: string) => loaded(pairElement(channels, precision), `values[${index}]`);
+/** `fn load_pair(row, pair) -> vec2f` from the binding `values`, or another of that kind with another name for the function. */
+export function loadPair(channels: number, precision: Precision = "f32", binding = "values", name = "load_pair"): string {
+  const value = (index: string) => loaded(pairElement(channels, precision), `${binding}[${index}]`);
   return wgsl`
-fn load_pair(row: u32, pair: u32) -> vec2f {
+fn ${name}(row: u32, pair: u32) -> vec2f {
 #if ${channels % 2 === 0}
-  return ${value(`row * ${u32(Math.floor(channels / 2))} + pair - params.valuesBase`)};
+  return ${value(`row * ${u32(Math.floor(channels / 2))} + pair - params.${binding}Base`)};
 #else
-  let at = row * ${u32(channels)} + 2u * pair - params.valuesBase;
+  let at = row * ${u32(channels)} + 2u * pair - params.${binding}Base;
   if (2u * pair + 1u < ${u32(channels)}) { return vec2f(${value("at")}, ${value("at + 1u")}); }
   return vec2f(${value("at")}, 0.0);
 #endif

@@ -7,7 +7,7 @@
  *
  * Layout: gradients, values [heads of the group, points, pairs] complex, sum [swept heads, points] complex, from −`sumBase` on. One lane
  * per (h, k), with h from `firstSwept` on; the heads of the group are `firstHead` … in [B, H], and each lane adds those that are its own, in order.
- * Bindings: 0 gradients, 1 values, 2 sum, 3 params.
+ * Bindings: gradients unless the values are products, values, sum, params.
  */
 import { COMPLEX } from "../wgsl/complex.ts";
 import { type Kernel, makeKernel } from "../wgsl/kernel.ts";
@@ -20,6 +20,8 @@ export interface ToeplitzCorrelateKernelSpec {
   readonly points: number;
   /** Add to what `sum` holds instead of overwriting it. */
   readonly accumulate: boolean;
+  /** The values are sums of such products already, of parts that stand as batch entries of one pair. */
+  readonly multiplied: boolean;
 }
 
 export function toeplitzCorrelateKernel(spec: ToeplitzCorrelateKernelSpec): Kernel {
@@ -35,8 +37,12 @@ export function toeplitzCorrelateKernel(spec: ToeplitzCorrelateKernelSpec): Kern
     let first = (local * POINTS + k) * params.pairs;
     var part = vec2f();
     for (var at = first; at < first + params.pairs; at++) {
+#if ${spec.multiplied}
+      part += values[at];
+#else
       let g = gradients[at];
       part += complex_multiply(vec2f(g.x, -g.y), values[at]);
+#endif
     }
     total += part;
   }
@@ -44,11 +50,11 @@ export function toeplitzCorrelateKernel(spec: ToeplitzCorrelateKernelSpec): Kern
 `;
   return makeKernel({
     id: "toeplitz/correlate",
-    label: `toeplitz correlate ${spec.points} points${spec.accumulate ? ", adding" : ""}`,
+    label: `toeplitz correlate ${spec.points} points${spec.accumulate ? ", adding" : ""}${spec.multiplied ? ", parts" : ""}`,
     constants: spec,
     workgroupSize: spec.lanes,
     bindings: [
-      { name: "gradients", access: "read", element: "vec2f" },
+      ...(spec.multiplied ? [] : [{ name: "gradients", access: "read", element: "vec2f" } as const]),
       { name: "values", access: "read", element: "vec2f" },
       { name: "sum", access: "read_write", element: "vec2f" },
     ],

@@ -11,7 +11,7 @@ import { loadPair, pairElement, storePair } from "./channel-pairs.ts";
 import { type Kernel, makeKernel, type Precision } from "../wgsl/kernel.ts";
 import { lengthBinding, lengthFunction, tokensOf } from "../wgsl/lengths.ts";
 import { eachInput, stockhamDeclarations, stockhamName, stockhamRegisters, workgroupLanes } from "../fft/stockham.ts";
-import { branchCount, branchDeclarations, branchesOutput, toeplitzBranches, type ToeplitzBranchesSpec } from "./branches.ts";
+import { branchCount, branchDeclarations, branchesOutput, tokenFunctions, toeplitzBranches, type ToeplitzBranchesSpec } from "./branches.ts";
 import { u32, wgsl } from "../wgsl/wgsl.ts";
 
 export interface ToeplitzFusedKernelSpec extends ToeplitzBranchesSpec {
@@ -63,20 +63,4 @@ const PAIRS = ${u32(Math.ceil(spec.channels / 2))};`,
     ],
     body,
   });
-}
-
-/** `fn token(point) -> u32`, and `fn is_token(point) -> bool`: whether a point of the transform is no padding. */
-function tokenFunctions({ axes }: ToeplitzBranchesSpec): string {
-  const x = axes.at(-1)!;
-  const [size, period] = [u32(x.size), u32(x.period)];
-  // Where rows of a grid are padded, those of the transform are longer; otherwise all padding comes last.
-  return wgsl`
-#if ${axes.length === 2 && x.period > x.size}
-fn token(point: u32) -> u32 { return point / ${period} * ${size} + point % ${period}; }
-fn is_token(point: u32) -> bool { return point % ${period} < ${size} && token(point) < N; }
-#else
-fn token(point: u32) -> u32 { return point; }
-fn is_token(point: u32) -> bool { return point < N; }
-#endif
-`;
 }

@@ -38,7 +38,7 @@ function ofFeatures(featureMap: KernelFeatureMap): readonly Kernel[] {
   return [
     reduceKernel({ ...spec, ...reduced, precision: { keys: "f32", values: "f32" } }),
     combineKernel({ ...spec, normalised: false, lanes: 64 }),
-    keyGradientKernel({ ...spec, accumulate: true }),
+    keyGradientKernel({ ...spec, accumulate: true, depth: 2 }),
     scanKernel({ ...spec, reverse: false, width: 8, segments: 4, steps: 4 }),
     causalApplyKernel({ ...spec, tileVectors: 4, precision: f16, into: "out" }),
     causalGradientKernel({ ...spec, tileVectors: 4, of: "keys", accumulate: { out: true, dv: false } }),

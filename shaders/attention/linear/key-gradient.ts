@@ -14,25 +14,33 @@
  * Bindings: 0 queries, 1 states, 2 values, 3 dk, 4 dv, 5 lengths where there are such; then params.
  */
 import { featureSlope } from "../feature-map.ts";
-import { type Kernel, makeKernel, workgroupBytes } from "../../wgsl/kernel.ts";
+import { type Kernel, makeKernel, workgroupBytes, type WorkgroupVariable } from "../../wgsl/kernel.ts";
 import { lengthBinding, lengthParams } from "../../wgsl/lengths.ts";
-import { featureTileDeclarations, featureTileVariables, type HeadTile, laneRow, rowTile, tileLanes } from "../query-features.ts";
+import { featureTileDeclarations, type HeadTile, laneRow, rowTile, tileLanes } from "../query-features.ts";
 import { loadVector, storeVector, vectorElement } from "../../wgsl/rows.ts";
-import { loadRowTile, type StateTile, stateTileConstants, stateTileStart, timesStateColumns, timesStateRows } from "../state-products.ts";
+import {
+  loadRowTile,
+  type StateTile,
+  stateProduct,
+  stateTileConstants,
+  stateTileStart,
+  type MatrixTile,
+  matrixVariables,
+} from "../state-products.ts";
 import { range, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
-export interface KeyGradientKernelSpec extends StateTile {
+export interface KeyGradientKernelSpec extends StateTile, MatrixTile {
   /** Add to what `dv` holds instead of overwriting it. */
   readonly accumulate: boolean;
 }
 
-function valueTile(tile: HeadTile) {
-  return rowTile("value", tile, tile.valueDim);
+function variables(tile: HeadTile & MatrixTile): readonly WorkgroupVariable[] {
+  return [...rowTile("value", tile, tile.valueDim), ...rowTile("phi", tile, tile.headDim), ...matrixVariables(tile)];
 }
 
 /** Bytes of workgroup memory of a key gradient kernel. */
-export function keyGradientBytes(tile: HeadTile): number {
-  return workgroupBytes([...valueTile(tile), ...featureTileVariables(tile)]);
+export function keyGradientBytes(tile: HeadTile & MatrixTile): number {
+  return workgroupBytes(variables(tile));
 }
 
 export function keyGradientKernel(spec: KeyGradientKernelSpec): Kernel {
@@ -54,22 +62,23 @@ ${unroll(
     }`,
 )}
   }
-  workgroupBarrier();
-  for (var c = column; c < VECTORS; c += ROW_LANES) {
-    let query_sum = features_only(states[state + STATE_SUM / 4u + c], c);
-${timesStateRows(spec, "value", "t")}
+${stateProduct(
+  spec,
+  { over: "values", rows: "value", sum: "t" },
+  `      let query_sum = features_only(states[state + STATE_SUM / 4u + c], c);
 ${unroll(
   rows,
-  (i) => `    if (${laneRow(i)} < N) {
-      let feature = phi${i}[lane_phi + c];
-      store_dk(bh * N + ${laneRow(i)}, c, select(vec4f(), ${featureSlope(spec.featureMap, "feature")} * (t${i} + query_sum), vec4<bool>(${laneRow(i)} < tokens)));
-    }`,
+  (i) => `      if (${laneRow(i)} < N) {
+        let feature = phi${i}[lane_phi + c];
+        store_dk(bh * N + ${laneRow(i)}, c, select(vec4f(), ${featureSlope(spec.featureMap, "feature")} * (t${i} + query_sum), vec4<bool>(${laneRow(i)} < tokens)));
+      }`,
+)}`,
 )}
-  }
-  for (var e = column; e < VALUE_VECTORS; e += ROW_LANES) {
-${timesStateColumns(spec, "d")}
-${unroll(rows, (i) => `    if (${laneRow(i)} < N) { store_dv(bh * N + ${laneRow(i)}, e, d${i}); }`)}
-  }
+${stateProduct(
+  spec,
+  { over: "features", rows: "phi", sum: "d" },
+  unroll(rows, (i) => `      if (${laneRow(i)} < N) { store_dv(bh * N + ${laneRow(i)}, e, d${i}); }`),
+)}
 `;
   return makeKernel({
     id: "attention/linear/key-gradient",
@@ -87,8 +96,7 @@ ${unroll(rows, (i) => `    if (${laneRow(i)} < N) { store_dv(bh * N + ${laneRow(
     params: ["firstHead", "queriesBase", "valuesBase", "dkBase", "dvBase", ...lengthParams(spec)],
     declarations: [
       stateTileConstants(spec),
-      ...valueTile(spec),
-      ...featureTileDeclarations(spec),
+      ...featureTileDeclarations(spec, variables(spec)),
       wgsl`${loadVector("load_values", "values", valueDim)}${storeVector("store_dk", "dk", headDim, false)}${storeVector("store_dv", "dv", valueDim, spec.accumulate)}`,
     ],
     body,

@@ -10,40 +10,48 @@
  *
  * Layout: queries, out [B·H, N, D], gradients [B·H, N, E], states [heads of the dispatch, chunks, state] (KeyStateLayout), statistics
  * [B·H, N] of (r, p, n, 0). A workgroup does `rows` rows of one head, within one chunk. Workgroup → (head, row tile); lanes as in
- * attention/query-features.ts. φ of the rows, their gradients and Σ_e g_ie s_de stand in workgroup memory.
+ * attention/query-features.ts. The gradients of the rows stand in workgroup memory; φ and Σ_e g_ie s_de, with the lane that needs them.
  * Bindings: 0 queries, 1 states, 2 gradients, 3 statistics, 4 out, 5 lengths where there are such; then params.
  */
 import { exponentialOfSum, featureSlope, wholeAndRest, MAXIMUM, takeMaximum } from "../feature-map.ts";
-import { type Kernel, makeKernel, workgroupBytes } from "../../wgsl/kernel.ts";
+import { type Kernel, makeKernel, workgroupBytes, type WorkgroupVariable } from "../../wgsl/kernel.ts";
 import { lengthBinding, lengthParams } from "../../wgsl/lengths.ts";
 import {
   featureTileDeclarations,
-  featureTileVariables,
   type HeadTile,
   laneRow,
   ofRow,
   queryFeatures,
   rowTile,
   rowVectors,
+  sharedVectors,
   tileLanes,
   together,
 } from "../query-features.ts";
-import { loadVector, storeVector, vectorElement } from "../../wgsl/rows.ts";
-import { loadRowTile, type StateTile, stateTileConstants, stateTileStart, timesStateRows } from "../state-products.ts";
-import { range, unroll, wgsl } from "../../wgsl/wgsl.ts";
+import { loadVector, storeVector, vectorElement, vectorsOf } from "../../wgsl/rows.ts";
+import {
+  loadRowTile,
+  type StateTile,
+  stateTileConstants,
+  stateTileStart,
+  stateProduct,
+  type MatrixTile,
+  matrixVariables,
+} from "../state-products.ts";
+import { range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
-export interface QueryGradientKernelSpec extends StateTile {
+export interface QueryGradientKernelSpec extends StateTile, MatrixTile {
   /** `"make"`: compute statistics from the state, which then is that of all keys. `"take"`: they are there. */
   readonly statistics: "make" | "take";
 }
 
-function gradientTiles(tile: HeadTile) {
-  return [...rowTile("gradient", tile, tile.valueDim), ...rowTile("sums", tile, tile.headDim)];
+function variables(tile: HeadTile & MatrixTile): readonly WorkgroupVariable[] {
+  return [...rowTile("gradient", tile, tile.valueDim), ...matrixVariables(tile), sharedVectors(tile)];
 }
 
 /** Bytes of workgroup memory of a query gradient kernel. */
-export function queryGradientBytes(tile: HeadTile): number {
-  return workgroupBytes([...gradientTiles(tile), ...featureTileVariables(tile)]);
+export function queryGradientBytes(tile: HeadTile & MatrixTile): number {
+  return workgroupBytes(variables(tile));
 }
 
 export function queryGradientKernel(spec: QueryGradientKernelSpec): Kernel {
@@ -52,6 +60,8 @@ export function queryGradientKernel(spec: QueryGradientKernelSpec): Kernel {
   const make = spec.statistics === "make";
   const rows = range(spec.laneRows);
   const vectors = rowVectors(spec);
+  /** Where the lane has what belongs to its vector c. */
+  const at = "c / ROW_LANES";
   const takeFeatures = wgsl`
 ${unroll(
   rows,
@@ -69,27 +79,28 @@ ${unroll(
 ${
   sikf
     ? `      let whole = round(q);
-      phi${i}[lane_phi + c] = features_only(${exponentialOfSum(wholeAndRest("q", "whole"), MAXIMUM, `statistics${i}.x`)}, c);`
-    : `      phi${i}[lane_phi + c] = features_only(feature4(q), c);`
+      phi${i}[${at}] = features_only(${exponentialOfSum(wholeAndRest("q", "whole"), MAXIMUM, `statistics${i}.x`)}, c);`
+    : `      phi${i}[${at}] = features_only(feature4(q), c);`
 }
     }`,
 )}
   }`;
   const body = wgsl`${stateTileStart(spec)}
+${unroll(["phi", "sums"], (name) => unroll(rows, (i) => `  var ${name}${i}: array<vec4f, ${u32(Math.ceil(vectorsOf(headDim) / spec.rowLanes))}>;`))}
 ${loadRowTile(spec, "gradient", "load_gradients")}
-${make ? queryFeatures(spec) : takeFeatures}
-  workgroupBarrier();
+${make ? queryFeatures(spec, at) : takeFeatures}
 ${unroll(vectors, (v) => `  var product${v} = vec4f();`)}
-  for (var c = column; c < VECTORS; c += ROW_LANES) {
-${timesStateRows(spec, "gradient", "t")}
-${unroll(
-  rows,
-  (i) => wgsl`    sums${i}[lane_phi + c] = t${i};
+${stateProduct(
+  spec,
+  { over: "values", rows: "gradient", sum: "t" },
+  unroll(
+    rows,
+    (i) => wgsl`      sums${i}[${at}] = t${i};
 #if ${make}
-    ${ofRow("product", i)} += dot(phi${i}[lane_phi + c], t${i});
+      ${ofRow("product", i)} += dot(phi${i}[${at}], t${i});
 #endif`,
+  ),
 )}
-  }
 ${make ? together(spec, "product", (a, b) => `${a} + ${b}`) : ""}
 ${unroll(
   rows,
@@ -111,8 +122,8 @@ ${unroll(
 ${unroll(
   rows,
   (i) => `    if (${laneRow(i)} < N) {
-      let feature = phi${i}[lane_phi + c];
-      let gradient = ${featureSlope(spec.featureMap, "feature")} * fma(sums${i}[lane_phi + c], vec4f(p${i}), n${i} * key_sum);
+      let feature = phi${i}[${at}];
+      let gradient = ${featureSlope(spec.featureMap, "feature")} * fma(sums${i}[${at}], vec4f(p${i}), n${i} * key_sum);
       store_out(bh * N + ${laneRow(i)}, c, gradient);
     }`,
 )}
@@ -134,8 +145,7 @@ ${unroll(
     params: ["firstHead", "queriesBase", "gradientsBase", "statisticsBase", "outBase", ...lengthParams(spec)],
     declarations: [
       stateTileConstants(spec),
-      ...gradientTiles(spec),
-      ...featureTileDeclarations(spec),
+      ...featureTileDeclarations(spec, variables(spec)),
       wgsl`${loadVector("load_gradients", "gradients", valueDim)}${storeVector("store_out", "out", headDim, false)}`,
     ],
     body,

@@ -84,6 +84,9 @@ export function reduceKernel(spec: ReduceKernelSpec): Kernel {
   const features = vectors.flatMap((vector) => range(4).map((i) => ({ vector, i, sum: `s${4 * vector + i}` })));
   const featureTiles = Math.ceil(headDim / featureTile);
   const valueTiles = Math.ceil(valueDim / valueTile);
+  // Relative to the row's reference in whole numbers, which a maximum of 1e4 does not round; the rest goes through exp beside it.
+  const whole = (j: number) => (sikf && spec.weighted ? `round(key${j}) - row_statistics${j}.x` : `key${j}`);
+  const rest = (j: number) => (spec.weighted ? ` + (key${j} - round(key${j}))` : "");
   /** From one vector of features that a lane sums to the next, within a row of the tile. */
   const apart = featureTile / 4 / spec.featureVectors;
   const body = wgsl`  let value_tile = group % ${u32(valueTiles)};
@@ -117,20 +120,10 @@ ${unroll(
     var row_statistics${j} = vec4f();
     if (inside${j}) { row_statistics${j} = statistics[first_row + row${j} - params.statisticsBase]; }
 #endif
-#if ${spec.weighted && sikf}
-    // Relative to the row's reference in whole numbers, which a maximum of 1e4 does not round; the rest goes through exp beside it.
-    var rest${j} = vec4f();
-    if (inside${j}) {
-      let query = load_keys(first_row + row${j}, key_column);
-      key${j} = round(query) - row_statistics${j}.x;
-      rest${j} = query - round(query);
-    }
-#else
-    if (inside${j}) { key${j} = load_keys(first_row + row${j}, key_column); }
-#endif`,
+    if (inside${j}) { key${j} = load_keys(first_row + row${j}, key_column); }`,
 )}
 #if ${sikf}
-    shared_vectors[lane] = ${loads.reduce((largest, j) => (j === 0 ? "key0" : `max(${largest}, key${j})`), "")};
+    shared_vectors[lane] = ${loads.reduce((largest, j) => (j === 0 ? whole(0) : `max(${largest}, ${whole(j)})`), "")};
     workgroupBarrier();
     var largest = maximum;
     for (var i = column; i < LANES; i += KEY_VECTORS) { largest = max(largest, shared_vectors[i]); }
@@ -139,7 +132,7 @@ ${unroll(
     maximum = largest;
     z *= factor;
     if (part == 0u) { factors[column] = factor; }
-${unroll(loads, (j) => `    key${j} = exponential4(key${j} - largest${spec.weighted ? ` + rest${j}` : ""});`)}
+${unroll(loads, (j) => `    key${j} = exponential4(${whole(j)} - largest${rest(j)});`)}
 #else
     workgroupBarrier();
 ${unroll(loads, (j) => `    key${j} = feature4(key${j});`)}

@@ -12,7 +12,7 @@ export interface LineRequest {
 }
 
 /** What a line is at one end, where it is not complex numbers, one for each point. */
-export type EndKind = Partial<Pick<PassEnd, "element" | "rows" | "wrap" | "limit" | "fold" | "pairs">>;
+export type EndKind = Partial<Pick<PassEnd, "element" | "rows" | "inner" | "firstInner" | "wrap" | "limit" | "fold" | "pairs">>;
 
 /** Complex transforms of lines. */
 export interface FftRequest extends LineRequest {

@@ -27,6 +27,8 @@ export interface BufferEnd {
 export interface PassEnd extends BufferEnd, ColumnEnd {
   /** Elements that are read or written for each outer index. */
   readonly elements: number;
+  /** The first of the elements side by side that columns are of, where not all are. */
+  readonly firstInner?: number;
 }
 
 /** How many of `size` indices have an element in a window; where it wraps, all but the first element have two. */
@@ -99,7 +101,8 @@ export function addPass(program: ProgramBuilder, pass: PassRequest): void {
   });
   const reads = pass.outer * source.elements * ELEMENT_BYTES[endElement(source)];
   const writes = pass.outer * destination.elements * ELEMENT_BYTES[endElement(destination)];
-  const base = (end: PassEnd) => (end.slice?.offset ?? 0) / ELEMENT_BYTES[endElement(end)] - end.firstOuter * end.rows * end.inner;
+  const base = (end: PassEnd) =>
+    (end.slice?.offset ?? 0) / ELEMENT_BYTES[endElement(end)] - end.firstOuter * end.rows * end.inner - (end.firstInner ?? 0);
   const spectrum = pass.product?.kind === "tensor" ? pass.product : undefined;
   const twice = convolved || pass.product !== undefined;
   // Of every point: by the roots, by a chirp (within a workgroup at both ends), by the spectrum.

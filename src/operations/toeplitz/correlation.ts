@@ -2,32 +2,40 @@
  * Correlations of two tensors over their positions, Σ_i g_i·v_{i+o} for every offset o, by FFTs in which every offset has a place of its own: what
  * gradients of weights are made of.
  */
+import { workgroupLanes } from "../../../shaders/fft/stockham.ts";
+import { toeplitzCorrelateFusedKernel } from "../../../shaders/toeplitz/correlate-fused.ts";
 import { toeplitzCorrelateKernel } from "../../../shaders/toeplitz/correlate.ts";
 import { toeplitzPackKernel } from "../../../shaders/toeplitz/pack.ts";
+import { elementCount } from "../../core/check.ts";
 import type { PlannerLimits } from "../../core/limits.ts";
-import { MULTIPLY_FLOPS } from "../../math/flops.ts";
+import { fftFlops, MULTIPLY_FLOPS } from "../../math/flops.ts";
 import type { Handle, ProgramBuilder } from "../../program/builder.ts";
-import { bindable, bindableUnits, firstBytes, limitError, type Slice, sliceBytes } from "../../program/ranges.ts";
+import { bindable, bindableUnits, firstBytes, largestScratch, limitError, type Slice, sliceBytes } from "../../program/ranges.ts";
 import type { Span } from "../../program/slices.ts";
-import { COMPLEX_BYTES } from "../../program/units.ts";
+import { COMPLEX_BYTES, FLOAT_BYTES } from "../../program/units.ts";
 import { elementwiseLanes } from "../../program/workgroups.ts";
+import { columnTransform } from "../fft/columns.ts";
 import { addFft } from "../fft/lines.ts";
 import type { BufferEnd } from "../fft/pass.ts";
 import { convolutionLengths } from "../fft/stockham.ts";
 import { lengthsUse } from "../lengths.ts";
-import { type AxisPeriod, type PairGroup, pairGroups } from "./layout.ts";
-import { rowsUse } from "./pairs.ts";
+import { type AxisPeriod, axisWithRoots, type PairGroup, pairGroups, toeplitzLayout } from "./layout.ts";
+import { lanesFor, rowsUse } from "./pairs.ts";
 import type { RelativePositions, ToeplitzSpec } from "./spec.ts";
 
-/** The axes of a correlation, and how much of it is done at a time. */
-export interface Correlation {
+/** Sums of correlations. */
+export interface CorrelationSums {
   readonly axes: readonly [y: AxisPeriod, x: AxisPeriod];
   /** Points of the correlation of one head. */
   readonly points: number;
-  /** Heads × pairs of channels that fit at a time. */
-  readonly most: number;
   /** Sums of the correlations of each head, [heads, points] complex. */
   readonly sums: Handle;
+}
+
+/** The axes of a correlation, and how much of it is done at a time. */
+export interface Correlation extends CorrelationSums {
+  /** Heads × pairs of channels that fit at a time. */
+  readonly most: number;
   /** Bytes of scratch that it holds at most besides the sums; transforms take scratch beside those. */
   readonly bytes: number;
 }
@@ -68,7 +76,8 @@ export function makeCorrelation(program: ProgramBuilder, specs: readonly Toeplit
   const pointBytes = points * COMPLEX_BYTES;
   bindable(program, pointBytes, heads, "the correlation of one head");
   const sums = program.temporary("correlations", heads * pointBytes);
-  const pairBytes = 2 * pointBytes + (spec.length + rows) * COMPLEX_BYTES;
+  const packed = specs.every(isPacked) ? 0 : spec.length;
+  const pairBytes = 2 * pointBytes + (packed + rows) * COMPLEX_BYTES;
   // The other half is for transforms of several passes.
   const budget = (share * (scratch - sums.bytes)) / 2;
   const most = Math.min(Math.floor(budget / pairBytes), Math.floor(limits.maxStorageBufferBindingSize / pointBytes));
@@ -119,6 +128,86 @@ export function addCorrelations(
   }
 }
 
+/** Lanes that keep a large GPU busy (over 100 cores) where each has a hundred registers. */
+const ENOUGH_LANES = 65536;
+
+/** Columns from which on workgroups of one are faster than of several, which share what they read of a row but wait for one another. */
+const MANY_COLUMNS = 4096;
+/** Threads of a column that are a workgroup on their own. */
+const ALONE_THREADS = 256;
+
+/**
+ * Adds the correlations of two whole tensors where a workgroup holds a transform, as it does in the product of that size: the gradients and values
+ * are read once for each branch, and only sums are written.
+ * Parts of the batch and pairs have sums of their own, so that there are enough workgroups.
+ *
+ * @param scratch the most bytes that all sums may take
+ * @returns the sums, or `undefined` where this is not possible
+ */
+export function addFusedCorrelations(
+  program: ProgramBuilder,
+  spec: ToeplitzSpec,
+  { gradients, values, lengths }: Pick<CorrelatedTensors, "gradients" | "values" | "lengths">,
+  scratch: number,
+): CorrelationSums | undefined {
+  const { batch, heads, channels, variableLengths } = spec;
+  const { limits } = program;
+  const layout = toeplitzLayout(program, spec);
+  if (layout.kind !== "fused") return undefined;
+  const pairs = Math.ceil(channels / 2);
+  const columns = batch * pairs;
+  const periods = layout.axes.map((axis) => axis.period);
+  const branches = 2 ** periods.length;
+  const transform = (most: number) => columnTransform({ lengths: periods, columns: most, lanes: lanesFor(pairs) }, limits)!;
+  const several = transform(columns);
+  const alone = several.shape.threads >= ALONE_THREADS && columns * heads * branches >= MANY_COLUMNS;
+  const { shape, twiddles, tables } = alone ? transform(1) : several;
+  const doubled = layout.axes.map(({ size, period }) => ({ size, period: 2 * period }));
+  const axes = [doubled.length === 2 ? doubled[0]! : { size: 1, period: 1 }, doubled.at(-1)!] as const;
+  const points = elementCount(doubled.map(({ period }) => period));
+  const sumBytes = heads * points * COMPLEX_BYTES;
+  const tensorBytes = heads * columns * spec.length * COMPLEX_BYTES;
+  // A part has sums for each slot of its workgroup; those of all parts together stand beside them.
+  const affordable = Math.floor((largestScratch(limits, scratch) - sumBytes) / sumBytes / shape.columns);
+  const wanted = Math.ceil(ENOUGH_LANES / (workgroupLanes(shape) * heads * branches));
+  const parts = Math.min(Math.ceil(columns / shape.columns), wanted, affordable);
+  if (parts < 1 || tensorBytes > limits.maxStorageBufferBindingSize) return undefined;
+  const sums = program.temporary("correlations", sumBytes);
+  const slots = parts * shape.columns;
+  const partBytes = slots * sumBytes;
+  const ofParts = slots === 1 ? sums : program.temporary("parts", partBytes);
+  const read = { slice: undefined, reads: branches * heads * batch * spec.length * channels * FLOAT_BYTES };
+  program.dispatch({
+    kernel: toeplitzCorrelateFusedKernel({
+      shape,
+      twiddles,
+      axes: layout.axes.map((axis) => axisWithRoots(tables, axis)),
+      channels,
+      variableLengths,
+    }),
+    groups: heads * branches * parts,
+    params: { columns, parts, heads },
+    uses: {
+      gradients: { buffer: gradients, ...read },
+      values: { buffer: values, ...read },
+      tables: { buffer: program.table(tables.parts) },
+      sums: { buffer: ofParts, writes: partBytes },
+      lengths: lengthsUse(spec, lengths),
+    },
+    flops: heads * columns * (2 * branches * fftFlops(points / branches) + 3 * MULTIPLY_FLOPS * points),
+  });
+  if (slots > 1) {
+    program.dispatch({
+      kernel: toeplitzCorrelateKernel({ lanes: elementwiseLanes(limits), points, accumulate: false, multiplied: true }),
+      elements: heads * points,
+      params: { count: slots * heads, pairs: 1, firstHead: 0, heads, swept: heads, firstSwept: 0 },
+      uses: { values: { buffer: ofParts, reads: partBytes }, sum: { buffer: sums, writes: sumBytes } },
+      flops: 2 * slots * heads * points,
+    });
+  }
+  return { axes, points, sums };
+}
+
 /** The heads of a batch row that a group has, in order. */
 function headsOf({ firstHead, heads: count }: PairGroup, heads: number): readonly number[] {
   const own = Array.from({ length: Math.min(count, heads) }, (_, i) => (firstHead + i) % heads);
@@ -134,6 +223,11 @@ function alikeSpans(heads: readonly number[], most: number, kind: (head: number)
     else found.push({ first: h, count: 1 });
   }
   return found;
+}
+
+/** Whether rows are whole pairs of channels, and so complex numbers as they are. */
+function isPacked({ channels, variableLengths }: ToeplitzSpec): boolean {
+  return channels % 2 === 0 && !variableLengths;
 }
 
 /** Adds the spectra of a group's pairs of channels of a tensor. */
@@ -154,24 +248,28 @@ function addPacked(
     const bytes = count * elements * COMPLEX_BYTES;
     return { buffer: program.temporary(name, bytes), slice: firstBytes(bytes), firstOuter: 0 };
   };
-  const packed = space("packed", length);
-  program.dispatch({
-    kernel: toeplitzPackKernel({ lanes: elementwiseLanes(program.limits), length, channels, variableLengths }),
-    elements: count * length,
-    params: { pairs, firstPair: group.firstPair, firstHead: group.firstHead, heads: spec.heads },
-    uses: {
-      values: rowsUse(spec, group, tensor, "reads"),
-      packed: { buffer: packed.buffer, slice: packed.slice, writes: packed.slice.size },
-      lengths: lengthsUse(spec, lengths),
-    },
-    flops: 0,
-  });
   const common = { inverse: false, scale: 1, order: "natural" } as const;
   const window = (axis: AxisPeriod) => ({ source: { rows: axis.size, limit: axis.size }, destination: {} });
   const spectrum = space("spectra", points);
   const alongRows = { outer: heads * y.size, length: x.period, inner: pairs };
   const rows = y.size === 1 ? spectrum : space("rows", y.size * x.period);
-  addFft(program, { ...common, layout: alongRows, source: packed, destination: rows, ends: window(x) }, scratch);
+  const ready = isPacked(spec);
+  const source = ready ? { buffer: tensor, slice: group.rows, firstOuter: group.firstHead * y.size } : space("packed", length);
+  if (!ready) {
+    program.dispatch({
+      kernel: toeplitzPackKernel({ lanes: elementwiseLanes(program.limits), length, channels, variableLengths }),
+      elements: count * length,
+      params: { pairs, firstPair: group.firstPair, firstHead: group.firstHead, heads: spec.heads },
+      uses: {
+        values: rowsUse(spec, group, tensor, "reads"),
+        packed: { buffer: source.buffer, slice: source.slice, writes: count * length * COMPLEX_BYTES },
+        lengths: lengthsUse(spec, lengths),
+      },
+      flops: 0,
+    });
+  }
+  const ends = { source: { ...window(x).source, ...(ready && { inner: channels / 2, firstInner: group.firstPair }) }, destination: {} };
+  addFft(program, { ...common, layout: alongRows, source, destination: rows, ends }, scratch);
   if (y.size === 1) return spectrum;
   const alongColumns = { outer: heads, length: y.period, inner: x.period * pairs };
   addFft(program, { ...common, layout: alongColumns, source: rows, destination: spectrum, ends: window(y) }, scratch);
@@ -199,7 +297,7 @@ function addCorrelate(
   const sumBytes = span.count * pointBytes;
   const slice = sliceBytes(program.limits, sum * pointBytes, sum * pointBytes + sumBytes);
   program.dispatch({
-    kernel: toeplitzCorrelateKernel({ lanes: elementwiseLanes(program.limits), points, accumulate }),
+    kernel: toeplitzCorrelateKernel({ lanes: elementwiseLanes(program.limits), points, accumulate, multiplied: false }),
     elements: span.count * points,
     params: { count: group.heads, pairs, firstHead: group.firstHead, heads: spec.heads, swept: span.count, firstSwept: span.first },
     uses: {

@@ -23,15 +23,27 @@ function sumComplaints(spec: ToeplitzGradientSpec, program: Program): string[] {
   const times = new Map<string, number>();
   /** Head of each place. */
   const places = new Map<number, number>();
-  let pack: ProgramDispatch | undefined;
+  let firstPair = NaN;
   let points = NaN;
   const weights = elementCount(weightsShape(spec).slice(1));
   let written = 0;
   for (const dispatch of program.dispatches) {
     const at = (name: string) => param(dispatch, name);
     const { id, constants } = dispatch.kernel;
-    if (id === "toeplitz/pack") pack = dispatch;
-    if (id === "toeplitz/correlate") {
+    const [source] = dispatch.bindings;
+    if (id === "toeplitz/pack") firstPair = at("firstPair");
+    if (id === "fft/pass" && source!.buffer === "v") firstPair = ((source!.offset / 8 + 2 ** 32 - at("sourceBase")) % 2 ** 32) % pairs;
+    if (id === "toeplitz/correlate-fused") {
+      points =
+        dispatch.bindings.find(({ name }) => name === "sums")!.bytesWritten / 8 / at("heads") / at("parts") / constantOf(dispatch, "shape.columns");
+      for (let h = 0; h < at("heads"); h++) {
+        places.set(h, h);
+        for (let column = 0; column < at("columns"); column++) {
+          times.set(`${Math.floor(column / pairs) * spec.heads + h}, ${column % pairs}`, 1);
+        }
+      }
+    }
+    if (id === "toeplitz/correlate" && constants["multiplied"] !== true) {
       points = constantOf(dispatch, "points");
       const slice = dispatch.bindings.find(({ name }) => name === "sum")!;
       const first = (slice.offset / 8 + ((2 ** 32 - at("sumBase")) % 2 ** 32)) / points;
@@ -45,7 +57,7 @@ function sumComplaints(spec: ToeplitzGradientSpec, program: Program): string[] {
           const bh = at("firstHead") + local;
           if (bh % spec.heads !== h) continue;
           for (let p = 0; p < at("pairs"); p++) {
-            const key = `${bh}, ${param(pack!, "firstPair") + p}`;
+            const key = `${bh}, ${firstPair + p}`;
             times.set(key, (times.get(key) ?? 0) + 1);
           }
         }

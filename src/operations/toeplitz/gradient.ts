@@ -12,7 +12,7 @@ import { COMPLEX_BYTES, FLOAT_BYTES } from "../../program/units.ts";
 import { elementwiseLanes } from "../../program/workgroups.ts";
 import { addFft } from "../fft/lines.ts";
 import type { BufferEnd } from "../fft/pass.ts";
-import { addCorrelations, type Correlation, correlationPoints, makeCorrelation } from "./correlation.ts";
+import { addCorrelations, addFusedCorrelations, type CorrelationSums, correlationPoints, makeCorrelation } from "./correlation.ts";
 import type { ToeplitzTensors } from "./pairs.ts";
 import { planToeplitz } from "./plan.ts";
 import { type ToeplitzSpec, weightsShape } from "./spec.ts";
@@ -34,16 +34,23 @@ export function planToeplitzGradient(
 ): void {
   const product: ToeplitzSpec = { ...spec, operation: "toeplitz" };
   const { heads } = spec;
+  const transposedProduct = (room: number) => planToeplitz(program, product, { ...tensors, v: dOut, out: dv }, room, { transposed: true });
+  const correlated = { gradients: dOut, values: tensors.v, lengths: tensors.lengths };
+  const fused = addFusedCorrelations(program, product, correlated, MOST_HELD * scratch);
+  if (fused) {
+    addWeightGradient(program, product, fused, { out: dWeights }, scratch - MOST_HELD * scratch);
+    transposedProduct(scratch);
+    return;
+  }
   const headBytes = correlationPoints(spec, program.limits) * COMPLEX_BYTES;
   const affordable = Math.min(MOST_HELD * scratch, program.limits.maxBufferSize);
   const held = heads * headBytes <= affordable ? heads : 1;
   const scratchLeft = program.scratchLeft(scratch);
   const correlation = makeCorrelation(program, [product], held, scratch);
   const rest = scratchLeft() - correlation.bytes;
-  planToeplitz(program, product, { ...tensors, v: dOut, out: dv }, rest, { transposed: true });
-  const correlated = { gradients: dOut, values: tensors.v, lengths: tensors.lengths, firstSum: 0, accumulate: false };
+  transposedProduct(rest);
   for (const range of spansOf(heads, held)) {
-    addCorrelations(program, product, correlation, { ...correlated, range }, rest);
+    addCorrelations(program, product, correlation, { ...correlated, firstSum: 0, accumulate: false, range }, rest);
     addWeightGradient(program, product, correlation, { out: dWeights, range }, rest);
   }
 }
@@ -56,7 +63,7 @@ export function planToeplitzGradient(
 export function addWeightGradient(
   program: ProgramBuilder,
   spec: ToeplitzSpec,
-  { axes, points, sums: correlations }: Correlation,
+  { axes, points, sums: correlations }: CorrelationSums,
   buffers: { readonly out: Handle; readonly factors?: Handle; readonly range?: Span },
   scratch: number,
 ): void {

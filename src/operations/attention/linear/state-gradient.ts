@@ -3,6 +3,7 @@ import { efficientKeyStateKernel } from "../../../../shaders/attention/linear/ef
 import { keyGradientBytes, keyGradientKernel } from "../../../../shaders/attention/linear/key-gradient.ts";
 import { queryGradientBytes, queryGradientKernel } from "../../../../shaders/attention/linear/query-gradient.ts";
 import { type FeatureTile, tileLanes } from "../../../../shaders/attention/query-features.ts";
+import type { MatrixTile } from "../../../../shaders/attention/state-products.ts";
 import type { Handle, NamedHandles } from "../../../program/builder.ts";
 import { FLOAT_BYTES } from "../../../program/units.ts";
 import { ceilPowerOfTwo, firstTile } from "../../../program/workgroups.ts";
@@ -10,7 +11,7 @@ import { addHeadKernel, type HeadGroup, type NamedRows } from "../head-groups.ts
 import { combineLanes, EXP_FLOPS, kernelShape, LANE_ROWS, type LinearWork, type Reduction, statesUse } from "./key-state.ts";
 
 /** Rows of the workgroups of gradients, from the best to the smallest, and the lanes of a row. */
-const GRADIENT_ROWS = [16, 8, 4, 2, 1] as const;
+const GRADIENT_ROWS = [32, 16, 8, 4, 2, 1] as const;
 const GRADIENT_ROW_LANES = [16, 32, 64, 8, 4, 2, 1] as const;
 
 /** Adds the gradient of queries, and the statistics of their rows where they are not there yet. */
@@ -97,7 +98,7 @@ export function addEfficientKeyState(
   });
 }
 
-type RowTile = Pick<FeatureTile, "rows" | "laneRows" | "rowLanes">;
+type RowTile = Pick<FeatureTile, "rows" | "laneRows" | "rowLanes"> & MatrixTile;
 
 /** Rows of a workgroup whose lanes go through whole rows, within a chunk if there are several, and where the states of rows are. */
 function chooseRowTile(
@@ -107,7 +108,7 @@ function chooseRowTile(
   bytes: (tile: RowTile & { readonly headDim: number; readonly valueDim: number }) => number,
 ) {
   const candidates = GRADIENT_ROWS.filter((rows) => !chunked || chunkRows % rows === 0).flatMap((rows) =>
-    GRADIENT_ROW_LANES.map((rowLanes) => ({ rows, laneRows: Math.min(LANE_ROWS, rows), rowLanes })),
+    GRADIENT_ROW_LANES.map((rowLanes) => ({ rows, laneRows: Math.min(LANE_ROWS, rows), rowLanes, depth: Math.ceil(rows / 4) })),
   );
   const tile = firstTile(program, candidates, {
     lanes: tileLanes,
