@@ -108,7 +108,7 @@ function chooseRowTile(
   bytes: (tile: RowTile & { readonly headDim: number; readonly valueDim: number }) => number,
 ) {
   const candidates = GRADIENT_ROWS.filter((rows) => !chunked || chunkRows % rows === 0).flatMap((rows) =>
-    GRADIENT_ROW_LANES.map((rowLanes) => ({ rows, laneRows: Math.min(LANE_ROWS, rows), rowLanes, depth: Math.ceil(rows / 4) })),
+    GRADIENT_ROW_LANES.map((rowLanes) => ({ rows, laneRows: Math.min(LANE_ROWS, rows), rowLanes, depth: Math.min(4, Math.ceil(rows / 4)) })),
   );
   const tile = firstTile(program, candidates, {
     lanes: tileLanes,
