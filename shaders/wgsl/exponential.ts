@@ -18,25 +18,37 @@ const COEFFICIENTS = range(8)
 /** Added to an integer below 2^22, leaves it in the low bits of the float. */
 const INTEGER_BITS = 1.5 * 2 ** 23;
 
-function exponential(name: string, float: "f32" | "vec4f", unsigned: "u32" | "vec4u"): string {
+/** A function `name` of the parameters `parameters`: exp of `sum`, whose range is reduced by `reduced`, from the whole number n. */
+function exponential(name: string, float: "f32" | "vec4f", [parameters, sum, reduced]: readonly [parameters: string, sum: string, reduced: string]) {
   const constant = (value: number) => `${float}(${f32(value)})`;
+  const unsigned = float === "f32" ? "u32" : "vec4u";
   return wgsl`
-fn ${name}(x: ${float}) -> ${float} {
-  let n = round(x * ${f32(Math.LOG2E)});
-  let r = fma(n, ${constant(-LN2_LOW)}, fma(n, ${constant(-LN2_HIGH)}, x));
+fn ${name}(${parameters}) -> ${float} {
+  let n = round((${sum}) * ${f32(Math.LOG2E)});
+  let r = ${reduced.replaceAll("HIGH", constant(-LN2_HIGH)).replaceAll("LOW", constant(-LN2_LOW))};
   var p = ${constant(COEFFICIENTS[0]!)};
 ${unroll(COEFFICIENTS.slice(1), (c) => `  p = fma(p, r, ${constant(c)});`)}
   // p·2^n, by n added to the exponent: ldexp and conversions to integers are slow on GPUs.
   let scaled = bitcast<${unsigned}>(p) + (bitcast<${unsigned}>(n + ${f32(INTEGER_BITS)}) << ${unsigned}(23u));
-  return select(bitcast<${float}>(scaled), ${float}(), x < ${constant(SMALLEST_EXPONENT)});
+  return select(bitcast<${float}>(scaled), ${float}(), ${sum} < ${constant(SMALLEST_EXPONENT)});
 }
 `;
 }
 
+const OF_X = ["x", "fma(n, LOW, fma(n, HIGH, x))"] as const;
 /** `fn exponential(x: f32)`: exp(x) for x ≤ 1, by range reduction; exactly 0 below exp(−87). */
-export const EXPONENTIAL = exponential("exponential", "f32", "u32");
+export const EXPONENTIAL = exponential("exponential", "f32", ["x: f32", ...OF_X]);
 /** `fn exponential4(x: vec4f)`: exp of four numbers, each as in {@link EXPONENTIAL}. */
-export const EXPONENTIAL4 = exponential("exponential4", "vec4f", "vec4u");
+export const EXPONENTIAL4 = exponential("exponential4", "vec4f", ["x: vec4f", ...OF_X]);
+/**
+ * `fn exponential_of_parts4(whole: vec4f, rest: vec4f)`: exp(whole + rest) of four whole numbers and what is left, |rest| ≤ 1, for sums ≤ 87. The
+ * sum is not rounded where it counts, so a large result is as good as one near 1.
+ */
+export const EXPONENTIAL_OF_PARTS4 = exponential("exponential_of_parts4", "vec4f", [
+  "whole: vec4f, rest: vec4f",
+  "whole + rest",
+  "fma(n, LOW, fma(n, HIGH, whole) + rest)",
+]);
 
 /** Bits of √½: numbers from there to √2 have the exponent 0. */
 const HALF_ROOT = 0x3f3504f3;

@@ -26,7 +26,7 @@ import { ELEMENT_BYTES, type Kernel, makeKernel } from "./kernel.ts";
 const SHAPE: StockhamShape = { length: 64, axes: [[8, 8]], threads: 8, columns: 4, lanes: "points", exchange: "split", bankShift: 3 };
 const ROOTS = { kind: "full", offset: 56 } as const;
 const HEAD = { length: 200, headDim: 18, valueDim: 7, variableLengths: true };
-const ROW_TILE = { rows: 16, laneRows: 4, rowLanes: 16 };
+const ROW_TILE = { rows: 16, laneRows: 4, rowLanes: 16, laneKeys: 1 };
 const SOFTMAX_TILE = { rowGroups: 4, otherGroups: 4, rowVectors: 1, patchOthers: 4, depth: 2 } as const;
 const SPLIT_ROWS = { length: 2000, causal: true, variableLengths: true, lanes: 64 };
 
@@ -122,7 +122,7 @@ describe.each(KERNELS.map((kernel) => [kernel.label, kernel] as const))("%s", (_
   });
 
   test("the text has workgroup variables of so many bytes", () => {
-    const variables = declared(code, /var<workgroup> \w+: array<(\w+), (\d+)u>;/g);
+    const variables = declared(code, /var<workgroup> \w+: array<([\w<>]+), (\d+)u>;/g);
     expect(variables.length).toBe(declared(code, /var<workgroup/g).length);
     const bytes = variables.map(([, element, count]) => 16 * Math.ceil((ELEMENT_BYTES[element as keyof typeof ELEMENT_BYTES] * Number(count)) / 16));
     expect(bytes.reduce((sum, each) => sum + each, 0)).toBe(kernel.workgroupBytes);

@@ -17,7 +17,7 @@ export interface KernelBinding {
 /** A variable in workgroup memory: `var<workgroup> name: array<element, count>`. */
 export interface WorkgroupVariable {
   readonly name: string;
-  readonly element: "f32" | "u32" | "vec2f" | "vec4f";
+  readonly element: "f32" | "u32" | "vec2f" | "vec4f" | "atomic<u32>";
   readonly count: number;
 }
 
