@@ -5,35 +5,37 @@
  *
  * with j from the start of the chunk. It can write the statistics of the rows for the way back instead (attention/linear/query-gradient.ts).
  *
- * SIKF: nothing may depend on later keys, so every row has maxima of its own, m_id = max over j ≤ i, and the reference
- * r_i ≈ max_d(q_id + m_id). Keys from `block` on, the last multiple of KEY_ROWS, go pair by pair: Σ_d exp(q_id + k_jd − r_i), whatever
- * they are. For those before, P_d, their maximum and that of the state's chunks, stands between: exp(q_id + P_d − r_i), the feature of the
- * query, times exp(k_jd − P_d) ≤ 1 is a plain product, and so is that with the state, times exp(m_d − P_d). A feature that rises above
- * P_d only makes factors smaller. Sums are taken in whole and fractional parts (attention/feature-map.ts).
+ * SIKF: the level P_d of a tile (attention/causal/tiles.ts) is that of the keys of earlier chunks, of the first key of the chunk and of the first of
+ * the tile. The reference r_i of a row is max_d(q_id + P_d), in whole numbers; in a tile that sees steep keys it rises to those that the row sees, and
+ * all that is relative to it falls. The state is relative to exp(m_d): it is multiplied by exp(m_d − P_d).
  *
  * Layout: queries, keys [B·H, N, D], values, out, gradients [B·H, N, E], states [heads of the dispatch, chunks, state], each that of
  * earlier chunks (attention/causal/scan.ts); no states where there is one chunk only. A workgroup does `rows` rows of one chunk.
- * Workgroup → (head, row tile); lane → (row, column) as in attention/query-features.ts. A column is a vector of features, then one of the
- * KEY_ROWS keys of a tile, then four values. Tiles of keys, KEY_ROWS × TILE_VECTORS, and of values go through workgroup memory; a lane keeps the
- * A of its rows and a key as one vector.
+ * Workgroup → (head, row tile); lane → (row, column) as in attention/query-features.ts. A column is a vector of features, then the keys of a lane,
+ * then four values. Tiles of keys, KEY_ROWS × TILE_VECTORS, and of values, VALUE_ROWS × VALUE_VECTORS, go through workgroup memory; a lane keeps
+ * the A of its rows and a key as one vector.
  * Bindings: 0 queries, 1 keys, 2 values, then those that there are of: states, out, gradients and statistics, lengths; then params.
  */
-import {
-  type ChunkedStates,
-  exponentialOfSum,
-  wholeAndRest,
-  type KernelFeatureMap,
-  keyStateConstants,
-  MAXIMUM,
-  takeMaximum,
-} from "../feature-map.ts";
+import { type ChunkedStates, type KernelFeatureMap, keyStateConstants } from "../feature-map.ts";
 import type { HeadShape } from "../head-shape.ts";
 import { type Kernel, makeKernel, type Precision, workgroupBytes, type WorkgroupVariable } from "../../wgsl/kernel.ts";
 import { lengthBinding, lengthParams } from "../../wgsl/lengths.ts";
 import { featureTileDeclarations, featureTileVariables, laneRow, tileLanes, together } from "../query-features.ts";
 import { loadVector, storeVector, vectorArray, vectorElement, vectorsOf, withinRow } from "../../wgsl/rows.ts";
 import { timesStateColumns } from "../state-products.ts";
-import { causalConstants, type CausalMemory, causalStart, maximaVariable, scorePitch, scoresVariable, vectorTiles } from "./tiles.ts";
+import {
+  causalConstants,
+  type CausalMemory,
+  causalStart,
+  type CausalTile,
+  findLevels,
+  LEVEL_FUNCTIONS,
+  levelVariables,
+  scorePitch,
+  scoresVariable,
+  tileKeys,
+  vectorTiles,
+} from "./tiles.ts";
 import { LOWEST, range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
 export interface CausalApplyKernelSpec extends CausalMemory, HeadShape, ChunkedStates {
@@ -49,15 +51,206 @@ function valueVectors({ rowLanes, valueDim }: CausalMemory): number {
   return Math.min(rowLanes, vectorsOf(valueDim));
 }
 
+/** Rows of values that stand in workgroup memory at a time: as many as keys, or half or a quarter of them where they are wider. */
+function valueRows(tile: CausalMemory): number {
+  let rows = tileKeys(tile);
+  while (rows > tile.rowLanes && rows * (valueVectors(tile) | 1) > tileKeys(tile) * (tile.tileVectors | 1)) rows /= 2;
+  return rows;
+}
+
 /** Workgroup variables besides those of the features: tiles of keys and of values stand in the same one, in turn. */
 function variables(tile: CausalMemory, sikf: boolean): readonly WorkgroupVariable[] {
-  const pitch = Math.max(tile.tileVectors, valueVectors(tile)) | 1;
-  return [vectorArray("tile_vectors", tile.rowLanes * pitch), scoresVariable(tile), ...(sikf ? [maximaVariable(tile)] : [])];
+  const vectors = Math.max(tileKeys(tile) * (tile.tileVectors | 1), valueRows(tile) * (valueVectors(tile) | 1));
+  return [vectorArray("tile_vectors", vectors), scoresVariable(tile), ...(sikf ? levelVariables(tile) : [])];
 }
 
 /** Bytes of workgroup memory of a causal apply kernel, whatever the feature map. */
 export function causalApplyBytes(tile: CausalMemory): number {
   return workgroupBytes([...variables(tile, true), ...featureTileVariables(tile)]);
+}
+
+/** Statements that put the features of the rows into `phi<i>`, for SIKF relative to the levels and to references `largest0`. They hold barriers. */
+function rowFeatures(spec: CausalApplyKernelSpec): string {
+  const rows = range(spec.laneRows);
+  if (spec.featureMap !== "sikf") {
+    return `${OWN_COLUMNS} {
+${unroll(rows, (i) => `    phi${i}[lane_phi + c] = features_only(feature4(load_row(bh * N, tokens, ${laneRow(i)}, c)), c);`)}
+  }
+  workgroupBarrier();`;
+  }
+  return `${findLevels((j) => `load_keys(bh * N + ${j}, c)`, spec.chunks > 1 ? "states[state + c]" : `vec4f(${LOWEST})`)}
+  workgroupBarrier();
+  var largest0 = vec4f(${LOWEST});
+  ${OWN_COLUMNS} {
+    let level = levels[c];
+${unroll(
+  rows,
+  (i) => `    {
+      let q = load_row(bh * N, tokens, ${laneRow(i)}, c);
+      phi${i}[lane_phi + c] = q;
+      largest0[${i}] = max(largest0[${i}], largest_feature(round(q) + level, c));
+    }`,
+)}
+  }
+${together(spec, "largest", (a, b) => `max(${a}, ${b})`)}
+  ${OWN_COLUMNS} {
+    let level = levels[c];
+${unroll(rows, (i) => `    phi${i}[lane_phi + c] = features_only(query_feature(phi${i}[lane_phi + c], level, largest0[${i}]), c);`)}
+  }
+  workgroupBarrier();`;
+}
+
+/** A loop over the vectors of a row that a lane has. */
+const OWN_COLUMNS = "for (var c = column; c < VECTORS; c += ROW_LANES)";
+
+/** WGSL expression of the scores of key j, with zero for the rows that do not see it. */
+function seen({ laneRows }: CausalTile, score: string, j: string): string {
+  const rows = range(4).map((i) => (i < laneRows ? `${u32(i)} * LANE_ROWS` : "0u"));
+  return `select(vec4f(), ${score}, vec4u(${j}) <= vec4u(first_row) + vec4u(${rows.join(", ")}))`;
+}
+
+/** Statements that put the scores of the rows and the keys that they see into `scores`, and their sum into `denominator0`. They hold barriers. */
+function keyScores(spec: CausalApplyKernelSpec): string {
+  const { laneRows, rowLanes, laneKeys, chunkRows } = spec;
+  const sikf = spec.featureMap === "sikf";
+  const keys = range(laneKeys);
+  const products = range(laneRows).flatMap((i) => keys.map((b) => ({ i, b })));
+  /** Where a tile of keys is one of rows, no row i of a lane sees its keys b in the rows' own tile. */
+  const later = ({ i, b }: { i: number; b: number }) => spec.rows === tileKeys(spec) && b * rowLanes >= (i + 1) * (spec.rows / laneRows);
+  const sum = ({ i, b }: { i: number; b: number }) => `        score${b}[${i}] += dot(x${i}, key${b});`;
+  const before = products.filter(later);
+  return wgsl`
+  for (var tile = chunk_begin; tile < end; tile += KEY_ROWS) {
+${unroll(keys, (b) => `    var score${b} = vec4f();`)}
+${vectorTiles(
+  "VECTORS",
+  wgsl`      for (var i = lane; i < KEY_ROWS * TILE_VECTORS; i += LANES) {
+        let j = tile + i / TILE_VECTORS;
+        let c = first + i % TILE_VECTORS;
+        var vector = vec4f();
+        if (j < end && c < VECTORS) { vector = ${sikf ? "key_feature(load_keys(bh * N + j, c), levels[c])" : "feature4(load_keys(bh * N + j, c))"}; }
+        tile_vectors[i / TILE_VECTORS * TILE_PITCH + i % TILE_VECTORS] = vector;
+      }
+      workgroupBarrier();
+      for (var c = 0u; c < count; c++) {
+${unroll(keys, (b) => `        let key${b} = tile_vectors[(column + ${u32(b)} * ROW_LANES) * TILE_PITCH + c];`)}
+${unroll(range(laneRows), (i) => `        let x${i} = phi${i}[lane_phi + first + c];`)}
+${unroll(
+  products.filter((pair) => !later(pair)),
+  sum,
+)}
+#if ${before.length > 0 && chunkRows > tileKeys(spec)}
+        if (tile < block) {
+${unroll(before, sum)}
+        }
+#endif
+      }
+      workgroupBarrier();`,
+)}
+${unroll(
+  keys,
+  (b) => `    {
+      let j = tile + column + ${u32(b)} * ROW_LANES;
+      let score = ${seen(spec, `score${b}`, "j")};
+      denominator0 += score;
+      scores[lane_row * SCORE_PITCH + j - chunk_begin] = score;
+    }`,
+)}
+  }`;
+}
+
+/** Statements that add to the scores what steep keys add, with references that are above these. This is rare, so it is short rather than fast. */
+function steepScores(spec: CausalApplyKernelSpec): string {
+  const query = "load_row(bh * N, tokens, first_row + i * LANE_ROWS, c)";
+  const ofRows = `for (var i = 0u; i < ${u32(spec.laneRows)}; i++)`;
+  return `
+  if (atomicLoad(&steep[0]) != 0u) {
+    var raised = largest0;
+    for (var c = 0u; c < VECTORS; c++) {
+      let level = levels[c];
+      var m = level;
+      var j = chunk_begin;
+      ${ofRows} {
+        for (; j < min(first_row + i * LANE_ROWS + 1u, end); j++) {
+          let key = round(load_keys(bh * N + j, c));
+          m = max(m, select(key, level, are_gentle(key, level)));
+        }
+        raised[i] = max(raised[i], largest_feature(round(${query}) + m, c));
+      }
+    }
+    let fall = exponential4(largest0 - raised);
+    largest0 = raised;
+    denominator0 *= fall;
+    ${OWN_COLUMNS} {
+${unroll(range(spec.laneRows), (i) => `      phi${i}[lane_phi + c] *= fall[${i}];`)}
+    }
+    for (var j = chunk_begin + column; j < end; j += ROW_LANES) {
+      var score = vec4f();
+      for (var c = 0u; c < VECTORS; c++) {
+        let level = levels[c];
+        let key = load_keys(bh * N + j, c);
+        if (!all(are_gentle(round(key), level))) {
+          ${ofRows} { score[i] += dot(steep_product(${query}, key, level, largest0[i]), vec4f(1.0)); }
+        }
+      }
+      score = ${seen(spec, "score", "j")};
+      denominator0 += score;
+      let at = lane_row * SCORE_PITCH + j - chunk_begin;
+      scores[at] = fma(scores[at], fall, score);
+    }
+  }`;
+}
+
+/** Statements that multiply the features of SIKF by what the state is relative to, and add their products with its sums to `denominator0`. */
+function stateSums(spec: CausalApplyKernelSpec): string {
+  const sikf = spec.featureMap === "sikf";
+  return wgsl`
+  ${OWN_COLUMNS} {
+    let key_sum = features_only(states[state + STATE_SUM / 4u + c], c);
+#if ${sikf}
+    let factor = features_only(exponential4(states[state + c] - levels[c]), c);
+#endif
+${unroll(
+  range(spec.laneRows),
+  (i) => `    {
+      let feature = phi${i}[lane_phi + c]${sikf ? " * factor" : ""};
+      phi${i}[lane_phi + c] = feature;
+      denominator0[${i}] += dot(feature, key_sum);
+    }`,
+)}
+  }`;
+}
+
+/** Statements that add the values that the rows see to `sum<i>`. Values that a row does not see may be NaN, which 0 does not silence. */
+function addValues(spec: CausalApplyKernelSpec): string {
+  const rows = range(spec.laneRows);
+  const add = (until: string, body: readonly string[]) => `      for (; j < min(stop, ${until}); j++) {
+        let score = scores[lane_row * SCORE_PITCH + j - chunk_begin];
+        let value = tile_vectors[(j - tile) * VALUE_PITCH + min(column, VALUE_VECTORS - 1u)];
+${body.join("\n")}
+      }`;
+  const sum = (i: number) => `fma(vec4f(score[${i}]), value, sum${i})`;
+  const plain = (i: number) => `        sum${i} = ${sum(i)};`;
+  return `    for (var tile = chunk_begin; tile < end; tile += VALUE_ROWS) {
+      for (var i = lane; i < VALUE_ROWS * VALUE_VECTORS; i += LANES) {
+        let j = tile + i / VALUE_VECTORS;
+        let c = first_value + i % VALUE_VECTORS;
+        var vector = vec4f();
+        if (j < end && c < ALL_VALUE_VECTORS) { vector = load_values(bh * N + j, c); }
+        tile_vectors[i / VALUE_VECTORS * VALUE_PITCH + i % VALUE_VECTORS] = vector;
+      }
+      workgroupBarrier();
+      let stop = min(tile + VALUE_ROWS, end);
+      var j = tile;
+${add("tile_row", rows.map(plain))}
+${unroll(rows, (own) =>
+  add(
+    `tile_row + ${u32(own + 1)} * LANE_ROWS`,
+    rows.slice(own).map((i) => (i === own ? `        sum${i} = select(sum${i}, ${sum(i)}, j <= ${laneRow(i)});` : plain(i))),
+  ),
+)}
+      workgroupBarrier();
+    }`;
 }
 
 export function causalApplyKernel(spec: CausalApplyKernelSpec): Kernel {
@@ -67,147 +260,19 @@ export function causalApplyKernel(spec: CausalApplyKernelSpec): Kernel {
   const carried = spec.chunks > 1;
   const rows = range(laneRows);
   const valueLanes = valueVectors(spec);
-  /** Statements that fill the tile with the keys from `begin` on, as `key` makes them; keys from `end` on are zero. They hold a barrier. */
-  const loadKeys = (begin: string, key: string) => `      for (var i = lane; i < KEY_ROWS * TILE_VECTORS; i += LANES) {
-        let j = ${begin} + i / TILE_VECTORS;
-        let c = first + i % TILE_VECTORS;
-        var vector = vec4f();
-        if (j < end && c < VECTORS) {
-          vector = load_keys(bh * N + j, c);
-          vector = ${key};
-        }
-        tile_vectors[i / TILE_VECTORS * TILE_PITCH + i % TILE_VECTORS] = vector;
-      }
-      workgroupBarrier();`;
-  const featureTiles = (body: string) => vectorTiles("VECTORS", body);
-  const ownColumns = "for (var c = column; c < VECTORS; c += ROW_LANES)";
-  const visible = rows.map((i) => `${u32(i)} * LANE_ROWS`);
-  /** WGSL expression of the scores of key j, with zero for the rows that do not see it. */
-  const seen = (score: string, j: string) =>
-    `select(vec4f(), ${score}, vec4u(${j}) <= vec4u(first_row) + vec4u(${[...visible, "0u", "0u", "0u"].slice(0, 4).join(", ")}))`;
-  const pairs = wgsl`
-  // The maximum of the state's chunks and of the keys before the block.
-  ${ownColumns} {
-    var m = ${carried ? "states[state + c]" : `vec4f(${LOWEST})`};
-    for (var j = chunk_begin + lane_row; j < min(block, end); j += LANE_ROWS) { m = max(m, load_keys(bh * N + j, c)); }
-    phi0[lane_phi + c] = m;
-  }
-  workgroupBarrier();
-  for (var c = lane; c < VECTORS; c += LANES) {
-    var m = phi0[c];
-    for (var i = 1u; i < LANE_ROWS; i++) { m = max(m, phi0[i * PITCH + c]); }
-    maxima[c] = m;
-  }
-  workgroupBarrier();
-  // References of the rows.
-  var largest0 = vec4f(${LOWEST});
-  {
-${featureTiles(`${loadKeys("block", "vector")}
-      for (var c = column; c < count; c += ROW_LANES) {
-        var m = maxima[first + c];
-        var j = block;
-${unroll(
-  rows,
-  (i) => `        {
-          let q = load_row(bh * N, tokens, ${laneRow(i)}, first + c);
-          phi${i}[lane_phi + first + c] = q;
-          for (; j <= ${laneRow(i)}; j++) { m = max(m, tile_vectors[(j - block) * TILE_PITCH + c]); }
-          largest0[${i}] = max(largest0[${i}], largest_feature(round(q) + round(m), first + c));
-        }`,
-)}
-      }
-${spec.tileVectors * 4 < headDim ? "      workgroupBarrier();" : ""}`)}
-  }
-${together(spec, "largest", (a, b) => `max(${a}, ${b})`)}
-  // Pair by pair.
-  {
-    var score = vec4f();
-${featureTiles(`${spec.tileVectors * 4 < headDim ? loadKeys("block", "vector") : ""}
-      for (var c = 0u; c < count; c++) {
-        let key = tile_vectors[column * TILE_PITCH + c];
-        let whole_key = round(key);
-        let rest_key = key - whole_key;
-${unroll(
-  rows,
-  (i) => `        {
-          let q = phi${i}[lane_phi + first + c];
-          let whole = round(q);
-          let features = ${exponentialOfSum(wholeAndRest("q", "whole"), { whole: "whole_key", rest: "rest_key" }, `largest0[${i}]`)};
-          score[${i}] += dot(features_only(features, first + c), vec4f(1.0));
-        }`,
-)}
-      }
-      workgroupBarrier();`)}
-    score = ${seen("score", "block + column")};
-    denominator0 = score;
-    scores[lane_row * SCORE_PITCH + block - chunk_begin + column] = score;
-  }
-  // Features of the queries for all that is before.
-  ${ownColumns} {
-${takeMaximum("maxima[c]")}
-${unroll(
-  rows,
-  (i) => `    {
-      let q = phi${i}[lane_phi + c];
-      let whole = round(q);
-      phi${i}[lane_phi + c] = features_only(${exponentialOfSum(wholeAndRest("q", "whole"), MAXIMUM, `largest0[${i}]`)}, c);
-    }`,
-)}
-  }`;
-  const features = `
-  ${ownColumns} {
-${unroll(rows, (i) => `    phi${i}[lane_phi + c] = features_only(feature4(load_row(bh * N, tokens, ${laneRow(i)}, c)), c);`)}
-  }`;
-  const products = wgsl`
-  for (var tile = chunk_begin; tile < ${sikf ? "min(block, end)" : "end"}; tile += KEY_ROWS) {
-    var score = vec4f();
-${featureTiles(`${loadKeys("tile", `features_only(${sikf ? "exponential4(vector - maxima[c])" : "feature4(vector)"}, c)`)}
-      for (var c = 0u; c < count; c++) {
-        let key = tile_vectors[column * TILE_PITCH + c];
-${unroll(rows, (i) => `        score[${i}] += dot(phi${i}[lane_phi + first + c], key);`)}
-      }
-      workgroupBarrier();`)}
-    ${sikf ? "" : `score = ${seen("score", "tile + column")};`}
-    denominator0 += score;
-    scores[lane_row * SCORE_PITCH + tile - chunk_begin + column] = score;
-  }
-#if ${carried}
-  ${ownColumns} {
-    let key_sum = features_only(states[state + STATE_SUM / 4u + c], c);
-#if ${sikf}
-    let factor = features_only(exponential4(states[state + c] - maxima[c]), c);
-#endif
-${unroll(
-  rows,
-  (i) => `    {
-      let feature = phi${i}[lane_phi + c]${sikf ? " * factor" : ""};
-      phi${i}[lane_phi + c] = feature;
-      denominator0[${i}] += dot(feature, key_sum);
-    }`,
-)}
-  }
-#endif`;
-  /** Statements that add the values of the tile to the sums of the rows. Values that a row does not see may be NaN, which 0 does not silence. */
-  const addValues = (begin: string, masked: boolean) => `      for (var j = 0u; j < min(KEY_ROWS, end - ${begin}); j++) {
-        let score = scores[lane_row * SCORE_PITCH + ${begin} - chunk_begin + j];
-        let value = tile_vectors[j * VALUE_PITCH + min(column, ${u32(valueLanes - 1)})];
-${unroll(rows, (i) => {
-  const sum = `fma(vec4f(score[${i}]), value, sum${i})`;
-  return `        sum${i} = ${masked ? `select(sum${i}, ${sum}, ${begin} + j <= ${laneRow(i)})` : sum};`;
-})}
-      }`;
   const body = wgsl`${causalStart(spec)}
   let chunk = tile_row / CHUNK_ROWS;
   let chunk_begin = chunk * CHUNK_ROWS;
   let block = tile_row - tile_row % KEY_ROWS;
-  let end = min(tile_row + ROWS, tokens); // of the keys that the tile may see
+  let end = select(chunk_begin, min(tile_row + ROWS, tokens), tile_row < tokens); // of the keys that the tile may see
 #if ${carried}
   let state = (head * CHUNKS + chunk) * (STATE / 4u);
 #endif
   var denominator0 = vec4f();
-${sikf ? pairs : features}
-  workgroupBarrier();
-${products}
+${rowFeatures(spec)}
+${keyScores(spec)}
+${sikf ? steepScores(spec) : ""}
+${carried ? stateSums(spec) : ""}
 ${together(spec, "denominator", (a, b) => `${a} + ${b}`)}
 #if ${statistics}
   var product0 = vec4f();
@@ -222,22 +287,7 @@ ${timesStateColumns(spec, "product_sum")}
 ${unroll(rows, (i) => `      sum${i} = product_sum${i};`)}
     }
 #endif
-    for (var tile = chunk_begin; tile < end; tile += KEY_ROWS) {
-      for (var i = lane; i < KEY_ROWS * VALUE_VECTORS; i += LANES) {
-        let j = tile + i / VALUE_VECTORS;
-        let c = first_value + i % VALUE_VECTORS;
-        var vector = vec4f();
-        if (j < end && c < ALL_VALUE_VECTORS) { vector = load_values(bh * N + j, c); }
-        tile_vectors[i / VALUE_VECTORS * VALUE_PITCH + i % VALUE_VECTORS] = vector;
-      }
-      workgroupBarrier();
-      if (tile < block) {
-${addValues("tile", false)}
-      } else {
-${addValues("tile", true)}
-      }
-      workgroupBarrier();
-    }
+${addValues(spec)}
 ${unroll(
   rows,
   (i) => wgsl`    {
@@ -300,11 +350,12 @@ ${causalConstants(spec)}
 const ALL_VALUE_VECTORS = ${u32(vectorsOf(valueDim))};
 const VALUE_VECTORS = ${u32(valueLanes)};
 const VALUE_PITCH = ${u32(valueLanes | 1)};
+const VALUE_ROWS = ${u32(valueRows(spec))};
 const SCORE_PITCH = ${u32(scorePitch(spec.chunkRows))};
 ${keyStateConstants(spec.state)}`,
       ...variables(spec, sikf),
       ...featureTileDeclarations({ ...spec, precision: precision.queries }),
-      wgsl`${loadVector("load_keys", "keys", headDim, precision.keys)}${loadVector("load_values", "values", valueDim, precision.values)}${
+      wgsl`${sikf ? LEVEL_FUNCTIONS : ""}${loadVector("load_keys", "keys", headDim, precision.keys)}${loadVector("load_values", "values", valueDim, precision.values)}${
         statistics
           ? loadVector("load_gradients", "gradients", valueDim)
           : storeVector("store_out", "out", valueDim, spec.into === "sum", precision.out)

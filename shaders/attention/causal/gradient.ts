@@ -6,8 +6,8 @@
  *   dq_id += φ′(q_id) Σ_{j≤i} w_ij φ(k_jd),   dk_jd += φ′(k_jd) Σ_{i≥j} w_ij φ(q_id),   dv_je += Σ_{i≥j} Σ_d E_ijd p_i g_ie.
  *
  * A kernel does one side: its rows are queries, and the others the keys that they see, or its rows are keys, and the others the queries that
- * see them. SIKF: pairs of the same KEY_ROWS rows have exponents of their own, whatever the keys are. Between different ones stands M_d,
- * the largest key of those rows: exp(k_jd − M_d) ≤ 1, and exp(q_id + M_d − r_i) ≤ about e, because the query sees that key.
+ * see them. SIKF: φ(q_id) is relative to r_i and to the level P_d of the tile, φ(k_jd) to P_d (attention/causal/tiles.ts): that of the first key of the
+ * chunk and the first row of the tile, which all queries of either side see. Features where keys are steep go pair by pair.
  *
  * Layout: queries (the rows), others, out [B·H, N, D], rowValues, otherValues, dv [B·H, N, E], statistics [B·H, N]. A workgroup does
  * `rows` rows of one chunk. Workgroup → (head, row tile); lane → (row, column) as in attention/query-features.ts. A column is one of KEY_ROWS
@@ -15,14 +15,24 @@
  * others of the chunk; a lane keeps that of its rows as one vector.
  * Bindings: 0 queries, 1 others, 2 rowValues, 3 otherValues, 4 statistics, 5 out, then those that there are of: dv, lengths; then params.
  */
-import { exponentialOfSum, featureSlope, wholeAndRest } from "../feature-map.ts";
+import { featureSlope } from "../feature-map.ts";
 import type { HeadShape } from "../head-shape.ts";
 import { type Kernel, makeKernel, workgroupBytes, type WorkgroupVariable } from "../../wgsl/kernel.ts";
 import { lengthBinding, lengthParams } from "../../wgsl/lengths.ts";
 import { type FeatureTile, featureTileDeclarations, featureTileVariables, laneRow, rowPitch, rowTile, tileLanes } from "../query-features.ts";
 import { loadVector, storeVector, vectorArray, vectorElement, vectorsOf } from "../../wgsl/rows.ts";
 import { loadRowTile } from "../state-products.ts";
-import { causalConstants, type CausalMemory, causalStart, maximaVariable, scorePitch, scoresVariable, vectorTiles } from "./tiles.ts";
+import {
+  causalConstants,
+  type CausalMemory,
+  causalStart,
+  findLevels,
+  LEVEL_FUNCTIONS,
+  levelVariables,
+  scorePitch,
+  scoresVariable,
+  vectorTiles,
+} from "./tiles.ts";
 import { LOWEST, range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
 export interface CausalGradientKernelSpec extends FeatureTile, CausalMemory, HeadShape {
@@ -39,7 +49,7 @@ function variables(tile: CausalMemory, sikf: boolean): readonly WorkgroupVariabl
     vectorArray("tile_vectors", tile.rowLanes * (tile.tileVectors | 1)),
     scoresVariable(tile),
     vectorArray("chunk_statistics", tile.chunkRows),
-    ...(sikf ? [maximaVariable(tile)] : []),
+    ...(sikf ? levelVariables(tile) : []),
   ];
 }
 
@@ -70,20 +80,22 @@ ${body}
       }
       workgroupBarrier();`;
   const own = (i: number) => `phi${i}[lane_phi + first + c]`;
-  const reference = (i: number) => (ofKeys ? "chunk_statistics[tile + j - chunk_begin].x" : `chunk_statistics[${laneRow(i)} - chunk_begin].x`);
-  /** WGSL expression of E for row i, which is `row_feature`, and the other `other`, number `j` in the tile. */
-  const pair = (i: number) => exponentialOfSum(wholeAndRest("row_feature"), { whole: "whole_other", rest: "rest_other" }, reference(i));
-  /** WGSL expression of the feature of a query times exp of a maximum, relative to the query's reference. */
-  const relative = (query: string, maximum: string, r: string) => exponentialOfSum(wholeAndRest(query), wholeAndRest(maximum), r);
-  /** WGSL expression of how the others come into workgroup memory, but for the rows' own block of SIKF. */
-  const feature = sikf
-    ? `select(${ofKeys ? relative("vector", "maxima[c]", "chunk_statistics[j - chunk_begin].x") : "vector"}, vector, vec4<bool>(tile == block))`
-    : "feature4(vector)";
-  const masked = (i: number, sum: string, next: string) => `${sum} = select(${sum}, ${next}, tile != block || ${sees("tile + j", i)});`;
+  const reference = (j: string) => `chunk_statistics[${j} - chunk_begin].x`;
+  /** WGSL expression of the features of a row that the tensor of keys, or of queries, has in `x`. */
+  const feature = (x: string, ofKey: boolean, level: string, j: string) => {
+    if (!sikf) return `feature4(${x})`;
+    return ofKey ? `key_feature(${x}, ${level})` : `query_feature(${x}, ${level}, ${reference(j)})`;
+  };
+  /** WGSL expression of what is left out of the product of the features of row i, which is `row_vector`, and `other`, number j. */
+  const steepProduct = (rowVector: string, i: number, level: string) =>
+    ofKeys
+      ? `steep_product(other, ${rowVector}, ${level}, ${reference("j")})`
+      : `steep_product(${rowVector}, other, ${level}, ${reference(laneRow(i))})`;
+  const masked = (i: number, sum: string, next: string) => `${sum} = select(${sum}, ${next}, ${sees("tile + j", i)});`;
   const scoreAt = (j: string) => `scores[lane_row * SCORE_PITCH + tile - chunk_begin + ${j}]`;
-  const seen = (score: string) =>
+  const seen = (score: string, j: string) =>
     `select(vec4f(), ${score}, vec4<bool>(${range(4)
-      .map((i) => (i < laneRows ? `tile != block || ${sees("tile + column", i)}` : "false"))
+      .map((i) => (i < laneRows ? sees(j, i) : "false"))
       .join(", ")}))`;
   /** Statements that put w of the rows and all others into the scores. */
   const weights = `
@@ -110,124 +122,110 @@ ${
       }`,
       )
 }
-      ${scoreAt("column")} = ${seen("score")};`)}`;
-  /** Statements that make keys relative to the largest of their tile. Keys alone need it, and only those of other tiles than the rows' own. */
-  const relativeKeys = `      var largest = vec4f(${LOWEST});
-      if (tile != block) {
-        for (var j = 0u; j < KEY_ROWS; j++) { largest = max(largest, tile_vectors[j * TILE_PITCH + c]); }
-        workgroupBarrier();
-        if (mine) {
-          for (var j = lane_row; j < KEY_ROWS; j += LANE_ROWS) { tile_vectors[j * TILE_PITCH + c] = exponential4(tile_vectors[j * TILE_PITCH + c] - largest); }
-        }
-        workgroupBarrier();
-      }`;
-  const plainSums = `        for (var j = 0u; j < seen_here; j++) {
+      ${scoreAt("column")} = ${seen("score", "tile + column")};`)}`;
+  /** Statements that add the tile, times the scores, to sums of the rows. What a row does not see may be NaN, which 0 does not silence. */
+  const addTile = (sum: string) => {
+    const loop = (add: (i: number) => string) => `        for (var j = 0u; j < seen_here; j++) {
           let score = ${scoreAt("j")};
           let other = tile_vectors[j * TILE_PITCH + c];
-${unroll(rows, (i) => `          ${masked(i, `tile_sum${i}`, `fma(vec4f(score[${i}]), other, tile_sum${i})`)}`)}
+${unroll(rows, (i) => `          ${add(i)}`)}
         }`;
+    const next = (i: number) => `fma(vec4f(score[${i}]), other, ${sum}${i})`;
+    return `      let seen_here = min(KEY_ROWS, end - tile);
+      if (tile == block) {
+${loop((i) => masked(i, `${sum}${i}`, next(i)))}
+      } else {
+${loop((i) => `${sum}${i} = ${next(i)};`)}
+      }
+      workgroupBarrier();`;
+  };
+  /** Statements that add to `sum<i>` the pairs in which keys are steep. */
+  const steepSums = ofKeys
+    ? unroll(
+        rows,
+        (i) => `      if (mine && ${laneRow(i)} < tokens && !all(are_gentle(round(row_vector${i}), level))) {
+        for (var j = ${laneRow(i)}; j < end; j++) {
+          let other = load_others(bh * N + j, first + c);
+          sum${i} = fma(vec4f(scores[lane_row * SCORE_PITCH + j - chunk_begin][${i}]), ${steepProduct(`row_vector${i}`, i, "level")}, sum${i});
+        }
+      }`,
+      )
+    : `      if (mine && atomicLoad(&steep[0]) != 0u) {
+        for (var j = begin; j < end; j++) {
+          let other = load_others(bh * N + j, first + c);
+          if (!all(are_gentle(round(other), level))) {
+            let score = scores[lane_row * SCORE_PITCH + j - chunk_begin];
+${unroll(rows, (i) => `            if (j <= ${laneRow(i)}) { sum${i} = fma(vec4f(score[${i}]), ${steepProduct(`row_vector${i}`, i, "level")}, sum${i}); }`)}
+          }
+        }
+      }`;
   const rowGradients = vectorTiles(
     "VECTORS",
-    `      let c = min(column, count - 1u);
+    wgsl`      let c = min(column, count - 1u);
       let mine = column < count;
 ${unroll(rows, (i) => `      var sum${i} = vec4f();`)}
-${unroll(rows, (i) => `      let row_vector${i} = ${own(i)};`)}
-${others(`${load("load_others", feature)}
-      let seen_here = min(KEY_ROWS, end - tile);
-${sikf && !ofKeys ? relativeKeys : ""}
-${unroll(rows, (i) => `      var tile_sum${i} = vec4f();`)}
-${
-  sikf
-    ? `      if (tile == block) {
-        for (var j = 0u; j < seen_here; j++) {
-          let score = ${scoreAt("j")};
-          let other = tile_vectors[j * TILE_PITCH + c];
-          let whole_other = round(other);
-          let rest_other = other - whole_other;
-${unroll(
-  rows,
-  (i) => `          {
-            let row_feature = row_vector${i};
-            ${masked(i, `sum${i}`, `fma(vec4f(score[${i}]), ${pair(i)}, sum${i})`)}
-          }`,
-)}
-        }
-      } else {
-${plainSums}
-${unroll(rows, (i) => {
-  const factor = ofKeys ? `exponential4(row_vector${i} - maxima[first + c])` : relative(`row_vector${i}`, "largest", reference(i));
-  return `        sum${i} = fma(tile_sum${i}, ${factor}, sum${i});`;
-})}
-      }`
-    : `      {
-${plainSums}
-${unroll(rows, (i) => `        sum${i} += tile_sum${i};`)}
-      }`
-}
-      workgroupBarrier();`)}
-${unroll(
-  rows,
-  (i) => wgsl`      if (mine && ${laneRow(i)} < N) {
-#if ${!sikf}
-        let row_feature = feature4(row_vector${i});
-        sum${i} *= ${featureSlope(spec.featureMap, "row_feature")};
+${others(`${load("load_others", feature("vector", !ofKeys, "levels[c]", "j"))}
+${addTile("sum")}`)}
+#if ${sikf}
+      let level = levels[first + c];
 #endif
-        store_out(bh * N + ${laneRow(i)}, first + c, select(vec4f(), sum${i}, ${laneRow(i)} < tokens));
-      }`,
+${unroll(
+  rows,
+  (i) => `      let row_vector${i} = ${own(i)};
+      let row_feature${i} = ${feature(`row_vector${i}`, ofKeys, "level", laneRow(i))};
+      sum${i} *= ${featureSlope(spec.featureMap, `row_feature${i}`)};`,
+)}
+${sikf ? steepSums : ""}
+${unroll(
+  rows,
+  (i) => `      if (mine && ${laneRow(i)} < N) { store_out(bh * N + ${laneRow(i)}, first + c, select(vec4f(), sum${i}, ${laneRow(i)} < tokens)); }`,
 )}`,
   );
-  /** Statements that put Σ_d E p_i of the others from `from` to `until` into the scores. */
-  const productScores = (from: string, until: string, isBlock: boolean) => `    for (var tile = ${from}; tile < ${until}; tile += KEY_ROWS) {
-      var score = vec4f();
+  /** Statements that put Σ_d E p_i into the scores, from the features of the rows on. */
+  const productScores = wgsl`
+  for (var c = column; c < VECTORS; c += ROW_LANES) {
+${unroll(rows, (i) => `    phi${i}[lane_phi + c] = features_only(${feature(`phi${i}[lane_phi + c]`, true, "levels[c]", "")}, c);`)}
+  }
+  workgroupBarrier();
+${others(`      var score = vec4f();
 ${vectorTiles(
   "VECTORS",
-  `${load("load_others", feature)}
+  `${load("load_others", feature("vector", false, "levels[c]", "j"))}
       for (var c = 0u; c < count; c++) {
-        let other = tile_vectors[column * TILE_PITCH + c];
-${
-  isBlock
-    ? `        let j = column;
-        let whole_other = round(other);
-        let rest_other = other - whole_other;
-${unroll(
-  rows,
-  (i) => `        {
-          let row_feature = ${own(i)};
-          score[${i}] += dot(features_only(${pair(i)}, first + c), vec4f(1.0));
-        }`,
-)}`
-    : `        let known = features_only(other, first + c);
-${unroll(rows, (i) => `        score[${i}] += dot(${own(i)}, known);`)}`
-}
+        let known = features_only(tile_vectors[column * TILE_PITCH + c], first + c);
+${unroll(rows, (i) => `        score[${i}] += dot(${own(i)}, known);`)}
       }
       workgroupBarrier();`,
 )}
       var p = 0.0;
       if (tile + column < end) { p = chunk_statistics[tile + column - chunk_begin].y; }
-      ${scoreAt("column")} = ${seen("score * p")};
-    }`;
-  const ownFeatures = `    for (var c = column; c < VECTORS; c += ROW_LANES) {
-${unroll(rows, (i) => {
-  const at = `phi${i}[lane_phi + c]`;
-  return `      ${at} = features_only(${sikf ? `exponential4(${at} - maxima[c])` : `feature4(${at})`}, c);`;
-})}
+      ${scoreAt("column")} = ${seen("score * p", "tile + column")};`)}
+#if ${sikf}
+  if (atomicLoad(&steep[0]) != 0u) {
+    for (var j = block + column; j < end; j += ROW_LANES) {
+      var score = vec4f();
+      for (var c = 0u; c < VECTORS; c++) {
+        let level = levels[c];
+        let other = load_others(bh * N + j, c);
+        for (var i = 0u; i < ${u32(laneRows)}; i++) {
+          let key = load_row(bh * N, tokens, first_row + i * LANE_ROWS, c);
+          score[i] += dot(steep_product(other, key, level, ${reference("j")}), vec4f(1.0));
+        }
+      }
+      scores[lane_row * SCORE_PITCH + j - chunk_begin] += ${seen("score * chunk_statistics[j - chunk_begin].y", "j")};
     }
-    workgroupBarrier();`;
-  const valueGradients = `
-${sikf ? productScores("begin", "min(begin + KEY_ROWS, end)", true) : ""}
-${ownFeatures}
-${productScores(sikf ? "begin + KEY_ROWS" : "begin", "end", false)}
+  }
+#endif`;
+  const valueGradients = `${productScores}
     workgroupBarrier();
 ${vectorTiles(
   "VALUE_VECTORS",
   `      let c = min(column, count - 1u);
       let mine = column < count;
-${unroll(rows, (i) => `      var tile_sum${i} = vec4f();`)}
+${unroll(rows, (i) => `      var sum${i} = vec4f();`)}
 ${others(`${load("load_other_values")}
-      let seen_here = min(KEY_ROWS, end - tile);
-${plainSums}
-      workgroupBarrier();`)}
-${unroll(rows, (i) => `      if (mine && ${laneRow(i)} < N) { store_dv(bh * N + ${laneRow(i)}, first + c, select(vec4f(), tile_sum${i}, ${laneRow(i)} < tokens)); }`)}`,
+${addTile("sum")}`)}
+${unroll(rows, (i) => `      if (mine && ${laneRow(i)} < N) { store_dv(bh * N + ${laneRow(i)}, first + c, select(vec4f(), sum${i}, ${laneRow(i)} < tokens)); }`)}`,
 )}`;
   const body = wgsl`${causalStart(spec)}
   let lane_value = lane_row * VALUE_PITCH;
@@ -236,11 +234,11 @@ ${unroll(rows, (i) => `      if (mine && ${laneRow(i)} < N) { store_dv(bh * N + 
   // The others.
 #if ${ofKeys}
   let begin = block;
-  let end = min(chunk_begin + CHUNK_ROWS, tokens);
+  let end = select(begin, min(chunk_begin + CHUNK_ROWS, tokens), tile_row < tokens);
   let statistics_begin = block;
 #else
   let begin = chunk_begin;
-  let end = min(tile_row + ROWS, tokens);
+  let end = select(begin, min(tile_row + ROWS, tokens), tile_row < tokens);
   let statistics_begin = tile_row;
 #endif
   for (var i = statistics_begin + lane; i < end; i += LANES) { chunk_statistics[i - chunk_begin] = statistics[bh * N + i - params.statisticsBase]; }
@@ -248,16 +246,8 @@ ${loadRowTile(spec, "row_value", "load_row_values")}
   for (var c = column; c < VECTORS; c += ROW_LANES) {
 ${unroll(rows, (i) => `    phi${i}[lane_phi + c] = load_row(bh * N, tokens, ${laneRow(i)}, c);`)}
   }
+${sikf ? findLevels((j) => `${ofKeys ? "load_queries" : "load_others"}(bh * N + ${j}, c)`, `vec4f(${LOWEST})`) : ""}
   workgroupBarrier();
-#if ${sikf && ofKeys}
-  for (var c = lane; c < VECTORS; c += LANES) {
-    var m = vec4f(${LOWEST});
-    for (var i = 0u; i < LANE_ROWS; i++) {
-${unroll(rows, (i) => `      if (tile_row + i + ${u32(i)} * LANE_ROWS < tokens) { m = max(m, phi${i}[i * PITCH + c]); }`)}
-    }
-    maxima[c] = m;
-  }
-#endif
 ${weights}
   workgroupBarrier();
 ${rowGradients}
@@ -292,7 +282,7 @@ const VALUE_PITCH = ${u32(rowPitch(valueDim))};
 const SCORE_PITCH = ${u32(scorePitch(spec.chunkRows))};`,
       ...variables(spec, sikf),
       ...featureTileDeclarations(spec),
-      wgsl`${loadVector("load_others", "others", headDim)}${loadVector("load_row_values", "rowValues", valueDim)}${loadVector("load_other_values", "otherValues", valueDim)}${storeVector("store_out", "out", headDim, spec.accumulate.out)}${
+      wgsl`${sikf ? LEVEL_FUNCTIONS : ""}${loadVector("load_others", "others", headDim)}${loadVector("load_row_values", "rowValues", valueDim)}${loadVector("load_other_values", "otherValues", valueDim)}${storeVector("store_out", "out", headDim, spec.accumulate.out)}${
         ofKeys ? storeVector("store_dv", "dv", valueDim, spec.accumulate.dv) : ""
       }`,
     ],

@@ -1,24 +1,42 @@
 /**
  * What the kernels of causal linear attention share that pair the rows of a tile with others of their chunk. A workgroup does `rows` rows; lanes are
- * as in attention/query-features.ts. The others come KEY_ROWS at a time, of which a lane has one, and their vectors TILE_VECTORS at a time.
+ * as in attention/query-features.ts. The others come KEY_ROWS at a time, of which a lane has LANE_KEYS, ROW_LANES apart, and their vectors
+ * TILE_VECTORS at a time.
+ *
+ * SIKF: nothing may depend on later keys, so the exponents of a key and a query cannot be those relative to the largest key of the tile. Between them
+ * stands the level P_d, a whole number about as large as the largest of keys that all rows of the tile see: exp(q_id + P_d − r_i), the feature of the
+ * query, times exp(k_jd − P_d), that of the key, which may exceed 1, are a plain product. A key that rises more than GENTLE above its level is
+ * *steep*: it would make sums overflow, or what the feature of a query has lost below exp(−87) count. It has the feature zero there, and what it adds
+ * goes pair by pair: Σ_d exp(q_id + k_jd − r_i), over its steep features. Steep is a key by itself, so rows before it do not change by a bit.
  */
 import type { HeadShape } from "../head-shape.ts";
 import type { LaneTile } from "../query-features.ts";
+import { EXPONENTIAL_OF_PARTS4 } from "../../wgsl/exponential.ts";
 import type { WorkgroupVariable } from "../../wgsl/kernel.ts";
 import { tokensOf } from "../../wgsl/lengths.ts";
 import { vectorArray, vectorsOf } from "../../wgsl/rows.ts";
-import { u32, wgsl } from "../../wgsl/wgsl.ts";
+import { f32, u32, wgsl } from "../../wgsl/wgsl.ts";
 
-/** A tile of rows, and a tile of as many others as a row has lanes. The number of rows divides that of others. */
+/** How far a key may rise above its level: products with values up to 10¹⁶ stay finite, and what is lost is below exp(GENTLE − 87). */
+const GENTLE = 40;
+
+/** A tile of rows, and a tile of others, `rowLanes` × `laneKeys`. The number of rows divides that of others. */
 export interface CausalTile extends LaneTile {
+  /** Others of a lane. */
+  readonly laneKeys: number;
   /** vec4f of an other that stand in workgroup memory at a time. */
   readonly tileVectors: number;
 }
 
 /** The sizes that the workgroup memory of a causal kernel depends on. */
 export interface CausalMemory extends CausalTile, Omit<HeadShape, "length"> {
-  /** Rows of a chunk, a multiple of `rowLanes`. */
+  /** Rows of a chunk, a multiple of {@link tileKeys}. */
   readonly chunkRows: number;
+}
+
+/** Others of a tile. */
+export function tileKeys({ rowLanes, laneKeys }: Pick<CausalTile, "rowLanes" | "laneKeys">): number {
+  return rowLanes * laneKeys;
 }
 
 /** The workgroup variable `scores`: a vec4f for the rows of a lane and each other of the chunk. */
@@ -31,15 +49,53 @@ export function scorePitch(chunkRows: number): number {
   return chunkRows | 1;
 }
 
-/** The workgroup variable `maxima` of SIKF: the largest key of some rows, a vec4f for every four features. */
-export function maximaVariable({ headDim }: CausalMemory): WorkgroupVariable {
-  return vectorArray("maxima", vectorsOf(headDim));
+/** Workgroup variables of SIKF: `levels`, a vec4f for every four features, and whether a key is `steep`. */
+export function levelVariables({ headDim }: CausalMemory): readonly WorkgroupVariable[] {
+  return [vectorArray("levels", vectorsOf(headDim)), { name: "steep", element: "atomic<u32>", count: 1 }];
+}
+
+/** WGSL functions of the features of SIKF, relative to levels and references. They need EXPONENTIAL4 and {@link levelVariables}. */
+export const LEVEL_FUNCTIONS = wgsl`${EXPONENTIAL_OF_PARTS4}
+fn query_feature(query: vec4f, level: vec4f, reference: f32) -> vec4f {
+  let whole = round(query);
+  return exponential_of_parts4(whole + level - reference, query - whole);
+}
+
+fn are_gentle(whole_key: vec4f, level: vec4f) -> vec4<bool> { return whole_key - level <= vec4f(${f32(GENTLE)}); }
+
+// It says so if the key is steep.
+fn key_feature(key: vec4f, level: vec4f) -> vec4f {
+  let whole = round(key);
+  let gentle = are_gentle(whole, level);
+  if (!all(gentle)) { atomicStore(&steep[0], 1u); }
+  return select(vec4f(), exponential_of_parts4(whole - level, key - whole), gentle);
+}
+
+// What key_feature leaves out of the product with query_feature.
+fn steep_product(query: vec4f, key: vec4f, level: vec4f, reference: f32) -> vec4f {
+  let whole_query = round(query);
+  let whole = round(key);
+  let product = exponential_of_parts4(whole_query + whole - reference, (query - whole_query) + (key - whole));
+  return select(product, vec4f(), are_gentle(whole, level));
+}
+`;
+
+/**
+ * Statements that find the levels of a tile of rows. `key` is the WGSL expression of vector c of key j, and `earlier` that of the maximum of the keys
+ * before the chunk. The levels are there after the next barrier.
+ */
+export function findLevels(key: (j: string) => string, earlier: string): string {
+  return `  for (var c = lane; c < VECTORS; c += LANES) {
+    var level = ${earlier};
+    if (tile_row < tokens) { level = max(level, max(${key("chunk_begin")}, ${key("tile_row")})); }
+    levels[c] = round(features_only(level, c));
+  }`;
 }
 
 /** WGSL constants of the two tiles. */
-export function causalConstants({ chunkRows, rowLanes, tileVectors }: CausalMemory): string {
+export function causalConstants({ chunkRows, tileVectors, ...tile }: CausalMemory): string {
   return wgsl`const CHUNK_ROWS = ${u32(chunkRows)};
-const KEY_ROWS = ${u32(rowLanes)};
+const KEY_ROWS = ${u32(tileKeys(tile))};
 const TILE_VECTORS = ${u32(tileVectors)};
 const TILE_PITCH = ${u32(tileVectors | 1)};`;
 }

@@ -2,7 +2,7 @@
 import { efficientQueriesKernel } from "../../../../shaders/attention/causal/efficient-queries.ts";
 import { causalApplyBytes, causalApplyKernel } from "../../../../shaders/attention/causal/apply.ts";
 import { scanBytes, scanKernel, type ScanKernelSpec } from "../../../../shaders/attention/causal/scan.ts";
-import type { CausalTile } from "../../../../shaders/attention/causal/tiles.ts";
+import { type CausalTile, tileKeys } from "../../../../shaders/attention/causal/tiles.ts";
 import { tileLanes } from "../../../../shaders/attention/query-features.ts";
 import { paddedToVec4 } from "../../../../shaders/wgsl/kernel.ts";
 import type { Handle, ProgramBuilder } from "../../../program/builder.ts";
@@ -31,6 +31,16 @@ import type { AttentionShape } from "../spec.ts";
 const CHUNK_ROWS = 64;
 /** Chunks are whole tiles of keys, of whichever size. */
 const CHUNK_STEP = 64;
+/**
+ * The best tiles of rows, with as many keys: a lane has four rows, and products of more keys with them load less. All of a chunk takes more workgroup
+ * memory than many devices have.
+ */
+const LARGE_TILES = [
+  { rows: 64, rowLanes: 16, laneKeys: 4 },
+  { rows: 32, rowLanes: 16, laneKeys: 2 },
+] as const;
+/** vec4f of a key that go through workgroup memory at a time at least, for these to be the best. */
+const LARGE_TILE_VECTORS = 8;
 /** Rows of a workgroup, from the best to the smallest, and the keys that go through workgroup memory at a time. */
 const TILE_ROWS = [16, 8, 4, 2, 1] as const;
 const TILE_KEYS = [16, 32, 64, 8, 4, 2, 1] as const;
@@ -125,7 +135,7 @@ export function addScan(work: LinearWork, reduction: Reduction, group: HeadGroup
 
 /** Adds the product of queries with the states of earlier chunks and with the keys of their own. */
 export function addCausalApply(work: LinearWork, reduction: Reduction, group: HeadGroup, rows: CausalRows, result: CausalResult): void {
-  const { featureMap, features } = work;
+  const { features } = work;
   const { length, valueDim } = work.shape;
   const { chunks, chunkRows, state, usedBytes } = reduction;
   const { queries, keys, values, states } = rows;
@@ -135,12 +145,11 @@ export function addCausalApply(work: LinearWork, reduction: Reduction, group: He
   const precision = { queries: queries.precision, keys: keys.precision, values: values.precision, out: out?.precision ?? "f32" };
   const kernel = causalApplyKernel({ ...kernelShape(work), state, chunks, chunkRows, into, precision, ...tile });
   const seen = seenRows(length, chunkRows, tile);
-  const keyRows = featureMap !== "sikf" ? seen.all : 2 * seen.before + (seen.all - seen.before) * (4 * tile.tileVectors < features ? 2 : 1);
   addHeadKernel(work, group, kernel, {
     groups: Math.ceil(length / tile.rows),
     rows: {
       queries: { ...queries, reads: length },
-      keys: { ...keys, reads: keyRows },
+      keys: { ...keys, reads: seen.all + levelRows(work, tile) },
       values: { ...values, reads: seen.all },
       out: out && { ...out, reads: accumulate ? length : 0, writes: length },
       gradients: gradients && { ...gradients, reads: length },
@@ -148,7 +157,7 @@ export function addCausalApply(work: LinearWork, reduction: Reduction, group: He
     },
     // A chunk's state is shared by its workgroups: from memory it comes once.
     uses: { states: statesUse(states, reduction, group, chunks, { reads: usedBytes }) },
-    flops: length * 2 * features * (valueDim + 1 + EXP_FLOPS / 2) + seen.all * tile.rows * 2 * (features + valueDim),
+    flops: 2 * features * length * (valueDim + 1) + EXP_FLOPS * features * (length + seen.all) + 2 * (features + valueDim) * seen.all * tile.rows,
   });
 }
 
@@ -176,25 +185,24 @@ export function addEfficientQueries(
   });
 }
 
+/** Keys that the tiles of a head load besides those that they see: what their levels are found from. */
+export function levelRows({ featureMap, shape: { length } }: LinearWork, { rows }: CausalTile): number {
+  return featureMap === "sikf" ? 2 * Math.ceil(length / rows) : 0;
+}
+
 /**
- * How many rows of their chunk all tiles of rows of a head go through together: `all` those to the end of the tile, `before` those before the tile
- * of keys that it is in, `later` those from that tile of keys on.
+ * How many rows of their chunk all tiles of rows of a head go through together: `all` those to the end of the tile, `later` those from the tile of keys
+ * on that it is in.
  */
-export function seenRows(
-  length: number,
-  chunkRows: number,
-  { rows, rowLanes }: CausalTile,
-): { readonly all: number; readonly before: number; readonly later: number } {
-  let [all, before, later] = [0, 0, 0];
+export function seenRows(length: number, chunkRows: number, tile: CausalTile): { readonly all: number; readonly later: number } {
+  let [all, later] = [0, 0];
   for (const { count } of spansOf(length, chunkRows)) {
-    for (let row = 0; row < count; row += rows) {
-      const block = row - (row % rowLanes);
-      all += Math.min(row + rows, count);
-      before += block;
-      later += count - block;
+    for (let row = 0; row < count; row += tile.rows) {
+      all += Math.min(row + tile.rows, count);
+      later += count - (row - (row % tileKeys(tile)));
     }
   }
-  return { all, before, later };
+  return { all, later };
 }
 
 /**
@@ -202,27 +210,29 @@ export function seenRows(
  *
  * @param bytes bytes of workgroup memory
  * @param width numbers of the widest row that goes through workgroup memory
- * @param narrow whether a lane takes one vector of such a tile
+ * @param gradient whether it is for a gradient, where a lane takes one other, and one vector of it
  * @throws FastRpbError code `"limit"` where none fits
  */
 export function chooseCausalTile(
-  { program, shape: { valueDim }, features }: LinearWork,
+  { program, shape: { length, valueDim }, features }: LinearWork,
   chunkRows: number,
   bytes: typeof causalApplyBytes,
-  { width, narrow }: { readonly width: number; readonly narrow: boolean } = { width: features, narrow: false },
+  { width, gradient }: { readonly width: number; readonly gradient: boolean } = { width: features, gradient: false },
 ): CausalTile {
   const vectors = Math.ceil(width / 4);
-  const candidates = TILE_ROWS.flatMap((rows) =>
-    TILE_KEYS.filter((keys) => keys % rows === 0 && chunkRows % keys === 0).flatMap((rowLanes) =>
-      TILE_VECTORS.filter((most) => !narrow || most <= rowLanes).map((most) => ({
-        rows,
-        laneRows: Math.min(LANE_ROWS, rows),
-        rowLanes,
+  // Half of the rows are to be there.
+  const large = gradient ? [] : LARGE_TILES.filter(({ rows }) => rows < 2 * length);
+  const small = TILE_ROWS.flatMap((rows) => TILE_KEYS.filter((keys) => keys % rows === 0).map((rowLanes) => ({ rows, rowLanes, laneKeys: 1 })));
+  const candidates = [...large, ...small]
+    .filter((tile) => chunkRows % tileKeys(tile) === 0)
+    .flatMap((tile) =>
+      TILE_VECTORS.filter((most) => (gradient ? most <= tile.rowLanes : tile.laneKeys === 1 || most >= LARGE_TILE_VECTORS)).map((most) => ({
+        ...tile,
+        laneRows: Math.min(LANE_ROWS, tile.rows),
         // Tiles of about the same width.
         tileVectors: evenStep(vectors, most),
       })),
-    ),
-  );
+    );
   return firstTile(program, candidates, {
     lanes: tileLanes,
     bytes: (tile) => bytes({ ...tile, headDim: features, valueDim, chunkRows }),

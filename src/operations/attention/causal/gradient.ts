@@ -1,4 +1,4 @@
-/** The gradient of causal linear attention: as without causality where other chunks are concerned, and pair by pair within a chunk. */
+/** The gradient of causal linear attention: as without causality where other chunks are concerned, and by products of its rows within a chunk. */
 import { efficientKeyGradientKernel, type EfficientKeyGradientKernelSpec } from "../../../../shaders/attention/causal/efficient-key-gradient.ts";
 import { causalGradientBytes, causalGradientKernel } from "../../../../shaders/attention/causal/gradient.ts";
 import { keyStateLayout } from "../../../../shaders/attention/feature-map.ts";
@@ -22,7 +22,17 @@ import {
 import { addKeyGradient, addQueryGradient } from "../linear/state-gradient.ts";
 import { addProjection, projectedRows } from "../random-features.ts";
 import type { AttentionShape } from "../spec.ts";
-import { addCausalApply, addEarlierStates, addEfficientQueries, addScan, causalStates, causalWork, chooseCausalTile, seenRows } from "./chunks.ts";
+import {
+  addCausalApply,
+  addEarlierStates,
+  addEfficientQueries,
+  addScan,
+  causalStates,
+  causalWork,
+  chooseCausalTile,
+  levelRows,
+  seenRows,
+} from "./chunks.ts";
 
 /**
  * Adds the gradient of causal linear attention. Queries get theirs from the states of earlier chunks, keys and values from the states of the
@@ -134,15 +144,16 @@ function addGradientWithinChunks(
   const { features } = work;
   const { length, valueDim } = work.shape;
   const { of, own, others, rows, out, accumulate } = side;
-  const tile = chooseCausalTile(work, chunkRows, causalGradientBytes, { width: Math.max(features, valueDim), narrow: true });
+  const tile = chooseCausalTile(work, chunkRows, causalGradientBytes, { width: Math.max(features, valueDim), gradient: true });
   const seen = seenRows(length, chunkRows, tile);
   // Keys go through their others twice.
   const otherRows = of === "keys" ? 2 * seen.later : seen.all;
+  const levels = levelRows(work, tile);
   addHeadKernel(work, group, causalGradientKernel({ ...kernelShape(work), chunkRows, of, accumulate, ...tile }), {
     groups: Math.ceil(length / tile.rows),
     rows: {
-      queries: { ...own[0], reads: length },
-      others: { ...others[0], reads: otherRows },
+      queries: { ...own[0], reads: length + (of === "keys" ? levels : 0) },
+      others: { ...others[0], reads: otherRows + (of === "keys" ? 0 : levels) },
       rowValues: { ...own[1], reads: length },
       otherValues: { ...others[1], reads: otherRows },
       statistics: { ...rows.statistics, reads: of === "keys" ? seen.later : length },
@@ -150,6 +161,6 @@ function addGradientWithinChunks(
       // The kernel of queries does not bind it.
       dv: { ...rows.dv, reads: accumulate.dv ? length : 0, writes: length },
     },
-    flops: otherRows * tile.rows * (EXP_FLOPS * features + 2 * (features + valueDim)),
+    flops: EXP_FLOPS * features * (length + otherRows) + 2 * (features + valueDim) * otherRows * tile.rows,
   });
 }
