@@ -27,7 +27,7 @@ const STEEP: Readonly<Record<string, Height>> = {
   "steep in one tile, gentle in the others": (row, d) => (row % 150 >= 70 && row % 150 < 75 && d % 3 === 0 ? 90 : 0),
   "falling after the first of each tile": (row) => (row % 16 === 0 ? 100 : 0),
   "spread by ±80": (row, d) => 80 * Math.sin(row * row * (d + 1)),
-  "just gentle, just steep": (row, d) => (row % 16 === 5 + (d % 7) ? 36 + (d % 8) : 0),
+  "just gentle, just steep": (row, d) => (row % 16 === 5 + (d % 7) ? 16 + (d % 8) : 0),
 };
 /** The largest tiles that a device has room for, wide rows in smaller ones, and rows beyond a length. */
 const STEEP_SIZES: readonly AttentionOptions[] = [
@@ -66,6 +66,16 @@ export const steepCases: readonly Case[] = [
       await eachSteep(async (options, data, what) => {
         checkClose(await attend(runtime, options, data), await attend(cpu, options, data), ATTENTION_BOUND, what);
       });
+    },
+  },
+  {
+    name: "values of 1e34 where keys are as high as they may be without being steep",
+    run: async (context) => {
+      const [runtime, cpu] = [await context.runtime, await context.cpu];
+      const options = STEEP_SIZES[0]!;
+      const data = withKeys(drawAttention(options, 94), (row) => (row % 50 === 20 ? 17 : 0));
+      const vast = { ...data, v: data.v.map((x) => 1e34 * x) };
+      checkClose(await attend(runtime, options, vast), await attend(cpu, options, vast), ATTENTION_BOUND, "values of 1e34, seed 94");
     },
   },
   {

@@ -253,6 +253,11 @@ ${unroll(rows, (own) =>
     }`;
 }
 
+/** Statements that divide the scores by the sums of the rows: those of SIKF may exceed 1 by far, and so may their products with values. */
+const NORMALISE_SCORES = `  let share0 = 1.0 / denominator0;
+  for (var j = chunk_begin + column; j < end; j += ROW_LANES) { scores[lane_row * SCORE_PITCH + j - chunk_begin] *= share0; }
+  workgroupBarrier();`;
+
 export function causalApplyKernel(spec: CausalApplyKernelSpec): Kernel {
   const { headDim, valueDim, laneRows, precision } = spec;
   const sikf = spec.featureMap === "sikf";
@@ -274,6 +279,7 @@ ${keyScores(spec)}
 ${sikf ? steepScores(spec) : ""}
 ${carried ? stateSums(spec) : ""}
 ${together(spec, "denominator", (a, b) => `${a} + ${b}`)}
+${sikf ? NORMALISE_SCORES : ""}
 #if ${statistics}
   var product0 = vec4f();
 #endif
@@ -284,7 +290,7 @@ ${unroll(rows, (i) => `    var sum${i} = vec4f();`)}
 #if ${carried}
     if (mine) {
 ${timesStateColumns(spec, "product_sum")}
-${unroll(rows, (i) => `      sum${i} = product_sum${i};`)}
+${unroll(rows, (i) => `      sum${i} = product_sum${i}${sikf ? ` * share0[${i}]` : ""};`)}
     }
 #endif
 ${addValues(spec)}
@@ -292,7 +298,7 @@ ${unroll(
   rows,
   (i) => wgsl`    {
       let row = ${laneRow(i)};
-      let result = select(sum${i} / denominator0[${i}], vec4f(), denominator0[${i}] == 0.0 || row >= tokens);
+      let result = select(sum${i}${sikf ? "" : ` / denominator0[${i}]`}, vec4f(), denominator0[${i}] == 0.0 || row >= tokens);
 #if ${statistics}
       // Beyond E stands what padding of the state held.
       if (mine && row < tokens) { product0[${i}] += dot(load_gradients(bh * N + row, e), ${valueDim % 4 === 0 ? "result" : `select(vec4f(), result, ${withinRow("e", u32(valueDim))})`}); }
@@ -308,9 +314,11 @@ ${unroll(
   rows,
   (i) => `  if (column == 0u && ${laneRow(i)} < N) {
     let denominator = denominator0[${i}];
-    let p = select(1.0 / denominator, 0.0, denominator == 0.0 || ${laneRow(i)} >= tokens);
+    // A reference about as large as the sum keeps what is relative to it small.
+    let shift = ${sikf ? "round(log(max(denominator, 1e-30)))" : "0.0"};
+    let p = select(${sikf ? "exponential_of_parts4(vec4f(shift), vec4f()).x" : "1.0"} / denominator, 0.0, denominator == 0.0 || ${laneRow(i)} >= tokens);
     let n = select(-product0[${i}] * p, 0.0, p == 0.0);
-    statistics[bh * N + ${laneRow(i)} - params.statisticsBase] = vec4f(${sikf ? `largest0[${i}]` : "0.0"}, p, n, 0.0);
+    statistics[bh * N + ${laneRow(i)} - params.statisticsBase] = vec4f(${sikf ? `largest0[${i}] + shift` : "0.0"}, p, n, 0.0);
   }`,
 )}
 #endif

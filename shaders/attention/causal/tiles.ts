@@ -17,8 +17,8 @@ import { tokensOf } from "../../wgsl/lengths.ts";
 import { vectorArray, vectorsOf } from "../../wgsl/rows.ts";
 import { f32, u32, wgsl } from "../../wgsl/wgsl.ts";
 
-/** How far a key may rise above its level: products with values up to 10¹⁶ stay finite, and what is lost is below exp(GENTLE − 87). */
-const GENTLE = 40;
+/** How far a key may rise above its level: gradients of values up to 10²⁸ stay finite, and what is lost is below exp(GENTLE − 87). */
+const GENTLE = 20;
 
 /** A tile of rows, and a tile of others, `rowLanes` × `laneKeys`. The number of rows divides that of others. */
 export interface CausalTile extends LaneTile {

@@ -84,7 +84,9 @@ export function causalWork(
   const reduction = chooseCausalReduction(one, rowFloats);
   const { chunks, state } = reduction;
   const perHead = shape.length * rowFloats * FLOAT_BYTES + (chunks === 1 ? 0 : chunks * state.size * FLOAT_BYTES);
-  const groups = headGroups(program, shape, [headDim, valueDim, features, ...(rowFloats === 0 ? [] : [STATISTICS])], scratch, perHead);
+  // A group takes half of the scratch, or all where there are no other rows and no bias.
+  const room = rowFloats === 0 && shape.bias === "none" ? 2 * largestScratch(program.limits, scratch) : scratch;
+  const groups = headGroups(program, shape, [headDim, valueDim, features, ...(rowFloats === 0 ? [] : [STATISTICS])], room, perHead);
   return { work: { ...one, mostHeads: groups[0]!.count }, groups, reduction };
 }
 
