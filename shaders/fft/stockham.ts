@@ -247,22 +247,29 @@ ${body(i)}
  * control flow.
  *
  * @param twiddles offset of each axis's table
+ * @param vectors names of the sets of registers that are transformed: two at once share every twiddle and every place in the exchange
  */
-export function stockhamStages(shape: StockhamShape, twiddles: readonly number[]): string {
+export function stockhamStages(shape: StockhamShape, twiddles: readonly number[], vectors: readonly string[] = ["v"]): string {
   const list = stages(shape.axes);
   return list
     .map(({ radix, axis, before, axisBefore, twiddle }, stage) => {
       const body = eachButterfly(shape, radix, (i) => {
-        const registers = range(radix).map((r) => `v${i * radix + r}`);
-        const call = radix === 1 ? [] : [`    butterfly${radix}(${registers.map((v) => `&${v}`).join(", ")});`];
-        if (axisBefore === 1) return call.join("\n");
+        const named = (name: string) =>
+          range(radix)
+            .map((r) => `&${name}${i * radix + r}`)
+            .join(", ");
+        const calls = radix === 1 ? [] : vectors.map((name) => `    butterfly${radix}(${named(name)});`);
+        if (axisBefore === 1) return calls.join("\n");
         const skipped = before / axisBefore; // digits of the axes before
         const k = `    let k = butterfly % ${u32(before)}${skipped === 1 ? "" : ` / ${u32(skipped)}`};`;
-        const turns = registers.slice(1).map((v, r) => `    ${v} = turn_by(${v}, tables[${u32(twiddles[axis]! + twiddle + r * axisBefore)} + k]);`);
-        return [k, ...turns, ...call].join("\n");
+        const turns = range(radix - 1).map((r) => {
+          const turned = vectors.map((name) => `${name}${i * radix + r + 1}`).map((v) => `${v} = turn_by(${v}, entry);`);
+          return `    { let entry = tables[${u32(twiddles[axis]! + twiddle + r * axisBefore)} + k]; ${turned.join(" ")} }`;
+        });
+        return [k, ...turns, ...calls].join("\n");
       });
       const next = list[stage + 1];
-      return next === undefined ? body : `${body}\n${exchangeRegisters(shape, radix, before, next.radix)}`;
+      return next === undefined ? body : `${body}\n${exchangeRegisters(shape, radix, before, next.radix, vectors)}`;
     })
     .join("\n");
 }
@@ -271,10 +278,10 @@ export function stockhamStages(shape: StockhamShape, twiddles: readonly number[]
  * Statements that move the registers of {@link eachOutput} to where {@link eachInput} of a second transform has them. They hold barriers, or there
  * are none.
  */
-function stockhamRewind(shape: StockhamShape, second: StockhamShape = shape): string {
+function stockhamRewind(shape: StockhamShape, second: StockhamShape, vectors: readonly string[]): string {
   const last = radicesOf(shape).at(-1)!;
   const first = radicesOf(second)[0]!;
-  return first === last ? "" : exchangeRegisters(shape, last, shape.length / last, first);
+  return first === last ? "" : exchangeRegisters(shape, last, shape.length / last, first, vectors);
 }
 
 /**
@@ -283,46 +290,52 @@ function stockhamRewind(shape: StockhamShape, second: StockhamShape = shape): st
  * and instruction cache.
  *
  * @param multiply WGSL for a register; `point` is its index in the transform, axes in reversed order
+ * @param vectors as in {@link stockhamStages}
  */
-export function stockhamProduct(shape: StockhamShape, twiddles: readonly number[], multiply: (register: number) => string): string {
+export function stockhamProduct(
+  shape: StockhamShape,
+  twiddles: readonly number[],
+  multiply: (register: number) => string,
+  vectors: readonly string[] = ["v"],
+): string {
   const back = reversedAxes(shape);
   if (stockhamName(back) === stockhamName(shape)) {
     return `  for (var direction = 0u; direction < 2u; direction++) { // forward, inverse
-${stockhamStages(shape, twiddles)}
+${stockhamStages(shape, twiddles, vectors)}
     if (direction == 0u) {
 ${eachOutput(shape, multiply)}
-${stockhamRewind(shape)}
+${stockhamRewind(shape, shape, vectors)}
     }
   }`;
   }
   return [
-    stockhamStages(shape, twiddles),
+    stockhamStages(shape, twiddles, vectors),
     eachOutput(shape, multiply),
-    stockhamRewind(shape, back),
-    stockhamStages(back, [...twiddles].reverse()),
+    stockhamRewind(shape, back, vectors),
+    stockhamStages(back, [...twiddles].reverse(), vectors),
   ].join("\n");
 }
 
-function exchangeRegisters(shape: StockhamShape, radix: number, before: number, next: number): string {
-  if (shape.threads === 1) return renameRegisters(shape, radix, before, next);
+function exchangeRegisters(shape: StockhamShape, radix: number, before: number, next: number, vectors: readonly string[]): string {
+  if (shape.threads === 1) return unroll(vectors, (name) => renameRegisters(shape, radix, before, next, name));
   const components = shape.exchange === "split" ? [".x", ".y"] : [""];
   return unroll(
-    components,
-    (component) => `${eachButterfly(
+    vectors.flatMap((name) => components.map((component) => ({ name, component }))),
+    ({ name, component }) => `${eachButterfly(
       shape,
       radix,
       (i) => `    let k = butterfly % ${u32(before)};
     let start = (butterfly - k) * ${u32(radix)} + k;
-${unroll(range(radix), (r) => `    exchange[exchange_index(start + ${u32(r * before)}, slot)] = v${i * radix + r}${component};`)}`,
+${unroll(range(radix), (r) => `    exchange[exchange_index(start + ${u32(r * before)}, slot)] = ${name}${i * radix + r}${component};`)}`,
     )}
   workgroupBarrier();
-${eachPoint(shape, next, (register) => `v${register}${component} = exchange[exchange_index(point, slot)];`)}
+${eachPoint(shape, next, (register) => `${name}${register}${component} = exchange[exchange_index(point, slot)];`)}
   workgroupBarrier();`,
   );
 }
 
 /** {@link exchangeRegisters} where one thread holds a whole column: registers take the names of others, and no lane waits for another. */
-function renameRegisters(shape: StockhamShape, radix: number, before: number, next: number): string {
+function renameRegisters(shape: StockhamShape, radix: number, before: number, next: number, name: string): string {
   const holder: number[] = [];
   for (let b = 0; b < shape.length / radix; b++) {
     for (let r = 0; r < radix; r++) holder[outputPoint(radix, before, b, r)] = b * radix + r;
@@ -333,7 +346,7 @@ function renameRegisters(shape: StockhamShape, radix: number, before: number, ne
   });
   const moved = moves.filter(({ register, from }) => register !== from);
   return `  {
-${unroll(moved, ({ from }) => `    let moved${from} = v${from};`)}
-${unroll(moved, ({ register, from }) => `    v${register} = moved${from};`)}
+${unroll(moved, ({ from }) => `    let moved${from} = ${name}${from};`)}
+${unroll(moved, ({ register, from }) => `    ${name}${register} = moved${from};`)}
   }`;
 }
