@@ -319,6 +319,7 @@ ${stockhamRewind(shape, shape, vectors)}
 function exchangeRegisters(shape: StockhamShape, radix: number, before: number, next: number, vectors: readonly string[]): string {
   if (shape.threads === 1) return unroll(vectors, (name) => renameRegisters(shape, radix, before, next, name));
   const components = shape.exchange === "split" ? [".x", ".y"] : [""];
+  const loaded = shape.length / next;
   return unroll(
     vectors.flatMap((name) => components.map((component) => ({ name, component }))),
     ({ name, component }) => `${eachButterfly(
@@ -326,12 +327,23 @@ function exchangeRegisters(shape: StockhamShape, radix: number, before: number, 
       radix,
       (i) => `    let k = butterfly % ${u32(before)};
     let start = (butterfly - k) * ${u32(radix)} + k;
-${unroll(range(radix), (r) => `    exchange[exchange_index(start + ${u32(r * before)}, slot)] = ${name}${i * radix + r}${component};`)}`,
+${eachPlace(shape, "start", radix, before, (r, place) => `${place} = ${name}${i * radix + r}${component};`)}`,
     )}
   workgroupBarrier();
-${eachPoint(shape, next, (register) => `${name}${register}${component} = exchange[exchange_index(point, slot)];`)}
+${eachButterfly(shape, next, (i) => eachPlace(shape, "butterfly", next, loaded, (r, place) => `${name}${i * next + r}${component} = ${place};`))}
   workgroupBarrier();`,
   );
+}
+
+/**
+ * Statements for some points of the exchange, `stride` apart. Where all sizes are powers of two, the first point and the distance from it have no bit
+ * in common: the place of their sum is that of the one ⊕ that of the other, one operation for each point.
+ */
+function eachPlace(shape: StockhamShape, from: string, count: number, stride: number, body: (r: number, place: string) => string): string {
+  const powers = Number.isInteger(Math.log2(shape.length * shape.columns));
+  const place = (distance: number) =>
+    powers ? `first ^ ${u32(exchangeIndex(shape, distance, 0))}` : `exchange_index(${from} + ${u32(distance)}, slot)`;
+  return `${powers ? `    let first = exchange_index(${from}, slot);\n` : ""}${unroll(range(count), (r) => `    ${body(r, `exchange[${place(r * stride)}]`)}`)}`;
 }
 
 /** {@link exchangeRegisters} where one thread holds a whole column: registers take the names of others, and no lane waits for another. */
