@@ -5,6 +5,9 @@
  * Odd radices pair x_j with x_{R−j}: with t_j = x_j + x_{R−j} and d_j = x_j − x_{R−j},
  *   y_k = x_0 + Σ_j cos(2πjk/R) t_j − i Σ_j sin(2πjk/R) d_j,   y_{R−k} the same with +i   (j = 1 … (R−1)/2).
  * Radix 8 is 2 × 4 and radix 16 is 4 × 4, by the usual decimation (Cooley and Tukey 1965).
+ *
+ * Fused butterflies of powers of two take twiddles on the way: x_r exp(−iφr) instead of x_r. As layers of radix 2 they turn one value of two in
+ * each, in the same multiply-adds that add it, a ± w·b: 6 operations for two complex values.
  */
 import { f32, range, wgsl, unroll } from "../wgsl/wgsl.ts";
 
@@ -151,6 +154,52 @@ function weightedSum(terms: readonly (readonly [weight: number, value: string])[
   const products = terms.map(([weight, value]) => `${f32(weight - whole(weight))} * ${value}`).join(" + ");
   const wholes = terms.map(([weight, value]) => (whole(weight) === 0 ? "" : `${whole(weight) > 0 ? " + " : " - "}${value}`)).join("");
   return `((${products})${wholes})`;
+}
+
+/** The roots of a fused butterfly: root `j` of a layer over `order` points is exp(−i(φ·radix + 2πj)/order). The others are these times −i. */
+export function fusedRoots(radix: number): readonly { readonly order: number; readonly j: number }[] {
+  return range(Math.log2(radix)).flatMap((layer) => range(Math.max(1, 2 ** layer / 2)).map((j) => ({ order: 2 ** (layer + 1), j })));
+}
+
+/** `fn fused<radix>(p0, …, t0, …)` for each of the radices, powers of two; t are the {@link fusedRoots}. It needs `rotate`. */
+export function fusedButterflies(radices: readonly Radix[]): string {
+  return `
+// a + w b and a - w b
+fn plus_minus(a: ptr<function, vec2f>, b: ptr<function, vec2f>, w: vec2f) {
+  let sum = fma(vec2f(w.x), *b, fma(vec2f(w.y), vec2f(-(*b).y, (*b).x), *a));
+  *b = fma(vec2f(2.0), *a, -sum);
+  *a = sum;
+}
+${[...new Set(radices)].map(fusedButterfly).join("")}`;
+}
+
+function fusedButterfly(radix: Radix): string {
+  const roots = fusedRoots(radix);
+  // Registers of the transforms that are done: first of every point itself, at last of all points.
+  let done = range(radix).map((r) => [r]);
+  const lines: string[] = [];
+  for (let order = 2; order <= radix; order *= 2) {
+    const half = radix / order;
+    const [first, count] = [roots.findIndex((root) => root.order === order), Math.max(1, order / 4)];
+    done = range(half).map((c) => {
+      const [even, odd] = [done[c]!, done[c + half]!];
+      for (const [j, e] of even.entries()) {
+        const root = j < count ? `t${first + j}` : `rotate(t${first + j - count})`;
+        lines.push(`  plus_minus(p${e}, p${odd[j]}, ${root});`);
+      }
+      return [...even, ...odd];
+    });
+  }
+  const moved = done[0]!.map((from, to) => ({ from, to })).filter(({ from, to }) => from !== to);
+  return `fn fused${radix}(
+${unroll(range(radix), (r) => `  p${r}: ptr<function, vec2f>,`)}
+${unroll(range(roots.length), (t) => `  t${t}: vec2f,`)}
+) {
+${unroll(lines, (line) => line)}
+${unroll(moved, ({ from }) => `  let moved${from} = *p${from};`)}
+${unroll(moved, ({ from, to }) => `  *p${to} = moved${from};`)}
+}
+`;
 }
 
 /** WGSL of the butterflies for the given radices, each once, with what they build on. */

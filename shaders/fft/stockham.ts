@@ -12,10 +12,10 @@
  * digit of n that is left and appends a digit of k below, so the stages of the next axis go on where those of the last one ended, with
  * twiddles of their own: k mod (axes before) takes no part. The result has its axes in reversed order: k = k_0 + L_0·(k_1 + L_1·k_2).
  */
-import { butterflies, type Radix } from "./butterfly.ts";
+import { butterflies, fusedButterflies, fusedRoots, type Radix } from "./butterfly.ts";
 import { COMPLEX } from "../wgsl/complex.ts";
 import { type Declarations, ELEMENT_BYTES, type WorkgroupVariable } from "../wgsl/kernel.ts";
-import { TURN_BY } from "./roots.ts";
+import { TURN_BY, twiddleCount } from "./roots.ts";
 import { range, u32, unroll, wgsl } from "../wgsl/wgsl.ts";
 
 /** A transform of one workgroup, and how its lanes do it. */
@@ -37,6 +37,8 @@ export interface StockhamShape {
    * leaves it at i.
    */
   readonly bankShift: number;
+  /** Whether butterflies take their twiddles on the way: {@link fusedButterflies}. For powers of two. */
+  readonly fused: boolean;
 }
 
 /** A transform, and where in the table its twiddles are. */
@@ -59,13 +61,13 @@ interface Stage {
   readonly twiddle: number;
 }
 
-function stages(axes: StockhamShape["axes"]): readonly Stage[] {
+function stages({ axes, fused }: Pick<StockhamShape, "axes" | "fused">): readonly Stage[] {
   const list: Stage[] = [];
   let before = 1;
   for (const [axis, radices] of axes.entries()) {
     let axisBefore = 1;
-    for (const radix of radices) {
-      list.push({ radix, axis, before, axisBefore, twiddle: axisBefore - radices[0]! });
+    for (const [stage, radix] of radices.entries()) {
+      list.push({ radix, axis, before, axisBefore, twiddle: twiddleCount(radices, fused, stage) });
       before *= radix;
       axisBefore *= radix;
     }
@@ -146,8 +148,8 @@ export interface ExchangeAccess {
 }
 
 /** The exchanges between stages: where the outputs of a stage go, then where the inputs of the next one come from. */
-export function exchanges(shape: Pick<StockhamShape, "axes" | "length">): readonly ExchangeAccess[] {
-  const list = stages(shape.axes);
+export function exchanges(shape: Pick<StockhamShape, "axes" | "length" | "fused">): readonly ExchangeAccess[] {
+  const list = stages(shape);
   return list.slice(1).flatMap((next, i) => {
     const { radix, before } = list[i]!;
     const loaded = shape.length / next.radix;
@@ -173,7 +175,7 @@ export function stockhamDeclarations(shape: StockhamShape, mirrors = false): Dec
   const exchange = exchangeVariables(shape, mirrors);
   const index = shape.lanes === "columns" ? `point * ${u32(columns)} + column` : `column * ${u32(length)} + point`;
   return [
-    `${COMPLEX}${TURN_BY}${butterflies(radicesOf(shape))}`,
+    `${COMPLEX}${TURN_BY}${butterflies(radicesOf(shape))}${shape.fused ? fusedButterflies(radicesOf(shape)) : ""}`,
     ...exchange,
     wgsl`
 #if ${exchange.length > 0 && bankShift > 0}
@@ -250,7 +252,7 @@ ${body(i)}
  * @param vectors names of the sets of registers that are transformed: two at once share every twiddle and every place in the exchange
  */
 export function stockhamStages(shape: StockhamShape, twiddles: readonly number[], vectors: readonly string[] = ["v"]): string {
-  const list = stages(shape.axes);
+  const list = stages(shape);
   return list
     .map(({ radix, axis, before, axisBefore, twiddle }, stage) => {
       const body = eachButterfly(shape, radix, (i) => {
@@ -260,11 +262,17 @@ export function stockhamStages(shape: StockhamShape, twiddles: readonly number[]
             .join(", ");
         const calls = radix === 1 ? [] : vectors.map((name) => `    butterfly${radix}(${named(name)});`);
         if (axisBefore === 1) return calls.join("\n");
+        const entry = (r: number) => `tables[${u32(twiddles[axis]! + twiddle + r * axisBefore)} + k]`;
         const skipped = before / axisBefore; // digits of the axes before
         const k = `    let k = butterfly % ${u32(before)}${skipped === 1 ? "" : ` / ${u32(skipped)}`};`;
+        if (shape.fused) {
+          const roots = fusedRoots(radix).map((_, t) => ({ name: `root${t}`, value: entry(t) }));
+          const lets = roots.map(({ name, value }) => `    let ${name} = ${value};`);
+          return [k, ...lets, ...vectors.map((v) => `    fused${radix}(${[named(v), ...roots.map(({ name }) => name)].join(", ")});`)].join("\n");
+        }
         const turns = range(radix - 1).map((r) => {
           const turned = vectors.map((name) => `${name}${i * radix + r + 1}`).map((v) => `${v} = turn_by(${v}, entry);`);
-          return `    { let entry = tables[${u32(twiddles[axis]! + twiddle + r * axisBefore)} + k]; ${turned.join(" ")} }`;
+          return `    { let entry = ${entry(r)}; ${turned.join(" ")} }`;
         });
         return [k, ...turns, ...calls].join("\n");
       });
@@ -278,10 +286,10 @@ export function stockhamStages(shape: StockhamShape, twiddles: readonly number[]
  * Statements that move the registers of {@link eachOutput} to where {@link eachInput} of a second transform has them. They hold barriers, or there
  * are none.
  */
-function stockhamRewind(shape: StockhamShape, second: StockhamShape, vectors: readonly string[]): string {
+function stockhamRewind(shape: StockhamShape, second: StockhamShape = shape): string {
   const last = radicesOf(shape).at(-1)!;
   const first = radicesOf(second)[0]!;
-  return first === last ? "" : exchangeRegisters(shape, last, shape.length / last, first, vectors);
+  return first === last ? "" : exchangeRegisters(shape, last, shape.length / last, first, ["v"]);
 }
 
 /**
@@ -290,29 +298,23 @@ function stockhamRewind(shape: StockhamShape, second: StockhamShape, vectors: re
  * and instruction cache.
  *
  * @param multiply WGSL for a register; `point` is its index in the transform, axes in reversed order
- * @param vectors as in {@link stockhamStages}
  */
-export function stockhamProduct(
-  shape: StockhamShape,
-  twiddles: readonly number[],
-  multiply: (register: number) => string,
-  vectors: readonly string[] = ["v"],
-): string {
+export function stockhamProduct(shape: StockhamShape, twiddles: readonly number[], multiply: (register: number) => string): string {
   const back = reversedAxes(shape);
   if (stockhamName(back) === stockhamName(shape)) {
     return `  for (var direction = 0u; direction < 2u; direction++) { // forward, inverse
-${stockhamStages(shape, twiddles, vectors)}
+${stockhamStages(shape, twiddles)}
     if (direction == 0u) {
 ${eachOutput(shape, multiply)}
-${stockhamRewind(shape, shape, vectors)}
+${stockhamRewind(shape)}
     }
   }`;
   }
   return [
-    stockhamStages(shape, twiddles, vectors),
+    stockhamStages(shape, twiddles),
     eachOutput(shape, multiply),
-    stockhamRewind(shape, back, vectors),
-    stockhamStages(back, [...twiddles].reverse(), vectors),
+    stockhamRewind(shape, back),
+    stockhamStages(back, [...twiddles].reverse()),
   ].join("\n");
 }
 

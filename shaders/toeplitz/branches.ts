@@ -7,8 +7,8 @@
  * Matrices, 1979). On a grid each axis is split so, which makes four branches s = 2·s_y + s_x of D_s = D_y^{s_y} ⊗ D_x^{s_x}; F is the
  * transform of both axes. No zero padding, half the working set of the padded transform in each dimension.
  *
- * An inverse transform is a forward one of swapped re and im, so that one body of stages serves both directions where the radices allow,
- * and on a grid all branches: unrolling it would cost compile time and instruction cache.
+ * An inverse transform is a forward one of swapped re and im, so that one body of stages serves all branches and, where the radices
+ * allow, both directions: unrolling it would cost compile time and instruction cache.
  */
 import { rootFunction, type RootTable } from "../fft/roots.ts";
 import { declareRegisters, eachInput, eachOutput, everyRegister, reversedAxes, stockhamProduct, type StockhamTransform } from "../fft/stockham.ts";
@@ -65,22 +65,31 @@ fn turn_branch(z: vec2f, branch: u32, point: u32) -> vec2f {
  * {@link branchesOutput}. The factors are `spectrum[spectrum_start + branch·stride + k]`, k over the axes in reversed order. They hold barriers.
  */
 export function toeplitzBranches(spec: ToeplitzBranchesSpec, stride: number): string {
-  const { shape, twiddles, transposed } = spec;
-  const multiply = (v: string, branch: string) =>
-    `${v} = complex_multiply(${v}, ${spectrumFactor(`spectrum_start + ${branch} * ${u32(stride)} + point`, transposed)}).yx;`;
+  const { shape } = spec;
+  const transforms = stockhamProduct(
+    shape,
+    spec.twiddles,
+    (i) => `v${i} = complex_multiply(v${i}, ${spectrumFactor(`spectrum_start + branch * ${u32(stride)} + point`, spec.transposed)}).yx;`,
+  );
   if (spec.axes.length === 1) {
-    // Both branches at once, the skew-circulant one in registers w: they share twiddles and places in the exchange.
-    return `${declareRegisters(shape, "w")}
-${eachInput(shape, (i) => `w${i} = turn_branch(v${i}, 1u, point);`)}
-${stockhamProduct(shape, twiddles, (i) => `${multiply(`v${i}`, "0u")} ${multiply(`w${i}`, "1u")}`, ["v", "w"])}
-${branchesOutput(spec, (i) => `v${i} += turn_branch(w${i}, 1u, point);`)}`;
+    return `${declareRegisters(shape, "held")}
+${everyRegister(shape, (i) => `held${i} = v${i};`)}
+  for (var branch = 0u; branch < 2u; branch++) { // circulant, skew-circulant
+${transforms}
+    if (branch == 0u) {
+      // The input goes back into the registers, turned by D, and its place is taken by this branch's result.
+${everyRegister(shape, (i) => `{ let result = v${i}; v${i} = held${i}; held${i} = result; }`)}
+${eachInput(shape, (i) => `v${i} = turn_branch(v${i}, 1u, point);`)}
+    }
+  }
+${branchesOutput(spec, (i) => `v${i} = held${i} + turn_branch(v${i}, 1u, point);`)}`;
   }
   return `${declareRegisters(shape, "held")}
 ${declareRegisters(shape, "sum")}
 ${everyRegister(shape, (i) => `held${i} = v${i};`)}
   for (var branch = 0u; branch < ${u32(branchCount(spec.axes))}; branch++) { // the lowest bit: skew-circulant in x
 ${eachInput(shape, (i) => `v${i} = turn_branch(held${i}, branch, point);`)}
-${stockhamProduct(shape, twiddles, (i) => multiply(`v${i}`, "branch"))}
+${transforms}
 ${branchesOutput(spec, (i) => `sum${i} += turn_branch(v${i}, branch, point);`)}
   }
 ${everyRegister(shape, (i) => `v${i} = sum${i};`)}`;

@@ -1,3 +1,4 @@
+import { fusedRoots } from "../../shaders/fft/butterfly.ts";
 import { paddedToVec4 } from "../../shaders/wgsl/kernel.ts";
 import { chirpSpectrum, squares } from "../math/chirp.ts";
 import { featureRows } from "../math/random-features.ts";
@@ -18,12 +19,21 @@ export function tableData(parts: readonly TablePart[]): Float32Array {
     at += 2;
     return lost;
   };
+  /** Writes W as it is. */
+  const pushPlain = (i: number, order: number): void => {
+    data[at++] = Math.cos((2 * Math.PI * i) / order);
+    data[at++] = -Math.sin((2 * Math.PI * i) / order);
+  };
   for (const part of parts) {
     switch (part.kind) {
       case "twiddles": {
         let before = 1;
         for (const [stage, radix] of part.radices.entries()) {
-          for (let r = 1; stage > 0 && r < radix; r++) for (let k = 0; k < before; k++) push(r * k, before * radix);
+          if (stage > 0 && part.fused) {
+            for (const { order, j } of fusedRoots(radix)) for (let k = 0; k < before; k++) pushPlain(k + j * before, before * order);
+          } else if (stage > 0) {
+            for (let r = 1; r < radix; r++) for (let k = 0; k < before; k++) push(r * k, before * radix);
+          }
           before *= radix;
         }
         break;

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { fusedRoots } from "../../shaders/fft/butterfly.ts";
 import { twiddleCount } from "../../shaders/fft/roots.ts";
 import { DEFAULT_CHOICES } from "../core/choices.ts";
 import { limitsWith, smoothNumbers } from "../testing/planning.ts";
@@ -98,6 +99,32 @@ describe("twiddles", () => {
       }
     }
     expect(found.slice(0, 5)).toEqual([]);
+  });
+});
+
+describe("twiddles of fused butterflies", () => {
+  test("are the roots of every layer, R/2 instead of R − 1", () => {
+    for (const radices of [
+      [4, 2],
+      [2, 4],
+      [16, 8],
+      [8, 16, 16],
+    ] as const) {
+      const data = tableData([{ kind: "twiddles", radices, fused: true }]);
+      expect(data).toHaveLength(2 * twiddleCount(radices, true));
+      for (const [stage, radix] of radices.entries()) {
+        if (stage === 0) continue;
+        const before = radices.slice(0, stage).reduce((product, r) => product * r, 1);
+        const offset = twiddleCount(radices, true, stage);
+        for (const [t, { order, j }] of fusedRoots(radix).entries()) {
+          for (let k = 0; k < before; k++) {
+            const angle = (-2 * Math.PI * (k + j * before)) / (before * order);
+            const at = 2 * (offset + t * before + k);
+            expect(Math.hypot(data[at]! - Math.cos(angle), data[at + 1]! - Math.sin(angle))).toBeLessThan(2 ** -24);
+          }
+        }
+      }
+    }
   });
 });
 

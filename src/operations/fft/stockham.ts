@@ -52,6 +52,8 @@ export interface ShapeRequest {
   readonly lanes: StockhamShape["lanes"];
   /** Whether points also change places with their mirror images. Default `false`. */
   readonly mirrors?: boolean;
+  /** Whether twiddles may be fused with butterflies: fewer operations, of which more round. Default `false`. */
+  readonly fused?: boolean;
 }
 
 /**
@@ -66,7 +68,7 @@ export function chooseShape(request: ShapeRequest, limits: PlannerLimits): Stock
 }
 
 function shapeFor(request: ShapeRequest, limits: PlannerLimits, choices: Choices): StockhamShape | undefined {
-  const { lengths, lanes, mirrors = false } = request;
+  const { lengths, lanes, mirrors = false, fused = false } = request;
   const length = elementCount(lengths);
   const long = lengths.filter((size) => size > 1);
   const axes = Object.freeze((long.length > 0 ? long : [1]).map((size) => Object.freeze(chooseRadices(size, choices.maxRadix))));
@@ -78,7 +80,7 @@ function shapeFor(request: ShapeRequest, limits: PlannerLimits, choices: Choices
   if (registerCount({ length, axes, threads }) > Math.max(MOST_REGISTERS, choices.registers)) return undefined;
 
   const memory = limits.maxComputeWorkgroupStorageSize - (limits.maxComputeWorkgroupStorageSize % 16); // sizes are rounded up to 16
-  const column: StockhamShape = { length, axes, threads, columns: 1, lanes, exchange: "split", bankShift: 0 };
+  const column: StockhamShape = { length, axes, threads, columns: 1, lanes, exchange: "split", bankShift: 0, fused: fused && fusible(axes) };
   const columnBytes = exchangeBytes(column, mirrors);
   const fitting = columnBytes > 0 ? Math.floor(memory / columnBytes) : Infinity;
   if (fitting < 1) return undefined;
@@ -88,6 +90,12 @@ function shapeFor(request: ShapeRequest, limits: PlannerLimits, choices: Choices
   const whole: StockhamShape = Object.freeze({ ...column, columns, exchange: "whole" });
   const mostWhole = choices.exchange === "auto" ? Math.min(WHOLE_EXCHANGE_BYTES, memory) : choices.exchange === "whole" ? memory : 0;
   return exchangeBytes(whole, mirrors) <= mostWhole ? whole : Object.freeze({ ...whole, exchange: "split" });
+}
+
+/** Whether twiddles can be fused with butterflies, of powers of two, and it pays: from two stages with twiddles on. */
+function fusible(axes: StockhamShape["axes"]): boolean {
+  const twiddled = axes.flatMap((radices) => radices.slice(1));
+  return twiddled.length >= 2 && axes.flat().every((radix) => Number.isInteger(Math.log2(radix)));
 }
 
 /** Whether a transform over axes of these lengths has codelets and fits into one workgroup. */
