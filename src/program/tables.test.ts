@@ -161,7 +161,7 @@ describe("roots", () => {
   const addRounded = (a: Complex, b: Complex): Complex => [round(a[0] + b[0]), round(a[1] + b[1])];
 
   test.each([8193, 10_000, 65_536, 100_000, 2 ** 17, 823_543, 2 ** 20, 2 * 1_000_000, 2 ** 21, 2 ** 24])("a split table of order %i", (order) => {
-    const layout = new TableLayout(DEFAULT_CHOICES);
+    const layout = new TableLayout({ roots: "split" });
     const [twiddles] = layout.twiddles([[16, 16]]);
     const roots = layout.roots(order, order);
     const scale = layout.scale(1 / 3);
@@ -199,7 +199,7 @@ describe("roots", () => {
   });
 
   test("order 2^21, the largest of a product of 2^20 rows, is exact to 2^-26 and better", () => {
-    const layout = new TableLayout(DEFAULT_CHOICES);
+    const layout = new TableLayout({ roots: "split" });
     const roots = layout.roots(2 ** 21, 2 ** 21);
     const data = tableData(layout.parts);
     if (roots.kind !== "split") throw new Error("expected a split table");
