@@ -26,7 +26,7 @@ export type TablePart =
       readonly to: "features" | "rows";
     };
 
-/** Above so many entries a full table of roots would be traffic of its own, and the split form is used; or where a device wants full ones. */
+/** Above so many entries a full table of roots would be traffic of its own, and the split form is used: as a device wants it. */
 const LARGEST_FULL_TABLE = { split: 8192, full: 2 ** 18 } as const;
 
 /** Complex entries of a part. */
