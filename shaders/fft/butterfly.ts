@@ -173,31 +173,30 @@ fn plus_minus(a: ptr<function, vec2f>, b: ptr<function, vec2f>, w: vec2f) {
 ${[...new Set(radices)].map(fusedButterfly).join("")}`;
 }
 
+/** The binary digits of a number below `count`, a power of two, in reversed order. */
+function reversed(digits: number, count: number): number {
+  return count === 1 ? 0 : (digits % 2) * (count / 2) + reversed(digits >> 1, count / 2);
+}
+
 function fusedButterfly(radix: Radix): string {
-  const roots = fusedRoots(radix);
-  // Registers of the transforms that are done: first of every point itself, at last of all points.
-  let done = range(radix).map((r) => [r]);
-  const lines: string[] = [];
-  for (let order = 2; order <= radix; order *= 2) {
-    const half = radix / order;
-    const [first, count] = [roots.findIndex((root) => root.order === order), Math.max(1, order / 4)];
-    done = range(half).map((c) => {
-      const [even, odd] = [done[c]!, done[c + half]!];
-      for (const [j, e] of even.entries()) {
-        const root = j < count ? `t${first + j}` : `rotate(t${first + j - count})`;
-        lines.push(`  plus_minus(p${e}, p${odd[j]}, ${root});`);
-      }
-      return [...even, ...odd];
+  const layers = range(Math.log2(radix)).flatMap((layer) => {
+    const count = 2 ** layer; // pairs of each transform of this layer
+    const distance = radix / count / 2;
+    const firsts = range(radix).filter((i) => (i & distance) === 0);
+    return firsts.map((i) => {
+      const j = reversed(Math.floor(i / distance / 2), count);
+      const own = Math.ceil(count / 2);
+      const root = `t${(count >> 1) + (j % own)}`;
+      return `  plus_minus(p${i}, p${i + distance}, ${j < own ? root : `rotate(${root})`});`;
     });
-  }
-  const moved = done[0]!.map((from, to) => ({ from, to })).filter(({ from, to }) => from !== to);
+  });
+  const swaps = range(radix).filter((i) => i < reversed(i, radix));
   return `fn fused${radix}(
-${unroll(range(radix), (r) => `  p${r}: ptr<function, vec2f>,`)}
-${unroll(range(roots.length), (t) => `  t${t}: vec2f,`)}
+${unroll(range(radix), (i) => `  p${i}: ptr<function, vec2f>,`)}
+${unroll(range(radix / 2), (i) => `  t${i}: vec2f,`)}
 ) {
-${unroll(lines, (line) => line)}
-${unroll(moved, ({ from }) => `  let moved${from} = *p${from};`)}
-${unroll(moved, ({ from, to }) => `  *p${to} = moved${from};`)}
+${layers.join("\n")}
+${unroll(swaps, (i) => `  { let moved = *p${i}; *p${i} = *p${reversed(i, radix)}; *p${reversed(i, radix)} = moved; }`)}
 }
 `;
 }
