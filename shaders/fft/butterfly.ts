@@ -156,12 +156,10 @@ function weightedSum(terms: readonly (readonly [weight: number, value: string])[
   return `((${products})${wholes})`;
 }
 
-/** The roots of a fused butterfly: root `j` of a layer over `order` points is exp(−i(φ·radix + 2πj)/order). The others are these times −i. */
-export function fusedRoots(radix: number): readonly { readonly order: number; readonly j: number }[] {
-  return range(Math.log2(radix)).flatMap((layer) => range(Math.max(1, 2 ** layer / 2)).map((j) => ({ order: 2 ** (layer + 1), j })));
-}
-
-/** `fn fused<radix>(p0, …, t0, …)` for each of the radices, powers of two; t are the {@link fusedRoots}. It needs `rotate`. */
+/**
+ * `fn fused<radix>(p0, …, t0, …)` for each of the radices, powers of two. The R/2 roots t are layer by layer, over 2, 4, … R points, the
+ * exp(−i(φR + 2πj)/points) for j < max(1, points/4); the others are these times −i. It needs `rotate`.
+ */
 export function fusedButterflies(radices: readonly Radix[]): string {
   return `
 // a + w b and a - w b

@@ -12,7 +12,7 @@
  * digit of n that is left and appends a digit of k below, so the stages of the next axis go on where those of the last one ended, with
  * twiddles of their own: k mod (axes before) takes no part. The result has its axes in reversed order: k = k_0 + L_0·(k_1 + L_1·k_2).
  */
-import { butterflies, fusedButterflies, fusedRoots, type Radix } from "./butterfly.ts";
+import { butterflies, fusedButterflies, type Radix } from "./butterfly.ts";
 import { COMPLEX } from "../wgsl/complex.ts";
 import { type Declarations, ELEMENT_BYTES, type WorkgroupVariable } from "../wgsl/kernel.ts";
 import { TURN_BY, twiddleCount } from "./roots.ts";
@@ -266,9 +266,9 @@ export function stockhamStages(shape: StockhamShape, twiddles: readonly number[]
         const skipped = before / axisBefore; // digits of the axes before
         const k = `    let k = butterfly % ${u32(before)}${skipped === 1 ? "" : ` / ${u32(skipped)}`};`;
         if (shape.fused) {
-          const roots = fusedRoots(radix).map((_, t) => ({ name: `root${t}`, value: entry(t) }));
-          const lets = roots.map(({ name, value }) => `    let ${name} = ${value};`);
-          return [k, ...lets, ...vectors.map((v) => `    fused${radix}(${[named(v), ...roots.map(({ name }) => name)].join(", ")});`)].join("\n");
+          const roots = range(radix / 2).map((t) => `root${t}`);
+          const lets = roots.map((root, t) => `    let ${root} = ${entry(t)};`);
+          return [k, ...lets, ...vectors.map((v) => `    fused${radix}(${[named(v), ...roots].join(", ")});`)].join("\n");
         }
         const turns = range(radix - 1).map((r) => {
           const turned = vectors.map((name) => `${name}${i * radix + r + 1}`).map((v) => `${v} = turn_by(${v}, entry);`);

@@ -1,4 +1,3 @@
-import { fusedRoots } from "../../shaders/fft/butterfly.ts";
 import { paddedToVec4 } from "../../shaders/wgsl/kernel.ts";
 import { chirpSpectrum, squares } from "../math/chirp.ts";
 import { featureRows } from "../math/random-features.ts";
@@ -19,18 +18,19 @@ export function tableData(parts: readonly TablePart[]): Float32Array {
     at += 2;
     return lost;
   };
-  /** Writes W as it is. */
-  const pushPlain = (i: number, order: number): void => {
-    data[at++] = Math.cos((2 * Math.PI * i) / order);
-    data[at++] = -Math.sin((2 * Math.PI * i) / order);
-  };
   for (const part of parts) {
     switch (part.kind) {
       case "twiddles": {
         let before = 1;
         for (const [stage, radix] of part.radices.entries()) {
           if (stage > 0 && part.fused) {
-            for (const { order, j } of fusedRoots(radix)) for (let k = 0; k < before; k++) pushPlain(k + j * before, before * order);
+            for (let points = 2; points <= radix; points *= 2) {
+              for (let i = 0; i < before * Math.max(1, points / 4); i++) {
+                const angle = (2 * Math.PI * i) / (before * points);
+                data[at++] = Math.cos(angle);
+                data[at++] = -Math.sin(angle);
+              }
+            }
           } else if (stage > 0) {
             for (let r = 1; r < radix; r++) for (let k = 0; k < before; k++) push(r * k, before * radix);
           }
