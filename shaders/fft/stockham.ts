@@ -286,10 +286,10 @@ export function stockhamStages(shape: StockhamShape, twiddles: readonly number[]
  * Statements that move the registers of {@link eachOutput} to where {@link eachInput} of a second transform has them. They hold barriers, or there
  * are none.
  */
-function stockhamRewind(shape: StockhamShape, second: StockhamShape = shape): string {
+function stockhamRewind(shape: StockhamShape, second: StockhamShape, vectors: readonly string[]): string {
   const last = radicesOf(shape).at(-1)!;
   const first = radicesOf(second)[0]!;
-  return first === last ? "" : exchangeRegisters(shape, last, shape.length / last, first, ["v"]);
+  return first === last ? "" : exchangeRegisters(shape, last, shape.length / last, first, vectors);
 }
 
 /**
@@ -298,23 +298,29 @@ function stockhamRewind(shape: StockhamShape, second: StockhamShape = shape): st
  * and instruction cache.
  *
  * @param multiply WGSL for a register; `point` is its index in the transform, axes in reversed order
+ * @param vectors as in {@link stockhamStages}
  */
-export function stockhamProduct(shape: StockhamShape, twiddles: readonly number[], multiply: (register: number) => string): string {
+export function stockhamProduct(
+  shape: StockhamShape,
+  twiddles: readonly number[],
+  multiply: (register: number) => string,
+  vectors: readonly string[] = ["v"],
+): string {
   const back = reversedAxes(shape);
   if (stockhamName(back) === stockhamName(shape)) {
     return `  for (var direction = 0u; direction < 2u; direction++) { // forward, inverse
-${stockhamStages(shape, twiddles)}
+${stockhamStages(shape, twiddles, vectors)}
     if (direction == 0u) {
 ${eachOutput(shape, multiply)}
-${stockhamRewind(shape)}
+${stockhamRewind(shape, shape, vectors)}
     }
   }`;
   }
   return [
-    stockhamStages(shape, twiddles),
+    stockhamStages(shape, twiddles, vectors),
     eachOutput(shape, multiply),
-    stockhamRewind(shape, back),
-    stockhamStages(back, [...twiddles].reverse()),
+    stockhamRewind(shape, back, vectors),
+    stockhamStages(back, [...twiddles].reverse(), vectors),
   ].join("\n");
 }
 

@@ -96,10 +96,9 @@ function shapeFor(request: ShapeRequest, limits: PlannerLimits, choices: Choices
   return exchangeBytes(whole, mirrors) <= mostWhole ? whole : Object.freeze({ ...whole, exchange: "split" });
 }
 
-/** Whether twiddles can be fused with butterflies, of powers of two, and it pays: from two stages with twiddles on. */
+/** Whether there are twiddles, and all radices are powers of two. */
 function fusible(axes: StockhamShape["axes"]): boolean {
-  const twiddled = axes.flatMap((radices) => radices.slice(1));
-  return twiddled.length >= 2 && axes.flat().every((radix) => Number.isInteger(Math.log2(radix)));
+  return axes.some((radices) => radices.length > 1) && axes.flat().every((radix) => Number.isInteger(Math.log2(radix)));
 }
 
 /** Whether a transform over axes of these lengths has codelets and fits into one workgroup. */
