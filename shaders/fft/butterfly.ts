@@ -5,6 +5,9 @@
  * Odd radices pair x_j with x_{R−j}: with t_j = x_j + x_{R−j} and d_j = x_j − x_{R−j},
  *   y_k = x_0 + Σ_j cos(2πjk/R) t_j − i Σ_j sin(2πjk/R) d_j,   y_{R−k} the same with +i   (j = 1 … (R−1)/2).
  * Radix 8 is 2 × 4 and radix 16 is 4 × 4, by the usual decimation (Cooley and Tukey 1965).
+ *
+ * Fused butterflies of powers of two take twiddles on the way: x_r exp(−iφr) instead of x_r. As layers of radix 2 they turn one value of two in
+ * each, in the same multiply-adds that add it, a ± w·b: 6 operations for two complex values.
  */
 import { f32, range, wgsl, unroll } from "../wgsl/wgsl.ts";
 
@@ -151,6 +154,49 @@ function weightedSum(terms: readonly (readonly [weight: number, value: string])[
   const products = terms.map(([weight, value]) => `${f32(weight - whole(weight))} * ${value}`).join(" + ");
   const wholes = terms.map(([weight, value]) => (whole(weight) === 0 ? "" : `${whole(weight) > 0 ? " + " : " - "}${value}`)).join("");
   return `((${products})${wholes})`;
+}
+
+/**
+ * `fn fused<radix>(p0, …, t0, …)` for each of the radices, powers of two. The R/2 roots t are layer by layer, over 2, 4, … R points, the
+ * exp(−i(φR + 2πj)/points) for j < max(1, points/4); the others are these times −i. It needs `rotate`.
+ */
+export function fusedButterflies(radices: readonly Radix[]): string {
+  return `
+// a + w b and a - w b
+fn plus_minus(a: ptr<function, vec2f>, b: ptr<function, vec2f>, w: vec2f) {
+  let sum = fma(vec2f(w.x), *b, fma(vec2f(w.y), vec2f(-(*b).y, (*b).x), *a));
+  *b = fma(vec2f(2.0), *a, -sum);
+  *a = sum;
+}
+${[...new Set(radices)].map(fusedButterfly).join("")}`;
+}
+
+/** The binary digits of a number below `count`, a power of two, in reversed order. */
+function reversed(digits: number, count: number): number {
+  return count === 1 ? 0 : (digits % 2) * (count / 2) + reversed(digits >> 1, count / 2);
+}
+
+function fusedButterfly(radix: Radix): string {
+  const layers = range(Math.log2(radix)).flatMap((layer) => {
+    const count = 2 ** layer; // pairs of each transform of this layer
+    const distance = radix / count / 2;
+    const firsts = range(radix).filter((i) => (i & distance) === 0);
+    return firsts.map((i) => {
+      const j = reversed(Math.floor(i / distance / 2), count);
+      const own = Math.ceil(count / 2);
+      const root = `t${(count >> 1) + (j % own)}`;
+      return `  plus_minus(p${i}, p${i + distance}, ${j < own ? root : `rotate(${root})`});`;
+    });
+  });
+  const swaps = range(radix).filter((i) => i < reversed(i, radix));
+  return `fn fused${radix}(
+${unroll(range(radix), (i) => `  p${i}: ptr<function, vec2f>,`)}
+${unroll(range(radix / 2), (i) => `  t${i}: vec2f,`)}
+) {
+${layers.join("\n")}
+${unroll(swaps, (i) => `  { let moved = *p${i}; *p${i} = *p${reversed(i, radix)}; *p${reversed(i, radix)} = moved; }`)}
+}
+`;
 }
 
 /** WGSL of the butterflies for the given radices, each once, with what they build on. */

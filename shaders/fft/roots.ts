@@ -54,12 +54,15 @@ fn ${name}(z: vec2f, index: u32) -> vec2f {
 `;
 }
 
-/** Entries of the twiddle table of an axis: (R − 1)·N_s for every stage but the first, entry (r − 1)·N_s + k at exp(−2πi·rk/(N_s·R)). */
-export function twiddleCount(radices: readonly number[]): number {
+/**
+ * Entries of the twiddle table of an axis, as far as a stage: for every stage but the first (R − 1)·N_s, entry (r − 1)·N_s + k at
+ * exp(−2πi·rk/(N_s·R)). For fused butterflies R/2·N_s: their roots for each k, as they are.
+ */
+export function twiddleCount(radices: readonly number[], fused = false, stages = radices.length): number {
   let before = 1;
   let count = 0;
-  for (const [stage, radix] of radices.entries()) {
-    if (stage > 0) count += (radix - 1) * before;
+  for (const [stage, radix] of radices.slice(0, stages).entries()) {
+    if (stage > 0) count += (fused ? radix / 2 : radix - 1) * before;
     before *= radix;
   }
   return count;

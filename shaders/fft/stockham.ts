@@ -12,10 +12,10 @@
  * digit of n that is left and appends a digit of k below, so the stages of the next axis go on where those of the last one ended, with
  * twiddles of their own: k mod (axes before) takes no part. The result has its axes in reversed order: k = k_0 + L_0·(k_1 + L_1·k_2).
  */
-import { butterflies, type Radix } from "./butterfly.ts";
+import { butterflies, fusedButterflies, type Radix } from "./butterfly.ts";
 import { COMPLEX } from "../wgsl/complex.ts";
 import { type Declarations, ELEMENT_BYTES, type WorkgroupVariable } from "../wgsl/kernel.ts";
-import { TURN_BY } from "./roots.ts";
+import { TURN_BY, twiddleCount } from "./roots.ts";
 import { range, u32, unroll, wgsl } from "../wgsl/wgsl.ts";
 
 /** A transform of one workgroup, and how its lanes do it. */
@@ -37,6 +37,8 @@ export interface StockhamShape {
    * leaves it at i.
    */
   readonly bankShift: number;
+  /** Whether butterflies take their twiddles on the way: {@link fusedButterflies}. For powers of two. */
+  readonly fused: boolean;
 }
 
 /** A transform, and where in the table its twiddles are. */
@@ -59,13 +61,13 @@ interface Stage {
   readonly twiddle: number;
 }
 
-function stages(axes: StockhamShape["axes"]): readonly Stage[] {
+function stages({ axes, fused }: Pick<StockhamShape, "axes" | "fused">): readonly Stage[] {
   const list: Stage[] = [];
   let before = 1;
   for (const [axis, radices] of axes.entries()) {
     let axisBefore = 1;
-    for (const radix of radices) {
-      list.push({ radix, axis, before, axisBefore, twiddle: axisBefore - radices[0]! });
+    for (const [stage, radix] of radices.entries()) {
+      list.push({ radix, axis, before, axisBefore, twiddle: twiddleCount(radices, fused, stage) });
       before *= radix;
       axisBefore *= radix;
     }
@@ -146,8 +148,8 @@ export interface ExchangeAccess {
 }
 
 /** The exchanges between stages: where the outputs of a stage go, then where the inputs of the next one come from. */
-export function exchanges(shape: Pick<StockhamShape, "axes" | "length">): readonly ExchangeAccess[] {
-  const list = stages(shape.axes);
+export function exchanges(shape: Pick<StockhamShape, "axes" | "length" | "fused">): readonly ExchangeAccess[] {
+  const list = stages(shape);
   return list.slice(1).flatMap((next, i) => {
     const { radix, before } = list[i]!;
     const loaded = shape.length / next.radix;
@@ -173,7 +175,7 @@ export function stockhamDeclarations(shape: StockhamShape, mirrors = false): Dec
   const exchange = exchangeVariables(shape, mirrors);
   const index = shape.lanes === "columns" ? `point * ${u32(columns)} + column` : `column * ${u32(length)} + point`;
   return [
-    `${COMPLEX}${TURN_BY}${butterflies(radicesOf(shape))}`,
+    `${COMPLEX}${TURN_BY}${butterflies(radicesOf(shape))}${shape.fused ? fusedButterflies(radicesOf(shape)) : ""}`,
     ...exchange,
     wgsl`
 #if ${exchange.length > 0 && bankShift > 0}
@@ -247,22 +249,35 @@ ${body(i)}
  * control flow.
  *
  * @param twiddles offset of each axis's table
+ * @param vectors names of the sets of registers that are transformed: two at once share every twiddle and every place in the exchange
  */
-export function stockhamStages(shape: StockhamShape, twiddles: readonly number[]): string {
-  const list = stages(shape.axes);
+export function stockhamStages(shape: StockhamShape, twiddles: readonly number[], vectors: readonly string[] = ["v"]): string {
+  const list = stages(shape);
   return list
     .map(({ radix, axis, before, axisBefore, twiddle }, stage) => {
       const body = eachButterfly(shape, radix, (i) => {
-        const registers = range(radix).map((r) => `v${i * radix + r}`);
-        const call = radix === 1 ? [] : [`    butterfly${radix}(${registers.map((v) => `&${v}`).join(", ")});`];
-        if (axisBefore === 1) return call.join("\n");
+        const named = (name: string) =>
+          range(radix)
+            .map((r) => `&${name}${i * radix + r}`)
+            .join(", ");
+        const calls = radix === 1 ? [] : vectors.map((name) => `    butterfly${radix}(${named(name)});`);
+        if (axisBefore === 1) return calls.join("\n");
+        const entry = (r: number) => `tables[${u32(twiddles[axis]! + twiddle + r * axisBefore)} + k]`;
         const skipped = before / axisBefore; // digits of the axes before
         const k = `    let k = butterfly % ${u32(before)}${skipped === 1 ? "" : ` / ${u32(skipped)}`};`;
-        const turns = registers.slice(1).map((v, r) => `    ${v} = turn_by(${v}, tables[${u32(twiddles[axis]! + twiddle + r * axisBefore)} + k]);`);
-        return [k, ...turns, ...call].join("\n");
+        if (shape.fused) {
+          const roots = range(radix / 2).map((t) => `root${t}`);
+          const lets = roots.map((root, t) => `    let ${root} = ${entry(t)};`);
+          return [k, ...lets, ...vectors.map((v) => `    fused${radix}(${[named(v), ...roots].join(", ")});`)].join("\n");
+        }
+        const turns = range(radix - 1).map((r) => {
+          const turned = vectors.map((name) => `${name}${i * radix + r + 1}`).map((v) => `${v} = turn_by(${v}, entry);`);
+          return `    { let entry = ${entry(r)}; ${turned.join(" ")} }`;
+        });
+        return [k, ...turns, ...calls].join("\n");
       });
       const next = list[stage + 1];
-      return next === undefined ? body : `${body}\n${exchangeRegisters(shape, radix, before, next.radix)}`;
+      return next === undefined ? body : `${body}\n${exchangeRegisters(shape, radix, before, next.radix, vectors)}`;
     })
     .join("\n");
 }
@@ -271,10 +286,10 @@ export function stockhamStages(shape: StockhamShape, twiddles: readonly number[]
  * Statements that move the registers of {@link eachOutput} to where {@link eachInput} of a second transform has them. They hold barriers, or there
  * are none.
  */
-function stockhamRewind(shape: StockhamShape, second: StockhamShape = shape): string {
+function stockhamRewind(shape: StockhamShape, second: StockhamShape, vectors: readonly string[]): string {
   const last = radicesOf(shape).at(-1)!;
   const first = radicesOf(second)[0]!;
-  return first === last ? "" : exchangeRegisters(shape, last, shape.length / last, first);
+  return first === last ? "" : exchangeRegisters(shape, last, shape.length / last, first, vectors);
 }
 
 /**
@@ -283,46 +298,64 @@ function stockhamRewind(shape: StockhamShape, second: StockhamShape = shape): st
  * and instruction cache.
  *
  * @param multiply WGSL for a register; `point` is its index in the transform, axes in reversed order
+ * @param vectors as in {@link stockhamStages}
  */
-export function stockhamProduct(shape: StockhamShape, twiddles: readonly number[], multiply: (register: number) => string): string {
+export function stockhamProduct(
+  shape: StockhamShape,
+  twiddles: readonly number[],
+  multiply: (register: number) => string,
+  vectors: readonly string[] = ["v"],
+): string {
   const back = reversedAxes(shape);
   if (stockhamName(back) === stockhamName(shape)) {
     return `  for (var direction = 0u; direction < 2u; direction++) { // forward, inverse
-${stockhamStages(shape, twiddles)}
+${stockhamStages(shape, twiddles, vectors)}
     if (direction == 0u) {
 ${eachOutput(shape, multiply)}
-${stockhamRewind(shape)}
+${stockhamRewind(shape, shape, vectors)}
     }
   }`;
   }
   return [
-    stockhamStages(shape, twiddles),
+    stockhamStages(shape, twiddles, vectors),
     eachOutput(shape, multiply),
-    stockhamRewind(shape, back),
-    stockhamStages(back, [...twiddles].reverse()),
+    stockhamRewind(shape, back, vectors),
+    stockhamStages(back, [...twiddles].reverse(), vectors),
   ].join("\n");
 }
 
-function exchangeRegisters(shape: StockhamShape, radix: number, before: number, next: number): string {
-  if (shape.threads === 1) return renameRegisters(shape, radix, before, next);
+function exchangeRegisters(shape: StockhamShape, radix: number, before: number, next: number, vectors: readonly string[]): string {
+  if (shape.threads === 1) return unroll(vectors, (name) => renameRegisters(shape, radix, before, next, name));
   const components = shape.exchange === "split" ? [".x", ".y"] : [""];
+  const loaded = shape.length / next;
   return unroll(
-    components,
-    (component) => `${eachButterfly(
+    vectors.flatMap((name) => components.map((component) => ({ name, component }))),
+    ({ name, component }) => `${eachButterfly(
       shape,
       radix,
       (i) => `    let k = butterfly % ${u32(before)};
     let start = (butterfly - k) * ${u32(radix)} + k;
-${unroll(range(radix), (r) => `    exchange[exchange_index(start + ${u32(r * before)}, slot)] = v${i * radix + r}${component};`)}`,
+${eachPlace(shape, "start", radix, before, (r, place) => `${place} = ${name}${i * radix + r}${component};`)}`,
     )}
   workgroupBarrier();
-${eachPoint(shape, next, (register) => `v${register}${component} = exchange[exchange_index(point, slot)];`)}
+${eachButterfly(shape, next, (i) => eachPlace(shape, "butterfly", next, loaded, (r, place) => `${name}${i * next + r}${component} = ${place};`))}
   workgroupBarrier();`,
   );
 }
 
+/**
+ * Statements for some points of the exchange, `stride` apart. Where all sizes are powers of two, the first point and the distance from it have no bit
+ * in common: the place of their sum is that of the one ⊕ that of the other, one operation for each point.
+ */
+function eachPlace(shape: StockhamShape, from: string, count: number, stride: number, body: (r: number, place: string) => string): string {
+  const powers = Number.isInteger(Math.log2(shape.length * shape.columns));
+  const place = (distance: number) =>
+    powers ? `first ^ ${u32(exchangeIndex(shape, distance, 0))}` : `exchange_index(${from} + ${u32(distance)}, slot)`;
+  return `${powers ? `    let first = exchange_index(${from}, slot);\n` : ""}${unroll(range(count), (r) => `    ${body(r, `exchange[${place(r * stride)}]`)}`)}`;
+}
+
 /** {@link exchangeRegisters} where one thread holds a whole column: registers take the names of others, and no lane waits for another. */
-function renameRegisters(shape: StockhamShape, radix: number, before: number, next: number): string {
+function renameRegisters(shape: StockhamShape, radix: number, before: number, next: number, name: string): string {
   const holder: number[] = [];
   for (let b = 0; b < shape.length / radix; b++) {
     for (let r = 0; r < radix; r++) holder[outputPoint(radix, before, b, r)] = b * radix + r;
@@ -333,7 +366,7 @@ function renameRegisters(shape: StockhamShape, radix: number, before: number, ne
   });
   const moved = moves.filter(({ register, from }) => register !== from);
   return `  {
-${unroll(moved, ({ from }) => `    let moved${from} = v${from};`)}
-${unroll(moved, ({ register, from }) => `    v${register} = moved${from};`)}
+${unroll(moved, ({ from }) => `    let moved${from} = ${name}${from};`)}
+${unroll(moved, ({ register, from }) => `    ${name}${register} = moved${from};`)}
   }`;
 }

@@ -32,6 +32,12 @@ export interface ToeplitzBranchesSpec extends StockhamTransform {
   readonly transposed: boolean;
 }
 
+/**
+ * Where a column takes so many threads, a workgroup has a core to itself however few registers they hold: both branches at once then save
+ * operations. Shorter columns lose more by fewer workgroups at a time.
+ */
+const THREADS_FOR_BOTH = 256;
+
 /** WGSL expression of a factor of the spectrum. */
 function spectrumFactor(index: string, transposed: boolean): string {
   return transposed ? `(spectrum[${index}] * vec2f(1.0, -1.0))` : `spectrum[${index}]`;
@@ -71,6 +77,15 @@ export function toeplitzBranches(spec: ToeplitzBranchesSpec, stride: number): st
     spec.twiddles,
     (i) => `v${i} = complex_multiply(v${i}, ${spectrumFactor(`spectrum_start + branch * ${u32(stride)} + point`, spec.transposed)}).yx;`,
   );
+  if (spec.axes.length === 1 && shape.threads >= THREADS_FOR_BOTH) {
+    // The skew-circulant branch is in registers w: both share twiddles and places in the exchange.
+    const multiply = (v: string, branch: number) =>
+      `${v} = complex_multiply(${v}, ${spectrumFactor(`spectrum_start + ${u32(branch * stride)} + point`, spec.transposed)}).yx;`;
+    return `${declareRegisters(shape, "w")}
+${eachInput(shape, (i) => `w${i} = turn_branch(v${i}, 1u, point);`)}
+${stockhamProduct(shape, spec.twiddles, (i) => `${multiply(`v${i}`, 0)} ${multiply(`w${i}`, 1)}`, ["v", "w"])}
+${branchesOutput(spec, (i) => `v${i} += turn_branch(w${i}, 1u, point);`)}`;
+  }
   if (spec.axes.length === 1) {
     return `${declareRegisters(shape, "held")}
 ${everyRegister(shape, (i) => `held${i} = v${i};`)}

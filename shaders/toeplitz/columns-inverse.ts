@@ -10,16 +10,7 @@ import { pairElement, storePair } from "./channel-pairs.ts";
 import { type Kernel, makeKernel } from "../wgsl/kernel.ts";
 import { lengthBinding, lengthFunction, lengthParams, tokensOf } from "../wgsl/lengths.ts";
 import { rootFunction, type RootTable } from "../fft/roots.ts";
-import {
-  declareRegisters,
-  eachInput,
-  eachOutput,
-  everyRegister,
-  stockhamName,
-  stockhamRegisters,
-  stockhamStages,
-  workgroupLanes,
-} from "../fft/stockham.ts";
+import { declareRegisters, eachInput, eachOutput, stockhamName, stockhamRegisters, stockhamStages, workgroupLanes } from "../fft/stockham.ts";
 import { columnOverA, PASS_PARAMS, passDeclarations, type ToeplitzPassSpec } from "./pass.ts";
 import { wgsl } from "../wgsl/wgsl.ts";
 
@@ -31,22 +22,18 @@ export interface ToeplitzColumnsInverseSpec extends ToeplitzPassSpec {
 export function toeplitzColumnsInverseKernel(spec: ToeplitzColumnsInverseSpec): Kernel {
   const { shape } = spec;
   const body = wgsl`${stockhamRegisters(shape)}
-${declareRegisters(shape, "held")}
+${declareRegisters(shape, "w")}
 ${columnOverA(shape)}
 #if ${spec.variableLengths}
   let tokens = ${tokensOf(spec, "params.firstHead + h")};
 #endif
-  for (var branch = 0u; branch < 2u; branch++) {
-    if (active_column) {
-${eachInput(shape, (i) => `v${i} = work[work_start + (branch * A + point) * B * params.pairs];`)}
-    }
-${stockhamStages(shape, spec.twiddles)}
-    if (branch == 0u) {
-${everyRegister(shape, (i) => `held${i} = v${i};`)}
-    }
-  }
+  let stride = B * params.pairs;
   if (active_column) {
-${eachOutput(shape, (i) => `let n${i} = point * B + b; if (n${i} < N) { store_pair(row + n${i}, pair, ${spec.variableLengths ? `select((held${i} + turn_y(v${i}, point)).yx, vec2f(), n${i} >= tokens)` : `(held${i} + turn_y(v${i}, point)).yx`}); }`)}
+${eachInput(shape, (i) => `let from${i} = work_start + point * stride; v${i} = work[from${i}]; w${i} = work[from${i} + A * stride];`)}
+  }
+${stockhamStages(shape, spec.twiddles, ["v", "w"])}
+  if (active_column) {
+${eachOutput(shape, (i) => `let n${i} = point * B + b; if (n${i} < N) { store_pair(row + n${i}, pair, ${spec.variableLengths ? `select((v${i} + turn_y(w${i}, point)).yx, vec2f(), n${i} >= tokens)` : `(v${i} + turn_y(w${i}, point)).yx`}); }`)}
   }
 `;
   return makeKernel({

@@ -13,18 +13,9 @@ import { loadPair, pairElement } from "./channel-pairs.ts";
 import { type Kernel, makeKernel } from "../wgsl/kernel.ts";
 import { lengthBinding, lengthFunction, lengthParams, tokensOf } from "../wgsl/lengths.ts";
 import { rootFunction, type RootTable } from "../fft/roots.ts";
-import {
-  declareRegisters,
-  eachInput,
-  eachOutput,
-  everyRegister,
-  stockhamName,
-  stockhamRegisters,
-  stockhamStages,
-  workgroupLanes,
-} from "../fft/stockham.ts";
+import { declareRegisters, eachInput, eachOutput, stockhamName, stockhamRegisters, stockhamStages, workgroupLanes } from "../fft/stockham.ts";
 import { columnOverA, PASS_PARAMS, passDeclarations, type ToeplitzPassSpec } from "./pass.ts";
-import { wgsl } from "../wgsl/wgsl.ts";
+import { u32, wgsl } from "../wgsl/wgsl.ts";
 
 export interface ToeplitzColumnsSpec extends ToeplitzPassSpec {
   /** Roots of order 2A, A of them. */
@@ -35,22 +26,19 @@ export interface ToeplitzColumnsSpec extends ToeplitzPassSpec {
 
 export function toeplitzColumnsKernel(spec: ToeplitzColumnsSpec): Kernel {
   const { shape, roots } = spec;
+  const turned = (value: string, branch: number) => (roots ? `turn_root(${value}, b * (2u * point + ${u32(branch)}))` : value);
   const body = wgsl`${stockhamRegisters(shape)}
-${declareRegisters(shape, "held")}
+${declareRegisters(shape, "w")}
 ${columnOverA(shape)}
+  let stride = B * params.pairs;
   let tokens = ${tokensOf(spec, "params.firstHead + h")};
   if (active_column) {
 ${eachInput(shape, (i) => `let n${i} = point * B + b; if (n${i} < tokens) { v${i} = load_pair(row + n${i}, pair); }`)}
   }
-${everyRegister(shape, (i) => `held${i} = v${i};`)}
-  for (var branch = 0u; branch < 2u; branch++) {
-${stockhamStages(shape, spec.twiddles)}
-    if (active_column) {
-${eachOutput(shape, (i) => `work[work_start + (branch * A + point) * B * params.pairs] = ${roots ? `turn_root(v${i}, b * (2u * point + branch))` : `v${i}`};`)}
-    }
-    if (branch == 0u) {
-${eachInput(shape, (i) => `v${i} = turn_y(held${i}, point);`)}
-    }
+${eachInput(shape, (i) => `w${i} = turn_y(v${i}, point);`)}
+${stockhamStages(shape, spec.twiddles, ["v", "w"])}
+  if (active_column) {
+${eachOutput(shape, (i) => `let to${i} = work_start + point * stride; work[to${i}] = ${turned(`v${i}`, 0)}; work[to${i} + A * stride] = ${turned(`w${i}`, 1)};`)}
   }
 `;
   return makeKernel({

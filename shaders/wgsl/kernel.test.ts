@@ -23,7 +23,7 @@ import { toeplitzFusedKernel } from "../toeplitz/fused.ts";
 import { toeplitzSpectrumKernel } from "../toeplitz/spectrum.ts";
 import { ELEMENT_BYTES, type Kernel, makeKernel } from "./kernel.ts";
 
-const SHAPE: StockhamShape = { length: 64, axes: [[8, 8]], threads: 8, columns: 4, lanes: "points", exchange: "split", bankShift: 3 };
+const SHAPE: StockhamShape = { length: 64, axes: [[8, 8]], threads: 8, columns: 4, lanes: "points", exchange: "split", bankShift: 3, fused: false };
 const ROOTS = { kind: "full", offset: 56 } as const;
 const HEAD = { length: 200, headDim: 18, valueDim: 7, variableLengths: true };
 const ROW_TILE = { rows: 16, laneRows: 4, rowLanes: 16, laneKeys: 1 };

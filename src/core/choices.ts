@@ -18,4 +18,4 @@ export interface Choices {
  * For real GPUs: as many values as registers hold beside the temporaries of a radix-16 butterfly; enough lanes to hide latency, few
  * enough for several workgroups per core; columns that fill a 32-byte memory sector.
  */
-export const DEFAULT_CHOICES: Choices = Object.freeze({ maxRadix: 16, registers: 16, lanes: 128, columns: 4, exchange: "auto", roots: "split" });
+export const DEFAULT_CHOICES: Choices = Object.freeze({ maxRadix: 16, registers: 16, lanes: 128, columns: 4, exchange: "auto", roots: "full" });

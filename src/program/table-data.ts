@@ -23,7 +23,17 @@ export function tableData(parts: readonly TablePart[]): Float32Array {
       case "twiddles": {
         let before = 1;
         for (const [stage, radix] of part.radices.entries()) {
-          for (let r = 1; stage > 0 && r < radix; r++) for (let k = 0; k < before; k++) push(r * k, before * radix);
+          if (stage > 0 && part.fused) {
+            for (let points = 2; points <= radix; points *= 2) {
+              for (let i = 0; i < before * Math.max(1, points / 4); i++) {
+                const angle = (2 * Math.PI * i) / (before * points);
+                data[at++] = Math.cos(angle);
+                data[at++] = -Math.sin(angle);
+              }
+            }
+          } else if (stage > 0) {
+            for (let r = 1; r < radix; r++) for (let k = 0; k < before; k++) push(r * k, before * radix);
+          }
           before *= radix;
         }
         break;

@@ -101,6 +101,33 @@ describe("twiddles", () => {
   });
 });
 
+describe("twiddles of fused butterflies", () => {
+  test("are the roots of every layer, R/2 instead of R − 1", () => {
+    for (const radices of [
+      [4, 2],
+      [2, 4],
+      [16, 8],
+      [8, 16, 16],
+    ] as const) {
+      const data = tableData([{ kind: "twiddles", radices, fused: true }]);
+      expect(data).toHaveLength(2 * twiddleCount(radices, true));
+      for (const [stage, radix] of radices.entries()) {
+        if (stage === 0) continue;
+        const before = radices.slice(0, stage).reduce((product, r) => product * r, 1);
+        let at = 2 * twiddleCount(radices, true, stage);
+        for (let order = 2; order <= radix; order *= 2) {
+          for (let j = 0; j < Math.max(1, order / 4); j++) {
+            for (let k = 0; k < before; k++, at += 2) {
+              const angle = (-2 * Math.PI * (k / before + j)) / order;
+              expect(Math.hypot(data[at]! - Math.cos(angle), data[at + 1]! - Math.sin(angle))).toBeLessThan(2 ** -24);
+            }
+          }
+        }
+      }
+    }
+  });
+});
+
 describe("roots", () => {
   test.each([1, 2, 3, 4, 5, 8, 12, 16, 35, 343, 1000, 4096, 8192])("a full table of order %i", (order) => {
     const layout = new TableLayout(DEFAULT_CHOICES);
@@ -134,7 +161,7 @@ describe("roots", () => {
   const addRounded = (a: Complex, b: Complex): Complex => [round(a[0] + b[0]), round(a[1] + b[1])];
 
   test.each([8193, 10_000, 65_536, 100_000, 2 ** 17, 823_543, 2 ** 20, 2 * 1_000_000, 2 ** 21, 2 ** 24])("a split table of order %i", (order) => {
-    const layout = new TableLayout(DEFAULT_CHOICES);
+    const layout = new TableLayout({ roots: "split" });
     const [twiddles] = layout.twiddles([[16, 16]]);
     const roots = layout.roots(order, order);
     const scale = layout.scale(1 / 3);
@@ -172,7 +199,7 @@ describe("roots", () => {
   });
 
   test("order 2^21, the largest of a product of 2^20 rows, is exact to 2^-26 and better", () => {
-    const layout = new TableLayout(DEFAULT_CHOICES);
+    const layout = new TableLayout({ roots: "split" });
     const roots = layout.roots(2 ** 21, 2 ** 21);
     const data = tableData(layout.parts);
     if (roots.kind !== "split") throw new Error("expected a split table");

@@ -4,7 +4,7 @@ import { type RootTable, twiddleCount } from "../../shaders/fft/roots.ts";
 import type { Choices } from "../core/choices.ts";
 
 export type TablePart =
-  | { readonly kind: "twiddles"; readonly radices: readonly number[] }
+  | { readonly kind: "twiddles"; readonly radices: readonly number[]; readonly fused?: boolean }
   | { readonly kind: "roots"; readonly order: number; readonly count: number }
   | { readonly kind: "coarseRoots"; readonly order: number; readonly fineBits: number }
   | { readonly kind: "fineRoots"; readonly order: number; readonly fineBits: number }
@@ -26,14 +26,14 @@ export type TablePart =
       readonly to: "features" | "rows";
     };
 
-/** Above so many entries a full table of roots would be traffic of its own, and the split form is used; or where a device wants full ones. */
+/** Above so many entries a full table of roots would be traffic of its own, and the split form is used: as a device wants it. */
 const LARGEST_FULL_TABLE = { split: 8192, full: 2 ** 18 } as const;
 
 /** Complex entries of a part. */
 export function partEntries(part: TablePart): number {
   switch (part.kind) {
     case "twiddles":
-      return twiddleCount(part.radices);
+      return twiddleCount(part.radices, part.fused);
     case "roots":
       return part.count;
     case "coarseRoots":
@@ -76,8 +76,8 @@ export class TableLayout {
   }
 
   /** Offset of each axis's twiddles. */
-  twiddles(axes: readonly (readonly number[])[]): readonly number[] {
-    return axes.map((radices) => this.add({ kind: "twiddles", radices }));
+  twiddles(axes: readonly (readonly number[])[], fused = false): readonly number[] {
+    return axes.map((radices) => this.add({ kind: "twiddles", radices, fused }));
   }
 
   /** A positive factor, as complex.ts has it. */

@@ -82,7 +82,7 @@ const ALTERNATIVES: readonly Partial<Choices>[] = [
   { columns: 8 },
   { exchange: "split" },
   { exchange: "whole" },
-  { roots: "full" },
+  { roots: "split" },
 ];
 
 /** A measurement lasts at least this long, so that the clock and the submit do not show. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { BANKS, exchangeIndex, type StockhamShape, workgroupLanes } from "../../../shaders/fft/stockham.ts";
+import { BANKS, exchangeIndex, exchanges, type StockhamShape, workgroupLanes } from "../../../shaders/fft/stockham.ts";
 import { limitsWith, smoothNumbers } from "../../testing/planning.ts";
 import { chooseBankShift, exchangeCycles } from "./banks.ts";
 import { chooseShape } from "./stockham.ts";
@@ -30,6 +30,23 @@ describe("places in workgroup memory", () => {
         }
         expect(places.size, `${length}, shift ${bankShift}`).toBe(length * shape.columns);
         expect(Math.max(...places)).toBeLessThan(bankShift === 0 ? length * shape.columns : elements);
+      }
+    }
+  });
+
+  test.each(["points", "columns"] as const)("of powers of two: that of a butterfly's first point ⊕ that of the distance; lanes along %s", (lanes) => {
+    for (let bits = 4; bits <= 12; bits++) {
+      for (const bankShift of [0, 3, 4, 5]) {
+        const shape = { ...shapeOf(2 ** bits, lanes), bankShift };
+        const points = exchanges(shape).flatMap(({ radix, butterflies, point }) =>
+          Array.from(
+            { length: radix * butterflies },
+            (_, i) => [point(i % butterflies, 0), point(i % butterflies, Math.floor(i / butterflies))] as const,
+          ),
+        );
+        const last = shape.columns - 1;
+        const place = (n: number, slot: number) => exchangeIndex(shape, n, slot);
+        expect(points.filter(([first, n]) => (place(first, last) ^ place(n - first, 0)) !== place(n, last))).toEqual([]);
       }
     }
   });

@@ -17,7 +17,7 @@ export interface ColumnTransform {
 export function columnTransform(request: ShapeRequest, limits: PlannerLimits): ColumnTransform | undefined {
   const shape = chooseShape(request, limits);
   const tables = new TableLayout(limits.choices);
-  return shape && { shape, twiddles: tables.twiddles(shape.axes), tables };
+  return shape && { shape, twiddles: tables.twiddles(shape.axes, shape.fused), tables };
 }
 
 /** Adds a kernel over so many columns, with the parameter `columns` and the binding `tables`. */

@@ -12,6 +12,8 @@ import { ceilPowerOfTwo, floorPowerOfTwo, mostLanes } from "../../program/workgr
 const MOST_REGISTERS = 26;
 /** Exchanging re and im together halves the barriers; worth it while occupancy is not limited by workgroup memory. */
 const WHOLE_EXCHANGE_BYTES = 8192;
+/** Sectors of a memory line. */
+const LINE_SECTORS = 4;
 
 /** Whether there are butterflies for every prime factor. */
 export function hasRadices(length: number): boolean {
@@ -52,6 +54,10 @@ export interface ShapeRequest {
   readonly lanes: StockhamShape["lanes"];
   /** Whether points also change places with their mirror images. Default `false`. */
   readonly mirrors?: boolean;
+  /** Whether neighbouring columns are to fill a 128-byte line, not a sector: points lie far apart. Default `false`. */
+  readonly wide?: boolean;
+  /** Whether twiddles may be fused with butterflies: fewer operations, of which more round. Default `false`. */
+  readonly fused?: boolean;
 }
 
 /**
@@ -66,7 +72,7 @@ export function chooseShape(request: ShapeRequest, limits: PlannerLimits): Stock
 }
 
 function shapeFor(request: ShapeRequest, limits: PlannerLimits, choices: Choices): StockhamShape | undefined {
-  const { lengths, lanes, mirrors = false } = request;
+  const { lengths, lanes, mirrors = false, wide = false, fused = false } = request;
   const length = elementCount(lengths);
   const long = lengths.filter((size) => size > 1);
   const axes = Object.freeze((long.length > 0 ? long : [1]).map((size) => Object.freeze(chooseRadices(size, choices.maxRadix))));
@@ -78,16 +84,21 @@ function shapeFor(request: ShapeRequest, limits: PlannerLimits, choices: Choices
   if (registerCount({ length, axes, threads }) > Math.max(MOST_REGISTERS, choices.registers)) return undefined;
 
   const memory = limits.maxComputeWorkgroupStorageSize - (limits.maxComputeWorkgroupStorageSize % 16); // sizes are rounded up to 16
-  const column: StockhamShape = { length, axes, threads, columns: 1, lanes, exchange: "split", bankShift: 0 };
+  const column: StockhamShape = { length, axes, threads, columns: 1, lanes, exchange: "split", bankShift: 0, fused: fused && fusible(axes) };
   const columnBytes = exchangeBytes(column, mirrors);
   const fitting = columnBytes > 0 ? Math.floor(memory / columnBytes) : Infinity;
   if (fitting < 1) return undefined;
 
-  const wanted = lanes === "columns" ? Math.max(choices.lanes / threads, choices.columns) : choices.lanes / threads;
+  const wanted = lanes === "columns" ? Math.max(choices.lanes / threads, choices.columns * (wide ? LINE_SECTORS : 1)) : choices.lanes / threads;
   const columns = floorPowerOfTwo(Math.max(1, Math.min(wanted, fitting, available / threads, ceilPowerOfTwo(request.columns))));
   const whole: StockhamShape = Object.freeze({ ...column, columns, exchange: "whole" });
   const mostWhole = choices.exchange === "auto" ? Math.min(WHOLE_EXCHANGE_BYTES, memory) : choices.exchange === "whole" ? memory : 0;
   return exchangeBytes(whole, mirrors) <= mostWhole ? whole : Object.freeze({ ...whole, exchange: "split" });
+}
+
+/** Whether there are twiddles, and all radices are powers of two. */
+function fusible(axes: StockhamShape["axes"]): boolean {
+  return axes.some((radices) => radices.length > 1) && axes.flat().every((radix) => Number.isInteger(Math.log2(radix)));
 }
 
 /** Whether a transform over axes of these lengths has codelets and fits into one workgroup. */

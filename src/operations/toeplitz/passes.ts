@@ -1,6 +1,5 @@
 /** The Toeplitz product in three passes, for what does not fit into a workgroup: along one axis, or on a grid. */
 import type { Kernel } from "../../../shaders/wgsl/kernel.ts";
-import type { StockhamShape } from "../../../shaders/fft/stockham.ts";
 import { toeplitzColumnsInverseKernel } from "../../../shaders/toeplitz/columns-inverse.ts";
 import { toeplitzColumnsKernel } from "../../../shaders/toeplitz/columns.ts";
 import { toeplitzGridRowsKernel } from "../../../shaders/toeplitz/grid-rows.ts";
@@ -12,6 +11,7 @@ import { firstBytes, largestScratch, limitError } from "../../program/ranges.ts"
 import type { TableLayout } from "../../program/tables.ts";
 import { COMPLEX_BYTES } from "../../program/units.ts";
 import { addColumns, columnTransform, type ColumnTransform } from "../fft/columns.ts";
+import type { ShapeRequest } from "../fft/stockham.ts";
 import { lengthsUse } from "../lengths.ts";
 import { headSpectrumBytes, pairGroups, type ToeplitzLayout } from "./layout.ts";
 import { lanesFor, rowsUse, spectrumUse, type ToeplitzTensors, type ToeplitzVariant } from "./pairs.ts";
@@ -54,11 +54,11 @@ export function addToeplitzPasses(
   const makePass = (
     length: number,
     columns: number,
-    lanes: StockhamShape["lanes"],
+    across: Pick<ShapeRequest, "lanes" | "wide">,
     transforms: number,
     make: (spec: ToeplitzPassSpec, tables: TableLayout) => Kernel,
   ): ToeplitzPass => {
-    const transform = columnTransform({ lengths: [length], columns: largest * columns, lanes }, program.limits)!;
+    const transform = columnTransform({ lengths: [length], columns: largest * columns, ...across }, program.limits)!;
     const { shape, twiddles, tables } = transform;
     const { length: tokens, channels, variableLengths, storage } = spec;
     const { transposed = false } = variant;
@@ -69,15 +69,15 @@ export function addToeplitzPasses(
   const lanes = lanesFor(groups[0]!.pairs);
   const axisRoots = (tables: TableLayout, period: number) => tables.roots(2 * period, period);
   const sequenceRoots = (tables: TableLayout) => tables.roots(2 * a * b, 2 * a * b);
-  const forward = makePass(a, b, "columns", COLUMN_BRANCHES, (base, tables) => {
+  const forward = makePass(a, b, { lanes: "columns", wide: true }, COLUMN_BRANCHES, (base, tables) => {
     const roots = layout.kind === "grid" ? undefined : sequenceRoots(tables);
     return toeplitzColumnsKernel({ ...base, axisRoots: axisRoots(tables, a), roots });
   });
   const middle =
     layout.kind === "grid"
-      ? makePass(row, lines, lanes, 4, (base, tables) => toeplitzGridRowsKernel({ ...base, axisRoots: axisRoots(tables, row) }))
-      : makePass(row, lines, lanes, 2, (base, tables) => toeplitzRowsKernel({ ...base, roots: sequenceRoots(tables) }));
-  const inverse = makePass(a, b, "columns", COLUMN_BRANCHES, (base, tables) => {
+      ? makePass(row, lines, { lanes }, 4, (base, tables) => toeplitzGridRowsKernel({ ...base, axisRoots: axisRoots(tables, row) }))
+      : makePass(row, lines, { lanes }, 2, (base, tables) => toeplitzRowsKernel({ ...base, roots: sequenceRoots(tables) }));
+  const inverse = makePass(a, b, { lanes: "columns", wide: true }, COLUMN_BRANCHES, (base, tables) => {
     return toeplitzColumnsInverseKernel({ ...base, axisRoots: axisRoots(tables, a) });
   });
   const spectrumHead = headSpectrumBytes(spec, program.limits);

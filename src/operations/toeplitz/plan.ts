@@ -26,7 +26,7 @@ export function planToeplitz(
   const pairs = Math.ceil(spec.channels / 2);
   const lengths = axes.map((axis) => axis.period);
   const columns = spec.batch * spec.heads * pairs;
-  const transform = columnTransform({ lengths, columns, lanes: lanesFor(pairs) }, program.limits)!;
+  const transform = columnTransform({ lengths, columns, lanes: lanesFor(pairs), fused: true }, program.limits)!;
   const { shape, twiddles, tables } = transform;
   const { channels, variableLengths, storage } = spec;
   const { transposed = false } = variant;
