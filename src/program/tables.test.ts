@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { twiddleCount } from "../../shaders/fft/roots.ts";
 import { DEFAULT_CHOICES } from "../core/choices.ts";
-import { limitsWith, smoothNumbers } from "../testing/planning.ts";
+import { DESKTOP_LIMITS, limitsWith, smoothNumbers } from "../testing/planning.ts";
 import { normals, random, relativeL2 } from "../testing/random.ts";
 import { chirpLength, chooseSplit } from "../operations/fft/split.ts";
 import { chooseRadices } from "../operations/fft/stockham.ts";
@@ -130,7 +130,7 @@ describe("twiddles of fused butterflies", () => {
 
 describe("roots", () => {
   test.each([1, 2, 3, 4, 5, 8, 12, 16, 35, 343, 1000, 4096, 8192])("a full table of order %i", (order) => {
-    const layout = new TableLayout(DEFAULT_CHOICES);
+    const layout = new TableLayout(DESKTOP_LIMITS);
     layout.scale(0.5);
     const roots = layout.roots(order, order);
     expect(roots.kind).toBe("full");
@@ -161,7 +161,7 @@ describe("roots", () => {
   const addRounded = (a: Complex, b: Complex): Complex => [round(a[0] + b[0]), round(a[1] + b[1])];
 
   test.each([8193, 10_000, 65_536, 100_000, 2 ** 17, 823_543, 2 ** 20, 2 * 1_000_000, 2 ** 21, 2 ** 24])("a split table of order %i", (order) => {
-    const layout = new TableLayout({ roots: "split" });
+    const layout = new TableLayout({ ...DESKTOP_LIMITS, choices: { ...DEFAULT_CHOICES, roots: "split" } });
     const [twiddles] = layout.twiddles([[16, 16]]);
     const roots = layout.roots(order, order);
     const scale = layout.scale(1 / 3);
@@ -199,7 +199,7 @@ describe("roots", () => {
   });
 
   test("order 2^21, the largest of a product of 2^20 rows, is exact to 2^-26 and better", () => {
-    const layout = new TableLayout({ roots: "split" });
+    const layout = new TableLayout({ ...DESKTOP_LIMITS, choices: { ...DEFAULT_CHOICES, roots: "split" } });
     const roots = layout.roots(2 ** 21, 2 ** 21);
     const data = tableData(layout.parts);
     if (roots.kind !== "split") throw new Error("expected a split table");
@@ -234,7 +234,7 @@ describe("scale", () => {
 
 describe("layout", () => {
   test("places the parts one after the other", () => {
-    const layout = new TableLayout(DEFAULT_CHOICES);
+    const layout = new TableLayout(DESKTOP_LIMITS);
     const offsets = [layout.twiddles([[4, 4]]), layout.scale(0.25), layout.twiddles([[8, 2]]), layout.scale(0.125)];
     expect(offsets).toEqual([[0], 12, [13], 21]);
     const data = tableData(layout.parts);
@@ -245,7 +245,7 @@ describe("layout", () => {
   });
 
   test("places equal parts once", () => {
-    const layout = new TableLayout(DEFAULT_CHOICES);
+    const layout = new TableLayout(DESKTOP_LIMITS);
     expect(
       layout.twiddles([
         [4, 4],
@@ -263,9 +263,14 @@ describe("layout", () => {
 
   test("has all roots, or splits them where there are many", () => {
     const kinds = (roots: "split" | "full") =>
-      [8192, 8193, 2 ** 18, 2 ** 18 + 1].map((count) => new TableLayout({ roots }).roots(2 * count, count).kind);
+      [8192, 8193, 2 ** 18, 2 ** 18 + 1].map(
+        (count) => new TableLayout({ ...DESKTOP_LIMITS, choices: { ...DEFAULT_CHOICES, roots } }).roots(2 * count, count).kind,
+      );
     expect(kinds("split")).toEqual(["full", "split", "split", "split"]);
     expect(kinds("full")).toEqual(["full", "full", "full", "split"]);
+    // A quarter of a small binding.
+    const small = new TableLayout(limitsWith({ maxStorageBufferBindingSize: 2 ** 18 }));
+    expect([8192, 8193].map((count) => small.roots(2 * count, count).kind)).toEqual(["full", "split"]);
   });
 
   test("an empty table has one entry, because a binding cannot be empty", () => {
@@ -274,7 +279,7 @@ describe("layout", () => {
   });
 
   test("is plain data", () => {
-    const layout = new TableLayout(DEFAULT_CHOICES);
+    const layout = new TableLayout(DESKTOP_LIMITS);
     layout.twiddles([Object.freeze([16, 4] as const)]);
     layout.add({ kind: "chirp", points: 17 });
     layout.add({ kind: "chirpSpectrum", points: 17, rows: [1, 35] });
@@ -310,7 +315,7 @@ function rootsOf(order: number): Float64Array {
 /** A schedule of one workgroup, from the header of stockham.ts: float64 arithmetic, twiddles from the float32 table. */
 function stockham(x: readonly Complex[], ...axes: readonly (readonly number[])[]): Complex[] {
   const n = x.length;
-  const layout = new TableLayout(DEFAULT_CHOICES);
+  const layout = new TableLayout(DESKTOP_LIMITS);
   const offsets = layout.twiddles(axes);
   const data = tableData(layout.parts);
   let values = [...x];
@@ -465,7 +470,7 @@ describe("chirps", () => {
   test("make a convolution of a transform of any length", () => {
     for (const points of [2, 17, 19, 34, 97, 101]) {
       const period = chirpLength(points, limitsWith());
-      const layout = new TableLayout(DEFAULT_CHOICES);
+      const layout = new TableLayout(DESKTOP_LIMITS);
       const chirp = layout.add({ kind: "chirp", points });
       const spectrum = layout.add({ kind: "chirpSpectrum", points, rows: [1, period] });
       const data = tableData(layout.parts);
@@ -487,7 +492,7 @@ describe("two passes and the roots between them are a DFT", () => {
   // fft.ts: columns of A points, times exp(−2πi·b·k_a/N), then rows of B points; n = a·B + b, k = k_a + A·k_b.
   test.each([4116, 8192, 10_000, 16_384, 17_150])("length %i", (n) => {
     const { a, b } = chooseSplit(n, limitsWith())!;
-    const layout = new TableLayout(DEFAULT_CHOICES);
+    const layout = new TableLayout(DESKTOP_LIMITS);
     const roots = layout.roots(n, n);
     const data = tableData(layout.parts);
     const rootAt = (i: number): Complex => {

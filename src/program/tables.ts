@@ -1,7 +1,8 @@
 /** Constant tables, described as data in a Program: table-data.ts computes them, when a device first needs them. */
 import { paddedToVec4 } from "../../shaders/wgsl/kernel.ts";
 import { type RootTable, twiddleCount } from "../../shaders/fft/roots.ts";
-import type { Choices } from "../core/choices.ts";
+import type { PlannerLimits } from "../core/limits.ts";
+import { COMPLEX_BYTES } from "./units.ts";
 
 export type TablePart =
   | { readonly kind: "twiddles"; readonly radices: readonly number[]; readonly fused?: boolean }
@@ -58,8 +59,9 @@ export class TableLayout {
   #entries = 0;
   readonly #largestFull: number;
 
-  constructor({ roots }: Pick<Choices, "roots">) {
-    this.#largestFull = LARGEST_FULL_TABLE[roots];
+  /** @param limits a full table leaves three quarters of a binding to what stands beside it */
+  constructor({ choices, maxStorageBufferBindingSize }: Pick<PlannerLimits, "choices" | "maxStorageBufferBindingSize">) {
+    this.#largestFull = Math.min(LARGEST_FULL_TABLE[choices.roots], maxStorageBufferBindingSize / 4 / COMPLEX_BYTES);
   }
 
   /** Offset of the part, in complex entries; equal parts are one. */

@@ -16,7 +16,7 @@ export interface ColumnTransform {
 /** The transform of a column, or `undefined` where it does not fit into one workgroup of this device. */
 export function columnTransform(request: ShapeRequest, limits: PlannerLimits): ColumnTransform | undefined {
   const shape = chooseShape(request, limits);
-  const tables = new TableLayout(limits.choices);
+  const tables = new TableLayout(limits);
   return shape && { shape, twiddles: tables.twiddles(shape.axes, shape.fused), tables };
 }
 

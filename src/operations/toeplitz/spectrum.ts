@@ -109,7 +109,7 @@ function longSpectrum(program: ProgramBuilder, spec: SpectrumSpec, layout: Toepl
   const points = branchPoints(axes);
   const headBytes = headSpectrumBytes(spec, limits);
   const buffersBetween = layout.kind === "sequence" ? 2 : 1; // embedded, and the columns of a four-step transform
-  const tables = new TableLayout(limits.choices);
+  const tables = new TableLayout(limits);
   const common = { lanes: elementwiseLanes(limits), scaleOffset: tables.scale(1 / (branches * points)) };
   const [y, x] = axes.map((axis) => axisWithRoots(tables, axis));
   const kernel = x
