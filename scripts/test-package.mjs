@@ -11,7 +11,8 @@ import { vulkanEnvironment } from "./chromium.mjs";
 
 const KIB = 1024;
 /** What the one file of `fastrpb/bundle` may take, minified and compressed by brotli. */
-const BUNDLE = { budget: 80 * KIB };
+// Over its budget since the splits of softmax attention and the gradients of long products came; it may not grow on top of that.
+const BUNDLE = { budget: 80 * KIB, most: 84.5 * KIB };
 
 const ATTENTION = `
   const runtime = await createRuntime({ gpu, backend: "webgpu" });
