@@ -133,6 +133,7 @@ export const toeplitzGradientSuite: Suite = {
   cases: [
     {
       name: "against the double sum: sequences, causal ones, grids",
+      sample: true,
       run: (context) => together(SMALL, (options, seed) => compare(context, options, seed)),
     },
     {
