@@ -57,6 +57,7 @@ export const SLOW_IN_FIREFOX: Readonly<Record<string, readonly string[]>> = {
     "gradients in groups of heads, on small devices",
   ],
   "causal attention": [
+    "steep keys, backward",
     "sikf, sizes",
     "variable lengths, with bias, two batch rows; NaN beyond",
     "sikf, backward",
@@ -67,6 +68,12 @@ export const SLOW_IN_FIREFOX: Readonly<Record<string, readonly string[]>> = {
   "multiplicative attention": ["every feature map, sequences and grids, forward and backward", "in groups of heads and features"],
   "attention of every kind": ["a grid of one row is a sequence; lengths are slices"],
   "softmax attention": [
+    "in splits: causal, of two and of four",
+    "in splits: variable lengths, all pairs, and NaN beyond them",
+    "in splits: variable lengths, causal, and NaN beyond them",
+    "in splits: wide rows in pieces",
+    "in splits: with FastRPB, and variable lengths",
+    "in splits: blocks of rows and groups of heads, where scratch is short",
     "all pairs, backward",
     "causal, backward",
     "length 1000, heads of 64, forward and backward",
