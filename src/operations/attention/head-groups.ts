@@ -73,12 +73,13 @@ export function scratchRows({ program, shape, mostHeads }: GroupedWork, name: st
 }
 
 /**
- * Heads, as many at a time as a binding can hold of rows of each of the dimensions, and half of the scratch of what a head needs there.
+ * Heads, as many at a time as a binding can hold of rows of each of the dimensions, and a share of the scratch of what a head needs there.
  *
  * @param dims numbers of a row, of all tensors
  * @param scratch bytes in all
  * @param headBytes scratch of a head, for as long as its group is done
  * @param most heads at a time
+ * @param share of the scratch; what else a program holds takes the rest
  * @throws FastRpbError code `"limit"` where there is no room for one head
  */
 export function headGroups(
@@ -88,12 +89,12 @@ export function headGroups(
   scratch: number,
   headBytes = 0,
   most = Infinity,
+  share = 1 / 2,
 ): readonly HeadGroup[] {
   const all = batch * heads;
   const bindableHeads = bindable(program, Math.max(...dims) * length * FLOAT_BYTES, all, "one head of q, k or v");
-  // What else a program holds takes the other half.
-  const affordable = headBytes === 0 ? all : Math.floor(scratch / 2 / headBytes);
-  if (affordable < 1) throw limitError(program, "workspaceBytes", 2 * headBytes, "one head", scratch);
+  const affordable = headBytes === 0 ? all : Math.floor((scratch * share) / headBytes);
+  if (affordable < 1) throw limitError(program, "workspaceBytes", Math.ceil(headBytes / share), "one head", scratch);
   return spansOf(all, Math.min(bindableHeads, affordable, most));
 }
 

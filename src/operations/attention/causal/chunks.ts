@@ -84,9 +84,11 @@ export function causalWork(
   const reduction = chooseCausalReduction(one, rowFloats);
   const { chunks, state } = reduction;
   const perHead = shape.length * rowFloats * FLOAT_BYTES + (chunks === 1 ? 0 : chunks * state.size * FLOAT_BYTES);
-  // A group takes half of the scratch, or all where there are no other rows and no bias.
-  const room = rowFloats === 0 && shape.bias === "none" ? 2 * largestScratch(program.limits, scratch) : scratch;
-  const groups = headGroups(program, shape, [headDim, valueDim, features, ...(rowFloats === 0 ? [] : [STATISTICS])], room, perHead);
+  // With no other rows and no bias, states take all of the scratch that one buffer may be.
+  const alone = rowFloats === 0 && shape.bias === "none";
+  const dims = [headDim, valueDim, features, ...(rowFloats === 0 ? [] : [STATISTICS])];
+  const most = alone && perHead > 0 ? Math.floor(largestScratch(program.limits, scratch) / perHead) : Infinity;
+  const groups = headGroups(program, shape, dims, scratch, perHead, most, alone ? 1 : 1 / 2);
   return { work: { ...one, mostHeads: groups[0]!.count }, groups, reduction };
 }
 
