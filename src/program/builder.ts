@@ -140,6 +140,16 @@ export class ProgramBuilder {
     for (let share = 0; share < shares; share++) this.#addShare({ kernel, params, bindings, groups, flops }, share, shares);
   }
 
+  /** How many dispatches there are so far. */
+  get dispatchCount(): number {
+    return this.#dispatches.length;
+  }
+
+  /** Adds the dispatches from `first` to before `end` once more, as they are. */
+  repeat(first: number, end: number): void {
+    this.#dispatches.push(...this.#dispatches.slice(first, end));
+  }
+
   /** Adds the workgroups of one of several dispatches that share the work. */
   #addShare({ kernel, params, bindings: all, groups, flops }: WholeWork, share: number, shares: number): void {
     const [first, end] = [Math.floor((groups * share) / shares), Math.floor((groups * (share + 1)) / shares)];
