@@ -135,6 +135,8 @@ async function checkBytes(context: CaseContext, spec: AnySpec, limits?: PlannerL
   for (const { offset, bits } of areas) for (const [b, { start, words }] of bits.entries()) if (words > 0) probes[offset + COUNTERS * b + 2] = start;
   const data: Record<string, Float32Array | Uint32Array> = { probes };
   for (const { name, role, bytes } of program.buffers) if (role === "input" || role === "inout") data[name] = normals(bytes, bytes / 4);
+  // What is stated is without rows that are summed directly. Where all weights are zero there is nothing to see, and no such row.
+  if ("bias" in spec && spec.bias === "multiplicative") data["spectrum"]!.fill(0);
   // What is stated is what full lengths take.
   if (data["lengths"] && "length" in spec) data["lengths"] = new Uint32Array(data["lengths"].length).fill(spec.length);
   const counts = new Uint32Array((await runProgram(runtime.device!, probedProgram(program, areas), data))["probes"]!);

@@ -207,7 +207,7 @@ function linearReference(
       const [xd, yd] = [x[i * count + d]!, y[j * count + d]!];
       return exponential ? Math.exp(xd + yd - top) : xd * yd;
     };
-    const factors = Float64Array.from({ length: seen }, (_, j) => Math.exp(bias(i, j) - topBias));
+    const factors = Float64Array.from({ length: seen }, (_, j) => (bias(i, j) === -Infinity ? 0 : Math.exp(bias(i, j) - topBias)));
     const p = new Float64Array(seen);
     for (let j = 0; j < seen; j++) {
       for (let d = 0; d < count; d++) p[j]! += term(j, d);

@@ -5,6 +5,7 @@ import { type AttentionOptions, attentionSpec, type AttentionSpec, weightsShape 
 import { normals, relativeL2 } from "../../testing/random.ts";
 import { attentionReference } from "../../testing/attention-reference.ts";
 import { createToeplitz } from "../toeplitz/cpu-product.ts";
+import { exponentialsOf } from "../toeplitz/cpu-spectrum.ts";
 import { linearHead } from "./linear/cpu-kind.ts";
 import { multiplicativeHead } from "./multiplicative/cpu-kind.ts";
 import { softmaxHead } from "./softmax/cpu-kind.ts";
@@ -29,8 +30,8 @@ function run(variant: Partial<AttentionOptions>, length: number, seed: number) {
   const weights = numbers(3, weightsShape(spec)[1]!);
   const toeplitz = createToeplitz(spec, createFft);
   const spectrum = new Float64Array(toeplitz.floats);
-  toeplitz.prepare(weights.map(Math.exp), spectrum);
-  const attention = headOf(spec).create(spec, { toeplitz, spectrumOf: () => spectrum });
+  toeplitz.prepare(exponentialsOf(weights, spec), spectrum);
+  const attention = headOf(spec).create(spec, { toeplitz, spectrumOf: () => spectrum, weightsOf: () => weights });
   return { spec, head, weights, toeplitz, attention, g: numbers(4, 2 * length) };
 }
 
@@ -62,8 +63,8 @@ describe.each(VARIANTS)("%j", (variant) => {
     );
 
     const gradients = { dq: head.q.slice().fill(NaN), dk: head.k.slice().fill(NaN), dv: head.v.slice().fill(NaN) };
-    const sum = new Float64Array(toeplitz.floats);
-    attention.backward(head, g, gradients, sum);
+    const sums = { spectrum: new Float64Array(toeplitz.floats), direct: new Float64Array(weights.length) };
+    attention.backward(head, g, gradients, sums);
     const expected = differences(spec, { q: head.q, k: head.k, v: head.v, weights }, g);
     const incoming = Math.hypot(...g);
     const close = (actual: Float64Array, wanted: Float64Array, what: string) => {
@@ -75,8 +76,9 @@ describe.each(VARIANTS)("%j", (variant) => {
     close(gradients.dv, expected.dv, "dv");
     if (spec.bias === "none") return;
     const dWeights = weights.slice().fill(NaN);
-    toeplitz.restore(sum, (index, value) => {
-      dWeights[index] = value * Math.exp(weights[index]!);
+    const exponentials = exponentialsOf(weights, spec);
+    toeplitz.restore(sums.spectrum, (index, value) => {
+      dWeights[index] = value * exponentials[index]! + sums.direct[index]!;
     });
     close(dWeights, expected.dWeights, "dWeights");
   });
