@@ -24,6 +24,8 @@ const RELU_KINDS: Kinds = { normal: 1, huge: 2 ** 20, tiny: 2 ** -20, constant: 
 const ELU_KINDS: Kinds = { normal: 1, tiny: 2 ** -36, denormal: 1, constant: 5, impulse: 20, zero: 0 };
 /** The sums of a multiplicative bias go through transforms: see {@link multiplicativeCondition}. */
 const MULTIPLICATIVE_KINDS: Kinds = { normal: 1, tiny: 2 ** -36, constant: 2, impulse: 3, zero: 0 };
+/** Its weights: masks, and such as leave most rows to direct sums. */
+const MULTIPLICATIVE_BIAS_KINDS: Kinds = { ...MULTIPLICATIVE_KINDS, impulse: 30, mask: 2, slope: 1 };
 const MULTIPLICATIVE_RELU_KINDS: Kinds = { normal: 1, constant: 2, impulse: 3, zero: 0 };
 /** Values and gradients, of which up to three are multiplied. */
 const VALUE_KINDS: Kinds = { ...FACTOR_KINDS, huge: 2 ** 30, tiny: 2 ** -30 };
@@ -89,7 +91,7 @@ function inputsOf(spec: AttentionSpec, backward: boolean): Record<string, Tensor
   const dtype = spec.storage;
   const kinds = backward ? gradientRowKinds(spec) : rowKinds(spec);
   const values = spec.storage === "f16" ? HALF_KINDS : VALUE_KINDS;
-  const biasKinds = spec.bias === "multiplicative" ? MULTIPLICATIVE_KINDS : spec.storage === "f16" ? HALF_KINDS : VALUE_KINDS;
+  const biasKinds = spec.bias === "multiplicative" ? MULTIPLICATIVE_BIAS_KINDS : spec.storage === "f16" ? HALF_KINDS : VALUE_KINDS;
   return {
     q: { shape: [...rows, spec.headDim], dtype, kinds },
     k: { shape: [...rows, spec.headDim], dtype, kinds },

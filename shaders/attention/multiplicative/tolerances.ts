@@ -18,7 +18,7 @@ import { LARGEST_OF_LANES, partials, SUM_LANES } from "../../wgsl/lanes.ts";
 import { f32, u32, wgsl } from "../../wgsl/wgsl.ts";
 
 /** How far a denominator must be above the rounding of its row. */
-const MARGIN = 1 / 8;
+const MARGIN = 1 / 32;
 
 export interface TolerancesKernelSpec {
   /** Lanes of a workgroup, a power of two. */

@@ -106,7 +106,8 @@ function complaints(spec: Spec, program: Program, limits: PlannerLimits): string
     const uses = program.dispatches.flatMap((dispatch) => dispatch.bindings.filter((binding) => binding.buffer === name));
     const [reads, writes] = [total(uses, (use) => use.bytesRead), total(uses, (use) => use.bytesWritten)];
     if (role === "input") {
-      if (reads < leastReads(program, { name, bytes: name === "spectrum" ? bytes - keptBytes(spec) : bytes })) found.push(`${name}: ${reads} of ${bytes} bytes read`);
+      if (reads < leastReads(program, { name, bytes: name === "spectrum" ? bytes - keptBytes(spec) : bytes }))
+        found.push(`${name}: ${reads} of ${bytes} bytes read`);
       continue;
     }
     const written = new Ranges();

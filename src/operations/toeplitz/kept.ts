@@ -22,7 +22,13 @@ export function keptNumbers(spec: Positions): number {
 }
 
 /** The records of some heads as a binding, for kernels that count from that of head `origin`. */
-export function keptUse(limits: PlannerLimits, spec: Positions, spectrum: Handle, { first, count }: Span, origin = 0): Required<Omit<BindingUse, "reads" | "writes">> {
+export function keptUse(
+  limits: PlannerLimits,
+  spec: Positions,
+  spectrum: Handle,
+  { first, count }: Span,
+  origin = 0,
+): Required<Omit<BindingUse, "reads" | "writes">> {
   const start = spec.heads * headSpectrumBytes(spec, limits);
   const bytes = keptNumbers(spec) * FLOAT_BYTES;
   const slice = sliceBytes(limits, start + first * bytes, start + (first + count) * bytes);

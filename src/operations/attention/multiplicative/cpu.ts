@@ -18,11 +18,7 @@ const MARGIN = 1e-6;
  * proportion to ‖E‖‖φ(k)_d‖ in all rows: those whose denominator is not far above it are summed by definition instead, of large weights, masks, and
  * queries that see nothing.
  */
-export function createMultiplicative(
-  features: RowFeatures,
-  shape: AttentionShape,
-  { toeplitz, spectrumOf, weightsOf }: Multiplier,
-): HeadAttention {
+export function createMultiplicative(features: RowFeatures, shape: AttentionShape, { toeplitz, spectrumOf, weightsOf }: Multiplier): HeadAttention {
   const { features: dim, valueDim } = shape;
   const width = valueDim + 1;
   const direct = createDirectRows(features, shape);

@@ -2,7 +2,11 @@
  * The quotient of numerators and denominator, and the rows of which transforms leave only rounding: those are summed by definition, a query and a key
  * at a time. What plans state is what it takes without such rows.
  */
-import { directGradientBytes, directGradientKernel, type DirectGradientKernelSpec } from "../../../../shaders/attention/multiplicative/direct-gradient.ts";
+import {
+  directGradientBytes,
+  directGradientKernel,
+  type DirectGradientKernelSpec,
+} from "../../../../shaders/attention/multiplicative/direct-gradient.ts";
 import { finishBytes, multiplicativeFinishKernel } from "../../../../shaders/attention/multiplicative/finish.ts";
 import type { Handle } from "../../../program/builder.ts";
 import { firstBytes, sliceBytes } from "../../../program/ranges.ts";
@@ -112,7 +116,11 @@ export function addDirectGradient(
     rows: { ...pairRows(work, scratch), totals, gradients, out },
     uses: {
       kept: keptOf(work, group, 0),
-      flags: { buffer: flags, slice: firstBytes(group.count * words * WORD_BYTES), reads: group.count * tiles * (of === "queries" ? 1 : tiles) * WORD_BYTES },
+      flags: {
+        buffer: flags,
+        slice: firstBytes(group.count * words * WORD_BYTES),
+        reads: group.count * tiles * (of === "queries" ? 1 : tiles) * WORD_BYTES,
+      },
     },
     flops: 0,
     mostFlops: mostFlops(work),
@@ -143,7 +151,12 @@ export function addDirectWeightGradient(
     uses: {
       kept: keptOf(work, group, 0),
       flags: { buffer: flags, slice: firstBytes(group.count * (1 + tiles) * WORD_BYTES), reads: group.count * weightTiles * tiles * WORD_BYTES },
-      out: { buffer: out, slice: sliceBytes(work.program.limits, firstHead * headBytes, firstHead * headBytes + outBytes), reads: accumulate ? outBytes : 0, writes: outBytes },
+      out: {
+        buffer: out,
+        slice: sliceBytes(work.program.limits, firstHead * headBytes, firstHead * headBytes + outBytes),
+        reads: accumulate ? outBytes : 0,
+        writes: outBytes,
+      },
     },
     flops: 0,
     mostFlops: 2 * mostFlops(work),
