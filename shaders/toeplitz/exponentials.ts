@@ -13,7 +13,7 @@ import { type Kernel, makeKernel } from "../wgsl/kernel.ts";
 import { joinLanes, LARGEST_OF_LANES, partials, SUM_LANES } from "../wgsl/lanes.ts";
 import { LOWEST, u32, wgsl } from "../wgsl/wgsl.ts";
 
-/** Where a head's record has: the largest weight, Σ E and √Σ E² of the exponentials, the first and the last E > 0 (as bits), and the weights. */
+/** Where a head's record has: the largest weight, Σ E and √Σ E² of the exponentials, the first and the last weight above −∞, and the weights. */
 export const KEPT = { largest: 0, sum: 1, norm: 2, first: 3, last: 4, weights: 5 } as const;
 
 export interface ToeplitzExponentialsKernelSpec {
@@ -39,8 +39,8 @@ ${joined("largest", LARGEST_OF_LANES)}
   largest = partials[0];
   var sum = 0.0;
   var squares = 0.0;
-  var begin = SIZE; // as numbers they are exact to 2²⁴
-  var last = 0u;
+  var begin = f32(SIZE); // exact to 2²⁴
+  var last = 0.0;
   for (var i = lane; i < SIZE; i += LANES) {
     var value = 0.0;
     var weight = 0.0;
@@ -49,8 +49,8 @@ ${joined("largest", LARGEST_OF_LANES)}
       value = exponential(weight - largest);
       // Also of weights whose exponential is zero for the transforms.
       if (bitcast<u32>(weight) != 0xff800000u) {
-        begin = min(begin, i);
-        last = max(last, i);
+        begin = min(begin, f32(i));
+        last = max(last, f32(i));
       }
     }
     sum += value;
@@ -62,15 +62,15 @@ ${joined("sum", SUM_LANES)}
   sum = partials[0];
 ${joined("squares", SUM_LANES)}
   squares = partials[0];
-${joined("f32(begin)", smallest!)}
-  begin = u32(partials[0]);
-${joined("f32(last)", largest!)}
+${joined("begin", smallest!)}
+  begin = partials[0];
+${joined("last", largest!)}
   if (lane == 0u) {
     kept[record + ${u32(KEPT.largest)}] = largest;
     kept[record + ${u32(KEPT.sum)}] = sum;
     kept[record + ${u32(KEPT.norm)}] = sqrt(squares);
-    kept[record + ${u32(KEPT.first)}] = bitcast<f32>(begin);
-    kept[record + ${u32(KEPT.last)}] = bitcast<f32>(u32(partials[0]));
+    kept[record + ${u32(KEPT.first)}] = begin;
+    kept[record + ${u32(KEPT.last)}] = partials[0];
   }
 `;
   return makeKernel({

@@ -1,9 +1,9 @@
 /**
  * Gradients of the rows that are summed by definition (attention/multiplicative/finish.ts), added to those of all others, with
- * p_ijd = exp(b_{j−i}) φ(q_id) φ(k_jd) / δ_i and a_ij = g_i·v_j − g_i·o_i:
+ * c_ij = exp(b_{j−i}) / δ_i, p_ij = c_ij Σ_d φ(q_id) φ(k_jd) and a_ij = g_i·v_j − g_i·o_i:
  *
- *   queries  out_id += φ′(q_id)/φ(q_id) Σ_j p_ijd a_ij          keys    out_jd += φ′(k_jd)/φ(k_jd) Σ_i p_ijd a_ij
- *   values   out_je += Σ_i Σ_d p_ijd g_ie                        weights out_o (+)= Σ_{j−i=o} Σ_d p_ijd a_ij, over the batch rows of the dispatch too
+ *   queries  out_id += Σ_j c_ij φ′(q_id) φ(k_jd) a_ij            keys    out_jd += Σ_i c_ij φ(q_id) φ′(k_jd) a_ij
+ *   values   out_je += Σ_i p_ij g_ie                             weights out_o (+)= Σ_{j−i=o} p_ij a_ij, over the batch rows of the dispatch too
  *
  * with sums over such rows i only. Where a head has none, nothing is done.
  *
@@ -50,16 +50,14 @@ const FIND_ROWS = wgsl`
     let end = workgroupUniformLoad(&bounds[1]);`;
 
 /** Of queries a row looks for keys; of keys and values, for rows that are summed directly. */
-function rowsBody({ of, causal, featureMap }: DirectGradientKernelSpec): string {
+function rowsBody({ of, causal }: DirectGradientKernelSpec): string {
   const queries = of === "queries";
   const numbers = of === "values" ? "E" : "D";
   const [i, j] = queries ? ["row", "partner"] : ["partner", "row"];
-  const plain = featureMap === "sikf" ? "" : " * factor(shift)";
-  const next = queries
-    ? "query_slope(query, key_of(bh, start + c), d, shifts[row_lanes + c])"
-    : of === "keys"
-      ? "key_slope(query_of(bh, start + c), key, d, shifts[row_lanes + c])"
-      : "gradients[gradient_of(bh, start + c) + d]";
+  const next =
+    of === "values"
+      ? "gradients[gradient_of(bh, start + c) + d]"
+      : wgsl`term(queries[${queries ? "query" : "query_of(bh, start + c)"} + d], keys[${queries ? "key_of(bh, start + c)" : "key"} + d], shifts[row_lanes + c])`;
   return wgsl`  let head = group / TILES;
   let bh = params.firstHead + head;
   let record = head * (1u + TILES);
@@ -107,11 +105,11 @@ ${FIND_ROWS}
       let bias = bias_of(bh, ${i}, ${j});
       let share = totals[total + E + 1u];
       if (counts(bias) && share != 0.0) {
-        shift = shift_of(bias, totals[total + E + 2u]);
+        shift = shift_of(bias, origin_of(total));
 #if ${of === "values"}
         a = pair(query_of(bh, partner), key, shift) * share;
 #else
-        a = inner(bh, ${i}, ${j}, total) * share${plain};
+        a = inner(bh, ${i}, ${j}, total) * share;
 #endif
       }
     }
@@ -154,7 +152,7 @@ ${FIND_ROWS}
         let bias = bias_of(bh, i, j);
         let share = totals[total + E + 1u];
         if (counts(bias) && share != 0.0) {
-          let weight = pair(query_of(bh, i), key_of(bh, j), shift_of(bias, totals[total + E + 2u])) * share;
+          let weight = pair(query_of(bh, i), key_of(bh, j), shift_of(bias, origin_of(total))) * share;
           sum = fma(inner(bh, i, j, total), weight, sum);
         }
       }
@@ -196,9 +194,16 @@ fn gradient_of(bh: u32, i: u32) -> u32 { return (bh * N + i) * E - params.gradie
 // Whether row i is one of those that are summed here.
 fn direct(record: u32, i: u32) -> bool { return ((flags[record + 1u + i / ROWS] >> (i % ROWS)) & 1u) != 0u; }
 
+fn origin_of(total: u32) -> vec2f { return vec2f(totals[total + E + 2u], totals[total + E + 3u]); }
+
+// A feature's part of φ′ times the other φ.
+fn term(q: f32, k: f32, shift: vec2f) -> f32 {
+  return ${spec.of === "queries" ? "slope(q) * amplitude(k)" : "amplitude(q) * slope(k)"} * exponentials(q, k, shift);
+}
+
 // g·v − g·o of a pair.
 fn inner(bh: u32, i: u32, j: u32, total: u32) -> f32 {
-  var sum = -totals[total + E + 3u];
+  var sum = -totals[total + E + 4u];
   for (var e = 0u; e < E; e++) { sum = fma(gradients[gradient_of(bh, i) + e], values[value_of(bh, j) + e], sum); }
   return sum;
 }

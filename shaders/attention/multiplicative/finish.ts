@@ -3,20 +3,20 @@
  *
  *   out_ne = total_ne / total_nE,   or   inner_ne = g_ne / δ,   inner_nE = −Σ_e g_ne total_ne / δ², δ = total_nE.
  *
- * Where the denominator does not exceed its bound, total_n,E+1 (attention/multiplicative/tolerances.ts), it may be no more than rounding: such a row is
- * summed anew, by definition, relative to its largest term. A row with a bound of zero has nothing to see, nor has one without a term: its result
- * and gradients are zero.
+ * Where the denominator does not exceed its bound, total_n,E+1 (attention/multiplicative/tolerances.ts), it may be no more than rounding; where it is
+ * out of the range of numbers, or near its ends, features or their products were. Such a row is summed anew, by definition, relative to its largest
+ * term. A row without a term has nothing to see: its result and gradients are zero.
  *
  * Rows that are summed here must not go through transforms backward either, for 1/δ may be large: `inner` is zero there, and what their gradients
  * need follows it (attention/multiplicative/channels.ts). Which they are stands in flags [heads of the dispatch, 1 + tiles]: the number of tokens,
  * then a bit for each row of a tile.
  *
- * Layout: totals, inner [heads of the dispatch, N, E + 4], gradients, out [B·H, N, E]. Pairs: attention/multiplicative/pairs.ts.
+ * Layout: totals, inner [heads of the dispatch, N, totals], gradients, out [B·H, N, E]. Pairs: attention/multiplicative/pairs.ts.
  * Bindings: 0 totals, 1 out (or gradients), queries, keys, values, kept, flags (backward), lengths where there are such; then params.
  */
 import { type Kernel, makeKernel, workgroupBytes } from "../../wgsl/kernel.ts";
 import { lengthBinding, lengthFunction, tokensOf } from "../../wgsl/lengths.ts";
-import { LOWEST, wgsl } from "../../wgsl/wgsl.ts";
+import { f32, LOWEST, wgsl } from "../../wgsl/wgsl.ts";
 import { PAIR_BINDINGS, PAIR_PARAMS, pairFunctions, type PairKernelSpec, type PairTile, pairVariables } from "./pairs.ts";
 
 export interface MultiplicativeFinishKernelSpec extends PairKernelSpec {
@@ -34,8 +34,34 @@ function variables(tile: PairTile) {
   return [...pairVariables(tile), { name: "marks", element: "u32", count: tile.rows } as const];
 }
 
+/** Denominators below one and above the other are of numbers that may have been out of range. */
+const SMALLEST = 1e-30;
+const LARGEST = 1e37;
+
+/** Statements that find the largest of a number over the pairs of a row, which its lanes share. `most`: the exponent of a pair without its weight. */
+function largest(component: "x" | "y", value: string, { featureMap }: PairKernelSpec): string {
+  return wgsl`    for (var j = begin + column; doubtful && j < end; j += ROW_LANES) {
+      let bias = bias_of(bh, n, j);
+      let most = reach(query, key_of(bh, j));
+      if (sees(n, j) && counts(bias)${featureMap === "relu" ? wgsl` && most > ${LOWEST}` : ""}) { origin.${component} = max(origin.${component}, ${value}); }
+    }
+    workgroupBarrier();
+    partials[lane] = origin.${component};
+    workgroupBarrier();
+    for (var c = 0u; c < ROW_LANES; c++) { origin.${component} = max(origin.${component}, partials[row_lanes + c]); }`;
+}
+
+/** Padding has no features: its sum is zero without being doubtful. */
+const SEES_ANY = `
+fn sees_any(query: u32) -> bool {
+  for (var d = 0u; d < D; d++) { if (queries[query + d] > 0.0) { return true; } }
+  return false;
+}
+`;
+
 export function multiplicativeFinishKernel(spec: MultiplicativeFinishKernelSpec): Kernel {
   const forward = spec.into === "out";
+  const relu = spec.featureMap === "relu";
   const body = wgsl`  let head = group / TILES;
   let bh = params.firstHead + head;
   let tokens = ${tokensOf(spec)};
@@ -48,12 +74,10 @@ export function multiplicativeFinishKernel(spec: MultiplicativeFinishKernelSpec)
 
   if (column == 0u) {
     marks[row] = 0u; // nothing to see
-    if (n < N) {
-      let bound = totals[total + E + 1u];
+    if (n < tokens${relu ? " && sees_any(query_of(bh, n))" : ""}) {
       let sum = totals[total + E];
       partials[lane] = sum;
-      if (bound != 0.0) { marks[row] = 1u; }
-      if (bound > 0.0 && sum <= bound) { marks[row] = 2u; }
+      marks[row] = select(1u, 2u, sum <= totals[total + E + 1u] + ${f32(SMALLEST)} || sum > ${f32(LARGEST)});
     }
   }
   workgroupBarrier();
@@ -73,33 +97,26 @@ export function multiplicativeFinishKernel(spec: MultiplicativeFinishKernelSpec)
 #endif
   }
   var denominator = partials[row_lanes];
-  var reference = 0.0;
+  var origin = vec2f();
   let doubts = workgroupUniformLoad(&bounds[0]);
   let doubtful = ((doubts >> row) & 1u) != 0u;
   if (doubts != 0u) {
     let begin = workgroupUniformLoad(&bounds[1]);
     let end = workgroupUniformLoad(&bounds[2]);
     let query = query_of(bh, n);
-    reference = ${LOWEST};
+    origin = vec2f(${LOWEST});
+${largest("x", "round(bias)", spec)}
+${largest("y", "most + (round(bias) - origin.x)", spec)}
     if (doubtful) {
-      for (var j = begin + column; j < end; j += ROW_LANES) {
-        if (sees(n, j)) {
-          let bias = bias_of(bh, n, j);
-          if (counts(bias)) { reference = max(reference, reach(query, key_of(bh, j), bias)); }
-        }
-      }
       denominator = 0.0;
       for (var e = column; e < E; e += ROW_LANES) { totals[total + e] = 0.0; }
     }
-    partials[lane] = reference;
-    workgroupBarrier();
-    for (var c = 0u; c < ROW_LANES; c++) { reference = max(reference, partials[row_lanes + c]); }
     for (var start = begin; start < end; start += ROW_LANES) {
       let j = start + column;
       var p = 0.0;
-      if (doubtful && reference > ${LOWEST} && j < end && sees(n, j)) {
+      if (doubtful && origin.y > ${LOWEST} && j < end && sees(n, j)) {
         let bias = bias_of(bh, n, j);
-        if (counts(bias)) { p = pair(query, key_of(bh, j), shift_of(bias, reference)); }
+        if (counts(bias)) { p = pair(query, key_of(bh, j), shift_of(bias, origin)); }
       }
       workgroupBarrier();
       partials[lane] = p;
@@ -120,7 +137,7 @@ export function multiplicativeFinishKernel(spec: MultiplicativeFinishKernelSpec)
     }
   }
   var share = 0.0;
-  if (marks[row] == 1u || (doubtful && denominator > 0.0)) { share = 1.0 / denominator; }
+  if (marks[row] == 1u || (doubtful && denominator != 0.0)) { share = 1.0 / denominator; }
 #if ${forward}
   if (n >= N) { return; }
   let at = value_of(bh, n) + params.valuesBase - params.outBase;
@@ -144,8 +161,9 @@ export function multiplicativeFinishKernel(spec: MultiplicativeFinishKernelSpec)
     totals[total + E] = select(-product * share, 0.0, doubtful);
     if (doubtful) {
       totals[total + E + 1u] = share;
-      totals[total + E + 2u] = reference;
-      totals[total + E + 3u] = product;
+      totals[total + E + 2u] = origin.x;
+      totals[total + E + 3u] = origin.y;
+      totals[total + E + 4u] = product;
     }
   }
 #endif
@@ -163,7 +181,7 @@ export function multiplicativeFinishKernel(spec: MultiplicativeFinishKernelSpec)
       ...lengthBinding(spec),
     ],
     params: [...PAIR_PARAMS, forward ? "outBase" : "gradientsBase"],
-    declarations: [...variables(spec), wgsl`${pairFunctions(spec)}${lengthFunction(spec)}`],
+    declarations: [...variables(spec), wgsl`${pairFunctions(spec)}${lengthFunction(spec)}${relu ? SEES_ANY : ""}`],
     body,
   });
 }

@@ -1,13 +1,12 @@
 /**
  * Pairs of a query and a key, for sums over one of them by their definition: exp(b_{j−i}) φ(q_id) φ(k_jd), relative to an exponent of the query's row.
- * All logarithms are added in whole numbers and rests, so that neither large ones nor −∞ among the weights do harm.
+ * All logarithms are added in whole numbers and rests, so that neither large ones nor −∞ among the weights do harm, nor features that are out of range.
  *
- * A workgroup has ROWS rows of one head, with ROW_LANES lanes each, which first share the partners of a tile and then the numbers of the row. Pairs
- * of plain features take the features of queries and keys themselves, those of SIKF q and k: relative to the largest key of all they may be zero.
+ * A workgroup has ROWS rows of one head, with ROW_LANES lanes each, which first share the partners of a tile and then the numbers of the row.
  */
 import { EXPONENTIAL } from "../../wgsl/exponential.ts";
 import type { KernelBinding, WorkgroupVariable } from "../../wgsl/kernel.ts";
-import { LOWEST, u32, wgsl } from "../../wgsl/wgsl.ts";
+import { f32, LOWEST, u32, wgsl } from "../../wgsl/wgsl.ts";
 import { KEPT } from "../../toeplitz/exponentials.ts";
 import type { KernelFeatureMap } from "../feature-map.ts";
 import { totalsWidth } from "./channels.ts";
@@ -53,12 +52,42 @@ export function pairVariables({ rows, rowLanes }: PairTile): readonly WorkgroupV
   ];
 }
 
+/** Features between 1 over this and this are taken as they are. */
+const PLAIN = 1e6;
+
+/** φ of a map that is no exponential: f·exp(s), where f may be taken to be near 1 in favour of s. */
+function plainFeatures(f: string, s: string): string {
+  return wgsl`
+fn power(x: f32) -> f32 {
+  let f = ${f};
+  if (f == 0.0 || (f > ${f32(1 / PLAIN)} && f < ${f32(PLAIN)})) { return 0.0; }
+  return round(log(f));
+}
+
+fn exponent(x: f32) -> f32 { return ${s} + power(x); }
+fn amplitude(x: f32) -> f32 { return (${f}) * exponential(-power(x)); }
+`;
+}
+
+/**
+ * φ(x) = amplitude(x)·exp(exponent(x)) and φ′(x) = slope(x)·exp(exponent(x)), of which neither factor leaves the range of numbers where φ itself, or a
+ * product of two, does.
+ */
+const FEATURES: Readonly<Record<KernelFeatureMap, string>> = {
+  sikf: `fn exponent(x: f32) -> f32 { return x; }
+fn amplitude(x: f32) -> f32 { return 1.0; }
+fn slope(x: f32) -> f32 { return 1.0; }
+`,
+  "elu+1": `${plainFeatures("max(x, 0.0) + 1.0", "min(x, 0.0)")}fn slope(x: f32) -> f32 { return exponential(-power(x)); }
+`,
+  relu: `${plainFeatures("max(x, 0.0)", "0.0")}fn slope(x: f32) -> f32 { return select(0.0, exponential(-power(x)), x > 0.0); }
+`,
+};
+
 /** Constants and functions. `i` and `j` are tokens; `query`, `key` where their rows begin; `shift` of a pair is its bias less the reference. */
 export function pairFunctions(spec: PairKernelSpec): string {
   const { featureMap, causal } = spec;
   const [height, width] = spec.grid;
-  const sikf = featureMap === "sikf";
-  const slope = featureMap === "relu" ? "select(0.0, 1.0, feature > 0.0)" : "min(feature, 1.0)";
   return wgsl`const N = ${u32(height * width)};
 const D = ${u32(spec.features)};
 const E = ${u32(spec.valueDim)};
@@ -88,8 +117,8 @@ fn counts(bias: f32) -> bool { return bitcast<u32>(bias) != 0xff800000u; }
 // The tokens, from one number to before another, whose pairs with the tokens from first to last may have a weight that counts.
 fn partners(bh: u32, first: u32, last: u32, tokens: u32, of_queries: bool) -> vec2u {
   let record = record_of(bh);
-  var low = i32(bitcast<u32>(kept[record + ${u32(KEPT.first)}]));
-  var high = i32(bitcast<u32>(kept[record + ${u32(KEPT.last)}]));
+  var low = i32(kept[record + ${u32(KEPT.first)}]);
+  var high = i32(kept[record + ${u32(KEPT.last)}]);
 #if ${height > 1}
   low = low / ${2 * width - 1} - ${height - 1};
   high = high / ${2 * width - 1} - ${height - 1};
@@ -112,51 +141,36 @@ fn partners(bh: u32, first: u32, last: u32, tokens: u32, of_queries: bool) -> ve
   return vec2u(clamp(vec2i(begin, end), vec2i(0), vec2i(i32(tokens))));
 }
 
-fn shift_of(bias: f32, reference: f32) -> vec2f { return vec2f(round(bias) - reference, bias - round(bias)); }
+// The bias of a pair in whole numbers and the rest, less the largest one of its row and the exponent of the largest term there.
+fn shift_of(bias: f32, origin: vec2f) -> vec2f { return vec2f(round(bias) - origin.x - origin.y, bias - round(bias)); }
 
-#if ${sikf}
-// The whole exponent of the largest term.
-fn reach(query: u32, key: u32, bias: f32) -> f32 {
+${FEATURES[featureMap]}
+// The whole exponent of the largest term, less the bias.
+fn reach(query: u32, key: u32) -> f32 {
   var largest = ${LOWEST};
-  for (var d = 0u; d < D; d++) { largest = max(largest, round(queries[query + d]) + round(keys[key + d])); }
-  return largest + round(bias);
+  for (var d = 0u; d < D; d++) {
+    let q = queries[query + d];
+    let k = keys[key + d];
+    if (amplitude(q) * amplitude(k) > 0.0) { largest = max(largest, round(exponent(q)) + round(exponent(k))); }
+  }
+  return largest;
 }
 
-fn term(query: u32, key: u32, d: u32, shift: vec2f) -> f32 {
-  let q = queries[query + d];
-  let k = keys[key + d];
-  return exponential((round(q) + round(k) + shift.x) + ((q - round(q)) + (k - round(k)) + shift.y));
+// Of terms without an amplitude it may be far above 1, but has to stay finite.
+fn exponentials(q: f32, k: f32, shift: vec2f) -> f32 {
+  let x = exponent(q);
+  let y = exponent(k);
+  return exponential(min(2.0, round(x) + round(y) + shift.x) + ((x - round(x)) + (y - round(y)) + shift.y));
 }
 
 fn pair(query: u32, key: u32, shift: vec2f) -> f32 {
   var sum = 0.0;
-  for (var d = 0u; d < D; d++) { sum += term(query, key, d, shift); }
+  for (var d = 0u; d < D; d++) {
+    let q = queries[query + d];
+    let k = keys[key + d];
+    sum = fma(amplitude(q) * amplitude(k), exponentials(q, k, shift), sum);
+  }
   return sum;
 }
-
-fn factor(shift: vec2f) -> f32 { return 1.0; }
-fn query_slope(query: u32, key: u32, d: u32, shift: vec2f) -> f32 { return term(query, key, d, shift); }
-fn key_slope(query: u32, key: u32, d: u32, shift: vec2f) -> f32 { return term(query, key, d, shift); }
-#else
-fn reach(query: u32, key: u32, bias: f32) -> f32 {
-  for (var d = 0u; d < D; d++) {
-    if (queries[query + d] * keys[key + d] > 0.0) { return round(bias); }
-  }
-  return ${LOWEST};
-}
-
-// The factor of all terms of a pair.
-fn factor(shift: vec2f) -> f32 { return exponential(shift.x + shift.y); }
-
-fn pair(query: u32, key: u32, shift: vec2f) -> f32 {
-  var sum = 0.0;
-  for (var d = 0u; d < D; d++) { sum = fma(queries[query + d], keys[key + d], sum); }
-  return sum * factor(shift);
-}
-
-fn slope(feature: f32) -> f32 { return ${slope}; }
-fn query_slope(query: u32, key: u32, d: u32, shift: vec2f) -> f32 { return slope(queries[query + d]) * keys[key + d]; }
-fn key_slope(query: u32, key: u32, d: u32, shift: vec2f) -> f32 { return slope(keys[key + d]) * queries[query + d]; }
-#endif
 `;
 }

@@ -1,6 +1,6 @@
 import { float64Array } from "../../../math/memory.ts";
 import type { BiasSums, Head, HeadGradients } from "../cpu-head.ts";
-import { featureSlope, plainFeature, type RowFeatures } from "../linear/cpu-state.ts";
+import type { RowFeatures } from "../linear/cpu-state.ts";
 import type { AttentionShape } from "../spec.ts";
 
 /** Rows of an attention with a multiplicative bias by their definition, a query and a key at a time. */
@@ -20,26 +20,28 @@ export function createDirectRows(features: RowFeatures, shape: AttentionShape): 
   const placeOf = (i: number, j: number) =>
     (Math.floor(j / width) - Math.floor(i / width) + height - 1) * (2 * width - 1) + (j % width) - (i % width) + width - 1;
 
-  const slopeOverFeature = (x: number): number => {
-    if (features === "exponential") return 1;
-    const feature = plainFeature(features, x);
-    return feature > 0 ? featureSlope(features, feature) / feature : 0;
-  };
+  const relu = features === "relu";
+  const logFeature = (x: number): number => (features === "exponential" ? x : x > 0 ? Math.log(relu ? x : x + 1) : relu ? -Infinity : x);
+  const slopeOverFeature = (x: number): number => (features === "exponential" ? 1 : x > 0 ? 1 / (relu ? x : x + 1) : relu ? 0 : 1);
 
   /** exp(b_{j−i}) φ(q_id) φ(k_jd), relative to the largest, and the sum. */
   const termsOf = ({ q, k }: Head, weights: Float64Array, i: number, count: number) => {
-    const logarithm = (x: number) => (features === "exponential" ? x : Math.log(plainFeature(features, x)));
-    const terms = float64Array("cpu attention", count * dim);
+    const terms = float64Array("cpu attention", count * dim).fill(-Infinity);
+    const own = Float64Array.from({ length: dim }, (_, d) => logFeature(q[i * dim + d]!));
+    const keys = (j: number) => Float64Array.from({ length: dim }, (_, d) => own[d]! + logFeature(k[j * dim + d]!));
+    // First the largest weight: beside one of −1e38 nothing would be left of a key.
+    let largest = -Infinity;
+    for (let j = 0; j < count; j++) if (keys(j).some((x) => x > -Infinity)) largest = Math.max(largest, weights[placeOf(i, j)]!);
     let top = -Infinity;
-    const own = Float64Array.from({ length: dim }, (_, d) => logarithm(q[i * dim + d]!));
-    for (let j = 0; j < count; j++) {
-      const bias = weights[placeOf(i, j)]!;
-      for (let d = 0; d < dim; d++) {
-        // −∞ less −∞ among large numbers is no number; a weight of −∞ is stronger than all else.
-        const term = bias === -Infinity ? bias : own[d]! + logarithm(k[j * dim + d]!) + bias;
-        terms[j * dim + d] = term;
-        top = Math.max(top, term);
-      }
+    for (let j = 0; largest > -Infinity && j < count; j++) {
+      const bias = weights[placeOf(i, j)]! - largest;
+      // A weight of −∞ is stronger than all else.
+      if (bias > -Infinity)
+        terms.set(
+          keys(j).map((x) => x + bias),
+          j * dim,
+        );
+      for (let at = j * dim; at < (j + 1) * dim; at++) top = Math.max(top, terms[at]!);
     }
     let sum = 0;
     for (let at = 0; at < terms.length; at++) {

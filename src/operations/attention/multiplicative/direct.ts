@@ -38,18 +38,17 @@ function pairShape({ program, shape, features, featureMap }: MultiplicativeWork)
   return { ...tile, grid, features, valueDim, featureMap, causal };
 }
 
-/** The rows that pairs are made of: plain features themselves, or what the exponentials of SIKF are of. */
-function pairRows({ shape, featureMap, tensors }: MultiplicativeWork, { queries, keys, projected }: FeatureScratch) {
+/** The rows that pairs are made of. */
+function pairRows({ shape, tensors }: MultiplicativeWork, { projected }: FeatureScratch) {
   const { headDim, valueDim } = shape;
-  const exponents = projected ?? { q: storedRows(shape, tensors.q, headDim), k: storedRows(shape, tensors.k, headDim) };
-  const of = featureMap === "sikf" ? { queries: exponents.q, keys: exponents.k } : { queries, keys };
-  return { ...of, values: storedRows(shape, tensors.v, valueDim) };
+  const { q, k } = projected ?? { q: storedRows(shape, tensors.q, headDim), k: storedRows(shape, tensors.k, headDim) };
+  return { queries: q, keys: k, values: storedRows(shape, tensors.v, valueDim) };
 }
 
 /** Operations where all rows of a head are summed directly. */
 function mostFlops({ shape, features, featureMap }: MultiplicativeWork): number {
   const { length, valueDim } = shape;
-  const perFeature = featureMap === "sikf" ? 24 : 4;
+  const perFeature = featureMap === "sikf" ? 24 : 48;
   return length ** 2 * (perFeature * features + 2 * valueDim) * (shape.causal ? 0.5 : 1);
 }
 
