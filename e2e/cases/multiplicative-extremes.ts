@@ -48,15 +48,42 @@ const HARDSHIPS: Readonly<Record<string, Hardship>> = {
     k: data.k.map((x, at) => (Math.floor(at / spec.headDim) % spec.length === Math.floor(spec.length / 3) ? 12 : x)),
     weights: weightsBy(spec, (dx, dy, head) => -(Math.abs(dx) + Math.abs(dy)) * 2 ** -head),
   }),
-  "keys that grow by 100": (data, spec) => ({
+  "masks of −3e38": (data, spec) => ({ ...data, weights: weightsBy(spec, (dx, dy) => (dx >= 0 || dy > 0 ? -3.4028234663852886e38 : 0)) }),
+};
+
+/** What harms exponentials of keys themselves; those of random features are of squares. */
+const EXPONENTIAL_HARDSHIPS: Readonly<Record<string, Hardship>> = {
+  "keys that grow by 100": (data, spec) => ({ ...data, k: growing(data, spec, 100) }),
+  "keys that grow by 3000, seen through a window": (data, spec) => ({
     ...data,
-    k: data.k.map((x, at) => x + (100 * (Math.floor(at / spec.headDim) % spec.length)) / spec.length),
+    k: growing(data, spec, 3000),
+    weights: weightsBy(spec, (dx, dy) => (Math.abs(dx) + Math.abs(dy) <= 2 ? 0 : -Infinity)),
+  }),
+  "masks of −1e10 over keys of 50": (data, spec) => ({
+    ...data,
+    k: data.k.map((x) => 50 * x),
+    weights: weightsBy(spec, (dx, dy) => (dx >= 0 || dy > 0 ? -1e10 : 0)),
   }),
 };
 
-/** A feature map whose logarithms are not keys themselves does without keys of 100. */
+/** Features, or their products, that are no numbers of float32. */
+const RANGE_HARDSHIPS: Readonly<Record<string, Hardship>> = {
+  "queries of −95": (data) => ({ ...data, q: data.q.map((x) => x - 95) }),
+  "queries and keys of −50": (data) => ({ ...data, q: data.q.map((x) => x - 50), k: data.k.map((x) => x - 50) }),
+  "keys of −95": (data) => ({ ...data, k: data.k.map((x) => x - 95) }),
+};
+const RELU_HARDSHIPS: Readonly<Record<string, Hardship>> = {
+  "queries and keys of 1e−22": (data) => ({ ...data, q: data.q.map((x) => 1e-22 * x), k: data.k.map((x) => 1e-22 * x) }),
+  "queries and keys of 1e22": (data) => ({ ...data, q: data.q.map((x) => 1e22 * x), k: data.k.map((x) => 1e22 * x) }),
+};
+
+function growing({ k }: AttentionData, { headDim, length }: Spec, by: number): Float32Array {
+  return k.map((x, at) => x + (by * (Math.floor(at / headDim) % length)) / length);
+}
+
 function hardshipsOf({ featureMap }: AttentionOptions): readonly (readonly [string, Hardship])[] {
-  return Object.entries(HARDSHIPS).filter(([name]) => featureMap !== "favor+" || name !== "keys that grow by 100");
+  const own = { sikf: EXPONENTIAL_HARDSHIPS, "elu+1": RANGE_HARDSHIPS, relu: RELU_HARDSHIPS, "favor+": {}, softmax: {} }[featureMap!];
+  return Object.entries({ ...HARDSHIPS, ...own });
 }
 
 function referenceInputs({ q, k, v, weights, lengths }: AttentionData) {
