@@ -49,7 +49,7 @@ export type DispatchRequest = Extent & {
   readonly uses: Readonly<Record<string, BindingUse | undefined>>;
   /** Operations on float32 numbers. */
   readonly flops: number;
-  /** What they may come to for some data, where that is far more: it counts for how the work is cut. */
+  /** What they may come to for some data, where that is far more: the work is cut by it, too. */
   readonly mostFlops?: number;
 };
 
@@ -110,7 +110,7 @@ export class ProgramBuilder {
 
   /** Adds the dispatches that do the work of a kernel. @throws FastRpbError code `"limit"` where the device is too small for it */
   dispatch(request: DispatchRequest): void {
-    const { kernel, flops, mostFlops = flops } = request;
+    const { kernel, flops, mostFlops = 0 } = request;
     const lanes = kernel.workgroupSize[0];
     this.#need("maxComputeInvocationsPerWorkgroup", lanes, `a workgroup of "${kernel.label}"`, "lanes");
     this.#need("maxStorageBuffersPerShaderStage", kernel.bindings.length, `"${kernel.label}"`, "storage buffers");
@@ -136,10 +136,12 @@ export class ProgramBuilder {
     const groups = request.groups ?? Math.ceil(request.elements / lanes);
     const bytes = sum(bindings, (b) => b.bytesRead + b.bytesWritten);
     const { speed, maxComputeWorkgroupsPerDimension } = this.limits;
-    const forTime = dispatchesFor(this.caller, kernel.label, { kernel: kernel.id, flops, bytes, groups }, speed);
+    const forTime = Math.max(
+      dispatchesFor(this.caller, kernel.label, { kernel: kernel.id, flops, bytes, groups }, speed),
+      dispatchesForMost(mostFlops, groups, speed),
+    );
     if (forTime > 1) this.#isLong = true;
-    const forGrid = Math.ceil(groups / gridCapacity(maxComputeWorkgroupsPerDimension));
-    const shares = Math.max(forTime, forGrid, dispatchesForMost(mostFlops, groups, speed));
+    const shares = Math.max(forTime, Math.ceil(groups / gridCapacity(maxComputeWorkgroupsPerDimension)));
     for (let share = 0; share < shares; share++) this.#addShare({ kernel, params, bindings, groups, flops }, share, shares);
   }
 
