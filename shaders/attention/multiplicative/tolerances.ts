@@ -35,34 +35,29 @@ export function tolerancesKernel(spec: TolerancesKernelSpec): Kernel {
   const { lanes, length, features, weights } = spec;
   const body = wgsl`  let d = group % D;
   let first = group / D * N;
-  var sum = 0.0;
-  var largest = 0.0;
-  var squares = 0.0; // relative to the largest, so that they stay in range
-  for (var n = lane; n < N; n += LANES) {
-    let feature = features[(first + n) * D + d];
-    sum += feature;
-    if (feature > largest) {
-      squares = fma(squares * (largest / feature), largest / feature, 1.0);
-      largest = feature;
-    } else if (feature > 0.0) {
-      squares = fma(feature / largest, feature / largest, squares);
-    }
-  }
-  partials[lane] = largest;
+  var most = 0.0;
+  for (var n = lane; n < N; n += LANES) { most = max(most, features[(first + n) * D + d]); }
+  partials[lane] = most;
 ${LARGEST_OF_LANES}
-  let most = partials[0];
+  most = partials[0];
   workgroupBarrier();
+  // Relative to the largest, so that squares stay in range.
+  var sum = 0.0;
+  var squares = 0.0;
+  for (var n = lane; n < N && most > 0.0; n += LANES) {
+    let feature = features[(first + n) * D + d] / most;
+    sum += feature;
+    squares = fma(feature, feature, squares);
+  }
   partials[lane] = sum;
 ${SUM_LANES}
   sum = partials[0];
   workgroupBarrier();
-  partials[lane] = 0.0;
-  if (most > 0.0) { partials[lane] = squares * (largest / most) * (largest / most); }
+  partials[lane] = squares;
 ${SUM_LANES}
   if (lane == 0u) {
     let record = (params.firstHead + group / D) % params.heads * ${u32(KEPT.weights + weights)} - params.keptBase;
-    let norm = most * sqrt(partials[0]);
-    out[group] = ${f32(MARGIN / Math.sqrt(length))} * min(kept[record + ${u32(KEPT.sum)}] * norm, kept[record + ${u32(KEPT.norm)}] * sum);
+    out[group] = ${f32(MARGIN / Math.sqrt(length))} * most * min(kept[record + ${u32(KEPT.sum)}] * sqrt(partials[0]), kept[record + ${u32(KEPT.norm)}] * sum);
   }
 `;
   return makeKernel({

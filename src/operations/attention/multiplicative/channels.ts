@@ -127,7 +127,7 @@ export function addFeatures(work: MultiplicativeWork, group: HeadGroup, scratch:
   const bytes = group.count * features * FLOAT_BYTES;
   addHeadKernel(work, group, tolerancesKernel({ lanes, length: shape.length, features, weights: headWeights(shape) }), {
     groups: features,
-    rows: { features: { ...keys, reads: shape.length } },
+    rows: { features: { ...keys, reads: 2 * shape.length } },
     uses: { kept: keptOf(work, group, 2 * features), out: { buffer: tolerances, slice: firstBytes(bytes), writes: bytes } },
     flops: 4 * shape.length * features,
   });

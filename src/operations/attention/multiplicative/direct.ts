@@ -18,14 +18,11 @@ import { type FeatureScratch, keptOf, type MultiplicativeWork } from "./channels
 
 /** Rows of a workgroup and lanes of a row, the best first. */
 const TILES = [
-  [8, 32],
-  [4, 32],
-  [4, 16],
-  [2, 16],
-  [2, 8],
-  [1, 8],
-  [1, 1],
-].map(([rows, rowLanes]) => ({ rows: rows!, rowLanes: rowLanes! }));
+  { rows: 8, rowLanes: 32 },
+  { rows: 4, rowLanes: 32 },
+  { rows: 2, rowLanes: 16 },
+  { rows: 1, rowLanes: 1 },
+];
 
 /** What the kernels of pairs have in common. */
 function pairShape({ program, shape, features, featureMap }: MultiplicativeWork) {
@@ -94,70 +91,47 @@ export function addFinish(
 }
 
 /** Rows that {@link addFinish} leaves for gradients. */
-interface DirectRows {
+export interface DirectRows {
   readonly totals: Rows;
   readonly gradients: Rows;
   readonly flags: Handle;
 }
 
-/** Adds what rows that are summed directly add to the gradients of queries, keys or values, which are there. */
+/**
+ * Adds what rows that are summed directly add to a gradient.
+ *
+ * @param to `out`: the gradient of queries, keys or values, which is there; `dBias`: that of the weights, which is there from the second batch row on
+ */
 export function addDirectGradient(
   work: MultiplicativeWork,
   group: HeadGroup,
-  of: Exclude<DirectGradientKernelSpec["of"], "weights">,
+  of: DirectGradientKernelSpec["of"],
   scratch: FeatureScratch,
-  { totals, gradients, flags, out }: DirectRows & { readonly out: Rows },
+  { totals, gradients, flags }: DirectRows,
+  to: { readonly out?: Rows; readonly dBias?: Handle },
 ): void {
-  const words = flagWords(work);
+  const { program, shape } = work;
+  const pairs = pairShape(work);
   const tiles = tilesOf(work);
-  addHeadKernel(work, group, directGradientKernel({ ...pairShape(work), of }), {
-    groups: tiles,
-    rows: { ...pairRows(work, scratch), totals, gradients, out },
+  const weights = headWeights(shape);
+  const groups = to.dBias ? Math.ceil(weights / pairs.rows) : tiles;
+  // Workgroups of the heads of one batch row go through all; the others end at once.
+  const stride = Math.min(group.count, shape.heads);
+  const [firstByte, bytes] = [group.first % shape.heads, stride].map((heads) => heads * weights * FLOAT_BYTES) as [number, number];
+  const accumulate = group.first >= shape.heads;
+  const flagBytes = group.count * WORD_BYTES;
+  addHeadKernel(work, group, directGradientKernel({ ...pairs, of }), {
+    groups,
+    params: { batches: group.count / stride, stride, accumulate: accumulate ? 1 : 0 },
+    rows: { ...pairRows(work, scratch), totals, gradients, ...(to.out && { out: to.out }) },
     uses: {
       kept: keptOf(work, group, 0),
-      flags: {
-        buffer: flags,
-        slice: firstBytes(group.count * words * WORD_BYTES),
-        reads: group.count * tiles * (of === "queries" ? 1 : tiles) * WORD_BYTES,
-      },
+      flags: { buffer: flags, slice: firstBytes(flagBytes * (1 + tiles)), reads: flagBytes * groups * (of === "queries" ? 1 : tiles) },
+      ...(to.dBias && {
+        out: { buffer: to.dBias, slice: sliceBytes(program.limits, firstByte, firstByte + bytes), reads: accumulate ? bytes : 0, writes: bytes },
+      }),
     },
     flops: 0,
-    mostFlops: mostFlops(work),
-  });
-}
-
-/** Adds what such rows add to the gradient of the weights; of the first group of a head, instead of what is there. */
-export function addDirectWeightGradient(
-  work: MultiplicativeWork,
-  group: HeadGroup,
-  scratch: FeatureScratch,
-  { totals, gradients, flags, out }: DirectRows & { readonly out: Handle },
-): void {
-  const { heads } = work.shape;
-  const weights = headWeights(work.shape);
-  const stride = Math.min(group.count, heads);
-  const batches = group.count / stride;
-  const firstHead = group.first % heads;
-  const [tiles, weightTiles] = [tilesOf(work), Math.ceil(weights / pairShape(work).rows)];
-  const headBytes = weights * FLOAT_BYTES;
-  const outBytes = stride * headBytes;
-  const accumulate = group.first >= heads;
-  const kernel = directGradientKernel({ ...pairShape(work), of: "weights" });
-  addHeadKernel(work, group, kernel, {
-    groups: weightTiles, // of the heads of a batch row; the others end at once
-    params: { batches, stride, accumulate: accumulate ? 1 : 0 },
-    rows: { ...pairRows(work, scratch), totals, gradients },
-    uses: {
-      kept: keptOf(work, group, 0),
-      flags: { buffer: flags, slice: firstBytes(group.count * (1 + tiles) * WORD_BYTES), reads: group.count * weightTiles * tiles * WORD_BYTES },
-      out: {
-        buffer: out,
-        slice: sliceBytes(work.program.limits, firstHead * headBytes, firstHead * headBytes + outBytes),
-        reads: accumulate ? outBytes : 0,
-        writes: outBytes,
-      },
-    },
-    flops: 0,
-    mostFlops: 2 * mostFlops(work),
+    mostFlops: (to.dBias ? 2 : 1) * mostFlops(work),
   });
 }

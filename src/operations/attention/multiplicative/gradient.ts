@@ -24,7 +24,7 @@ import {
   featureScratch,
   multiplicativeWork,
 } from "./channels.ts";
-import { addDirectGradient, addDirectWeightGradient, addFinish, flagScratch } from "./direct.ts";
+import { addDirectGradient, addFinish, flagScratch } from "./direct.ts";
 
 /** Adds the gradient of attention with a multiplicative bias. */
 export function planMultiplicativeGradient(program: ProgramBuilder, shape: AttentionShape, tensors: AttentionGradientTensors, scratch: number): void {
@@ -71,7 +71,7 @@ export function planMultiplicativeGradient(program: ProgramBuilder, shape: Atten
       const correlated = { gradients: channelGradients, values: channels, firstSum: firstSpectrum, accumulate: i > 0 || group.first >= heads };
       addCorrelations(program, channelProduct(shape, group, selected), correlation, correlated, rest);
       if (i === featureGroups.length - 1) {
-        addDirectGradient(work, group, "queries", features, { ...direct, out: inner ?? dq });
+        addDirectGradient(work, group, "queries", features, direct, { out: inner ?? dq });
         if (inner) addProjection(work, group, "queryGradients", { from: inner, to: dq });
       }
       product(selected, channelGradients, true);
@@ -87,10 +87,10 @@ export function planMultiplicativeGradient(program: ProgramBuilder, shape: Atten
         addFeatureGradient(work, group, selected, { features: keys, values: v, channels: summed, out: inner });
       }
     }
-    addDirectGradient(work, group, "keys", features, { ...direct, out: inner ?? dk });
+    addDirectGradient(work, group, "keys", features, direct, { out: inner ?? dk });
     if (inner) addProjection(work, group, "keyGradients", { from: inner, to: dk, keys: k });
-    addDirectGradient(work, group, "values", features, { ...direct, out: dv });
-    addDirectWeightGradient(work, group, features, { ...direct, out: tensors.dBias! });
+    addDirectGradient(work, group, "values", features, direct, { out: dv });
+    addDirectGradient(work, group, "weights", features, direct, { dBias: tensors.dBias! });
   }
 
   const all: ToeplitzSpec = { operation: "toeplitz", batch: 1, heads, length, grid, causal, channels: 1, variableLengths: false, storage: "f32" };
