@@ -71,8 +71,14 @@ const RANGE_HARDSHIPS: Readonly<Record<string, Hardship>> = {
   "queries of −95": (data) => ({ ...data, q: data.q.map((x) => x - 95) }),
   "queries and keys of −50": (data) => ({ ...data, q: data.q.map((x) => x - 50), k: data.k.map((x) => x - 50) }),
   "keys of −95": (data) => ({ ...data, k: data.k.map((x) => x - 95) }),
+  "features far above those beside them": (data, { headDim }) => ({
+    ...data,
+    q: data.q.map((x, at) => x + ((at % headDim) % 2 === 0 ? 20 : -20)),
+    k: data.k.map((x, at) => x - ((at % headDim) % 2 === 0 ? 20 : 0)),
+  }),
 };
 const RELU_HARDSHIPS: Readonly<Record<string, Hardship>> = {
+  "a feature that no key has": (data, { headDim }) => ({ ...data, k: data.k.map((x, at) => (at % headDim === 1 ? -1 : x)) }),
   "queries and keys of 1e−22": (data) => ({ ...data, q: data.q.map((x) => 1e-22 * x), k: data.k.map((x) => 1e-22 * x) }),
   "queries and keys of 1e22": (data) => ({ ...data, q: data.q.map((x) => 1e22 * x), k: data.k.map((x) => 1e22 * x) }),
 };

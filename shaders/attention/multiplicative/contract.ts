@@ -1,6 +1,7 @@
 /**
  * Sums over features of channels (attention/multiplicative/expand.ts) times features: out[h, n, e] (+)= Σ_d φ_nd y[h, n, (d, e)], for e < columns,
- * with the tolerances of the features (attention/multiplicative/tolerances.ts) for e = E + 1.
+ * with the tolerances of the features (attention/multiplicative/tolerances.ts) for e = E + 1: the largest of each and of those beside it, because channels
+ * of neighbours may be pairs, of which rounding mixes the two.
  *
  * Layout: features [heads of the dispatch, N, D], channels [heads of the dispatch, N, channels]
  * (attention/multiplicative/channels.ts) of the features first … first + F, tolerances [heads of the dispatch, D], out rows of `stride` numbers. One
@@ -32,8 +33,11 @@ export function multiplicativeContractKernel(spec: MultiplicativeContractKernelS
   var sum = 0.0;
 #if ${bounded}
   if (e > E) {
-    for (var d = params.firstFeature; d < params.firstFeature + params.features; d++) {
-      sum = fma(features[row * D + d], tolerances[row / N * D + d], sum);
+    let last = params.features - 1u;
+    let tolerance = row / N * D + params.firstFeature;
+    for (var d = 0u; d <= last; d++) {
+      let beside = max(tolerances[tolerance + max(d, 1u) - 1u], tolerances[tolerance + min(d + 1u, last)]);
+      sum = fma(features[row * D + params.firstFeature + d], max(tolerances[tolerance + d], beside), sum);
     }
   } else {
 #endif

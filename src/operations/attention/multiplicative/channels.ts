@@ -245,7 +245,7 @@ export function addContract(
     },
     uses: {
       channels: { buffer: rows.channels, slice: firstBytes(channelBytes(work, group, selected)), reads: (columns - (tolerances ? 1 : 0)) * each },
-      tolerances: tolerances && { buffer: tolerances, slice: firstBytes(group.count * features * FLOAT_BYTES), reads: each },
+      tolerances: tolerances && { buffer: tolerances, slice: firstBytes(group.count * features * FLOAT_BYTES), reads: 3 * each },
     },
     flops: 2 * elements * selected.count,
   });
