@@ -8,7 +8,7 @@ import { type KernelFeatureMap, keyStateLayout } from "../attention/feature-map.
 import { combineKernel } from "../attention/linear/combine.ts";
 import { keyGradientKernel } from "../attention/linear/key-gradient.ts";
 import { reduceKernel } from "../attention/linear/reduce.ts";
-import { firstFeatureKernel } from "../attention/multiplicative/first-feature.ts";
+import { tolerancesKernel } from "../attention/multiplicative/tolerances.ts";
 import { projectionKernel } from "../attention/random-features.ts";
 import { softmaxCombineStatisticsKernel } from "../attention/softmax/combine-statistics.ts";
 import { softmaxCombineKernel } from "../attention/softmax/combine.ts";
@@ -67,7 +67,7 @@ const KERNELS: readonly Kernel[] = [
     variableLengths: true,
   }),
   toeplitzSpectrumKernel({ shape: { ...SHAPE, exchange: "whole" }, twiddles: [0], length: 60, roots: ROOTS, scaleOffset: 120, causal: false }),
-  firstFeatureKernel({ lanes: 64, length: 200, features: 18 }),
+  tolerancesKernel({ lanes: 64, length: 200, features: 18, weights: 399 }),
   projectionKernel({ inputs: 18, outputs: 40, of: "keyGradients", scale: 0.25, precision: "f16", rows: 16, laneRows: 4, columns: 16 }),
   softmaxAttentionKernel({ ...HEAD, scale: 0.25, causal: true, split: true, storage: "f16", accumulate: false, tile: SOFTMAX_TILE, columnTiles: 2 }),
   softmaxAttentionKernel({

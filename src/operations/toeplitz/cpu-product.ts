@@ -24,8 +24,6 @@ export interface Toeplitz {
   correlate(g: ArrayLike<number>, v: ArrayLike<number>, tokens: number, channels: number, sum: Float64Array): void;
   /** What {@link correlate} added up, in the order of the weights; overwrites `sum`. Of a causal matrix, offsets that do not count have zero. */
   restore(sum: Float64Array, store: Store): void;
-  /** The weights of which {@link prepare} made the spectrum, zero where they do not count. */
-  weightsOf(spectrum: Float64Array, store: Store): void;
   /** Of one product with one channel, and of a preparation. */
   readonly multiplyFlops: number;
   readonly prepareFlops: number;
@@ -90,11 +88,6 @@ export function createToeplitz(positions: RelativePositions, fftOf: FftOf): Toep
     restore(sum, store) {
       grid.restore(sum);
       eachOffset(1, (index, place, counts) => store(index, counts ? sum[place]! / grid.points : 0));
-    },
-    weightsOf(spectrum, store) {
-      const restored = spectrum.slice();
-      grid.restore(restored);
-      eachOffset(-1, (index, place, counts) => store(index, counts ? restored[place]! : 0));
     },
     multiplyFlops: grid.convolveFlops,
     prepareFlops: grid.prepareFlops,

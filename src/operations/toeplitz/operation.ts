@@ -12,6 +12,7 @@ import {
   type ToeplitzSpec,
   weightsShape,
 } from "./spec.ts";
+import { keptNumbers } from "./kept.ts";
 import { planSpectrum } from "./spectrum.ts";
 import type { PlannerLimits } from "../../core/limits.ts";
 
@@ -21,13 +22,15 @@ function rows(role: TensorLayout["role"], { batch, heads, length, channels, stor
   return layout(role, [batch, heads, length, channels], storage);
 }
 
-/** The spectra of all heads, as the product reads them. */
+/** The spectra of all heads, as the product reads them; of a multiplicative bias also what is kept of its weights. */
 export function spectrumLayout(
   role: TensorLayout["role"],
-  spec: RelativePositions & { readonly heads: number },
+  spec: RelativePositions & { readonly heads: number; readonly exponential?: boolean },
   limits: PlannerLimits,
 ): TensorLayout {
-  return layout(role, [spec.heads, headSpectrumPoints(spec, limits)], "complex64");
+  const points = headSpectrumPoints(spec, limits);
+  if (!spec.exponential) return layout(role, [spec.heads, points], "complex64");
+  return layout(role, [spec.heads * points + Math.ceil((spec.heads * keptNumbers(spec)) / 2)], "complex64");
 }
 
 function sizes({ grid, length }: RelativePositions): string {
