@@ -25,6 +25,7 @@ export const VARIANTS: AttentionOptions[] = [
   { heads: 2, batch: 2, length: 70, headDim: 8, valueDim: 12, featureMap: "sikf", bias: "fastrpb" },
   { heads: 1, length: 301, headDim: 7, valueDim: 5, featureMap: "elu+1", bias: "fastrpb", causal: true },
   { heads: 3, length: 33, headDim: 5, featureMap: "favor+" },
+  { heads: 2, length: 33, headDim: 5, featureMap: "dpfp", nu: 2, causal: true },
   { heads: 1, length: 70, headDim: 8, featureMap: "softmax", causal: true },
   { heads: 1, length: 150, headDim: 7, valueDim: 9, kind: "softmax", causal: true },
   { heads: 1, length: 1100, headDim: 7, valueDim: 8, kind: "softmax" },

@@ -118,6 +118,8 @@ const attentionOptions: Case = {
       for (const seed of [-1, 0.5, 2 ** 32, NaN, "0"]) {
         await refused({ featureMap: "favor+", randomFeatures: { seed } }, "value", "options.randomFeatures.seed");
       }
+      await refused({ nu: 2 }, "value", "options.nu", "dpfp");
+      for (const nu of [0, 1.5, 4, NaN, "1"]) await refused({ featureMap: "dpfp", nu }, "value", "options.nu", "from 1 to 3");
       await refused({ scale: 2 }, "value", "options.scale", "left out");
       for (const scale of [0, -1, NaN, Infinity, 1e39, 1e-50, "1"]) {
         await refused({ kind: "softmax", featureMap: undefined, scale }, "value", "options.scale", "positive");

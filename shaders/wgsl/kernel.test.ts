@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 import { causalApplyKernel } from "../attention/causal/apply.ts";
 import { causalGradientKernel } from "../attention/causal/gradient.ts";
 import { scanKernel } from "../attention/causal/scan.ts";
+import { dpfpKernel } from "../attention/dpfp.ts";
 import { type KernelFeatureMap, keyStateLayout } from "../attention/feature-map.ts";
 import { combineKernel } from "../attention/linear/combine.ts";
 import { keyGradientKernel } from "../attention/linear/key-gradient.ts";
@@ -68,6 +69,8 @@ const KERNELS: readonly Kernel[] = [
   }),
   toeplitzSpectrumKernel({ shape: { ...SHAPE, exchange: "whole" }, twiddles: [0], length: 60, roots: ROOTS, scaleOffset: 120, causal: false }),
   firstFeatureKernel({ lanes: 64, length: 200, features: 18 }),
+  dpfpKernel({ lanes: 64, headDim: 18, nu: 3, to: "features", precision: "f16" }),
+  dpfpKernel({ lanes: 64, headDim: 18, nu: 3, to: "rows", precision: "f32" }),
   projectionKernel({ inputs: 18, outputs: 40, of: "keyGradients", scale: 0.25, precision: "f16", rows: 16, laneRows: 4, columns: 16 }),
   softmaxAttentionKernel({ ...HEAD, scale: 0.25, causal: true, split: true, storage: "f16", accumulate: false, tile: SOFTMAX_TILE, columnTiles: 2 }),
   softmaxAttentionKernel({

@@ -167,6 +167,38 @@ function headReference(shape: ReferenceShape, tokens: number, q: Float64Array, k
       };
       return { ...linear, gradients };
     }
+    case "dpfp": {
+      const { features: count = 2 * headDim } = shape;
+      const roll = (x: readonly number[], shift: number) => x.map((_, i) => x.at((i - shift) % x.length)!);
+      const shifts = Array.from({ length: count / (2 * headDim) }, (_, j) => j + 1);
+      const rows = (x: Float64Array) =>
+        Array.from({ length: tokens }, (_, i) => {
+          const row = [...x.subarray(i * headDim, (i + 1) * headDim)];
+          return [...row.map((value) => Math.max(value, 0)), ...row.map((value) => Math.max(-value, 0))];
+        });
+      const phi = (x: Float64Array) =>
+        Float64Array.from(rows(x).flatMap((row) => shifts.flatMap((shift) => roll(row, shift).map((other, i) => other * row[i]!))));
+      // A product is linear in either factor.
+      const back = (dPhi: Float64Array, x: Float64Array) => {
+        const dRows = rows(x).map((row, n) =>
+          row.map((_, part) => {
+            const unit = row.map((__, i) => (i === part ? 1 : 0));
+            const slopes = shifts.flatMap((shift) => roll(row, shift).map((other, i) => other * unit[i]! + row[i]! * roll(unit, shift)[i]!));
+            return dot(Float64Array.from(slopes), dPhi.subarray(n * count, (n + 1) * count));
+          }),
+        );
+        return x.map((value, at) => {
+          const [n, d] = [Math.floor(at / headDim), at % headDim];
+          return value > 0 ? dRows[n]![d]! : value < 0 ? -dRows[n]![d + headDim]! : 0;
+        });
+      };
+      const linear = linearReference(shape, tokens, phi(q), phi(k), count, false, bias);
+      const gradients = () => {
+        const { dq, dk } = linear.gradients();
+        return { dq: back(dq, q), dk: back(dk, k) };
+      };
+      return { ...linear, gradients };
+    }
     default: {
       const phi = (x: number) => (featureMap === "relu" ? Math.max(x, 0) : x > 0 ? x + 1 : Math.exp(x));
       const slope = (x: number) => (x > 0 ? 1 : featureMap === "relu" ? 0 : Math.exp(x));

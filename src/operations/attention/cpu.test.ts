@@ -71,7 +71,7 @@ async function compare(options: AttentionOptions, data: Data, what: string): Pro
   for (const name of ["dq", "dk", "dv", "dBias"] as const) expectClose(gradients[name], expected[name], norm(data.dOut), `${name} of ${message}`);
 }
 
-const MAPS = ["sikf", "elu+1", "relu", "softmax", "favor+"] as const;
+const MAPS = ["sikf", "elu+1", "relu", "softmax", "favor+", "dpfp"] as const;
 
 /** Every kind of attention. */
 const KINDS = [...MAPS.map((featureMap) => ({ featureMap })), { kind: "softmax" }] as const;
@@ -86,16 +86,18 @@ function drawOptions(kind: (typeof KINDS)[number], seed: number): AttentionOptio
   const isScaled = isFavor || "kind" in kind;
   const multiplicative = !("kind" in kind) && kind.featureMap !== "softmax";
   const biases = multiplicative ? (["none", "fastrpb", "multiplicative"] as const) : (["none", "fastrpb"] as const);
+  const headDim = upTo(5);
   return {
     ...kind,
     ...positions,
     batch: upTo(3),
     heads: upTo(3),
-    headDim: upTo(5),
+    headDim,
     valueDim: upTo(5),
     bias: biases[Math.floor(biases.length * uniform())]!,
     ...(isScaled && uniform() < 0.5 && { scale: 0.1 + uniform() }),
     ...(isFavor && uniform() < 0.7 && { randomFeatures: { count: upTo(9), seed } }),
+    ...("featureMap" in kind && kind.featureMap === "dpfp" && uniform() < 0.7 && { nu: upTo(2 * headDim - 1) }),
   } as AttentionOptions;
 }
 
@@ -163,19 +165,22 @@ describe("the largest inputs", () => {
     }
   });
 
-  test.each(["sikf", "relu", "elu+1", "favor+"] as const)("%s with a multiplicative bias: values and gradients are finite", async (featureMap) => {
-    for (const causal of [false, true]) {
-      const options = { featureMap, heads: 1, length: 12, headDim: 4, bias: "multiplicative", causal } as AttentionOptions;
-      const data = draw(options, 620);
-      for (const factor of [30, 1e4]) {
-        const inputs = { ...data, q: data.q.map((x) => factor * x), k: data.k.map((x) => factor * x) };
-        const results = { out: await attend(options, inputs), ...(await backward(options, inputs)) };
-        for (const [result, values] of Object.entries(results)) {
-          expect(values.every(Number.isFinite), `${result}, × ${factor}, causal ${causal}, seeds 620 to 625`).toBe(true);
+  test.each(["sikf", "relu", "elu+1", "favor+", "dpfp"] as const)(
+    "%s with a multiplicative bias: values and gradients are finite",
+    async (featureMap) => {
+      for (const causal of [false, true]) {
+        const options = { featureMap, heads: 1, length: 12, headDim: 4, bias: "multiplicative", causal } as AttentionOptions;
+        const data = draw(options, 620);
+        for (const factor of [30, 1e4]) {
+          const inputs = { ...data, q: data.q.map((x) => factor * x), k: data.k.map((x) => factor * x) };
+          const results = { out: await attend(options, inputs), ...(await backward(options, inputs)) };
+          for (const [result, values] of Object.entries(results)) {
+            expect(values.every(Number.isFinite), `${result}, × ${factor}, causal ${causal}, seeds 620 to 625`).toBe(true);
+          }
         }
       }
-    }
-  });
+    },
+  );
 
   test("a row of softmax with one huge logit takes that key's value", async () => {
     const options: AttentionOptions = { kind: "softmax", heads: 1, length: 7, headDim: 2, valueDim: 3, scale: 1 };
@@ -318,7 +323,7 @@ describe("properties", () => {
   });
 
   test.each(KINDS)("%j: one token gets its own value, and gives its gradient", async (kind) => {
-    const options = { ...kind, batch: 3, heads: 2, length: 1, headDim: 1, valueDim: 4 } as AttentionOptions;
+    const options = { ...kind, batch: 3, heads: 2, length: 1, headDim: 2, valueDim: 4 } as AttentionOptions;
     const drawn = draw(options, 920);
     const data = { ...drawn, q: drawn.q.map(Math.abs), k: drawn.k.map(Math.abs) };
     expect(relativeL2(await attend(options, data), data.v), "seeds 920 to 924").toBeLessThan(ROUNDING);
@@ -359,29 +364,32 @@ describe("properties", () => {
     }
   });
 
-  test.each(["sikf", "elu+1", "relu", "favor+"] as const)("%s with a multiplicative bias that is constant is without one", async (featureMap) => {
-    for (const [positions, weight] of [
-      [{ length: 9 }, 0],
-      [{ length: 9, causal: true }, -70.5],
-      [{ grid: [3, 4] }, 200],
-    ] as const) {
-      const options = { featureMap, batch: 2, heads: 2, headDim: 3, valueDim: 2, ...positions } as AttentionOptions;
-      const drawn = draw(options, 950);
-      const data = { ...drawn, weights: drawn.weights.fill(weight) };
-      const biased: AttentionOptions = { ...options, bias: "multiplicative" };
-      expect(relativeL2(await attend(biased, data), await attend(options, data)), "seeds 950 to 954").toBeLessThan(1e-6);
-      const [actual, expected] = [await backward(biased, data), await backward(options, data)];
-      for (const name of ["dq", "dk", "dv"] as const) {
-        expect(relativeL2(actual[name], expected[name]), `${name}, seeds 950 to 954`).toBeLessThan(1e-6);
+  test.each(["sikf", "elu+1", "relu", "favor+", "dpfp"] as const)(
+    "%s with a multiplicative bias that is constant is without one",
+    async (featureMap) => {
+      for (const [positions, weight] of [
+        [{ length: 9 }, 0],
+        [{ length: 9, causal: true }, -70.5],
+        [{ grid: [3, 4] }, 200],
+      ] as const) {
+        const options = { featureMap, batch: 2, heads: 2, headDim: 3, valueDim: 2, ...positions } as AttentionOptions;
+        const drawn = draw(options, 950);
+        const data = { ...drawn, weights: drawn.weights.fill(weight) };
+        const biased: AttentionOptions = { ...options, bias: "multiplicative" };
+        expect(relativeL2(await attend(biased, data), await attend(options, data)), "seeds 950 to 954").toBeLessThan(1e-6);
+        const [actual, expected] = [await backward(biased, data), await backward(options, data)];
+        for (const name of ["dq", "dk", "dv"] as const) {
+          expect(relativeL2(actual[name], expected[name]), `${name}, seeds 950 to 954`).toBeLessThan(1e-6);
+        }
+        // A constant on all weights of a head makes no difference.
+        const sums = [0, 1].map((head) => {
+          const size = actual.dBias.length / 2;
+          return actual.dBias.subarray(head * size, (head + 1) * size).reduce((sum, x) => sum + x, 0);
+        });
+        sums.forEach((sum) => expect(Math.abs(sum), "seeds 950 to 954").toBeLessThan(1e-5));
       }
-      // A constant on all weights of a head makes no difference.
-      const sums = [0, 1].map((head) => {
-        const size = actual.dBias.length / 2;
-        return actual.dBias.subarray(head * size, (head + 1) * size).reduce((sum, x) => sum + x, 0);
-      });
-      sums.forEach((sum) => expect(Math.abs(sum), "seeds 950 to 954").toBeLessThan(1e-5));
-    }
-  });
+    },
+  );
 
   test("softmax weights do not change when all keys are shifted; without a scale it is 1/√D", async () => {
     const options: AttentionOptions = { kind: "softmax", heads: 2, length: 9, headDim: 4 };

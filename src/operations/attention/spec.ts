@@ -12,8 +12,10 @@ import { checkPositions, type RelativePositions, type SequenceOptions, type Toep
  *   out_i = Σ_d softmax(q_i)_d Σ_j softmax_j(k_jd) v_j. Causal: the second softmax runs over j ≤ i.
  * - `"favor+"`: positive orthogonal random features of the Performer (Choromanski et al. 2020), an estimate of softmax attention:
  *   φ(x)_r = exp(w_r·x′ − |x′|²/2) with x′ = √scale·x.
+ * - `"dpfp"`: the deterministic parameter-free projection (Schlag, Irie and Schmidhuber 2021): with x′ = [max(x, 0), max(−x, 0)], the products of x′
+ *   with itself rolled by j = 1 … ν, x′_i x′_{(i − j) mod 2D}: 2Dν features. A query that has none in common with any key gets zero.
  */
-export type FeatureMap = "sikf" | "elu+1" | "relu" | "softmax" | "favor+";
+export type FeatureMap = "sikf" | "elu+1" | "relu" | "softmax" | "favor+" | "dpfp";
 
 /** How weights of relative positions come into attention: {@link AttentionOptions}. */
 export type BiasKind = "none" | "fastrpb" | "multiplicative";
@@ -44,6 +46,8 @@ export type AttentionOptions = SequenceOptions & {
   featureMap?: FeatureMap;
   /** How the features of `"favor+"` are drawn; only with that feature map. */
   randomFeatures?: RandomFeatures;
+  /** ν of `"dpfp"`, an integer from 1 to 2·headDim − 1: a row has 2·headDim·ν features. Only with that feature map. Default 1. */
+  nu?: number;
   /** Factor of q·k for `kind: "softmax"` and `"favor+"`, a positive float32. Default 1/√D. */
   scale?: number;
   /** Sums run over j ≤ i. Default `false`; not on a grid. */
@@ -73,7 +77,7 @@ export interface AttentionShape extends RelativePositions {
   readonly kind: "linear" | "softmax";
   /** `undefined` for `kind: "softmax"`. */
   readonly featureMap: FeatureMap | undefined;
-  /** Number of features of a key: D, or that of the random features. */
+  /** Number of features of a key: D, that of the random features, or 2Dν of `"dpfp"`. */
   readonly features: number;
   /** Seed of the random features. */
   readonly seed: number;
@@ -96,7 +100,7 @@ export interface AttentionGradientSpec extends AttentionShape {
 }
 
 const SIZES = ["batch", "heads", "length", "grid", "headDim", "valueDim"] as const;
-const CHOICES = ["kind", "featureMap", "randomFeatures", "scale", "causal", "bias", "variableLengths", "storage"] as const;
+const CHOICES = ["kind", "featureMap", "randomFeatures", "nu", "scale", "causal", "bias", "variableLengths", "storage"] as const;
 
 /** Checks the options of an attention. @throws FastRpbError codes `"value"`, `"unavailable"` */
 export function attentionSpec(options: AttentionOptions): AttentionSpec {
@@ -107,6 +111,7 @@ export function attentionSpec(options: AttentionOptions): AttentionSpec {
   const headDim = checkSize(caller, "options.headDim", options.headDim);
   const featureMap = checkFeatureMap(caller, kind, options.featureMap);
   const { count, seed } = checkRandomFeatures(caller, featureMap, options.randomFeatures, headDim);
+  const nu = checkNu(caller, featureMap, options.nu, headDim);
   const variableLengths = checkBoolean(caller, "options.variableLengths", options.variableLengths ?? false);
   if (variableLengths && positions.grid) {
     throw refuse("value", caller, "options.variableLengths", "false on a grid, which is always full", true);
@@ -123,7 +128,7 @@ export function attentionSpec(options: AttentionOptions): AttentionSpec {
     valueDim: checkSize(caller, "options.valueDim", options.valueDim ?? headDim),
     kind,
     featureMap,
-    features: count,
+    features: featureMap === "dpfp" ? 2 * headDim * nu : count,
     seed,
     scale: checkScale(caller, kind === "softmax" || featureMap === "favor+", options.scale, headDim),
     bias,
@@ -136,13 +141,18 @@ export function attentionSpec(options: AttentionOptions): AttentionSpec {
   return Object.freeze(spec);
 }
 
+/** Whether features are made of queries and keys first, as rows of their own, of which the rest is SIKF or ReLU. */
+export function isProjected({ featureMap }: Pick<AttentionShape, "featureMap">): boolean {
+  return featureMap === "favor+" || featureMap === "dpfp";
+}
+
 /** The gradient of an attention whose tensors are float32. */
 export function attentionGradientSpec(spec: AttentionSpec): AttentionGradientSpec {
   return Object.freeze({ ...spec, operation: "attentionGradient" });
 }
 
 function checkFeatureMap(caller: string, kind: "linear" | "softmax", given: unknown): FeatureMap | undefined {
-  if (kind === "linear") return checkEnum(caller, "options.featureMap", given, ["sikf", "elu+1", "relu", "softmax", "favor+"]);
+  if (kind === "linear") return checkEnum(caller, "options.featureMap", given, ["sikf", "elu+1", "relu", "softmax", "favor+", "dpfp"]);
   if (given === undefined) return undefined;
   throw refuse("value", caller, "options.featureMap", 'left out with kind: "softmax"', given);
 }
@@ -165,6 +175,17 @@ function checkRandomFeatures(
   }
   const usual = Math.max(headDim, Math.ceil(headDim * Math.log(headDim)));
   return { count: checkSize(caller, "options.randomFeatures.count", count ?? usual), seed };
+}
+
+function checkNu(caller: string, featureMap: FeatureMap | undefined, given: number | undefined, headDim: number): number {
+  const most = 2 * headDim - 1;
+  if (featureMap === "dpfp") {
+    const nu: unknown = given ?? 1;
+    if (typeof nu === "number" && Number.isInteger(nu) && nu >= 1 && nu <= most) return nu;
+    throw refuse("value", caller, "options.nu", `an integer from 1 to ${most}, 2·headDim − 1`, given);
+  }
+  if (given === undefined) return 1;
+  throw refuse("value", caller, "options.nu", 'left out without featureMap: "dpfp"', given);
 }
 
 function checkScale(caller: string, scaled: boolean, given: number | undefined, headDim: number): number {
