@@ -406,7 +406,7 @@ export const bytesSuite: Suite = {
           { heads: 1, batch: 2, length: 37, headDim: 9, valueDim: 40, featureMap: "relu" },
           { heads: 1, batch: 2, length: 131, headDim: 11, valueDim: 6, featureMap: "softmax" },
           { heads: 2, length: 70, headDim: 5, valueDim: 3, featureMap: "favor+", randomFeatures: { count: 13 } },
-          { heads: 2, length: 70, headDim: 3, valueDim: 5, featureMap: "dpfp", nu: 4 },
+          { heads: 2, length: 70, headDim: 3, valueDim: 3, featureMap: "dpfp", nu: 2 },
         ];
         await together(options.map(attentionSpec), (spec) => checkBytes(context, spec));
         await together(options.map(attentionSpec), (spec) => checkBytes(context, attentionGradientSpec(spec)));
