@@ -1,19 +1,7 @@
 /** Features that are made of queries and keys first, as rows of scratch which what follows takes in their place: those of FAVOR+ and of DPFP. */
-import type { ProjectionKernelSpec } from "../../../shaders/attention/random-features.ts";
 import { addDpfp } from "./dpfp.ts";
 import { type GroupedWork, type HeadGroup, type HeadWork, type Rows, scratchRows } from "./head-groups.ts";
-import { addRandomFeatures } from "./random-features.ts";
-
-/** The tensor that the rows of a projection are of. */
-export type ProjectedTensor = ProjectionKernelSpec["of"];
-
-/** From rows to their features, or from the gradient of the features of `rows` to that of the rows. */
-export interface ProjectionRows {
-  readonly from: Rows;
-  readonly to: Rows;
-  /** Of gradients, the queries or keys themselves. */
-  readonly rows?: Rows;
-}
+import { addRandomFeatures, type ProjectedTensor, type ProjectionRows } from "./random-features.ts";
 
 /** Scratch for the features of a group's rows. */
 export function projectedRows(work: GroupedWork, name: string): Rows {
