@@ -160,6 +160,9 @@ const attentionArguments: Case = {
         await both({ lengths: [8] }, "value", "inputs.lengths", "2 lengths");
         await both({ lengths: 8 }, "value", "inputs.lengths");
         for (const bad of [9, -1, 1.5, NaN, "4", null]) await both({ lengths: [8, bad] }, "value", "inputs.lengths[1]", "from 0 to 8");
+        await both({ lengths: BigInt64Array.of(8n, 3n) }, "value", "inputs.lengths[0]");
+        await both({ lengths: Float32Array.of(8, 2.5) }, "value", "inputs.lengths[1]");
+        await both({ lengths: new DataView(new ArrayBuffer(8)) }, "value", "inputs.lengths");
         await both({ bias: v }, "shape", "inputs.bias", "[2, 15]");
         await both({ bias: undefined }, "value", "inputs.bias", "fastrpb");
         await both({ v: q }, "shape", "inputs.v", "[2, 2, 8, 3]");
@@ -183,6 +186,15 @@ const attentionArguments: Case = {
         await checkRefused(() => plan.backward({ ...good, dOut }, any({ outs: {} })), "value", "outs");
         const after = runtime.memory();
         check(after.buffers === before.buffers && after.liveBytes === before.liveBytes, "a refused call kept a buffer");
+        const outOf = (lengths: ArrayLike<number>) => scope.keep(plan.run({ ...good, lengths })).data();
+        const expected = await outOf([8, 3]);
+        for (const lengths of [Uint8Array.of(8, 3), Int32Array.of(8, 3), Uint32Array.of(8, 3), Float64Array.of(8, 3)]) {
+          const out = await outOf(lengths);
+          check(
+            out.every((x, i) => x === expected[i]),
+            `lengths in a ${lengths.constructor.name} are others`,
+          );
+        }
         plain.dispose();
         await checkRefused(() => plain.run(three), "disposed", "AttentionPlan.run");
         await checkRefused(() => plain.backward({ ...three, dOut }), "disposed", "AttentionPlan.backward");

@@ -21,8 +21,11 @@ export interface AttentionInputs {
    * with a bias, and only there.
    */
   readonly bias?: Bias;
-  /** How many tokens of each batch row count, from 0 to `length`. Always in plans with `variableLengths`, and only there. */
-  readonly lengths?: readonly number[];
+  /**
+   * How many tokens of each batch row count, from 0 to `length`, in an array or a typed array of `batch` integers. Always in plans with
+   * `variableLengths`, and only there.
+   */
+  readonly lengths?: ArrayLike<number>;
 }
 
 /** What {@link AttentionPlan.backward} takes: the inputs of the run, and the gradient that came for its result. */
@@ -216,17 +219,18 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
     return this.#weights.input(caller, "inputs.bias", bias);
   }
 
-  #lengths(caller: string, lengths: readonly number[] | undefined): Uint32Array | undefined {
+  #lengths(caller: string, lengths: ArrayLike<number> | undefined): Uint32Array | undefined {
     const { batch, length, variableLengths } = this.#spec;
     const argument = "inputs.lengths";
     if (!variableLengths) {
       if (lengths === undefined) return undefined;
       throw refuse("value", caller, argument, "left out, because the plan has no variableLengths", lengths);
     }
-    if (!Array.isArray(lengths) || lengths.length !== batch) {
+    if (!(Array.isArray(lengths) || ArrayBuffer.isView(lengths)) || lengths.length !== batch) {
       throw refuse("value", caller, argument, `an array of ${batch} lengths, one for each batch row`, lengths);
     }
-    for (const [b, n] of (lengths as readonly number[]).entries()) {
+    for (let b = 0; b < batch; b++) {
+      const n = lengths[b]!;
       if (!Number.isInteger(n) || n < 0 || n > length) {
         throw refuse("value", caller, `${argument}[${b}]`, `an integer from 0 to ${length}`, n);
       }

@@ -139,6 +139,7 @@ const FACTORIES: readonly Factory[] = [
       },
       { heads: 1, grid: [2, 4], headDim: 4, featureMap: "sikf", bias: "multiplicative" },
       { heads: 1, length: 8, headDim: 4, kind: "softmax", scale: 2 },
+      { heads: 1, length: 8, headDim: 4, featureMap: "dpfp", nu: 2 },
     ],
   },
 ];
