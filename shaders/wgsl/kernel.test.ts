@@ -10,6 +10,7 @@ import { combineKernel } from "../attention/linear/combine.ts";
 import { keyGradientKernel } from "../attention/linear/key-gradient.ts";
 import { reduceKernel } from "../attention/linear/reduce.ts";
 import { firstFeatureKernel } from "../attention/multiplicative/first-feature.ts";
+import { maskRowsKernel } from "../attention/mask-rows.ts";
 import { projectionKernel } from "../attention/random-features.ts";
 import { softmaxCombineStatisticsKernel } from "../attention/softmax/combine-statistics.ts";
 import { softmaxCombineKernel } from "../attention/softmax/combine.ts";
@@ -71,6 +72,8 @@ const KERNELS: readonly Kernel[] = [
   firstFeatureKernel({ lanes: 64, length: 200, features: 18 }),
   dpfpKernel({ lanes: 64, headDim: 18, nu: 3, to: "features", precision: "f16" }),
   dpfpKernel({ lanes: 64, headDim: 18, nu: 3, to: "rows", precision: "f32" }),
+  maskRowsKernel({ lanes: 64, length: 200, width: 18, precision: "f16", fill: -65504, inPlace: false }),
+  maskRowsKernel({ lanes: 64, length: 200, width: 16, precision: "f32", fill: 0, inPlace: true }),
   projectionKernel({ inputs: 18, outputs: 40, of: "keyGradients", scale: 0.25, precision: "f16", rows: 16, laneRows: 4, columns: 16 }),
   softmaxAttentionKernel({ ...HEAD, scale: 0.25, causal: true, split: true, storage: "f16", accumulate: false, tile: SOFTMAX_TILE, columnTiles: 2 }),
   softmaxAttentionKernel({
@@ -82,6 +85,7 @@ const KERNELS: readonly Kernel[] = [
     accumulate: true,
     tile: SOFTMAX_TILE,
     columnTiles: 1,
+    keyMask: true,
   }),
   softmaxCombineKernel({ ...SPLIT_ROWS, width: 7, scale: 0.25, storage: "f16", accumulate: true }),
   softmaxCombineStatisticsKernel({ ...SPLIT_ROWS, scale: 0.25 }),

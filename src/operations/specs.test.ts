@@ -439,6 +439,7 @@ describe("attention", () => {
       scale: 1,
       bias: "none",
       variableLengths: false,
+      keyMask: false,
       storage: "f32",
     });
     expect(attentionSpec({ ...options, valueDim: 7 }).valueDim).toBe(7);
@@ -511,6 +512,7 @@ describe("attention", () => {
     ["an unknown bias", { ...options, bias: "alibi" }, "options.bias", '"alibi"'],
     ["bias as a boolean", { ...options, bias: true }, "options.bias", true],
     ["causal as a number", { ...options, causal: 0 }, "options.causal", 0],
+    ["a mask as bytes", { ...options, keyMask: new Uint8Array(10) }, "options.keyMask"],
     ["variable lengths as an array", { ...options, variableLengths: [3] }, "options.variableLengths", "[3]"],
     ["variable lengths on a grid", { ...grid, variableLengths: true }, "options.variableLengths", true],
     ["a causal grid", { ...grid, causal: true }, "options.causal", true],

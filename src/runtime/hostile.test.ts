@@ -135,6 +135,7 @@ const FACTORIES: readonly Factory[] = [
         causal: true,
         bias: "fastrpb",
         variableLengths: true,
+        keyMask: true,
         storage: "f32",
       },
       { heads: 1, grid: [2, 4], headDim: 4, featureMap: "sikf", bias: "multiplicative" },

@@ -1,6 +1,7 @@
 /** Operations by their specs, for the tests: the library has no such table, each family brings its own. */
 import type { PlannerLimits } from "../core/limits.ts";
 import { causalAttention } from "../operations/attention/causal/operation.ts";
+import { withKeyMask } from "../operations/attention/key-mask.ts";
 import { linearAttention } from "../operations/attention/linear/operation.ts";
 import { multiplicativeAttention } from "../operations/attention/multiplicative/operation.ts";
 import { softmaxAttention } from "../operations/attention/softmax/operation.ts";
@@ -14,7 +15,11 @@ import { spectrum, toeplitz, toeplitzGradient } from "../operations/toeplitz/ope
 import type { Program } from "../program/program.ts";
 import type { AnySpec } from "./specs.ts";
 
-export function attentionFor({ kind, bias, causal }: AttentionShape): Operation<AttentionSpec> {
+export function attentionFor(shape: AttentionShape): Operation<AttentionSpec> {
+  return shape.keyMask ? withKeyMask(unmasked(shape)) : unmasked(shape);
+}
+
+function unmasked({ kind, bias, causal }: AttentionShape): Operation<AttentionSpec> {
   if (bias === "multiplicative") return multiplicativeAttention;
   if (kind === "softmax") return softmaxAttention;
   return causal ? causalAttention : linearAttention;

@@ -17,6 +17,7 @@ interface Data {
   readonly dOut: Float32Array;
   readonly weights: Float32Array;
   readonly lengths: Uint32Array;
+  readonly keyMask?: Float32Array;
 }
 
 type Gradients = Readonly<Record<"dq" | "dk" | "dv" | "dBias", Float32Array>>;
@@ -33,7 +34,17 @@ function draw(options: AttentionOptions, seed: number): Data {
     dOut: normals(seed + 3, rows * spec.valueDim),
     weights: normals(seed + 4, elementCount(weightsShape(spec))),
     lengths: Uint32Array.from({ length: spec.batch }, () => Math.floor(uniform() * (spec.length + 1))),
+    ...(spec.keyMask && { keyMask: drawMask(spec, uniform) }),
   };
+}
+
+/** Of every batch row some keys, none, or those from somewhere on. */
+function drawMask({ batch, length }: AttentionSpec, uniform: () => number): Float32Array {
+  const rows = Array.from({ length: batch }, () => {
+    const [kind, first] = [uniform(), Math.floor(uniform() * length)];
+    return Array.from({ length }, (_, j) => (kind < 0.6 ? Number(uniform() < 0.6) : kind < 0.8 ? Number(j >= first) : 0));
+  });
+  return Float32Array.from(rows.flat());
 }
 
 const attend = (options: AttentionOptions, data: Data): Promise<Float32Array> => compute(attentionSpec(options), { ...data });
@@ -46,8 +57,8 @@ async function backward(options: AttentionOptions, data: Data): Promise<Gradient
 }
 
 /** What of the data the definition may see. */
-function visibleTo(spec: AttentionSpec, { q, k, v, weights, lengths }: Data) {
-  return { q, k, v, ...(spec.bias !== "none" && { weights }), ...(spec.variableLengths && { lengths }) };
+function visibleTo(spec: AttentionSpec, { q, k, v, weights, lengths, keyMask }: Data) {
+  return { q, k, v, ...(spec.bias !== "none" && { weights }), ...(spec.variableLengths && { lengths }), keyMask };
 }
 
 function norm(x: ArrayLike<number>): number {
@@ -95,6 +106,7 @@ function drawOptions(kind: (typeof KINDS)[number], seed: number): AttentionOptio
     headDim,
     valueDim: upTo(5),
     bias: biases[Math.floor(biases.length * uniform())]!,
+    keyMask: seed % 3 === 0,
     ...(isScaled && uniform() < 0.5 && { scale: 0.1 + uniform() }),
     ...(isFavor && uniform() < 0.7 && { randomFeatures: { count: upTo(9), seed } }),
     ...("featureMap" in kind && kind.featureMap === "dpfp" && uniform() < 0.7 && { nu: upTo(2 * headDim - 1) }),
@@ -190,6 +202,39 @@ describe("the largest inputs", () => {
     const q = data.q.map((_, at) => (at % 2 === 0 ? 1e4 : 1));
     const out = await attend(options, { ...data, q, k });
     for (let i = 0; i < 7; i++) expect([...out.subarray(3 * i, 3 * i + 3)], "seed 632").toEqual([...data.v.subarray(12, 15)]);
+  });
+});
+
+describe("a mask over keys", () => {
+  const cases = KINDS.flatMap((kind) => [false, true].map((causal) => ({ ...kind, causal })));
+  test.each(cases)("%j: what is not seen has no influence, whatever it holds, and no gradient; rows that see nothing are zero", async (kind) => {
+    const options = { ...kind, batch: 3, heads: 2, length: 9, headDim: 3, valueDim: 2, bias: "fastrpb", keyMask: true } as AttentionOptions;
+    const drawn = draw(options, 800);
+    // Some keys, none, and those from the fifth on.
+    const keyMask = Float32Array.of(1, 0, 1, 1, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1);
+    const fill = (x: Float32Array, dim: number, value: number) =>
+      x.map((given, at) => (keyMask[Math.floor(at / dim / 18) * 9 + (Math.floor(at / dim) % 9)] ? given : value));
+    const data = { ...drawn, keyMask, k: fill(drawn.k, 3, NaN), v: fill(drawn.v, 2, Infinity) };
+    const zeros = { ...data, k: fill(drawn.k, 3, 0), v: fill(drawn.v, 2, 0) };
+    await compare(options, zeros, "seeds 800 to 804");
+    const [out, { dq, dk, dv, dBias }] = [await attend(options, data), await backward(options, data)];
+    const [expected, gradients] = [await attend(options, zeros), await backward(options, zeros)];
+    expect({ out, dq, dk, dv, dBias }, "seeds 800 to 804").toEqual({ out: expected, ...gradients });
+    for (const [values, dim] of [
+      [dk, 3],
+      [dv, 2],
+    ] as const) {
+      expect([...values], "seeds 800 to 804").toEqual([...fill(values, dim, 0)]);
+    }
+    // The second batch row sees nothing, nor do the first four of the third where it is causal.
+    const silent = (values: Float32Array, dim: number) =>
+      values.filter((_, at) => {
+        const [b, n] = [Math.floor(at / dim / 18), Math.floor(at / dim) % 9];
+        return b === 1 || (b === 2 && kind.causal && n < 4);
+      });
+    expect(norm(silent(dq, 3)), "seeds 800 to 804").toBe(0);
+    // What transforms of later values leave.
+    expect(norm(silent(out, 2)), "seeds 800 to 804").toBeLessThan(1e-12);
   });
 });
 

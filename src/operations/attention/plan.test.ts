@@ -55,6 +55,7 @@ function randomOptions(uniform: () => number, mostElements: number): AttentionOp
     batch,
     headDim,
     valueDim,
+    keyMask: uniform() < 0.2,
   };
   return options as AttentionOptions;
 }
@@ -84,6 +85,7 @@ function tensorBytes(spec: Spec, limits: PlannerLimits): Record<string, number> 
     if (spec.operation === "attentionGradient") bytes["dBias"] = weightsShape(spec).reduce((product, size) => product * size, 4);
   }
   if (spec.variableLengths) bytes["lengths"] = 4 * spec.batch;
+  if (spec.keyMask) bytes["keyMask"] = 4 * spec.batch * spec.length;
   return bytes;
 }
 

@@ -62,6 +62,11 @@ export type AttentionOptions = SequenceOptions & {
   /** `run` takes `lengths`, one for each batch row; tokens beyond have no influence, and zeros as output. Default `false`; not on a grid. */
   variableLengths?: boolean;
   /**
+   * `run` takes `keyMask`, which says for each batch row which keys are seen; the others contribute nothing, and their values nothing through a bias
+   * either. A row that sees no key gets zero. It takes scratch for a copy of keys and values. Default `false`.
+   */
+  keyMask?: boolean;
+  /**
    * How q, k, v and the output are stored; sums are in f32. `"f16"` halves their bytes, on devices with `shader-f16`; forward only, and not with
    * a multiplicative bias. Default `"f32"`.
    */
@@ -85,22 +90,24 @@ export interface AttentionShape extends RelativePositions {
   readonly scale: number;
   readonly bias: BiasKind;
   readonly variableLengths: boolean;
+  /** Whether there is a tensor `keyMask`, [batch, length]. */
+  readonly keyMask: boolean;
   /** How q, k, v and the output are stored. */
   readonly storage: "f32" | "f16";
 }
 
-/** `q`, `k`, `v`, `spectrum` with a bias, `lengths` with variable lengths → `out`. */
+/** `q`, `k`, `v`, `spectrum` with a bias, `lengths` with variable lengths, `keyMask` with a mask → `out`. */
 export interface AttentionSpec extends AttentionShape {
   readonly operation: "attention";
 }
 
-/** `q`, `k`, `v`, `spectrum`, `lengths` as of the attention, and `dOut` → `dq`, `dk`, `dv`, and `dBias` with a bias. */
+/** `q`, `k`, `v`, `spectrum`, `lengths`, `keyMask` as of the attention, and `dOut` → `dq`, `dk`, `dv`, and `dBias` with a bias. */
 export interface AttentionGradientSpec extends AttentionShape {
   readonly operation: "attentionGradient";
 }
 
 const SIZES = ["batch", "heads", "length", "grid", "headDim", "valueDim"] as const;
-const CHOICES = ["kind", "featureMap", "randomFeatures", "nu", "scale", "causal", "bias", "variableLengths", "storage"] as const;
+const CHOICES = ["kind", "featureMap", "randomFeatures", "nu", "scale", "causal", "bias", "variableLengths", "keyMask", "storage"] as const;
 
 /** Checks the options of an attention. @throws FastRpbError codes `"value"`, `"unavailable"` */
 export function attentionSpec(options: AttentionOptions): AttentionSpec {
@@ -133,6 +140,7 @@ export function attentionSpec(options: AttentionOptions): AttentionSpec {
     scale: checkScale(caller, kind === "softmax" || featureMap === "favor+", options.scale, headDim),
     bias,
     variableLengths,
+    keyMask: checkBoolean(caller, "options.keyMask", options.keyMask ?? false),
     storage,
   };
   const widest = Math.max(spec.headDim, spec.valueDim, spec.features);
@@ -144,6 +152,19 @@ export function attentionSpec(options: AttentionOptions): AttentionSpec {
 /** Whether features are made of queries and keys first, as rows of their own, of which the rest is SIKF or ReLU. */
 export function isProjected({ featureMap }: Pick<AttentionShape, "featureMap">): boolean {
   return featureMap === "favor+" || featureMap === "dpfp";
+}
+
+/** Far below all keys, so that exp of its difference from any of these is 0, and within the range of float32 when numbers are added. */
+const LOWEST_KEY = -(2 ** 120);
+/** The lowest float16. */
+const LOWEST_HALF_KEY = -65504;
+
+/** The number in keys that a mask leaves out: their features are 0, or are when relative to those of any other key. */
+export function unseenKey({ kind, featureMap, headDim, scale, storage }: AttentionShape): number {
+  if (kind === "softmax" || featureMap === "relu" || featureMap === "dpfp") return 0;
+  if (storage === "f16") return LOWEST_HALF_KEY;
+  // Of FAVOR+, −scale·|k|²/2 is what has to be low.
+  return featureMap === "favor+" ? -(2 ** 58) / Math.sqrt(headDim * Math.max(1, scale)) : LOWEST_KEY;
 }
 
 /** The gradient of an attention whose tensors are float32. */

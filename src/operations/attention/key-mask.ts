@@ -1,0 +1,69 @@
+/**
+ * Attention with a mask over keys. It is attention of other rows: values that are left out become zero, and their keys such that they have no
+ * feature; what gradients then arrive there is no gradient of the caller's. Softmax attention, which has no such keys, looks at the mask itself.
+ */
+import { maskRowsKernel } from "../../../shaders/attention/mask-rows.ts";
+import { elementwiseLanes } from "../../program/workgroups.ts";
+import type { Handle, ProgramBuilder } from "../../program/builder.ts";
+import { type Operation, task } from "../operation.ts";
+import { addHeadKernel, headGroups, type Rows, storedRows } from "./head-groups.ts";
+import { type AttentionGradientSpec, type AttentionShape, type AttentionSpec, unseenKey } from "./spec.ts";
+
+/** An attention whose specs have a mask over keys, from the same without. */
+export function withKeyMask(attention: Operation<AttentionSpec>): Operation<AttentionSpec> {
+  return {
+    ...attention,
+    plan(program, spec, tensors, scratch) {
+      const scratchLeft = program.scratchLeft(scratch);
+      const seen = addSeen(program, spec, tensors);
+      attention.plan(program, spec, { ...tensors, ...seen }, scratchLeft());
+    },
+    gradient(spec) {
+      const inner = attention.gradient!(spec);
+      if (!inner) return undefined;
+      const operation = inner.operation as Operation<AttentionGradientSpec>;
+      const gradient: Operation<AttentionGradientSpec> = {
+        ...operation,
+        plan(program, shape, tensors, scratch) {
+          const scratchLeft = program.scratchLeft(scratch);
+          const seen = addSeen(program, shape, tensors);
+          operation.plan(program, shape, { ...tensors, ...seen }, scratchLeft());
+          addMask(program, shape, tensors["keyMask"]!, storedRows(shape, tensors["dk"]!, shape.headDim), 0);
+          addMask(program, shape, tensors["keyMask"]!, storedRows(shape, tensors["dv"]!, shape.valueDim), 0);
+        },
+      };
+      return task(gradient, inner.spec as AttentionGradientSpec);
+    },
+  };
+}
+
+/** Adds copies of keys and values, as the mask has them. */
+function addSeen(program: ProgramBuilder, shape: AttentionShape, tensors: Readonly<Record<string, Handle>>) {
+  const copy = (name: string, from: Handle, dim: number, fill: number): Handle => {
+    const to = program.temporary(name, from.bytes);
+    addMask(program, shape, tensors["keyMask"]!, storedRows(shape, to, dim), fill, storedRows(shape, from, dim));
+    return to;
+  };
+  return { k: copy("seenKeys", tensors["k"]!, shape.headDim, unseenKey(shape)), v: copy("seenValues", tensors["v"]!, shape.valueDim, 0) };
+}
+
+/** Adds the mask of rows, in place where there are none that it comes from. */
+function addMask(program: ProgramBuilder, shape: AttentionShape, keyMask: Handle, out: Rows, fill: number, rows?: Rows): void {
+  const { length } = shape;
+  const kernel = maskRowsKernel({
+    lanes: elementwiseLanes(program.limits),
+    length,
+    width: out.dim,
+    precision: out.precision,
+    fill,
+    inPlace: rows === undefined,
+  });
+  const elements = length * (out.dim % 4 === 0 ? out.dim / 4 : out.dim);
+  for (const group of headGroups(program, shape, [out.dim], 0)) {
+    addHeadKernel({ program, shape, lengths: undefined, keyMask }, group, kernel, {
+      elements,
+      rows: { rows: rows && { ...rows, reads: length }, out: { ...out, reads: rows ? 0 : length, writes: length } },
+      flops: 0,
+    });
+  }
+}
