@@ -12,6 +12,7 @@ import { fftGradientSuite } from "./fft-gradient.ts";
 import { fftSuite } from "./fft.ts";
 import { halfAttentionSuite } from "./half-attention.ts";
 import { halfSuite } from "./half.ts";
+import { keyMaskSuite } from "./key-mask.ts";
 import { kernelSuite } from "./kernels.ts";
 import { linearAttentionSuite } from "./linear-attention.ts";
 import { lifecycleSuite, selfTestSuite } from "./lifecycle.ts";
@@ -49,6 +50,7 @@ export const SUITES: readonly Suite[] = [
   multiplicativeAttentionSuite,
   attentionPropertySuite,
   softmaxAttentionSuite,
+  keyMaskSuite,
   halfAttentionSuite,
   bytesSuite,
 ];

@@ -145,6 +145,7 @@ const attentionArguments: Case = {
         const shapes = { heads: 2, batch: 2, length: 8, headDim: 4, valueDim: 3, featureMap: "sikf" } as const;
         const plan = scope.keep(await runtime.attention({ ...shapes, bias: "fastrpb", variableLengths: true }));
         const plain = scope.keep(await runtime.attention(shapes));
+        const masked = scope.keep(await runtime.attention({ ...shapes, keyMask: true }));
         const tensor = (...shape: number[]) => scope.tensor(new Float32Array(shape.reduce((a, b) => a * b)).fill(1), shape);
         const keys = () => tensor(2, 2, 8, 4);
         const [q, k, v, dOut, bias] = [keys(), keys(), tensor(2, 2, 8, 3), tensor(2, 2, 8, 3), tensor(2, 15)];
@@ -167,6 +168,16 @@ const attentionArguments: Case = {
         await both({ bias: undefined }, "value", "inputs.bias", "fastrpb");
         await both({ v: q }, "shape", "inputs.v", "[2, 2, 8, 3]");
         await both({ mask: q }, "value", "mask");
+        await both({ keyMask: new Uint8Array(16) }, "value", "inputs.keyMask", "left out");
+        for (const [keyMask, code] of [
+          [undefined, "value"],
+          [Array.from({ length: 16 }, () => 1), "value"],
+          [new Uint8Array(15), "shape"],
+          [q, "shape"],
+        ] as const) {
+          await checkRefused(() => masked.run(any({ q, k, v, keyMask })), code, "AttentionPlan.run", "inputs.keyMask");
+          await checkRefused(() => masked.backward(any({ q, k, v, keyMask, dOut })), code, "AttentionPlan.backward", "inputs.keyMask");
+        }
         const { bias: _, lengths: __, ...three } = good;
         await checkRefused(() => plain.run({ ...three, lengths: [8, 3] }), "value", "AttentionPlan.run", "inputs.lengths", "left out");
         await checkRefused(() => plain.backward({ ...three, dOut, lengths: [8, 3] }), "value", "AttentionPlan.backward", "inputs.lengths");

@@ -54,9 +54,16 @@ function featuresOf(spec: AttentionSpec, data: Arrays, lengths: readonly number[
       project(q, n, result.q, false);
       project(k, n, result.k, true);
     }
+    const isMasked = (n: number) => data["keyMask"]?.[Math.floor(slice / heads) * length + n - first] === 0;
+    for (let n = first; n < first + tokens; n++) if (isMasked(n)) result.k.fill(isPlain(spec) ? 0 : -Infinity, n * features, (n + 1) * features);
     if (isPlain(spec)) continue;
     const top = new Float64Array(features).fill(-Infinity);
     for (let n = first; n < first + tokens; n++) for (let d = 0; d < features; d++) top[d] = Math.max(top[d]!, result.k[n * features + d]!);
+    // Where no key is seen, no feature is.
+    if (!top.every(Number.isFinite)) {
+      for (const rows of [result.q, result.k]) rows.fill(0, first * features, (first + tokens) * features);
+      continue;
+    }
     for (let n = first; n < first + tokens; n++) {
       let most = -Infinity;
       for (let d = 0; d < features; d++) most = Math.max(most, result.q[n * features + d]! + top[d]!);

@@ -30,6 +30,9 @@ const MULTIPLICATIVE_RELU_KINDS: Kinds = { normal: 1, constant: 2, impulse: 3, z
 /** Values and gradients, of which up to three are multiplied. */
 const VALUE_KINDS: Kinds = { ...FACTOR_KINDS, huge: 2 ** 30, tiny: 2 ** -30 };
 
+/** Of keys all, half, one or none. */
+const MASK_KINDS: Kinds = { normal: 1, holes: 1, impulse: 1, zero: 0 };
+
 function given(options: Options): AttentionOptions {
   return options as unknown as AttentionOptions;
 }
@@ -85,6 +88,7 @@ function drawAttention(draw: Draw, half: boolean, backward: boolean): Options {
     ...((softmax || random) && draw.chance(0.4) && { scale: draw.pick([1, 0.3, 0.125]) }),
     ...(multiplicative ? { bias } : bias === "fastrpb" && { bias }),
     ...(variableLengths && { variableLengths }),
+    ...(draw.chance(0.2) && { keyMask: true }),
     ...(storage && { storage: "f16" }),
   };
 }
@@ -100,14 +104,18 @@ function inputsOf(spec: AttentionSpec, backward: boolean): Record<string, Tensor
     k: { shape: [...rows, spec.headDim], dtype, kinds },
     v: { shape: [...rows, spec.valueDim], dtype, kinds: values },
     ...(spec.bias !== "none" && { bias: { shape: weightsShape(spec), dtype: "f32" as const, kinds: biasKinds } }),
+    ...(spec.keyMask && { keyMask: { shape: [spec.batch, spec.length], dtype: "f32" as const, kinds: MASK_KINDS } }),
     ...(backward && {
       dOut: { shape: [...rows, spec.valueDim], dtype: "f32" as const, kinds: VALUE_KINDS },
     }),
   };
 }
 
-function flagsOf({ bias, causal, variableLengths }: AttentionSpec): ("prepared" | "poison")[] {
-  return [...(bias === "none" ? [] : (["prepared"] as const)), ...(variableLengths || (causal && bias !== "none") ? (["poison"] as const) : [])];
+function flagsOf({ bias, causal, variableLengths, keyMask }: AttentionSpec): ("prepared" | "poison")[] {
+  return [
+    ...(bias === "none" ? [] : (["prepared"] as const)),
+    ...(variableLengths || keyMask || (causal && bias !== "none") ? (["poison"] as const) : []),
+  ];
 }
 
 function drawLengths(draw: Draw, options: Options): readonly number[] | undefined {
@@ -120,15 +128,18 @@ function poison(data: Arrays, { options, lengths }: FuzzCase): void {
   const spec = specOf(options);
   const rows = spec.heads * spec.length;
   for (const [name, values] of Object.entries(data)) {
+    if (name === "keyMask") continue;
     if (name === "bias") {
       const perHead = values.length / spec.heads;
       if (spec.causal) for (let i = 0; i < values.length; i++) if (i % perHead >= spec.length) values[i] = NaN;
       continue;
     }
     const dim = values.length / (spec.batch * rows);
-    for (let i = 0; lengths && i < values.length; i++) {
+    for (let i = 0; i < values.length; i++) {
       const row = Math.floor(i / dim);
-      if (row % spec.length >= lengths[Math.floor(row / rows)]!) values[i] = NaN;
+      const [batch, token] = [Math.floor(row / rows), row % spec.length];
+      const isMasked = (name === "k" || name === "v") && data["keyMask"]?.[batch * spec.length + token] === 0;
+      if (isMasked || (lengths && token >= lengths[batch]!)) values[i] = NaN;
     }
   }
 }
@@ -188,9 +199,9 @@ export const attentionOperation: Operation = {
     const plan = await runtime.attention(given(options));
     return {
       run({ tensors, encoder, prepared, lengths }) {
-        const { q, k, v, bias, out } = tensors;
+        const { q, k, v, bias, keyMask, out } = tensors;
         const spectrum = prepared && bias ? plan.prepare(bias) : undefined;
-        const inputs = { q: q!, k: k!, v: v!, ...(bias && { bias: spectrum ?? bias }), ...(lengths && { lengths }) };
+        const inputs = { q: q!, k: k!, v: v!, ...(bias && { bias: spectrum ?? bias }), ...(lengths && { lengths }), ...(keyMask && { keyMask }) };
         if (encoder) plan.encode(encoder, inputs, { out: out! });
         else plan.run(inputs, { out: out! });
         return spectrum ? [spectrum] : [];
@@ -285,10 +296,10 @@ export const attentionGradientOperation: Operation = {
   draw: (draw) => drawAttention(draw, false, true),
   tensors(options) {
     const spec = specOf(options);
-    const { q, k, v, bias, dOut } = inputsOf(spec, true);
+    const { q, k, v, bias, keyMask, dOut } = inputsOf(spec, true);
     const f32 = (plan: TensorPlan): TensorPlan => ({ shape: plan.shape, dtype: "f32" });
     return {
-      inputs: { q: q!, k: k!, v: v!, ...(bias && { bias }), dOut: dOut! },
+      inputs: { q: q!, k: k!, v: v!, ...(bias && { bias }), ...(keyMask && { keyMask }), dOut: dOut! },
       outputs: { dq: f32(q!), dk: f32(k!), dv: f32(v!), ...(bias && { dBias: f32(bias) }) },
     };
   },
@@ -300,9 +311,17 @@ export const attentionGradientOperation: Operation = {
     await plan.compileBackward();
     return {
       run({ tensors, prepared, lengths }) {
-        const { q, k, v, bias, dOut, dq, dk, dv, dBias } = tensors;
+        const { q, k, v, bias, keyMask, dOut, dq, dk, dv, dBias } = tensors;
         const spectrum = prepared && bias ? plan.prepare(bias) : undefined;
-        const inputs = { q: q!, k: k!, v: v!, dOut: dOut!, ...(bias && { bias: spectrum ?? bias }), ...(lengths && { lengths }) };
+        const inputs = {
+          q: q!,
+          k: k!,
+          v: v!,
+          dOut: dOut!,
+          ...(bias && { bias: spectrum ?? bias }),
+          ...(lengths && { lengths }),
+          ...(keyMask && { keyMask }),
+        };
         plan.backward(inputs, { out: { dq: dq!, dk: dk!, dv: dv!, ...(dBias && { dBias }) } });
         return spectrum ? [spectrum] : [];
       },
