@@ -4,6 +4,7 @@ import { causalAttention } from "../operations/attention/causal/operation.ts";
 import { withKeyMask } from "../operations/attention/key-mask.ts";
 import { linearAttention } from "../operations/attention/linear/operation.ts";
 import { multiplicativeAttention } from "../operations/attention/multiplicative/operation.ts";
+import { loadProjection } from "../operations/attention/projection.ts";
 import { softmaxAttention } from "../operations/attention/softmax/operation.ts";
 import type { AttentionShape, AttentionSpec } from "../operations/attention/spec.ts";
 import { complexMultiply } from "../operations/complex-multiply/operation.ts";
@@ -14,6 +15,8 @@ import { type Operation, planProgram as planTask, type Task, task } from "../ope
 import { spectrum, toeplitz, toeplitzGradient } from "../operations/toeplitz/operation.ts";
 import type { Program } from "../program/program.ts";
 import type { AnySpec } from "./specs.ts";
+
+await Promise.all([loadProjection("favor+"), loadProjection("dpfp")]);
 
 export function attentionFor(shape: AttentionShape): Operation<AttentionSpec> {
   return shape.keyMask ? withKeyMask(unmasked(shape)) : unmasked(shape);

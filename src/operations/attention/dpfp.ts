@@ -2,7 +2,7 @@
 import { dpfpKernel } from "../../../shaders/attention/dpfp.ts";
 import { elementwiseLanes } from "../../program/workgroups.ts";
 import { groupRows, type HeadGroup, type HeadWork } from "./head-groups.ts";
-import type { ProjectedTensor, ProjectionRows } from "./random-features.ts";
+import type { ProjectedTensor, ProjectionRows } from "./projection.ts";
 
 /** Adds the features of a group's rows, or the gradient of rows from that of their features. */
 export function addDpfp(work: HeadWork, group: HeadGroup, of: ProjectedTensor, { from, to, rows = from }: ProjectionRows): void {

@@ -2,24 +2,14 @@
 import { projectionBytes, projectionKernel, type ProjectionKernelSpec, projectionLanes } from "../../../shaders/attention/random-features.ts";
 import { paddedToVec4 } from "../../../shaders/wgsl/kernel.ts";
 import { firstTile } from "../../program/workgroups.ts";
-import { groupRows, type HeadGroup, type HeadWork, type Rows } from "./head-groups.ts";
+import { groupRows, type HeadGroup, type HeadWork } from "./head-groups.ts";
+import type { ProjectedTensor, ProjectionRows } from "./projection.ts";
 
 /** Columns per workgroup, and rows of a lane, at most. */
 const COLUMNS = 64;
 const LANE_ROWS = 4;
 /** Rows of a workgroup, from the best to the smallest. */
 const ROWS = [16, 8, 4, 2, 1] as const;
-
-/** The tensor that the rows of a projection are of. */
-export type ProjectedTensor = ProjectionKernelSpec["of"];
-
-/** From rows to their features, or from the gradient of the features of `rows` to that of the rows. */
-export interface ProjectionRows {
-  readonly from: Rows;
-  readonly to: Rows;
-  /** Of gradients, the queries or keys themselves. */
-  readonly rows?: Rows;
-}
 
 /** Adds the projection of a group's rows, or the gradient of rows from that of their features. */
 export function addRandomFeatures(work: HeadWork, group: HeadGroup, of: ProjectedTensor, { from, to, rows: keys }: ProjectionRows): void {
