@@ -3,20 +3,24 @@
  * feature; what gradients then arrive there is no gradient of the caller's. Softmax attention, which has no such keys, looks at the mask itself.
  */
 import { maskRowsKernel } from "../../../shaders/attention/mask-rows.ts";
+import { wholeWords } from "../../core/limits.ts";
 import { elementwiseLanes } from "../../program/workgroups.ts";
 import type { Handle, ProgramBuilder } from "../../program/builder.ts";
-import { type Operation, task } from "../operation.ts";
+import { limitError } from "../../program/ranges.ts";
+import { type Handles, type Operation, task } from "../operation.ts";
 import { addHeadKernel, headGroups, type Rows, storedRows } from "./head-groups.ts";
 import { type AttentionGradientSpec, type AttentionShape, type AttentionSpec, unseenKey } from "./spec.ts";
+
+/** Of the scratch, what copies may take. */
+const COPIES_SHARE = 3 / 4;
 
 /** An attention whose specs have a mask over keys, from the same without. */
 export function withKeyMask(attention: Operation<AttentionSpec>): Operation<AttentionSpec> {
   return {
     ...attention,
     plan(program, spec, tensors, scratch) {
-      const scratchLeft = program.scratchLeft(scratch);
-      const seen = addSeen(program, spec, tensors);
-      attention.plan(program, spec, { ...tensors, ...seen }, scratchLeft());
+      const { left, ...seen } = addSeen(program, spec, tensors, scratch);
+      attention.plan(program, spec, { ...tensors, ...seen }, left);
     },
     gradient(spec) {
       const inner = attention.gradient!(spec);
@@ -25,9 +29,8 @@ export function withKeyMask(attention: Operation<AttentionSpec>): Operation<Atte
       const gradient: Operation<AttentionGradientSpec> = {
         ...operation,
         plan(program, shape, tensors, scratch) {
-          const scratchLeft = program.scratchLeft(scratch);
-          const seen = addSeen(program, shape, tensors);
-          operation.plan(program, shape, { ...tensors, ...seen }, scratchLeft());
+          const { left, ...seen } = addSeen(program, shape, tensors, scratch);
+          operation.plan(program, shape, { ...tensors, ...seen }, left);
           addMask(program, shape, tensors["keyMask"]!, storedRows(shape, tensors["dk"]!, shape.headDim), 0);
           addMask(program, shape, tensors["keyMask"]!, storedRows(shape, tensors["dv"]!, shape.valueDim), 0);
         },
@@ -37,14 +40,19 @@ export function withKeyMask(attention: Operation<AttentionSpec>): Operation<Atte
   };
 }
 
-/** Adds copies of keys and values, as the mask has them. */
-function addSeen(program: ProgramBuilder, shape: AttentionShape, tensors: Readonly<Record<string, Handle>>) {
+/** Adds copies of keys and values, as the mask has them, and tells what they leave of the scratch. @throws FastRpbError code `"limit"` */
+function addSeen(program: ProgramBuilder, shape: AttentionShape, tensors: Handles, scratch: number) {
+  const [keys, values] = [tensors["k"]!, tensors["v"]!];
+  const bytes = keys.bytes + values.bytes;
+  const needed = Math.ceil(bytes / COPIES_SHARE);
+  if (needed > scratch) throw limitError(program, "workspaceBytes", needed, "keyMask, for copies of keys and values,", scratch);
   const copy = (name: string, from: Handle, dim: number, fill: number): Handle => {
-    const to = program.temporary(name, from.bytes);
+    const to = program.temporary(name, wholeWords(from.bytes));
     addMask(program, shape, tensors["keyMask"]!, storedRows(shape, to, dim), fill, storedRows(shape, from, dim));
     return to;
   };
-  return { k: copy("seenKeys", tensors["k"]!, shape.headDim, unseenKey(shape)), v: copy("seenValues", tensors["v"]!, shape.valueDim, 0) };
+  const k = copy("seenKeys", keys, shape.headDim, unseenKey(shape));
+  return { k, v: copy("seenValues", values, shape.valueDim, 0), left: scratch - bytes };
 }
 
 /** Adds the mask of rows, in place where there are none that it comes from. */
