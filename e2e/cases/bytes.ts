@@ -118,7 +118,7 @@ function probedProgram(program: Program, areas: readonly ProbeArea[]): Program {
 }
 
 /** Shared by many workgroups and small beside the rest: stated once, however often caches serve it. */
-const SHARED = new Set(["tables", "spectrum", "lengths"]);
+const SHARED = new Set(["tables", "spectrum", "lengths", "keyMask"]);
 /** Those, and the combined key state of a head, which its workgroups share. */
 const TRACKED = new Set([...SHARED, "states"]);
 
@@ -361,6 +361,7 @@ export const bytesSuite: Suite = {
         };
         const specs = [
           ...both({ heads: 2, batch: 2, length: 77, headDim: 7, valueDim: 5, causal: true, variableLengths: true }),
+          ...both({ batch: 2, length: 128, headDim: 5, valueDim: 4, keyMask: true }),
           // Columns of the sums in two pieces.
           ...both({ length: 45, headDim: 200, valueDim: 210 }),
         ];
@@ -412,6 +413,8 @@ export const bytesSuite: Suite = {
           { heads: 1, batch: 2, length: 37, headDim: 9, valueDim: 40, featureMap: "relu" },
           { heads: 1, batch: 2, length: 131, headDim: 11, valueDim: 6, featureMap: "softmax" },
           { heads: 2, length: 70, headDim: 5, valueDim: 3, featureMap: "favor+", randomFeatures: { count: 13 } },
+          { heads: 2, batch: 2, length: 70, headDim: 4, valueDim: 3, featureMap: "elu+1", keyMask: true },
+          { heads: 2, length: 70, headDim: 3, valueDim: 3, featureMap: "dpfp", nu: 2 },
         ];
         await together(
           options.map((options) => attentionSpec(options)),

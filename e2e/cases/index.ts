@@ -13,6 +13,7 @@ import { fftGradientSuite } from "./fft-gradient.ts";
 import { fftSuite } from "./fft.ts";
 import { halfAttentionSuite } from "./half-attention.ts";
 import { halfSuite } from "./half.ts";
+import { keyMaskSuite } from "./key-mask.ts";
 import { kernelSuite } from "./kernels.ts";
 import { linearAttentionSuite } from "./linear-attention.ts";
 import { lifecycleSuite, selfTestSuite } from "./lifecycle.ts";
@@ -53,6 +54,7 @@ export const SUITES: readonly Suite[] = [
   multiplicativeExtremesSuite,
   attentionPropertySuite,
   softmaxAttentionSuite,
+  keyMaskSuite,
   halfAttentionSuite,
   bytesSuite,
 ];

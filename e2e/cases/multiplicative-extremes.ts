@@ -88,7 +88,7 @@ function growing({ k }: AttentionData, { headDim, length }: Spec, by: number): F
 }
 
 function hardshipsOf({ featureMap }: AttentionOptions): readonly (readonly [string, Hardship])[] {
-  const own = { sikf: EXPONENTIAL_HARDSHIPS, "elu+1": RANGE_HARDSHIPS, relu: RELU_HARDSHIPS, "favor+": {}, softmax: {} }[featureMap!];
+  const own = { sikf: EXPONENTIAL_HARDSHIPS, "elu+1": RANGE_HARDSHIPS, relu: RELU_HARDSHIPS, "favor+": {}, dpfp: {}, softmax: {} }[featureMap!];
   return Object.entries({ ...HARDSHIPS, ...own });
 }
 

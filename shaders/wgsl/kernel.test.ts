@@ -4,10 +4,12 @@ import { describe, expect, test } from "vitest";
 import { causalApplyKernel } from "../attention/causal/apply.ts";
 import { causalGradientKernel } from "../attention/causal/gradient.ts";
 import { scanKernel } from "../attention/causal/scan.ts";
+import { dpfpKernel } from "../attention/dpfp.ts";
 import { type KernelFeatureMap, keyStateLayout } from "../attention/feature-map.ts";
 import { combineKernel } from "../attention/linear/combine.ts";
 import { keyGradientKernel } from "../attention/linear/key-gradient.ts";
 import { reduceKernel } from "../attention/linear/reduce.ts";
+import { maskRowsKernel } from "../attention/mask-rows.ts";
 import { tolerancesKernel } from "../attention/multiplicative/tolerances.ts";
 import { projectionKernel } from "../attention/random-features.ts";
 import { softmaxCombineStatisticsKernel } from "../attention/softmax/combine-statistics.ts";
@@ -68,6 +70,10 @@ const KERNELS: readonly Kernel[] = [
   }),
   toeplitzSpectrumKernel({ shape: { ...SHAPE, exchange: "whole" }, twiddles: [0], length: 60, roots: ROOTS, scaleOffset: 120, causal: false }),
   tolerancesKernel({ lanes: 64, length: 200, features: 18, weights: 399 }),
+  dpfpKernel({ lanes: 64, headDim: 18, nu: 3, to: "features", precision: "f16" }),
+  dpfpKernel({ lanes: 64, headDim: 18, nu: 3, to: "rows", precision: "f32" }),
+  maskRowsKernel({ lanes: 64, length: 200, width: 18, precision: "f16", fill: -65504, inPlace: false }),
+  maskRowsKernel({ lanes: 64, length: 200, width: 16, precision: "f32", fill: 0, inPlace: true }),
   projectionKernel({ inputs: 18, outputs: 40, of: "keyGradients", scale: 0.25, precision: "f16", rows: 16, laneRows: 4, columns: 16 }),
   softmaxAttentionKernel({ ...HEAD, scale: 0.25, causal: true, split: true, storage: "f16", accumulate: false, tile: SOFTMAX_TILE, columnTiles: 2 }),
   softmaxAttentionKernel({
@@ -79,6 +85,7 @@ const KERNELS: readonly Kernel[] = [
     accumulate: true,
     tile: SOFTMAX_TILE,
     columnTiles: 1,
+    keyMask: true,
   }),
   softmaxCombineKernel({ ...SPLIT_ROWS, width: 7, scale: 0.25, storage: "f16", accumulate: true }),
   softmaxCombineStatisticsKernel({ ...SPLIT_ROWS, scale: 0.25 }),

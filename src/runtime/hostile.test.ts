@@ -135,10 +135,12 @@ const FACTORIES: readonly Factory[] = [
         causal: true,
         bias: "fastrpb",
         variableLengths: true,
+        keyMask: true,
         storage: "f32",
       },
       { heads: 1, grid: [2, 4], headDim: 4, featureMap: "sikf", bias: "multiplicative" },
       { heads: 1, length: 8, headDim: 4, kind: "softmax", scale: 2 },
+      { heads: 1, length: 8, headDim: 4, featureMap: "dpfp", nu: 2 },
     ],
   },
 ];

@@ -1,8 +1,10 @@
 /** Operations by their specs, for the tests: the library has no such table, each family brings its own. */
 import type { PlannerLimits } from "../core/limits.ts";
 import { causalAttention } from "../operations/attention/causal/operation.ts";
+import { withKeyMask } from "../operations/attention/key-mask.ts";
 import { linearAttention } from "../operations/attention/linear/operation.ts";
 import { multiplicativeAttention } from "../operations/attention/multiplicative/operation.ts";
+import { loadProjection } from "../operations/attention/projection.ts";
 import { softmaxAttention } from "../operations/attention/softmax/operation.ts";
 import type { AttentionShape, AttentionSpec } from "../operations/attention/spec.ts";
 import { complexMultiply } from "../operations/complex-multiply/operation.ts";
@@ -14,7 +16,13 @@ import { spectrum, toeplitz, toeplitzGradient } from "../operations/toeplitz/ope
 import type { Program } from "../program/program.ts";
 import type { AnySpec } from "./specs.ts";
 
-export function attentionFor({ kind, bias, causal }: AttentionShape): Operation<AttentionSpec> {
+await Promise.all([loadProjection("favor+"), loadProjection("dpfp")]);
+
+export function attentionFor(shape: AttentionShape): Operation<AttentionSpec> {
+  return shape.keyMask ? withKeyMask(unmasked(shape)) : unmasked(shape);
+}
+
+function unmasked({ kind, bias, causal }: AttentionShape): Operation<AttentionSpec> {
   if (bias === "multiplicative") return multiplicativeAttention;
   if (kind === "softmax") return softmaxAttention;
   return causal ? causalAttention : linearAttention;

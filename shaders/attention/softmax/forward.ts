@@ -10,11 +10,12 @@
  * Layout: queries, keys [B·H, N, D], values, out [B·H, N, E]. Workgroup → (bh, row tile, column tile of the values), column tile fastest;
  * causal: the longest rows first. Lanes: attention/softmax/tiles.ts, rows being queries, and others keys. Split: out has the sums as they are,
  * and maxima (m, l), l being the sum of weights, for attention/softmax/combine.ts; layout as in attention/softmax/splits.ts.
- * Bindings: 0 queries, 1 keys, 2 values, 3 out, then those that there are of: maxima, lengths; then params.
+ * Bindings: 0 queries, 1 keys, 2 values, 3 out, then those that there are of: maxima, lengths, keyMask; then params.
  */
 import { type Kernel, makeKernel, type Precision } from "../../wgsl/kernel.ts";
 import { lengthBinding, lengthFunction, lengthParams } from "../../wgsl/lengths.ts";
 import { loadFunctions, readBindings, storeVector, vectorElement } from "../../wgsl/rows.ts";
+import { maskBinding, maskFunction, maskParams } from "./key-mask.ts";
 import { overKeys, raiseMaximum, SOFTMAX_WEIGHT, sumOfPatch, sumOverOthers } from "./online.ts";
 import { resultRows, splitParams } from "./splits.ts";
 import { declareSums, type ScoreProduct, scoreProduct, storeSums, sumNames, type WeightedProduct, weightedProduct } from "./products.ts";
@@ -60,7 +61,7 @@ ${scoreProduct(layout, score)}
 #if ${causal}
     let diagonal = tile_first + OTHERS > first + 1u;
 #endif
-${raiseMaximum(tile, causal)}
+${raiseMaximum(spec)}
 ${unroll(patch(tile), ({ v, name }) => `    let w${name} = weight(s${name} - maximum${v});`)}
 ${unroll(vectors, (v) => `    total${v} = fma(total${v}, factor${v}, ${sumOfPatch(tile, "w", v)});`)}
 ${unroll(sumNames(tile, out), ({ v, r, name }) => `    ${name} *= factor${v}[${r}];`)}
@@ -89,6 +90,7 @@ ${storeSums(tile, out, "out", resultRows(spec), spec.accumulate, (name, v, r) =>
       { name: "out", access: "read_write", element: vectorElement(valueDim, outStorage) },
       ...(split ? [{ name: "maxima", access: "read_write", element: "vec2f" } as const] : []),
       ...lengthBinding(spec),
+      ...maskBinding(spec),
     ],
     params: [
       "firstHead",
@@ -99,10 +101,11 @@ ${storeSums(tile, out, "out", resultRows(spec), spec.accumulate, (name, v, r) =>
       ...(split ? ["maximaBase"] : []),
       ...splitParams(spec),
       ...lengthParams(spec),
+      ...maskParams(spec),
     ],
     declarations: [
       ...softmaxDeclarations(spec, layout),
-      wgsl`${SOFTMAX_WEIGHT}${lengthFunction(spec)}${loadFunctions(rows, spec.storage)}${storeVector("store_out", "out", valueDim, spec.accumulate, outStorage)}`,
+      wgsl`${SOFTMAX_WEIGHT}${lengthFunction(spec)}${maskFunction(spec)}${loadFunctions(rows, spec.storage)}${storeVector("store_out", "out", valueDim, spec.accumulate, outStorage)}`,
     ],
     body,
   });

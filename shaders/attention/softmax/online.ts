@@ -71,12 +71,14 @@ export function seesKey(v: number, p: number): string {
  * Statements that raise `maximum<v>` to the maxima of the scores `s<v>_<p>` of the tile, among the keys that a row sees, and say by which
  * factor what has been summed so far shrinks (`factor<v>`). Other scores become the lowest float. They hold one barrier.
  */
-export function raiseMaximum(tile: SoftmaxTile, causal: boolean): string {
+export function raiseMaximum({ tile, causal, keyMask }: Pick<SoftmaxKernelSpec, "tile" | "causal" | "keyMask">): string {
   const vectors = range(tile.rowVectors);
   const others = range(tile.patchOthers);
-  return wgsl`${unroll(others, (p) => `    let key${p} = tile_first + 4u * other_group + ${u32(otherOffset(tile, p))};`)}
+  const isSeen = (p: number) => (keyMask ? `\n    let seen${p} = is_seen(bh, key${p});` : "");
+  return wgsl`${unroll(others, (p) => `    let key${p} = tile_first + 4u * other_group + ${u32(otherOffset(tile, p))};${isSeen(p)}`)}
 ${unroll(patch(tile), ({ v, p, name }) => {
-  const sees = causal ? seesKey(v, p) : `key${p} < end`;
+  const inReach = causal ? seesKey(v, p) : `key${p} < end`;
+  const sees = keyMask ? `vec4<bool>(${inReach}) & vec4<bool>(seen${p})` : inReach;
   return `    s${name} = select(vec4f(${LOWEST}), s${name}, ${sees});`;
 })}
 ${unroll(vectors, (v) => `    shared${v}[lane] = ${others.slice(1).reduce((largest, p) => `max(${largest}, s${v}_${p})`, `s${v}_0`)};`)}

@@ -9,15 +9,16 @@
  * Workgroup → (bh, row tile, column tile of the keys), column tile fastest; causal: the longest rows first. Lanes:
  * attention/softmax/tiles.ts, rows being queries, and others keys. Split: out has partial sums for attention/softmax/sum.ts; layout as in
  * attention/softmax/splits.ts.
- * Bindings: 0 queries, 1 keys, 2 values, 3 gradients, 4 statistics, 5 out, 6 lengths where there are such; then params.
+ * Bindings: 0 queries, 1 keys, 2 values, 3 gradients, 4 statistics, 5 out, then those that there are of: lengths, keyMask; then params.
  */
 import { type Kernel, makeKernel } from "../../wgsl/kernel.ts";
 import { lengthBinding, lengthFunction, lengthParams } from "../../wgsl/lengths.ts";
 import { loadFunctions, readBindings, storeVector, vectorElement } from "../../wgsl/rows.ts";
+import { maskBinding, maskFunction, maskParams } from "./key-mask.ts";
 import { overKeys, SOFTMAX_WEIGHT } from "./online.ts";
 import { declareSums, scoreProduct, storeSums, type WeightedProduct, weightedProduct } from "./products.ts";
 import { resultRows, splitParams } from "./splits.ts";
-import { patch, softmaxDeclarations, type SoftmaxKernelLayout, type SoftmaxKernelSpec, softmaxLanes } from "./tiles.ts";
+import { otherOffset, patch, softmaxDeclarations, type SoftmaxKernelLayout, type SoftmaxKernelSpec, softmaxLanes } from "./tiles.ts";
 import { range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
 export interface SoftmaxQueryGradientSpec extends SoftmaxKernelSpec {
@@ -66,7 +67,11 @@ ${scoreProduct(layout, { own: "gradients", other: "values", width: valueDim, sum
 #if ${causal}
     let diagonal = tile_first + OTHERS > first + 1u;
 #endif
-${unroll(patch(tile), ({ v, name }) => `    let w${name} = weight(s${name} - maximum${v}) * inverse${v} * (d${name} - mean${v});`)}
+${unroll(patch(tile), ({ v, p, name }) => {
+  const weight = `weight(s${name} - maximum${v}) * inverse${v} * (d${name} - mean${v})`;
+  const key = `tile_first + 4u * other_group + ${u32(otherOffset(tile, p))}`;
+  return `    let w${name} = ${spec.keyMask ? `select(vec4f(), ${weight}, is_seen(bh, ${key}))` : weight};`;
+})}
     workgroupBarrier();
 ${weightedProduct(layout, out, "w", causal ? (row, other) => `${other} <= ${row}` : undefined)}
   }
@@ -82,6 +87,7 @@ ${storeSums(tile, out, "out", resultRows(spec), split, (name) => `SCALE * ${name
       { name: "statistics", access: "read", element: "vec4f" },
       { name: "out", access: "read_write", element: vectorElement(headDim) },
       ...lengthBinding(spec),
+      ...maskBinding(spec),
     ],
     params: [
       "firstHead",
@@ -93,10 +99,11 @@ ${storeSums(tile, out, "out", resultRows(spec), split, (name) => `SCALE * ${name
       "outBase",
       ...splitParams(spec),
       ...lengthParams(spec),
+      ...maskParams(spec),
     ],
     declarations: [
       ...softmaxDeclarations(spec, layout),
-      wgsl`${SOFTMAX_WEIGHT}${lengthFunction(spec)}${loadFunctions(rows)}${storeVector("store_out", "out", headDim, false)}`,
+      wgsl`${SOFTMAX_WEIGHT}${lengthFunction(spec)}${maskFunction(spec)}${loadFunctions(rows)}${storeVector("store_out", "out", headDim, false)}`,
     ],
     body,
   });

@@ -10,11 +10,12 @@
  * Layout: queries, keys [B·H, N, D], values, gradients of the output [B·H, N, E], statistics [B·H, N] of (m, 1/l, c, 0).
  * Workgroup → (bh, row tile), causal: the longest rows first. Lanes: attention/softmax/tiles.ts, rows being queries, and others keys.
  * Split: statistics (m, l, l·c, 0), for attention/softmax/combine-statistics.ts; layout as in attention/softmax/splits.ts.
- * Bindings: 0 queries, 1 keys, 2 values, 3 gradients, 4 statistics, 5 lengths where there are such; then params.
+ * Bindings: 0 queries, 1 keys, 2 values, 3 gradients, 4 statistics, then those that there are of: lengths, keyMask; then params.
  */
 import { type Kernel, makeKernel } from "../../wgsl/kernel.ts";
 import { lengthBinding, lengthFunction, lengthParams } from "../../wgsl/lengths.ts";
 import { loadFunctions, readBindings } from "../../wgsl/rows.ts";
+import { maskBinding, maskFunction, maskParams } from "./key-mask.ts";
 import { overKeys, raiseMaximum, seesKey, SOFTMAX_WEIGHT, sumOfPatch, sumOverOthers } from "./online.ts";
 import { scoreProduct } from "./products.ts";
 import { resultRows, splitParams } from "./splits.ts";
@@ -40,7 +41,7 @@ ${unroll(
   for (var tile_first = ${split ? "begin" : "0u"}; tile_first < end; tile_first += OTHERS) {
 ${scoreProduct(layout, { own: "queries", other: "keys", width: headDim, sum: "s" })}
 ${scoreProduct(layout, { own: "gradients", other: "values", width: valueDim, sum: "d" })}
-${raiseMaximum(tile, causal)}
+${raiseMaximum(spec)}
 ${unroll(
   patch(tile),
   ({ v, p, name }) => `    let w${name} = weight(s${name} - maximum${v});
@@ -73,9 +74,19 @@ ${vectors
     label: `softmax attention statistics${causal ? " causal" : ""}${split ? " split" : ""}`,
     constants: spec,
     workgroupSize: softmaxLanes(tile),
-    bindings: [...readBindings(rows), { name: "statistics", access: "read_write", element: "vec4f" }, ...lengthBinding(spec)],
-    params: ["firstHead", "queriesBase", "keysBase", "valuesBase", "gradientsBase", "statisticsBase", ...splitParams(spec), ...lengthParams(spec)],
-    declarations: [...softmaxDeclarations(spec, layout), `${SOFTMAX_WEIGHT}${lengthFunction(spec)}${loadFunctions(rows)}`],
+    bindings: [...readBindings(rows), { name: "statistics", access: "read_write", element: "vec4f" }, ...lengthBinding(spec), ...maskBinding(spec)],
+    params: [
+      "firstHead",
+      "queriesBase",
+      "keysBase",
+      "valuesBase",
+      "gradientsBase",
+      "statisticsBase",
+      ...splitParams(spec),
+      ...lengthParams(spec),
+      ...maskParams(spec),
+    ],
+    declarations: [...softmaxDeclarations(spec, layout), `${SOFTMAX_WEIGHT}${lengthFunction(spec)}${maskFunction(spec)}${loadFunctions(rows)}`],
     body,
   });
 }

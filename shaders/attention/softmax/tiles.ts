@@ -36,6 +36,8 @@ export interface SoftmaxKernelSpec extends HeadShape {
   readonly scale: number;
   readonly causal: boolean;
   readonly variableLengths: boolean;
+  /** Whether keys have a mask; values that are not seen are zero then. Left out where they have none. */
+  readonly keyMask?: true | undefined;
   /** Whether workgroups go through a split of the others each, and leave partial results: attention/softmax/splits.ts. */
   readonly split: boolean;
   readonly tile: SoftmaxTile;

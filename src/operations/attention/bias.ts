@@ -13,6 +13,8 @@ export type AttentionTensors = {
   readonly spectrum?: Handle;
   /** The tensor `lengths`, where lengths vary. */
   readonly lengths?: Handle;
+  /** The tensor `keyMask`, where keys have a mask. */
+  readonly keyMask?: Handle;
   readonly out: Handle;
 };
 

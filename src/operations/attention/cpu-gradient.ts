@@ -5,7 +5,7 @@ import type { CpuComputation } from "../operation.ts";
 import { createToeplitz } from "../toeplitz/cpu-product.ts";
 import { exponentialsOf } from "../toeplitz/cpu-spectrum.ts";
 import { weightsShape } from "../toeplitz/spec.ts";
-import { biasChannels, type HeadKind, multiplierOf, readInputs, spectraBytes } from "./cpu.ts";
+import { biasChannels, type HeadKind, masked, multiplierOf, readInputs, spectraBytes } from "./cpu.ts";
 import type { AttentionGradientSpec } from "./spec.ts";
 
 /** dq, dk, dv and, with a bias, that of its weights. What lies beyond a length has no gradient. */
@@ -48,8 +48,8 @@ export function attentionGradientCpu(kind: HeadKind, spec: AttentionGradientSpec
         }
         for (const [name, gradient, dim] of [
           ["dq", dq, headDim],
-          ["dk", dk, headDim],
-          ["dv", dv, valueDim],
+          ["dk", masked(dk, headDim, head.keyMask, 0), headDim],
+          ["dv", masked(dv, valueDim, head.keyMask, 0), valueDim],
         ] as const) {
           const target = memoryOf(name).floats.subarray(slice * length * dim, (slice + 1) * length * dim);
           target.set(gradient);

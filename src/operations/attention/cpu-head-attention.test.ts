@@ -14,9 +14,11 @@ const VARIANTS: readonly Partial<AttentionOptions>[] = [
   ...(["sikf", "elu+1", "relu", "softmax"] as const).flatMap((featureMap) => [false, true].map((causal) => ({ featureMap, causal }))),
   { featureMap: "favor+" },
   { featureMap: "favor+", causal: true, randomFeatures: { count: 5, seed: 9 }, scale: 0.3 },
+  { featureMap: "dpfp" },
+  { featureMap: "dpfp", nu: 5, causal: true },
   { kind: "softmax" },
   { kind: "softmax", causal: true, scale: 0.7 },
-  ...(["sikf", "elu+1", "relu", "favor+"] as const).flatMap((featureMap) =>
+  ...(["sikf", "elu+1", "relu", "favor+", "dpfp"] as const).flatMap((featureMap) =>
     [false, true].map((causal) => ({ featureMap, causal, bias: "multiplicative" as const })),
   ),
 ];
@@ -91,6 +93,8 @@ describe("extremes", () => {
     { featureMap: "softmax" },
     { featureMap: "sikf", causal: true },
     { featureMap: "softmax", causal: true },
+    { featureMap: "dpfp" },
+    { featureMap: "dpfp", nu: 5, causal: true },
     { kind: "softmax" },
   ] as const)("%j of ±1e4 is finite, and so are its gradients", (variant) => {
     const { head, attention, g } = run(variant, 12, 5);
@@ -122,9 +126,12 @@ describe("extremes", () => {
     close(gradients.dv, expected.dv);
   });
 
-  test("a query without a feature in common with any key gets zero, and no gradient", () => {
-    const { head, attention, g } = run({ featureMap: "relu" }, 4, 6);
-    head.k.fill(-1);
+  test.each([
+    ["relu", -1],
+    ["dpfp", 0],
+  ] as const)("%s: a query without a feature in common with any key gets zero, and no gradient", (featureMap, key) => {
+    const { head, attention, g } = run({ featureMap }, 4, 6);
+    head.k.fill(key);
     const out = new Float64Array(8).fill(NaN);
     attention.forward(head, out);
     expect([...out]).toEqual(Array(8).fill(0));

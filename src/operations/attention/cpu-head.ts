@@ -9,6 +9,8 @@ export interface Head {
   readonly v: Float64Array;
   /** Which of the heads of a batch row. */
   readonly index: number;
+  /** 0 where a key is not seen; left out where all are. Only softmax attention looks: elsewhere the key itself has no feature. */
+  readonly keyMask?: Float32Array | undefined;
 }
 
 /** Of the rows of a {@link Head}; overwritten. */

@@ -5,7 +5,7 @@ import type { CpuComputation, CpuMemory } from "../operation.ts";
 import { createToeplitz, type Toeplitz } from "../toeplitz/cpu-product.ts";
 import { weightsShape } from "../toeplitz/spec.ts";
 import type { Head, HeadAttention } from "./cpu-head.ts";
-import type { AttentionShape, AttentionSpec } from "./spec.ts";
+import { type AttentionShape, type AttentionSpec, unseenKey } from "./spec.ts";
 
 /** The weights of a multiplicative bias. */
 export interface Multiplier {
@@ -94,14 +94,24 @@ export function readInputs(spec: AttentionShape, memoryOf: (name: string) => Cpu
     const start = slice * length * dim;
     return Float64Array.from(tensor.subarray(start, start + tokensOf(slice) * dim));
   };
+  const mask = spec.keyMask ? memoryOf("keyMask").floats : undefined;
+  const maskOf = (slice: number) => mask?.subarray(Math.floor(slice / heads) * length, (Math.floor(slice / heads) + 1) * length);
+  const unseen = unseenKey(spec);
   return {
     rows,
     head: (slice) => ({
       tokens: tokensOf(slice),
       index: slice % heads,
       q: rows(q, slice, headDim),
-      k: rows(k, slice, headDim),
-      v: rows(v, slice, valueDim),
+      k: masked(rows(k, slice, headDim), headDim, maskOf(slice), unseen),
+      v: masked(rows(v, slice, valueDim), valueDim, maskOf(slice), 0),
+      keyMask: maskOf(slice),
     }),
   };
+}
+
+/** The rows, with `fill` in those that a mask leaves out. */
+export function masked<Rows extends Float64Array | Float32Array>(rows: Rows, dim: number, mask: Float32Array | undefined, fill: number): Rows {
+  for (let at = 0; mask && at < rows.length; at++) if (mask[Math.floor(at / dim)] === 0) rows[at] = fill;
+  return rows;
 }

@@ -67,6 +67,7 @@ function inputs(spec: AttentionShape, limits: PlannerLimits): TensorLayouts {
     v: rows("input", spec, spec.valueDim),
     ...(spec.bias !== "none" && { spectrum: spectrumLayout("input", spectrumSpec(spec), limits) }),
     ...lengthsLayout(spec),
+    ...(spec.keyMask && { keyMask: layout("input", [spec.batch, spec.length]) }),
   };
 }
 

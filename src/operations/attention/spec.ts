@@ -12,8 +12,10 @@ import { checkPositions, type RelativePositions, type SequenceOptions, type Toep
  *   out_i = Σ_d softmax(q_i)_d Σ_j softmax_j(k_jd) v_j. Causal: the second softmax runs over j ≤ i.
  * - `"favor+"`: positive orthogonal random features of the Performer (Choromanski et al. 2020), an estimate of softmax attention:
  *   φ(x)_r = exp(w_r·x′ − |x′|²/2) with x′ = √scale·x.
+ * - `"dpfp"`: the deterministic parameter-free projection (Schlag, Irie and Schmidhuber 2021): with x′ = [max(x, 0), max(−x, 0)], the products of x′
+ *   with itself rolled by j = 1 … ν, x′_i x′_{(i − j) mod 2D}: 2Dν features. A query that has none in common with any key gets zero.
  */
-export type FeatureMap = "sikf" | "elu+1" | "relu" | "softmax" | "favor+";
+export type FeatureMap = "sikf" | "elu+1" | "relu" | "softmax" | "favor+" | "dpfp";
 
 /** How weights of relative positions come into attention: {@link AttentionOptions}. */
 export type BiasKind = "none" | "fastrpb" | "multiplicative";
@@ -44,6 +46,8 @@ export type AttentionOptions = SequenceOptions & {
   featureMap?: FeatureMap;
   /** How the features of `"favor+"` are drawn; only with that feature map. */
   randomFeatures?: RandomFeatures;
+  /** ν of `"dpfp"`, an integer from 1 to 2·headDim − 1: a row has 2·headDim·ν features. Only with that feature map. Default 1. */
+  nu?: number;
   /** Factor of q·k for `kind: "softmax"` and `"favor+"`, a positive float32. Default 1/√D. */
   scale?: number;
   /** Sums run over j ≤ i. Default `false`; not on a grid. */
@@ -57,6 +61,11 @@ export type AttentionOptions = SequenceOptions & {
   bias?: BiasKind;
   /** `run` takes `lengths`, one for each batch row; tokens beyond have no influence, and zeros as output. Default `false`; not on a grid. */
   variableLengths?: boolean;
+  /**
+   * `run` takes `keyMask`, which says for each batch row which keys are seen; the others contribute nothing, and their values nothing through a bias
+   * either. A row that sees no key gets zero. It takes scratch for a copy of keys and values. Default `false`.
+   */
+  keyMask?: boolean;
   /**
    * How q, k, v and the output are stored; sums are in f32. `"f16"` halves their bytes, on devices with `shader-f16`; forward only, and not with
    * a multiplicative bias. Default `"f32"`.
@@ -73,7 +82,7 @@ export interface AttentionShape extends RelativePositions {
   readonly kind: "linear" | "softmax";
   /** `undefined` for `kind: "softmax"`. */
   readonly featureMap: FeatureMap | undefined;
-  /** Number of features of a key: D, or that of the random features. */
+  /** Number of features of a key: D, that of the random features, or 2Dν of `"dpfp"`. */
   readonly features: number;
   /** Seed of the random features. */
   readonly seed: number;
@@ -81,22 +90,24 @@ export interface AttentionShape extends RelativePositions {
   readonly scale: number;
   readonly bias: BiasKind;
   readonly variableLengths: boolean;
+  /** Whether there is a tensor `keyMask`, [batch, length]. */
+  readonly keyMask: boolean;
   /** How q, k, v and the output are stored. */
   readonly storage: "f32" | "f16";
 }
 
-/** `q`, `k`, `v`, `spectrum` with a bias, `lengths` with variable lengths → `out`. */
+/** `q`, `k`, `v`, `spectrum` with a bias, `lengths` with variable lengths, `keyMask` with a mask → `out`. */
 export interface AttentionSpec extends AttentionShape {
   readonly operation: "attention";
 }
 
-/** `q`, `k`, `v`, `spectrum`, `lengths` as of the attention, and `dOut` → `dq`, `dk`, `dv`, and `dBias` with a bias. */
+/** `q`, `k`, `v`, `spectrum`, `lengths`, `keyMask` as of the attention, and `dOut` → `dq`, `dk`, `dv`, and `dBias` with a bias. */
 export interface AttentionGradientSpec extends AttentionShape {
   readonly operation: "attentionGradient";
 }
 
 const SIZES = ["batch", "heads", "length", "grid", "headDim", "valueDim"] as const;
-const CHOICES = ["kind", "featureMap", "randomFeatures", "scale", "causal", "bias", "variableLengths", "storage"] as const;
+const CHOICES = ["kind", "featureMap", "randomFeatures", "nu", "scale", "causal", "bias", "variableLengths", "keyMask", "storage"] as const;
 
 /** Checks the options of an attention. @throws FastRpbError codes `"value"`, `"unavailable"` */
 export function attentionSpec(options: AttentionOptions, caller = "runtime.attention"): AttentionSpec {
@@ -106,6 +117,7 @@ export function attentionSpec(options: AttentionOptions, caller = "runtime.atten
   const headDim = checkSize(caller, "options.headDim", options.headDim);
   const featureMap = checkFeatureMap(caller, kind, options.featureMap);
   const { count, seed } = checkRandomFeatures(caller, featureMap, options.randomFeatures, headDim);
+  const nu = checkNu(caller, featureMap, options.nu, headDim);
   const variableLengths = checkBoolean(caller, "options.variableLengths", options.variableLengths ?? false);
   if (variableLengths && positions.grid) {
     throw refuse("value", caller, "options.variableLengths", "false on a grid, which is always full", true);
@@ -122,11 +134,12 @@ export function attentionSpec(options: AttentionOptions, caller = "runtime.atten
     valueDim: checkSize(caller, "options.valueDim", options.valueDim ?? headDim),
     kind,
     featureMap,
-    features: count,
+    features: featureMap === "dpfp" ? 2 * headDim * nu : count,
     seed,
     scale: checkScale(caller, kind === "softmax" || featureMap === "favor+", options.scale, headDim),
     bias,
     variableLengths,
+    keyMask: checkBoolean(caller, "options.keyMask", options.keyMask ?? false),
     storage,
   };
   const widest = Math.max(spec.headDim, spec.valueDim, spec.features);
@@ -135,13 +148,31 @@ export function attentionSpec(options: AttentionOptions, caller = "runtime.atten
   return Object.freeze(spec);
 }
 
+/** Whether features are made of queries and keys first, as rows of their own, of which the rest is SIKF or ReLU. */
+export function isProjected({ featureMap }: Pick<AttentionShape, "featureMap">): boolean {
+  return featureMap === "favor+" || featureMap === "dpfp";
+}
+
+/** Far below all keys, so that exp of its difference from any of these is 0, and within the range of float32 when numbers are added. */
+const LOWEST_KEY = -(2 ** 120);
+/** The lowest float16. */
+const LOWEST_HALF_KEY = -65504;
+
+/** The number in keys that a mask leaves out: their features are 0, or are when relative to those of any other key. */
+export function unseenKey({ kind, featureMap, headDim, scale, storage }: AttentionShape): number {
+  if (kind === "softmax" || featureMap === "relu" || featureMap === "dpfp") return 0;
+  if (storage === "f16") return LOWEST_HALF_KEY;
+  // Of FAVOR+, −scale·|k|²/2 is what has to be low.
+  return featureMap === "favor+" ? -(2 ** 58) / Math.sqrt(headDim * Math.max(1, scale)) : LOWEST_KEY;
+}
+
 /** The gradient of an attention whose tensors are float32. */
 export function attentionGradientSpec(spec: AttentionSpec): AttentionGradientSpec {
   return Object.freeze({ ...spec, operation: "attentionGradient" });
 }
 
 function checkFeatureMap(caller: string, kind: "linear" | "softmax", given: unknown): FeatureMap | undefined {
-  if (kind === "linear") return checkEnum(caller, "options.featureMap", given, ["sikf", "elu+1", "relu", "softmax", "favor+"]);
+  if (kind === "linear") return checkEnum(caller, "options.featureMap", given, ["sikf", "elu+1", "relu", "softmax", "favor+", "dpfp"]);
   if (given === undefined) return undefined;
   throw refuse("value", caller, "options.featureMap", 'left out with kind: "softmax"', given);
 }
@@ -164,6 +195,17 @@ function checkRandomFeatures(
   }
   const usual = Math.max(headDim, Math.ceil(headDim * Math.log(headDim)));
   return { count: checkSize(caller, "options.randomFeatures.count", count ?? usual), seed };
+}
+
+function checkNu(caller: string, featureMap: FeatureMap | undefined, given: number | undefined, headDim: number): number {
+  const most = 2 * headDim - 1;
+  if (featureMap === "dpfp") {
+    const nu: unknown = given ?? 1;
+    if (typeof nu === "number" && Number.isInteger(nu) && nu >= 1 && nu <= most) return nu;
+    throw refuse("value", caller, "options.nu", `an integer from 1 to ${most}, 2·headDim − 1`, given);
+  }
+  if (given === undefined) return 1;
+  throw refuse("value", caller, "options.nu", 'left out without featureMap: "dpfp"', given);
 }
 
 function checkScale(caller: string, scaled: boolean, given: number | undefined, headDim: number): number {

@@ -6,7 +6,7 @@ import { tryPlan } from "../../../testing/programs.ts";
 import { seenRows } from "./chunks.ts";
 import { planProgram } from "../../../testing/operations.ts";
 
-const FEATURE_MAPS = ["sikf", "elu+1", "relu", "softmax", "favor+"] as const;
+const FEATURE_MAPS = ["sikf", "elu+1", "relu", "softmax", "favor+", "dpfp"] as const;
 
 function specs(options: AttentionOptions): readonly AnySpec[] {
   const spec = attentionSpec({ causal: true, ...options });

@@ -18,8 +18,8 @@ import type { ToeplitzSpec } from "../../toeplitz/spec.ts";
 import type { AttentionTensors } from "../bias.ts";
 import { addHeadKernel, type HeadGroup, type NamedRows, type Rows, storedRows } from "../head-groups.ts";
 import { addCombine, addReduce, chooseReduction, type LinearWork, linearWork, type Reduction, stateScratch, statesUse } from "../linear/key-state.ts";
-import { addProjection, projectedRows } from "../random-features.ts";
-import type { AttentionShape } from "../spec.ts";
+import { addProjection, projectedRows } from "../projection.ts";
+import { type AttentionShape, isProjected } from "../spec.ts";
 
 /** Rows of a workgroup that makes features, and lanes of a row, at most. */
 const FEATURE_ROWS = 8;
@@ -100,8 +100,7 @@ export function featureScratch(work: MultiplicativeWork): FeatureScratch {
   const combined = ofChunks === undefined || reduction.chunks === 1 ? ofChunks : stateScratch(work, "combined", reduction, 1);
   const queries = projectedRows(work, "queryFeatures");
   const keys = projectedRows(work, "keyFeatures");
-  const random = shape.featureMap === "favor+";
-  const projected = random ? { q: projectedRows(work, "projectedQ"), k: projectedRows(work, "projectedK") } : undefined;
+  const projected = isProjected(shape) ? { q: projectedRows(work, "projectedQ"), k: projectedRows(work, "projectedK") } : undefined;
   const tolerances = program.temporary("tolerances", mostHeads * features * FLOAT_BYTES);
   return { queries, keys, tolerances, states: ofChunks && combined && { ofChunks, combined }, reduction, projected };
 }

@@ -11,8 +11,8 @@ import { planToeplitz } from "../../toeplitz/plan.ts";
 import type { ToeplitzSpec } from "../../toeplitz/spec.ts";
 import type { AttentionGradientTensors } from "../bias.ts";
 import { gradientRows, scratchRows } from "../head-groups.ts";
-import { addProjection, projectedRows } from "../random-features.ts";
-import type { AttentionShape } from "../spec.ts";
+import { addProjection, projectedRows } from "../projection.ts";
+import { type AttentionShape, isProjected } from "../spec.ts";
 import {
   addContract,
   addExpand,
@@ -28,10 +28,10 @@ import { addDirectGradient, addFinish, flagScratch } from "./direct.ts";
 
 /** Adds the gradient of attention with a multiplicative bias. */
 export function planMultiplicativeGradient(program: ProgramBuilder, shape: AttentionShape, tensors: AttentionGradientTensors, scratch: number): void {
-  const { heads, length, grid, valueDim, causal, featureMap } = shape;
+  const { heads, length, grid, valueDim, causal } = shape;
   const spectrum = tensors.spectrum!;
-  const random = featureMap === "favor+";
-  const work = multiplicativeWork(program, shape, tensors, scratch, 3, random ? 5 : 2);
+  const made = isProjected(shape);
+  const work = multiplicativeWork(program, shape, tensors, scratch, 3, made ? 5 : 2);
   const { groups, featureGroups } = work;
   const scratchLeft = program.scratchLeft(scratch);
   const features = featureScratch(work);
@@ -40,12 +40,12 @@ export function planMultiplicativeGradient(program: ProgramBuilder, shape: Atten
   const scratchFor = (name: string) => program.temporary(name, largest);
   const [channels, summed, channelGradients] = [scratchFor("channels"), scratchFor("summed"), scratchFor("channelGradients")];
   const totals = scratchRows(work, "totals", totalsWidth(valueDim));
-  const inner = random ? projectedRows(work, "projectedGradient") : undefined;
+  const inner = made ? projectedRows(work, "projectedGradient") : undefined;
   const sizes = distinctCounts(groups).flatMap((group) => distinctCounts(featureGroups).map((selected) => channelProduct(shape, group, selected)));
   const correlation = makeCorrelation(program, sizes, heads, scratch, 0.5);
   const flags = flagScratch(work);
   const rest = scratchLeft() - correlation.bytes;
-  const { k, v, dOut, dq, dk, dv } = gradientRows(shape, tensors);
+  const { q, k, v, dOut, dq, dk, dv } = gradientRows(shape, tensors);
 
   for (const group of groups) {
     const firstSpectrum = group.first % heads;
@@ -72,7 +72,7 @@ export function planMultiplicativeGradient(program: ProgramBuilder, shape: Atten
       addCorrelations(program, channelProduct(shape, group, selected), correlation, correlated, rest);
       if (i === featureGroups.length - 1) {
         addDirectGradient(work, group, "queries", features, direct, { out: inner ?? dq });
-        if (inner) addProjection(work, group, "queryGradients", { from: inner, to: dq });
+        if (inner) addProjection(work, group, "queryGradients", { from: inner, to: dq, rows: q });
       }
       product(selected, channelGradients, true);
       addContract(work, group, selected, { features: keys, channels: summed, out: dv, accumulate: i > 0 });
@@ -88,7 +88,7 @@ export function planMultiplicativeGradient(program: ProgramBuilder, shape: Atten
       }
     }
     addDirectGradient(work, group, "keys", features, direct, { out: inner ?? dk });
-    if (inner) addProjection(work, group, "keyGradients", { from: inner, to: dk, keys: k });
+    if (inner) addProjection(work, group, "keyGradients", { from: inner, to: dk, rows: k });
     addDirectGradient(work, group, "values", features, direct, { out: dv });
     addDirectGradient(work, group, "weights", features, direct, { dBias: tensors.dBias! });
   }

@@ -8,15 +8,15 @@ import { planToeplitz } from "../../toeplitz/plan.ts";
 import { totalsWidth } from "../../../../shaders/attention/multiplicative/channels.ts";
 import type { AttentionTensors } from "../bias.ts";
 import { scratchRows, storedRows } from "../head-groups.ts";
-import type { AttentionShape } from "../spec.ts";
+import { type AttentionShape, isProjected } from "../spec.ts";
 import { addContract, addExpand, addFeatures, channelBytes, channelProduct, featureScratch, multiplicativeWork } from "./channels.ts";
 import { addFinish } from "./direct.ts";
 
 /** Adds linear attention with a multiplicative bias, of whose exponentials `spectrum` is. */
 export function planMultiplicativeAttention(program: ProgramBuilder, shape: AttentionShape, tensors: AttentionTensors, scratch: number): void {
   const { valueDim, heads } = shape;
-  const random = shape.featureMap === "favor+";
-  const work = multiplicativeWork(program, shape, tensors, scratch, 2, random ? 4 : 2);
+  const made = isProjected(shape);
+  const work = multiplicativeWork(program, shape, tensors, scratch, 2, made ? 4 : 2);
   const { groups, featureGroups } = work;
   const scratchLeft = program.scratchLeft(scratch);
   const features = featureScratch(work);

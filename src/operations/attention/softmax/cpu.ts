@@ -4,13 +4,14 @@ import type { Head, HeadAttention } from "../cpu-head.ts";
 /** out_i = Σ_j softmax_j(scale·q_i·k_j) v_j, over all j or over j ≤ i: O(N²) time, a row of weights at a time. */
 export function createSoftmax(dim: number, valueDim: number, causal: boolean, scale: number): HeadAttention {
   /** The weights of row i, into `weights`; gives how many there are. */
-  const softmaxRow = ({ tokens, q, k }: Head, i: number, weights: Float64Array): number => {
+  const softmaxRow = ({ tokens, q, k, keyMask }: Head, i: number, weights: Float64Array): number => {
     const count = causal ? i + 1 : tokens;
     let top = -Infinity;
     for (let j = 0; j < count; j++) {
       let product = 0;
       for (let d = 0; d < dim; d++) product += q[i * dim + d]! * k[j * dim + d]!;
-      weights[j] = scale * product;
+      // Where no key is seen, all of them are, and their values are 0.
+      weights[j] = keyMask?.[j] === 0 ? -Number.MAX_VALUE : scale * product;
       top = Math.max(top, weights[j]!);
     }
     let sum = 0;

@@ -71,7 +71,7 @@ export function planSoftmaxAttentionGradient(
   });
   const splits = chooseSplits(choice, tile);
   const groups = headGroups(program, shape, [headDim, valueDim, STATISTICS], scratch, length * STATISTICS * FLOAT_BYTES, splits.mostHeads);
-  const swept: SweepWork = { program, shape, lengths: tensors.lengths, mostHeads: groups[0]!.count, tile, splits };
+  const swept: SweepWork = { program, shape, lengths: tensors.lengths, keyMask: tensors.keyMask, mostHeads: groups[0]!.count, tile, splits };
   const statistics = statisticsRows(swept);
   const widths = partialWidths(shape, tile);
   const accumulate = addBiasGradient(program, shape, tensors, scratch - statistics.buffer.bytes - partialBytes(swept, widths));

@@ -25,7 +25,7 @@ export function planSoftmaxAttention(program: ProgramBuilder, shape: AttentionSh
   ]);
   const splits = chooseSplits(choice, tile);
   const groups = headGroups(program, shape, [headDim, valueDim], scratch, 0, splits.mostHeads);
-  const work: SweepWork = { program, shape, lengths: tensors.lengths, mostHeads: groups[0]!.count, tile, splits };
+  const work: SweepWork = { program, shape, lengths: tensors.lengths, keyMask: tensors.keyMask, mostHeads: groups[0]!.count, tile, splits };
   const accumulate = addBias(program, shape, tensors, scratch - partialBytes(work, partialWidths));
   const out = storedRows(shape, tensors.out, valueDim);
   const sums = partialScratch(work, "sums", valueDim);

@@ -44,8 +44,8 @@ export function partialScratch(work: SweepWork, name: string, width: number): Pa
 
 /** Constants that all kernels of softmax attention have. */
 export function kernelShape({ shape, splits, tile }: Pick<SweepWork, "shape" | "splits" | "tile">) {
-  const { length, headDim, valueDim, scale, causal, variableLengths } = shape;
-  return { length, headDim, valueDim, scale, causal, variableLengths, split: splits.count > 1, tile };
+  const { length, headDim, valueDim, scale, causal, variableLengths, keyMask } = shape;
+  return { length, headDim, valueDim, scale, causal, variableLengths, ...(keyMask && { keyMask }), split: splits.count > 1, tile };
 }
 
 /** A block of the rows of a group, and what its sweep moves of each head. */
