@@ -24,6 +24,7 @@ import { toeplitzSpectrumKernel } from "../toeplitz/spectrum.ts";
 import { ELEMENT_BYTES, type Kernel, makeKernel } from "./kernel.ts";
 
 const SHAPE: StockhamShape = { length: 64, axes: [[8, 8]], threads: 8, columns: 4, lanes: "points", exchange: "split", bankShift: 3, fused: false };
+const WEIGHTS = { count: 60, diagonal: 0, strides: [1], symmetric: true };
 const ROOTS = { kind: "full", offset: 56 } as const;
 const HEAD = { length: 200, headDim: 18, valueDim: 7, variableLengths: true };
 const ROW_TILE = { rows: 16, laneRows: 4, rowLanes: 16, laneKeys: 1 };
@@ -66,7 +67,7 @@ const KERNELS: readonly Kernel[] = [
     storage: "f16",
     variableLengths: true,
   }),
-  toeplitzSpectrumKernel({ shape: { ...SHAPE, exchange: "whole" }, twiddles: [0], length: 60, roots: ROOTS, scaleOffset: 120, causal: false }),
+  toeplitzSpectrumKernel({ shape: { ...SHAPE, exchange: "whole" }, twiddles: [0], length: 60, roots: ROOTS, scaleOffset: 120, weights: WEIGHTS, causal: false }),
   firstFeatureKernel({ lanes: 64, length: 200, features: 18 }),
   projectionKernel({ inputs: 18, outputs: 40, of: "keyGradients", scale: 0.25, precision: "f16", rows: 16, laneRows: 4, columns: 16 }),
   softmaxAttentionKernel({ ...HEAD, scale: 0.25, causal: true, split: true, storage: "f16", accumulate: false, tile: SOFTMAX_TILE, columnTiles: 2 }),

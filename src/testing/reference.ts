@@ -103,6 +103,44 @@ export function convolveReference(
   return result;
 }
 
+type FormedSpec = Pick<RelativePositions, "length" | "grid" | "form"> & { readonly heads: number };
+
+/** Calls for every head and offset with the place of its weight among those of all offsets, and the places of the weights whose sum it is. */
+function eachOffset({ heads, length, grid, form }: FormedSpec, visit: (full: number, places: readonly number[]) => void): void {
+  const [height, width] = grid ?? [1, length];
+  const { symmetric = false, separable, reach = grid ?? [length] } = form ?? {};
+  const [tall, wide] = (reach.length === 1 ? [1, reach[0]!] : reach).map((size) => (symmetric ? size : 2 * size - 1)) as [number, number];
+  // Of a sequence, dy is 0.
+  const row = (dy: number) => (symmetric ? Math.abs(dy) : dy + (tall - 1) / 2);
+  const column = (dx: number) => (symmetric ? Math.abs(dx) : dx + (wide - 1) / 2);
+  const head = { axes: tall + wide, shared: wide, none: tall * wide }[separable ?? "none"];
+  for (let h = 0, full = 0; h < heads; h++) {
+    for (let dy = 1 - height; dy < height; dy++) {
+      for (let dx = 1 - width; dx < width; dx++, full++) {
+        const start = h * head;
+        if (separable) visit(full, [start + row(dy), start + (separable === "axes" ? tall : 0) + column(dx)]);
+        else visit(full, [start + row(dy) * wide + column(dx)]);
+      }
+    }
+  }
+}
+
+/** The weights of all offsets, `[heads, 2N − 1]` or `[heads, 2H − 1, 2W − 1]`, of weights in any form. */
+export function expandWeights(spec: FormedSpec, weights: ArrayLike<number>): Float64Array {
+  const result: number[] = [];
+  eachOffset(spec, (_, places) => result.push(places.reduce((sum, place) => sum + weights[place]!, 0)));
+  return Float64Array.from(result);
+}
+
+/** The gradient of weights in any form, of which there are `count`, from that of the weights of all offsets. */
+export function foldWeights(spec: FormedSpec, count: number, gradient: ArrayLike<number>): Float64Array {
+  const result = new Float64Array(count);
+  eachOffset(spec, (full, places) => {
+    for (const place of places) result[place]! += gradient[full]!;
+  });
+  return result;
+}
+
 type ToeplitzReferenceSpec = Pick<ToeplitzSpec, "batch" | "heads" | "length" | "channels"> & Partial<RelativePositions>;
 
 /** Calls for all pairs of tokens that count in a slice of [batch, heads], with the place of their weight. `lengths`: of each batch row. */

@@ -52,21 +52,17 @@ export function attentionGradientCpu(kind: HeadKind, spec: AttentionGradientSpec
       if (!toeplitz || !sums) return;
       const dBias = memoryOf("dBias").floats;
       for (const [head, sum] of sums.entries()) {
-        const own = dBias.subarray(head * weights, (head + 1) * weights);
-        if (bias === "fastrpb") {
-          toeplitz.restore(sum, (index, value) => {
-            own[index] = value;
-          });
-          continue;
-        }
-        // d/db = exp(b) d/dexp(b); the common factor exp(−max b) makes no difference to the loss.
-        const exponentials = float64Array("cpu attention", weights);
-        toeplitz.weightsOf(spectrumOf(head), (index, value) => {
-          exponentials[index] = value;
-        });
+        const own = float64Array("cpu attention", weights);
         toeplitz.restore(sum, (index, value) => {
-          own[index] = value * exponentials[index]!;
+          own[index]! += value;
         });
+        if (bias === "multiplicative") {
+          // d/db = exp(b) d/dexp(b); the common factor exp(−max b) makes no difference to the loss.
+          toeplitz.weightsOf(spectrumOf(head), (index, value) => {
+            own[index]! *= value;
+          });
+        }
+        dBias.set(own, head * weights);
       }
     },
   };

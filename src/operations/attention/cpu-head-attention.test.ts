@@ -74,7 +74,7 @@ describe.each(VARIANTS)("%j", (variant) => {
     close(gradients.dk, expected.dk, "dk");
     close(gradients.dv, expected.dv, "dv");
     if (spec.bias === "none") return;
-    const dWeights = weights.slice().fill(NaN);
+    const dWeights = new Float64Array(weights.length);
     toeplitz.restore(sum, (index, value) => {
       dWeights[index] = value * Math.exp(weights[index]!);
     });

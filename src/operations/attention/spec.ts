@@ -1,6 +1,6 @@
 import { checkBoolean, checkElements, checkEnum, checkOptions, checkSize } from "../../core/check.ts";
 import { FastRpbError, refuse } from "../../core/errors.ts";
-import { checkPositions, type RelativePositions, type SequenceOptions, type ToeplitzSpec, weightsShape } from "../toeplitz/spec.ts";
+import { BIAS_FORM_OPTIONS, type BiasFormOptions, checkPositions, type RelativePositions, type SequenceOptions, type ToeplitzSpec, weightsShape } from "../toeplitz/spec.ts";
 
 /**
  * Feature maps φ of linear attention, for which out_i = Σ_j φ(q_i)·φ(k_j) v_j / Σ_j φ(q_i)·φ(k_j):
@@ -27,42 +27,43 @@ export interface RandomFeatures {
 }
 
 /** Options of attention over q, k `[batch, heads, N, D]` and v `[batch, heads, N, E]`. */
-export type AttentionOptions = SequenceOptions & {
-  /** Default 1. */
-  batch?: number;
-  heads: number;
-  /** Dimension D of the queries and keys. */
-  headDim: number;
-  /** Dimension of the values and the output. Default: `headDim`. */
-  valueDim?: number;
-  /**
-   * `"linear"` (default) is O(N) and takes a `featureMap`. `"softmax"` is the original, out_i = Σ_j softmax_j(scale·q_i·k_j) v_j: O(N²)
-   * time in tiles with online softmax, O(N) memory.
-   */
-  kind?: "linear" | "softmax";
-  /** The feature map of linear attention, which needs one; `kind: "softmax"` has none. */
-  featureMap?: FeatureMap;
-  /** How the features of `"favor+"` are drawn; only with that feature map. */
-  randomFeatures?: RandomFeatures;
-  /** Factor of q·k for `kind: "softmax"` and `"favor+"`, a positive float32. Default 1/√D. */
-  scale?: number;
-  /** Sums run over j ≤ i. Default `false`; not on a grid. */
-  causal?: boolean;
-  /**
-   * - `"none"` (default)
-   * - `"fastrpb"` adds the Toeplitz product of learned weights and the values, outside the normalisation.
-   * - `"multiplicative"` (Luo et al. 2021): every term of the numerator and the denominator has a factor exp(b_{j−i}), by FFT. Linear
-   *   attention only, and not for `"softmax"` features.
-   */
-  bias?: BiasKind;
-  /** `run` takes `lengths`, one for each batch row; tokens beyond have no influence, and zeros as output. Default `false`; not on a grid. */
-  variableLengths?: boolean;
-  /**
-   * How q, k, v and the output are stored; sums are in f32. `"f16"` halves their bytes, on devices with `shader-f16`; forward only, and not with
-   * a multiplicative bias. Default `"f32"`.
-   */
-  storage?: "f32" | "f16";
-};
+export type AttentionOptions = SequenceOptions &
+  BiasFormOptions & {
+    /** Default 1. */
+    batch?: number;
+    heads: number;
+    /** Dimension D of the queries and keys. */
+    headDim: number;
+    /** Dimension of the values and the output. Default: `headDim`. */
+    valueDim?: number;
+    /**
+     * `"linear"` (default) is O(N) and takes a `featureMap`. `"softmax"` is the original, out_i = Σ_j softmax_j(scale·q_i·k_j) v_j: O(N²)
+     * time in tiles with online softmax, O(N) memory.
+     */
+    kind?: "linear" | "softmax";
+    /** The feature map of linear attention, which needs one; `kind: "softmax"` has none. */
+    featureMap?: FeatureMap;
+    /** How the features of `"favor+"` are drawn; only with that feature map. */
+    randomFeatures?: RandomFeatures;
+    /** Factor of q·k for `kind: "softmax"` and `"favor+"`, a positive float32. Default 1/√D. */
+    scale?: number;
+    /** Sums run over j ≤ i. Default `false`; not on a grid. */
+    causal?: boolean;
+    /**
+     * - `"none"` (default)
+     * - `"fastrpb"` adds the Toeplitz product of learned weights and the values, outside the normalisation.
+     * - `"multiplicative"` (Luo et al. 2021): every term of the numerator and the denominator has a factor exp(b_{j−i}), by FFT. Linear
+     *   attention only, and not for `"softmax"` features.
+     */
+    bias?: BiasKind;
+    /** `run` takes `lengths`, one for each batch row; tokens beyond have no influence, and zeros as output. Default `false`; not on a grid. */
+    variableLengths?: boolean;
+    /**
+     * How q, k, v and the output are stored; sums are in f32. `"f16"` halves their bytes, on devices with `shader-f16`; forward only, and not with
+     * a multiplicative bias. Default `"f32"`.
+     */
+    storage?: "f32" | "f16";
+  };
 
 /** Sizes and choices of an attention, which its gradient shares. */
 export interface AttentionShape extends RelativePositions {
@@ -96,7 +97,7 @@ export interface AttentionGradientSpec extends AttentionShape {
 }
 
 const SIZES = ["batch", "heads", "length", "grid", "headDim", "valueDim"] as const;
-const CHOICES = ["kind", "featureMap", "randomFeatures", "scale", "causal", "bias", "variableLengths", "storage"] as const;
+const CHOICES = ["kind", "featureMap", "randomFeatures", "scale", "causal", "bias", "variableLengths", "storage", ...BIAS_FORM_OPTIONS] as const;
 
 /** Checks the options of an attention. @throws FastRpbError codes `"value"`, `"unavailable"` */
 export function attentionSpec(options: AttentionOptions): AttentionSpec {
@@ -114,6 +115,10 @@ export function attentionSpec(options: AttentionOptions): AttentionSpec {
   const bias = checkEnum(caller, "options.bias", options.bias ?? "none", ["none", "fastrpb", "multiplicative"]);
   const storage = checkEnum(caller, "options.storage", options.storage ?? "f32", ["f32", "f16"]);
   if (bias === "multiplicative") checkMultiplicative(caller, kind, featureMap, storage);
+  if (bias !== "fastrpb" && positions.form) {
+    const expected = 'left out, or "full", without bias: "fastrpb"';
+    throw refuse("value", { caller, argument: "options.biasForm or options.biasLength", expected, got: options.biasForm ?? options.biasLength });
+  }
   const spec: AttentionSpec = {
     operation: "attention",
     batch: checkSize(caller, "options.batch", options.batch ?? 1),
@@ -191,6 +196,6 @@ function checkMultiplicative(caller: string, kind: "linear" | "softmax", feature
 
 /** The Toeplitz product of an attention with a FastRPB bias: its weights times the values. */
 export function biasSpec(spec: AttentionShape): ToeplitzSpec {
-  const { batch, heads, length, grid, causal, valueDim, variableLengths, storage } = spec;
-  return Object.freeze({ operation: "toeplitz", batch, heads, length, grid, causal, channels: valueDim, variableLengths, storage });
+  const { batch, heads, length, grid, causal, form, valueDim, variableLengths, storage } = spec;
+  return Object.freeze({ operation: "toeplitz", batch, heads, length, grid, causal, form, channels: valueDim, variableLengths, storage });
 }

@@ -21,6 +21,7 @@ export function toeplitzGradientCpu(spec: ToeplitzGradientSpec, fftOf: FftOf): C
       const spectra = memoryOf("spectrum").doubles;
       const tokensOf = tokenCounts(spec, memoryOf);
       if (spec.variableLengths) dv.fill(0);
+      const weightSums = float64Array("cpu toeplitz", weights);
       const sum = float64Array("cpu toeplitz", floats);
       for (let head = 0; head < heads; head++) {
         const spectrum = spectra.subarray(head * floats, (head + 1) * floats);
@@ -36,9 +37,11 @@ export function toeplitzGradientCpu(spec: ToeplitzGradientSpec, fftOf: FftOf): C
           toeplitz.multiply(g, tokens, channels, spectrum, store, true);
           toeplitz.correlate(g, v.subarray(start, start + sliceSize), tokens, channels, sum);
         }
+        weightSums.fill(0);
         toeplitz.restore(sum, (index, value) => {
-          dWeights[head * weights + index] = value;
+          weightSums[index]! += value;
         });
+        dWeights.set(weightSums, head * weights);
       }
     },
   };

@@ -15,7 +15,8 @@ import type { BufferEnd } from "../fft/pass.ts";
 import { addCorrelations, addFusedCorrelations, type CorrelationSums, correlationPoints, makeCorrelation } from "./correlation.ts";
 import type { ToeplitzTensors } from "./pairs.ts";
 import { planToeplitz } from "./plan.ts";
-import { type ToeplitzSpec, weightsShape } from "./spec.ts";
+import { addSeparableGradient, isSeparable } from "./separable.ts";
+import { offsetCount, type ToeplitzSpec, weightsShape } from "./spec.ts";
 
 /** Numbers of a token among the factors: its products with the corners of a grid. */
 const FACTORS = 4;
@@ -32,6 +33,10 @@ export function planToeplitzGradient(
   { dOut, dv, dWeights, ...tensors }: ToeplitzGradientTensors,
   scratch: number,
 ): void {
+  if (isSeparable(spec)) {
+    addSeparableGradient(program, spec, { ...tensors, dOut, dv, dWeights }, scratch);
+    return;
+  }
   const product: ToeplitzSpec = { ...spec, operation: "toeplitz" };
   const { heads } = spec;
   const transposedProduct = (room: number) => planToeplitz(program, product, { ...tensors, v: dOut, out: dv }, room, { transposed: true });
@@ -73,7 +78,17 @@ export function addWeightGradient(
   const [weightBytes, factorBytes] = [weights * FLOAT_BYTES, spec.length * FACTORS * FLOAT_BYTES];
   const correlationBytes = points * COMPLEX_BYTES;
   const lanes = elementwiseLanes(program.limits);
-  const kernel = toeplitzWeightGradientKernel({ lanes, y, x, causal: spec.causal, factors: factors !== undefined });
+  const { symmetric = false, reach = [] } = spec.form ?? {};
+  const [reachX = x.size, reachY = y.size] = [...reach].reverse();
+  const kernel = toeplitzWeightGradientKernel({
+    lanes,
+    y: { ...y, reach: reachY },
+    x: { ...x, reach: reachX },
+    causal: spec.causal,
+    symmetric,
+    factors: factors !== undefined,
+  });
+  const counting = spec.causal ? spec.length : offsetCount(spec);
   const each = [correlationBytes, weightBytes, ...(factors === undefined ? [] : [factorBytes])];
   forSlices(program, "the weights of one head", range.count, each, (first, count) => {
     /** So many bytes of each of these heads, of which the first is at `from` in the buffer and 0 for the kernel. */
@@ -94,9 +109,9 @@ export function addWeightGradient(
       kernel,
       elements: count * weights,
       uses: {
-        correlations: { ...sums, reads: count * weights * COMPLEX_BYTES },
+        correlations: { ...sums, reads: count * counting * COMPLEX_BYTES },
         out: { ...headsUse(buffers.out, weightBytes, head), writes: count * weightBytes },
-        factors: factors && { ...headsUse(factors, factorBytes, head), reads: count * weightBytes },
+        factors: factors && { ...headsUse(factors, factorBytes, head), reads: count * counting * FLOAT_BYTES },
       },
       flops: 0,
     });

@@ -3,7 +3,9 @@ import { cpuOnDemand, layout, type Operation, task, type TensorLayout } from "..
 import { planToeplitzGradient } from "./gradient.ts";
 import { headSpectrumPoints } from "./layout.ts";
 import { planToeplitz } from "./plan.ts";
+import { isSeparable, separableOffsets } from "./separable.ts";
 import {
+  formName,
   type RelativePositions,
   spectrumSpec,
   type SpectrumSpec,
@@ -21,12 +23,13 @@ function rows(role: TensorLayout["role"], { batch, heads, length, channels, stor
   return layout(role, [batch, heads, length, channels], storage);
 }
 
-/** The spectra of all heads, as the product reads them. */
+/** The spectra of all heads, as the product reads them: of a separable bias, weights of all offsets. */
 export function spectrumLayout(
   role: TensorLayout["role"],
   spec: RelativePositions & { readonly heads: number },
   limits: PlannerLimits,
 ): TensorLayout {
+  if (isSeparable(spec)) return layout(role, [spec.heads, separableOffsets(spec)]);
   return layout(role, [spec.heads, headSpectrumPoints(spec, limits)], "complex64");
 }
 
@@ -71,8 +74,8 @@ export const toeplitzGradient: Operation<ToeplitzGradientSpec> = {
 export const spectrum: Operation<SpectrumSpec> = {
   name: "toeplitz spectrum",
   label: (spec) => `toeplitz spectrum ${sizes(spec)}`,
-  describe: ({ heads, grid, length, causal }) =>
-    `${heads} heads and ${grid ? `grid ${grid.join(" × ")}` : `length ${length}`}${causal ? ", causal" : ""}`,
+  describe: ({ heads, grid, length, causal, form }) =>
+    `${heads} heads and ${grid ? `grid ${grid.join(" × ")}` : `length ${length}`}${causal ? ", causal" : ""}${form ? `, in the form ${formName(form)}` : ""}`,
   tensors: (spec, limits) => ({
     weights: layout("input", weightsShape(spec)),
     spectrum: spectrumLayout("output", spec, limits),

@@ -1,4 +1,4 @@
-/** Plans for FastRPB: the Toeplitz product, fused in one dispatch, or in three passes (toeplitz/passes.ts). */
+/** Plans for FastRPB: the Toeplitz product, fused in one dispatch, in three passes (toeplitz/passes.ts), or by rows and columns (toeplitz/separable.ts). */
 import { toeplitzFusedKernel } from "../../../shaders/toeplitz/fused.ts";
 import { fftFlops, MULTIPLY_FLOPS } from "../../math/flops.ts";
 import type { ProgramBuilder } from "../../program/builder.ts";
@@ -7,6 +7,7 @@ import { lengthsUse } from "../lengths.ts";
 import { axisWithRoots, branchPoints, headSpectrumBytes, pairGroups, toeplitzLayout } from "./layout.ts";
 import { lanesFor, rowsUse, spectrumUse, type ToeplitzTensors, type ToeplitzVariant } from "./pairs.ts";
 import { addToeplitzPasses } from "./passes.ts";
+import { addSeparable, isSeparable } from "./separable.ts";
 import type { ToeplitzSpec } from "./spec.ts";
 
 /** Adds the products of the matrices that `spectrum` is of with `v`, into `out`. @throws FastRpbError code `"limit"` */
@@ -17,6 +18,10 @@ export function planToeplitz(
   scratch: number,
   variant: ToeplitzVariant = {},
 ): void {
+  if (isSeparable(spec)) {
+    addSeparable(program, spec, tensors, scratch);
+    return;
+  }
   const layout = toeplitzLayout(program, spec);
   if (layout.kind !== "fused") {
     addToeplitzPasses(program, spec, layout, tensors, scratch, variant);

@@ -1,5 +1,8 @@
 import { checkBoolean, checkElements, checkOptions, checkSize } from "../../core/check.ts";
 import { refuse } from "../../core/errors.ts";
+import { BIAS_FORM_OPTIONS, type BiasFormOptions, checkForm, type WeightForm, weightsShape } from "./forms.ts";
+
+export * from "./forms.ts";
 
 /** A sequence of N tokens, or N = H·W tokens on a grid, token n at row ⌊n/W⌋ and column n mod W. Exactly one of the two. */
 export type SequenceOptions =
@@ -13,6 +16,8 @@ export interface RelativePositions {
   /** [H, W], or `undefined` in one dimension. */
   readonly grid: readonly [number, number] | undefined;
   readonly causal: boolean;
+  /** In what form weights are; left out: one for every offset. */
+  readonly form?: WeightForm | undefined;
 }
 
 /** The FastRPB product: out_i = Σ_j W_ij v_j in every head, for every channel. */
@@ -47,17 +52,17 @@ export function toeplitzGradientSpec(spec: ToeplitzSpec): ToeplitzGradientSpec {
 
 /** The transforms of the weights of a product, or of the exponentials of those of a multiplicative bias. */
 export function spectrumSpec(product: RelativePositions & { readonly heads: number; readonly bias?: string }): SpectrumSpec {
-  const { heads, length, grid, causal, bias } = product;
-  return Object.freeze({ operation: "spectrum", heads, length, grid, causal, exponential: bias === "multiplicative" });
+  const { heads, length, grid, causal, form, bias } = product;
+  return Object.freeze({ operation: "spectrum", heads, length, grid, causal, form, exponential: bias === "multiplicative" });
 }
 
-/** Shape of the weights of relative positions: `[heads, 2N − 1]`, or `[heads, 2H − 1, 2W − 1]` on a grid. */
-export function weightsShape(spec: RelativePositions & { readonly heads: number }): readonly number[] {
-  return Object.freeze([spec.heads, ...(spec.grid ?? [spec.length]).map((size) => 2 * size - 1)]);
+/** Checks the options that say what the tokens are, and the form of their weights. @throws FastRpbError code `"value"` */
+export function checkPositions(caller: string, options: SequenceOptions & BiasFormOptions & { causal?: boolean }): RelativePositions {
+  const tokens = checkTokens(caller, options);
+  return { ...tokens, form: checkForm(caller, options, tokens) };
 }
 
-/** Checks the options that say what the tokens are. @throws FastRpbError code `"value"` */
-export function checkPositions(caller: string, options: SequenceOptions & { causal?: boolean }): RelativePositions {
+function checkTokens(caller: string, options: SequenceOptions & { causal?: boolean }): RelativePositions {
   const causal = checkBoolean(caller, "options.causal", options.causal ?? false);
   if (options.grid === undefined) {
     return { length: checkSize(caller, "options.length", options.length), grid: undefined, causal };
@@ -77,20 +82,21 @@ export function checkPositions(caller: string, options: SequenceOptions & { caus
 }
 
 /** Options of a Toeplitz product that stands alone. */
-export type ToeplitzOptions = SequenceOptions & {
-  /** Default 1. */
-  batch?: number;
-  heads: number;
-  /** Real channels per head, the D of `v: [batch, heads, N, D]`. */
-  channels: number;
-  /** Weights of offsets j − i > 0 count as zero. Default `false`; not on a grid. */
-  causal?: boolean;
-};
+export type ToeplitzOptions = SequenceOptions &
+  BiasFormOptions & {
+    /** Default 1. */
+    batch?: number;
+    heads: number;
+    /** Real channels per head, the D of `v: [batch, heads, N, D]`. */
+    channels: number;
+    /** Weights of offsets j − i > 0 count as zero. Default `false`; not on a grid. */
+    causal?: boolean;
+  };
 
 /** Checks the options of a Toeplitz product. @throws FastRpbError code `"value"` */
 export function toeplitzSpec(options: ToeplitzOptions): ToeplitzSpec {
   const caller = "runtime.toeplitz";
-  checkOptions(caller, "options", options, ["batch", "heads", "length", "grid", "channels", "causal"]);
+  checkOptions(caller, "options", options, ["batch", "heads", "length", "grid", "channels", "causal", ...BIAS_FORM_OPTIONS]);
   const spec: ToeplitzSpec = {
     operation: "toeplitz",
     batch: checkSize(caller, "options.batch", options.batch ?? 1),
