@@ -117,7 +117,7 @@ export function attentionSpec(options: AttentionOptions): AttentionSpec {
   if (bias === "multiplicative") checkMultiplicative(caller, kind, featureMap, storage);
   if (bias !== "fastrpb" && positions.form) {
     const expected = 'left out, or "full", without bias: "fastrpb"';
-    throw refuse("value", { caller, argument: "options.biasForm or options.biasLength", expected, got: options.biasForm ?? options.biasLength });
+    throw refuse("value", caller, "options.biasForm or options.biasLength", expected, options.biasForm ?? options.biasLength);
   }
   const spec: AttentionSpec = {
     operation: "attention",

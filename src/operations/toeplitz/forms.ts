@@ -59,14 +59,14 @@ export function checkForm(caller: string, options: BiasFormOptions, { length, gr
   const kind = checkEnum(caller, "options.biasForm", options.biasForm ?? "full", kinds);
   const separable = kind.startsWith("separable");
   if (separable && !grid) {
-    throw refuse("value", { caller, argument: "options.biasForm", expected: '"full" or "symmetric" without options.grid', got: kind });
+    throw refuse("value", caller, "options.biasForm", '"full" or "symmetric" without options.grid', kind);
   }
   const shared = checkBoolean(caller, "options.biasShared", options.biasShared ?? false);
   const sizes = grid ?? [length];
   const reach = checkReach(caller, options.biasLength, sizes);
   if (shared && !(separable && sizes[0] === sizes[1] && reach[0] === reach[1])) {
     const expected = "false but for a separable bias on a square grid, of as many rows as columns";
-    throw refuse("value", { caller, argument: "options.biasShared", expected, got: true });
+    throw refuse("value", caller, "options.biasShared", expected, true);
   }
   if (kind === "full" && elementCount(reach) === length) return undefined;
   return Object.freeze({ symmetric: kind.endsWith("symmetric"), separable: separable ? (shared ? "shared" : "axes") : undefined, reach });
@@ -76,12 +76,12 @@ function checkReach(caller: string, given: BiasFormOptions["biasLength"], sizes:
   if (given === undefined) return sizes;
   const argument = "options.biasLength";
   const parts: readonly unknown[] = sizes.length === 1 ? [given] : Array.isArray(given) ? given : [];
-  if (parts.length !== sizes.length) throw refuse("value", { caller, argument, expected: "an array [M_H, M_W] on a grid", got: given });
+  if (parts.length !== sizes.length) throw refuse("value", caller, argument, "an array [M_H, M_W] on a grid", given);
   const reach = parts.map((part, axis) => {
     const name = sizes.length === 1 ? argument : `${argument}[${axis}]`;
     const size = checkSize(caller, name, part);
     if (size >= sizes[axis]!) return size;
-    throw refuse("value", { caller, argument: name, expected: `at least the ${sizes[axis]!} positions of the plan`, got: size });
+    throw refuse("value", caller, name, `at least the ${sizes[axis]!} positions of the plan`, size);
   });
   return Object.freeze(reach);
 }
