@@ -12,12 +12,7 @@ import { vectorArray } from "../wgsl/rows.ts";
 import { u32, wgsl } from "../wgsl/wgsl.ts";
 import { axisStatements, separableConstants, type SeparableShape } from "./separable.ts";
 
-export interface SeparableCorrelateKernelSpec extends SeparableShape {
-  /** Lanes of a workgroup. */
-  readonly lanes: number;
-}
-
-export function separableCorrelateKernel(spec: SeparableCorrelateKernelSpec): Kernel {
+export function separableCorrelateKernel(spec: SeparableShape): Kernel {
   const { height, width, lanes } = spec;
   const parts = Math.ceil((2 * height - 1) / lanes) + Math.ceil((2 * width - 1) / lanes);
   const sumOf = (binding: string, at: string) =>

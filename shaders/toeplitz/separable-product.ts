@@ -16,9 +16,7 @@ import { range, u32, unroll, wgsl } from "../wgsl/wgsl.ts";
 import { axisStatements, separableConstants, type SeparableShape } from "./separable.ts";
 
 export interface SeparableProductKernelSpec extends SeparableShape {
-  /** Lanes of a workgroup, a multiple of `vectors`. */
-  readonly lanes: number;
-  /** Vectors of channels of a workgroup. */
+  /** Vectors of channels of a workgroup, which divide its lanes. */
   readonly vectors: number;
   /** Positions of a lane. */
   readonly outputs: number;

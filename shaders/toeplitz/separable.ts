@@ -14,33 +14,30 @@ export interface SeparableShape {
   readonly height: number;
   readonly width: number;
   readonly channels: number;
-  /** Rows and columns of a tile. */
-  readonly tileRows: number;
-  readonly tileColumns: number;
+  /** Tiles of the rows, and of the columns. */
+  readonly yTiles: number;
+  readonly xTiles: number;
+  /** Lanes of a workgroup. */
+  readonly lanes: number;
 }
 
 /** The tokens that a workgroup sums, or spreads products over. */
 export interface SeparableTile extends SeparableShape {
-  /** Lanes of a workgroup, a multiple of `vectors`. */
-  readonly lanes: number;
-  /** Vectors of channels of a workgroup. */
+  /** Vectors of channels of a workgroup, which divide its lanes. */
   readonly vectors: number;
+  /** Rows of a tile. */
+  readonly tileRows: number;
   /** Columns of a lane: those of a tile are this many for each lane of a vector. */
   readonly laneColumns: number;
 }
 
-/** Vectors of the sums of a head. */
-export function sumVectors({ height, width, channels, tileRows, tileColumns }: SeparableShape): number {
-  return vectorsOf(channels) * (height * Math.ceil(width / tileColumns) + width * Math.ceil(height / tileRows));
-}
-
 /** Constants of all kernels that see the sums or the products. */
-export function separableConstants({ height, width, channels, tileRows, tileColumns }: SeparableShape): string {
+export function separableConstants({ height, width, channels, yTiles, xTiles }: SeparableShape): string {
   return wgsl`const H = ${u32(height)};
 const W = ${u32(width)};
 const V = ${u32(vectorsOf(channels))};
-const Y_TILES = ${u32(Math.ceil(height / tileRows))};
-const X_TILES = ${u32(Math.ceil(width / tileColumns))};
+const Y_TILES = ${u32(yTiles)};
+const X_TILES = ${u32(xTiles)};
 const SUMS = (X_TILES * H + Y_TILES * W) * V; // of a head
 const OFFSETS = 2u * (H + W - 1u);
 `;

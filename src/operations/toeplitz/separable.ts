@@ -8,17 +8,15 @@ import { separableProductKernel } from "../../../shaders/toeplitz/separable-prod
 import { separableSpreadKernel } from "../../../shaders/toeplitz/separable-spread.ts";
 import { separableSumsKernel } from "../../../shaders/toeplitz/separable-sums.ts";
 import { separableWeightsKernel } from "../../../shaders/toeplitz/separable-weights.ts";
-import { type SeparableTile, sumVectors } from "../../../shaders/toeplitz/separable.ts";
 import { ELEMENT_BYTES } from "../../../shaders/wgsl/kernel.ts";
 import { vectorsOf } from "../../../shaders/wgsl/rows.ts";
 import { elementCount } from "../../core/check.ts";
 import type { Handle, NamedHandles, ProgramBuilder } from "../../program/builder.ts";
 import { firstBytes, limitError, type Slice, sliceBytes } from "../../program/ranges.ts";
 import { forSlices } from "../../program/slices.ts";
-import { FLOAT_BYTES, sum } from "../../program/units.ts";
+import { FLOAT_BYTES } from "../../program/units.ts";
 import { ceilPowerOfTwo, elementwiseLanes, firstTile } from "../../program/workgroups.ts";
-import type { RelativePositions, ToeplitzSpec, WeightForm } from "./spec.ts";
-import { weightsShape } from "./spec.ts";
+import { type RelativePositions, type ToeplitzSpec, weightsShape } from "./spec.ts";
 
 /** Whether a product goes by rows and columns. */
 export function isSeparable({ form }: RelativePositions): boolean {
@@ -41,125 +39,125 @@ const MOST_LANE_COLUMNS = 4;
 /** Positions of a lane that multiplies. */
 const MOST_OUTPUTS = 4;
 
-/** Lanes of a workgroup, best first, with the rows that it sums at a time, and those of a tile. */
+/** Lanes of a workgroup, best first, the rows that it sums at a time, and those of a tile, with the vectors that these take in workgroup memory. */
 const TILES = [
-  { lanes: 64, batchRows: 8, tileRows: 32 },
-  { lanes: 32, batchRows: 4, tileRows: 16 },
-  { lanes: 16, batchRows: 1, tileRows: 2 },
+  { lanes: 64, batchRows: 8, tileRows: 32, held: 512 },
+  { lanes: 32, batchRows: 4, tileRows: 16, held: 128 },
+  { lanes: 16, batchRows: 1, tileRows: 2, held: 48 },
 ] as const;
 
 /** How a separable product is done on a device. */
 interface SeparableWork {
   readonly program: ProgramBuilder;
   readonly spec: Omit<ToeplitzSpec, "operation">;
-  readonly tile: SeparableTile & { readonly batchRows: number };
-  /** Vectors of the sums of a head, and of its products. */
-  readonly sumVectors: number;
-  readonly productVectors: number;
+  readonly tile: ReturnType<typeof chooseTile>;
+  /** Vectors of a row of channels. */
+  readonly row: number;
+  /** Bytes of the sums of a head, and of its products. */
+  readonly sumBytes: number;
+  readonly productBytes: number;
 }
 
-function separableWork(program: ProgramBuilder, spec: Omit<ToeplitzSpec, "operation">): SeparableWork {
-  const [height, width] = spec.grid!;
-  const { channels } = spec;
-  const vectors = Math.min(SUM_VECTORS, ceilPowerOfTwo(vectorsOf(channels)));
-  const { lanes, batchRows, tileRows } = firstTile(program, TILES, {
-    lanes: (tile) => tile.lanes,
-    bytes: (tile) => VECTOR_BYTES * Math.max(tile.batchRows * tile.lanes, tile.tileRows * vectors),
-    what: "the sums of a separable bias",
-  });
-  const laneColumns = Math.min(MOST_LANE_COLUMNS, Math.max(1, Math.floor((TILE_COLUMNS * vectors) / lanes)));
-  const tile = { height, width, channels, lanes, vectors, batchRows, tileRows, laneColumns, tileColumns: (laneColumns * lanes) / vectors };
-  return { program, spec, tile, sumVectors: sumVectors(tile), productVectors: vectorsOf(channels) * (height + width) };
-}
-
-/** Tiles of the rows and of the columns. */
-function tileCounts({ height, width, tileRows, tileColumns }: SeparableTile): readonly [y: number, x: number] {
-  return [Math.ceil(height / tileRows), Math.ceil(width / tileColumns)];
-}
-
-/** Some heads of some batch rows, in order: the range of each tensor [B·H, N, channels] that holds them. */
+/** Some heads of some batch rows, in order, with the range of each tensor [B·H, N, channels] that holds them. */
 interface HeadRange {
   readonly first: number;
   readonly count: number;
   readonly rows: Slice | undefined;
 }
 
+function chooseTile(program: ProgramBuilder, { grid, channels }: Omit<ToeplitzSpec, "operation">) {
+  const [height, width] = grid!;
+  const { lanes, batchRows, tileRows } = firstTile(program, TILES, {
+    lanes: (tile) => tile.lanes,
+    bytes: (tile) => tile.held * VECTOR_BYTES,
+    what: "the sums of a separable bias",
+  });
+  const vectors = Math.min(SUM_VECTORS, ceilPowerOfTwo(vectorsOf(channels)));
+  const laneColumns = Math.min(MOST_LANE_COLUMNS, Math.max(1, (TILE_COLUMNS * vectors) / lanes));
+  const tileColumns = (laneColumns * lanes) / vectors;
+  const [yTiles, xTiles] = [Math.ceil(height / tileRows), Math.ceil(width / tileColumns)];
+  return { height, width, channels, lanes, vectors, batchRows, tileRows, laneColumns, tileColumns, yTiles, xTiles };
+}
+
+function separableWork(program: ProgramBuilder, spec: Omit<ToeplitzSpec, "operation">): SeparableWork {
+  const tile = chooseTile(program, spec);
+  const row = vectorsOf(spec.channels);
+  const { height, width, yTiles, xTiles } = tile;
+  const bytes = (vectors: number) => row * vectors * VECTOR_BYTES;
+  return { program, spec, tile, row, sumBytes: bytes(xTiles * height + yTiles * width), productBytes: bytes(height + width) };
+}
+
 /** Runs `add` for as many heads at a time as bindings and scratch allow, with so many bytes of scratch for each. */
 function eachHeadRange({ program, spec }: SeparableWork, headBytes: number, scratch: number, add: (range: HeadRange) => void): void {
   const { batch, heads, length, channels, storage } = spec;
-  const most = Math.floor(Math.min(scratch, program.limits.maxBufferSize) / headBytes);
-  if (most < 1) throw limitError(program, "workspaceBytes", headBytes, "the sums of one head", scratch);
+  const most = () => {
+    if (scratch < headBytes) throw limitError(program, "workspaceBytes", headBytes, "the sums of one head", scratch);
+    return Math.floor(Math.min(scratch, program.limits.maxBufferSize) / headBytes);
+  };
   const bytes = [length * channels * ELEMENT_BYTES[storage], headBytes];
-  const ranges = (first: number, count: number, [rows]: readonly (Slice | undefined)[]) => add({ first, count, rows });
-  forSlices(program, "one head of v", batch * heads, bytes, ranges, () => most);
+  forSlices(program, "one head of v", batch * heads, bytes, (first, count, [rows]) => add({ first, count, rows }), most);
 }
 
-/** Numbers of scratch for a range of heads: its first ones. */
-function scratchUse(buffer: Handle, bytes: number, moves: "reads" | "writes", moved = bytes) {
-  return { buffer, slice: firstBytes(bytes), [moves]: moved };
+/** All of a piece of scratch as a binding. */
+function whole(buffer: Handle, moves: "reads" | "writes", bytes = buffer.bytes) {
+  return { buffer, slice: firstBytes(buffer.bytes), [moves]: bytes };
 }
 
-function addSums({ program, spec, tile, sumVectors: vectors }: SeparableWork, { first, count, rows }: HeadRange, from: Handle, to: Handle): void {
-  const { length, channels, storage } = spec;
-  const [yTiles, xTiles] = tileCounts(tile);
+/** Bytes of the values of some heads. */
+function valueBytes({ length, channels, storage }: SeparableWork["spec"], count: number): number {
+  return count * length * channels * ELEMENT_BYTES[storage];
+}
+
+/** Adds the sums of the rows and columns of a range of heads. */
+function addSums({ program, spec, tile, row, sumBytes }: SeparableWork, { first, count, rows }: HeadRange, from: Handle): Handle {
+  const sums = program.temporary("sums", count * sumBytes);
   program.dispatch({
-    kernel: separableSumsKernel({ ...tile, storage }),
-    groups: count * yTiles * xTiles * Math.ceil(vectorsOf(channels) / tile.vectors),
+    kernel: separableSumsKernel({ ...tile, storage: spec.storage }),
+    groups: count * tile.yTiles * tile.xTiles * Math.ceil(row / tile.vectors),
     params: { firstHead: first },
-    uses: {
-      values: { buffer: from, slice: rows, reads: count * length * channels * ELEMENT_BYTES[storage] },
-      sums: scratchUse(to, count * vectors * VECTOR_BYTES, "writes"),
-    },
-    flops: 2 * count * length * channels,
+    uses: { values: { buffer: from, slice: rows, reads: valueBytes(spec, count) }, sums: whole(sums, "writes") },
+    flops: 2 * count * spec.length * spec.channels,
   });
+  return sums;
 }
 
-/** Adds the products of a range of heads from their sums, and out of these the result. */
+/** Adds the products of the sums of a range of heads, and out of these the result. */
 function addProducts(
-  work: SeparableWork,
+  { program, spec, tile, row, productBytes }: SeparableWork,
   { first, count, rows }: HeadRange,
-  tensors: NamedHandles<"sums" | "spectrum" | "products" | "out">,
+  { sums, spectrum, out }: NamedHandles<"sums" | "spectrum" | "out">,
   transposed: boolean,
 ): void {
-  const { program, spec, tile, productVectors } = work;
-  const { heads, length, channels, storage } = spec;
-  const { height, width } = tile;
-  const [yTiles, xTiles] = tileCounts(tile);
-  const vectors = Math.min(PRODUCT_VECTORS, vectorsOf(channels));
-  const { lanes } = firstTile(program, TILES, { lanes: (each) => each.lanes, bytes: (each) => each.lanes * VECTOR_BYTES, what: "a product" });
+  const { heads, length, channels } = spec;
+  const { height, width, lanes, yTiles, xTiles } = tile;
+  const vectors = Math.min(PRODUCT_VECTORS, row);
   const outputs = Math.min(MOST_OUTPUTS, Math.ceil((Math.max(height, width) * vectors) / lanes));
-  const part = (outputs * lanes) / vectors;
-  const [yParts, xParts] = [Math.ceil(height / part), Math.ceil(width / part)];
-  const productBytes = count * productVectors * VECTOR_BYTES;
-  // Every part of an axis takes all of its sums.
-  const sumsRead = count * vectorsOf(channels) * (yParts * xTiles * height + xParts * yTiles * width);
+  const parts = (size: number) => Math.ceil((size * vectors) / (outputs * lanes));
+  const [yParts, xParts] = [parts(height), parts(width)];
+  const products = program.temporary("products", count * productBytes);
+  const rowBytes = count * row * VECTOR_BYTES;
   program.dispatch({
-    kernel: separableProductKernel({ height, width, channels, tileRows: tile.tileRows, tileColumns: tile.tileColumns, lanes, vectors, outputs, transposed }),
-    groups: count * (yParts + xParts) * Math.ceil(vectorsOf(channels) / vectors),
+    kernel: separableProductKernel({ ...tile, vectors, outputs, transposed }),
+    groups: count * (yParts + xParts) * Math.ceil(row / vectors),
     params: { firstHead: first, heads },
     uses: {
-      sums: scratchUse(tensors.sums, count * work.sumVectors * VECTOR_BYTES, "reads", sumsRead * VECTOR_BYTES),
-      spectrum: { buffer: tensors.spectrum, reads: Math.min(count, heads) * separableOffsets(spec) * FLOAT_BYTES },
-      out: scratchUse(tensors.products, productBytes, "writes"),
+      // Every part of an axis takes all of its sums.
+      sums: whole(sums, "reads", rowBytes * (yParts * xTiles * height + xParts * yTiles * width)),
+      spectrum: { buffer: spectrum, reads: Math.min(count, heads) * separableOffsets(spec) * FLOAT_BYTES },
+      out: whole(products, "writes"),
     },
     flops: 2 * count * channels * (height ** 2 + width ** 2),
   });
-  const productsRead = count * vectorsOf(channels) * (xTiles * height + yTiles * width);
   program.dispatch({
-    kernel: separableSpreadKernel({ ...spreadTile(tile), storage }),
-    groups: count * yTiles * xTiles * Math.ceil(vectorsOf(channels) / tile.vectors),
+    kernel: separableSpreadKernel({ ...tile, storage: spec.storage }),
+    groups: count * yTiles * xTiles * Math.ceil(row / tile.vectors),
     params: { firstHead: first },
     uses: {
-      products: scratchUse(tensors.products, productBytes, "reads", productsRead * VECTOR_BYTES),
-      out: { buffer: tensors.out, slice: rows, writes: count * length * channels * ELEMENT_BYTES[storage] },
+      products: whole(products, "reads", rowBytes * (xTiles * height + yTiles * width)),
+      out: { buffer: out, slice: rows, writes: valueBytes(spec, count) },
     },
     flops: count * length * channels,
   });
-}
-
-/** Without what only the sums depend on. */
-function spreadTile({ batchRows: _, ...tile }: SeparableWork["tile"]): SeparableTile {
-  return tile;
 }
 
 /** Adds the product of a separable bias with `v`, into `out`: sums, products of these, and their spread. @throws FastRpbError code `"limit"` */
@@ -170,23 +168,9 @@ export function addSeparable(
   scratch: number,
 ): void {
   const work = separableWork(program, spec);
-  const headBytes = (work.sumVectors + work.productVectors) * VECTOR_BYTES;
-  const held = heldHeads(work, headBytes, scratch);
-  const sums = program.temporary("sums", held * work.sumVectors * VECTOR_BYTES);
-  const products = program.temporary("products", held * work.productVectors * VECTOR_BYTES);
-  eachHeadRange(work, headBytes, scratch, (range) => {
-    addSums(work, range, v, sums);
-    addProducts(work, range, { sums, spectrum, products, out }, false);
+  eachHeadRange(work, work.sumBytes + work.productBytes, scratch, (range) => {
+    addProducts(work, range, { sums: addSums(work, range, v), spectrum, out }, false);
   });
-}
-
-/** Heads of the largest range. */
-function heldHeads(work: SeparableWork, headBytes: number, scratch: number): number {
-  let held = 0;
-  eachHeadRange(work, headBytes, scratch, ({ count }) => {
-    held = Math.max(held, count);
-  });
-  return held;
 }
 
 /**
@@ -203,79 +187,62 @@ export function addSeparableGradient(
   const { batch, heads } = spec;
   const offsets = separableOffsets(spec);
   const correlations = program.temporary("correlations", batch * heads * offsets * FLOAT_BYTES);
-  const headBytes = (2 * work.sumVectors + work.productVectors) * VECTOR_BYTES;
-  const rest = scratch - correlations.bytes;
-  const held = heldHeads(work, headBytes, rest);
-  const [sums, valueSums] = ["sums", "value sums"].map((name) => program.temporary(name, held * work.sumVectors * VECTOR_BYTES)) as [Handle, Handle];
-  const products = program.temporary("products", held * work.productVectors * VECTOR_BYTES);
-  eachHeadRange(work, headBytes, rest, (range) => {
-    addSums(work, range, dOut, sums);
-    addProducts(work, range, { sums, spectrum, products, out: dv }, true);
-    addSums(work, range, v, valueSums);
-    addCorrelate(work, range, { sums, valueSums, correlations });
+  eachHeadRange(work, 2 * work.sumBytes + work.productBytes, scratch - correlations.bytes, (range) => {
+    const sums = addSums(work, range, dOut);
+    addProducts(work, range, { sums, spectrum, out: dv }, true);
+    addCorrelate(work, range, { gradients: sums, values: addSums(work, range, v), correlations });
   });
   const count = elementCount(weightsShape(spec));
   program.dispatch({
-    kernel: separableWeightsKernel({ ...formOf(program, spec), gradient: true }),
+    kernel: separableWeightsKernel({ ...weightsOf(program, spec), gradient: true }),
     elements: count,
     params: { batch, batchStride: heads * offsets },
-    uses: {
-      correlations: { buffer: correlations, reads: correlations.bytes },
-      out: { buffer: dWeights, writes: count * FLOAT_BYTES },
-    },
+    uses: { correlations: whole(correlations, "reads"), out: { buffer: dWeights, writes: count * FLOAT_BYTES } },
     flops: batch * heads * offsets,
   });
 }
 
 function addCorrelate(
-  { program, spec, tile, sumVectors: vectors }: SeparableWork,
+  { program, spec, tile, row }: SeparableWork,
   { first, count }: HeadRange,
-  { sums, valueSums, correlations }: NamedHandles<"sums" | "valueSums" | "correlations">,
+  { gradients, values, correlations }: NamedHandles<"gradients" | "values" | "correlations">,
 ): void {
-  const { height, width, channels, tileRows, tileColumns } = tile;
-  const { lanes } = firstTile(program, TILES, {
-    lanes: (each) => each.lanes,
-    bytes: (each) => 3 * each.lanes * VECTOR_BYTES,
-    what: "correlations of a separable bias",
-  });
-  const [yTiles, xTiles] = tileCounts(tile);
-  const axes = [
-    { size: height, pieces: xTiles },
-    { size: width, pieces: yTiles },
-  ] as const;
-  const parts = axes.map(({ size }) => Math.ceil((2 * size - 1) / lanes));
-  const bytes = count * vectors * VECTOR_BYTES;
-  const read = (of: (axis: { readonly size: number }, part: number) => number) =>
-    count * vectorsOf(channels) * VECTOR_BYTES * sum(axes, (axis) => axis.pieces * of(axis, Math.ceil((2 * axis.size - 1) / lanes)));
+  const { height, width, lanes, yTiles, xTiles } = tile;
+  const parts = (size: number) => Math.ceil((2 * size - 1) / lanes);
+  const reads = (positions: (size: number) => number) => count * row * VECTOR_BYTES * (xTiles * positions(height) + yTiles * positions(width));
   const offsetBytes = separableOffsets(spec) * FLOAT_BYTES;
-  const slice = sliceBytes(program.limits, first * offsetBytes, (first + count) * offsetBytes);
   program.dispatch({
-    kernel: separableCorrelateKernel({ height, width, channels, tileRows, tileColumns, lanes }),
-    groups: count * sum(parts, (part) => part),
+    kernel: separableCorrelateKernel(tile),
+    groups: count * (parts(height) + parts(width)),
     params: { firstHead: first },
     uses: {
-      gradients: scratchUse(sums, bytes, "reads", read(({ size }, part) => part * size)),
-      values: scratchUse(valueSums, bytes, "reads", read(({ size }) => windowReads(size, lanes))),
-      correlations: { buffer: correlations, slice, writes: count * offsetBytes },
+      gradients: whole(gradients, "reads", reads((size) => parts(size) * size)),
+      values: whole(values, "reads", reads((size) => windowReads(size, lanes))),
+      correlations: {
+        buffer: correlations,
+        slice: sliceBytes(program.limits, first * offsetBytes, (first + count) * offsetBytes),
+        writes: count * offsetBytes,
+      },
     },
-    flops: 2 * count * channels * (height ** 2 + width ** 2),
+    flops: 2 * count * spec.channels * (height ** 2 + width ** 2),
   });
 }
 
 /** Positions that lie within an axis, of all windows that the workgroups of a correlation read of it. */
 function windowReads(size: number, lanes: number): number {
+  const [parts, runs] = [Math.ceil((2 * size - 1) / lanes), Math.ceil(size / lanes)];
   let reads = 0;
-  for (let first = 0; first < 2 * size - 1; first += lanes) {
-    for (let start = 0; start < size; start += lanes) {
-      const begin = start + first - (size - 1);
-      reads += Math.max(0, Math.min(size, begin + 2 * lanes) - Math.max(0, begin));
-    }
+  // The windows of part p and run i begin at the same place for all p + i.
+  for (let step = 0; step < parts + runs - 1; step++) {
+    const begin = step * lanes - size + 1;
+    const windows = Math.min(step, parts - 1) - Math.max(0, step - runs + 1) + 1;
+    reads += windows * Math.max(0, Math.min(size, begin + 2 * lanes) - Math.max(0, begin));
   }
   return reads;
 }
 
-function formOf(program: ProgramBuilder, { grid, form }: RelativePositions) {
-  const { reach, symmetric, separable } = form as WeightForm;
+function weightsOf(program: ProgramBuilder, { grid, form }: RelativePositions) {
+  const { reach, symmetric, separable } = form!;
   return { lanes: elementwiseLanes(program.limits), sizes: grid!, reach, symmetric, shared: separable === "shared" };
 }
 
@@ -285,12 +252,10 @@ export function addSeparableWeights(
   spec: RelativePositions & { readonly heads: number },
   { weights, spectrum }: NamedHandles<"weights" | "spectrum">,
 ): void {
-  const elements = spec.heads * separableOffsets(spec);
-  const bytes = elements * FLOAT_BYTES;
   program.dispatch({
-    kernel: separableWeightsKernel({ ...formOf(program, spec), gradient: false }),
-    elements,
-    uses: { weights: { buffer: weights, reads: bytes }, spectrum: { buffer: spectrum, writes: bytes } },
+    kernel: separableWeightsKernel({ ...weightsOf(program, spec), gradient: false }),
+    elements: spectrum.bytes / FLOAT_BYTES,
+    uses: { weights: { buffer: weights, reads: spectrum.bytes }, spectrum: { buffer: spectrum, writes: spectrum.bytes } },
     flops: 0,
   });
 }
