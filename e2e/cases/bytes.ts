@@ -320,7 +320,11 @@ export const bytesSuite: Suite = {
         const specs = options.map((each) => toeplitzSpec(each));
         await together([...specs, ...specs.map(spectrumSpec), ...specs.map(toeplitzGradientSpec)], (spec) => checkBytes(context, spec));
         const cramped = limitsWith({ maxStorageBufferBindingSize: 2 ** 15, workspaceBytes: 2 ** 15, maxComputeWorkgroupStorageSize: 1024 });
-        await checkBytes(context, toeplitzGradientSpec(toeplitzSpec({ heads: 3, batch: 2, grid: [9, 20], channels: 7, biasForm: "separable" })), cramped);
+        await checkBytes(
+          context,
+          toeplitzGradientSpec(toeplitzSpec({ heads: 3, batch: 2, grid: [9, 20], channels: 7, biasForm: "separable" })),
+          cramped,
+        );
       },
     },
     {

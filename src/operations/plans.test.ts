@@ -348,6 +348,30 @@ function workComplaints(spec: AnySpec, program: Program, limits: PlannerLimits):
       check(8 * param("firstPoint") + heads * headBytes <= binding("spectrum").size, "spectrum outside its binding");
       check(2 * constant("shape.length") * 8 === headBytes, "the period");
       pieces.push([begin, begin + heads * headBytes]);
+    } else if (id === "toeplitz/separable-weights" && spec.operation === "spectrum") {
+      grid(param("count"), dispatch.workgroupSize[0]);
+      check(4 * param("count") === binding("spectrum").size, `${param("count")} weights`);
+      pieces.push([0, 4 * param("count")]);
+    } else if (id.startsWith("toeplitz/separable-") && spec.operation === "toeplitz") {
+      const later = dispatches.slice(index + 1).find((other) => other.kernel.id === id);
+      const first = param("firstHead");
+      const heads = (later ? later.params[later.kernel.params.indexOf("firstHead")]! : spec.batch * spec.heads) - first;
+      const [headBytes, pairs] = [4 * spec.length * spec.channels, Math.ceil(spec.channels / 2)];
+      const vectors = Math.ceil(spec.channels / 4);
+      const [height, width] = spec.grid!;
+      const positions = constant("xTiles") * height + constant("yTiles") * width;
+      for (const name of ["values", "out"]) {
+        if (dispatch.kernel.params.includes(`${name}Base`)) inside(name, param(`${name}Base`), first * headBytes, heads * headBytes);
+      }
+      if (id === "toeplitz/separable-product") {
+        const part = (constant("lanes") / constant("vectors")) * constant("outputs");
+        grid(heads * (Math.ceil(height / part) + Math.ceil(width / part)) * Math.ceil(vectors / constant("vectors")), 1);
+        check(binding("out").size === 16 * heads * vectors * (height + width), "products");
+      } else {
+        grid(heads * constant("xTiles") * constant("yTiles") * Math.ceil(vectors / constant("vectors")), 1);
+      }
+      if (id !== "toeplitz/separable-spread") check(binding("sums").size === 16 * heads * vectors * positions, "sums");
+      else pieces.push([first * pairs, (first + heads) * pairs]);
     } else if (id.startsWith("toeplitz/") && (spec.operation === "toeplitz" || spec.operation === "attention")) {
       const channels = spec.operation === "toeplitz" ? spec.channels : spec.valueDim;
       const allPairs = Math.ceil(channels / 2);

@@ -165,22 +165,33 @@ const CASES: readonly Case[] = [
     run: (runtime, input) =>
       using(runtime.toeplitz({ ...SEPARABLE, heads: 2, channels: 3 }), (plan) => plan.run(input([1, 2, 480, 3]), input([2, 102]))),
   },
-  ...(["dv", "dWeights"] as const).flatMap((name) => [{ length: 100 }, SEPARABLE].map((positions): Case => ({
-    name: `gradient of a ${"grid" in positions ? "separable " : ""}Toeplitz product, ${name}`,
-    bound: GRADIENT_BOUND,
-    run: async (runtime, input) => {
-      const plan = await runtime.toeplitz({ ...positions, heads: 2, channels: 3 });
-      try {
-        await plan.compileBackward();
-        const [rows, weights] = "grid" in positions ? [[1, 2, 480, 3], [2, 102]] : [[1, 2, 100, 3], [2, 199]];
-        const gradients = plan.backward({ v: input(rows), weights: input(weights), dOut: input(rows) });
-        gradients[name === "dv" ? "dWeights" : "dv"].dispose();
-        return gradients[name];
-      } finally {
-        plan.dispose();
-      }
-    },
-  }))),
+  ...(["dv", "dWeights"] as const).flatMap((name) =>
+    [{ length: 100 }, SEPARABLE].map((positions): Case => ({
+      name: `gradient of a ${"grid" in positions ? "separable " : ""}Toeplitz product, ${name}`,
+      bound: GRADIENT_BOUND,
+      run: async (runtime, input) => {
+        const plan = await runtime.toeplitz({ ...positions, heads: 2, channels: 3 });
+        try {
+          await plan.compileBackward();
+          const [rows, weights] =
+            "grid" in positions
+              ? [
+                  [1, 2, 480, 3],
+                  [2, 102],
+                ]
+              : [
+                  [1, 2, 100, 3],
+                  [2, 199],
+                ];
+          const gradients = plan.backward({ v: input(rows), weights: input(weights), dOut: input(rows) });
+          gradients[name === "dv" ? "dWeights" : "dv"].dispose();
+          return gradients[name];
+        } finally {
+          plan.dispose();
+        }
+      },
+    })),
+  ),
   ...(["sikf", "elu+1"] as const).flatMap((featureMap) =>
     (["none", "fastrpb"] as const).map((bias): Case => ({
       name: `attention, ${featureMap}${bias === "none" ? "" : " + FastRPB"}`,

@@ -1,6 +1,14 @@
 import { checkBoolean, checkElements, checkEnum, checkOptions, checkSize } from "../../core/check.ts";
 import { FastRpbError, refuse } from "../../core/errors.ts";
-import { BIAS_FORM_OPTIONS, type BiasFormOptions, checkPositions, type RelativePositions, type SequenceOptions, type ToeplitzSpec, weightsShape } from "../toeplitz/spec.ts";
+import {
+  BIAS_FORM_OPTIONS,
+  type BiasFormOptions,
+  checkPositions,
+  type RelativePositions,
+  type SequenceOptions,
+  type ToeplitzSpec,
+  weightsShape,
+} from "../toeplitz/spec.ts";
 
 /**
  * Feature maps φ of linear attention, for which out_i = Σ_j φ(q_i)·φ(k_j) v_j / Σ_j φ(q_i)·φ(k_j):

@@ -216,8 +216,16 @@ function addCorrelate(
     groups: count * (parts(height) + parts(width)),
     params: { firstHead: first },
     uses: {
-      gradients: whole(gradients, "reads", reads((size) => parts(size) * size)),
-      values: whole(values, "reads", reads((size) => windowReads(size, lanes))),
+      gradients: whole(
+        gradients,
+        "reads",
+        reads((size) => parts(size) * size),
+      ),
+      values: whole(
+        values,
+        "reads",
+        reads((size) => windowReads(size, lanes)),
+      ),
       correlations: {
         buffer: correlations,
         slice: sliceBytes(program.limits, first * offsetBytes, (first + count) * offsetBytes),

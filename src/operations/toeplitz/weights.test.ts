@@ -72,7 +72,9 @@ test("Manhattan distance", () => {
 });
 
 test("a function of distances, and of the axes of a separable form", () => {
-  expect([...biasFromFunction({ heads: 2, length: 3, biasForm: "symmetric" }, (distance, head) => distance + 10 * head)]).toEqual([0, 1, 2, 10, 11, 12]);
+  expect([...biasFromFunction({ heads: 2, length: 3, biasForm: "symmetric" }, (distance, head) => distance + 10 * head)]).toEqual([
+    0, 1, 2, 10, 11, 12,
+  ]);
   expect([...biasFromFunction({ grid: [2, 3], biasForm: "symmetric" }, (dy, dx) => 10 * dy + dx)]).toEqual([0, 1, 2, 10, 11, 12]);
   const named = { rows: 100, columns: 200, both: 300 };
   const f = (offset: number, axis: keyof typeof named, head: number) => 1000 * head + named[axis] + offset;

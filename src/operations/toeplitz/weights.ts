@@ -90,10 +90,7 @@ function checkArray(caller: string, argument: string, values: unknown): void {
  */
 export function biasFromFunction(options: SequenceBias, f: (offset: number, head: number) => number): Float32Array<ArrayBuffer>;
 export function biasFromFunction(options: GridBias, f: (dy: number, dx: number, head: number) => number): Float32Array<ArrayBuffer>;
-export function biasFromFunction(
-  options: SeparableBias,
-  f: (offset: number, axis: BiasAxis, head: number) => number,
-): Float32Array<ArrayBuffer>;
+export function biasFromFunction(options: SeparableBias, f: (offset: number, axis: BiasAxis, head: number) => number): Float32Array<ArrayBuffer>;
 export function biasFromFunction(options: BiasShape, f: (...args: never[]) => number): Float32Array<ArrayBuffer> {
   const caller = "biasFromFunction";
   const checked = checkBias(caller, options);
