@@ -1,44 +1,20 @@
-/** The forms in which weights of relative positions are kept. */
+/** What the forms of weights mean for plans: which weights there are, and where they lie. */
 import type { WeightLayout } from "../../../shaders/toeplitz/weight-layout.ts";
-import { checkBoolean, checkEnum, checkSize, elementCount } from "../../core/check.ts";
+import { checkSize, elementCount } from "../../core/check.ts";
 import { refuse } from "../../core/errors.ts";
-
-/**
- * Which weights W_ij of relative positions there are:
- *
- * - `"full"`: one for every offset: w[j − i], `[heads, 2N − 1]`, or on a grid w[y_j − y_i, x_j − x_i], `[heads, 2H − 1, 2W − 1]`.
- * - `"symmetric"`: the same for both signs of an offset: w[|j − i|], `[heads, N]`, or w[|y_j − y_i|, |x_j − x_i|], `[heads, H, W]`.
- * - `"separable"`: on a grid the sum of one by row and one by column, r[y_j − y_i] + c[x_j − x_i]: `[heads, (2H − 1) + (2W − 1)]`, those of rows
- *   first. It takes sums of rows and of columns and no transform of the grid.
- * - `"separable-symmetric"`: r[|y_j − y_i|] + c[|x_j − x_i|], `[heads, H + W]`.
- */
-export type BiasForm = "full" | "symmetric" | "separable" | "separable-symmetric";
-
-/** Options for the form of a bias. */
-export interface BiasFormOptions {
-  /** Default `"full"`. */
-  biasForm?: BiasForm;
-  /** On a square grid, a separable bias with one vector for rows and columns, `[heads, 2S − 1]`, or `[heads, S]` if symmetric. Default `false`. */
-  biasShared?: boolean;
-  /**
-   * Weights are of so many positions M, at least those of the plan: `[heads, 2M − 1]`, in place of N; on a grid `[M_H, M_W]` in place of [H, W]. Those
-   * of larger offsets are not read, and have gradient zero. Default: the positions of the plan.
-   */
-  biasLength?: number | readonly [number, number];
-}
+import {
+  axisCounts,
+  type BiasFormOptions,
+  checkForm,
+  checkTokens,
+  type RelativePositions,
+  type SequenceOptions,
+  type Weighted,
+  type WeightForm,
+} from "./positions.ts";
 
 /** The names of the {@link BiasFormOptions}. */
 export const BIAS_FORM_OPTIONS = ["biasForm", "biasShared", "biasLength"] as const;
-
-/** A form of weights other than one for every offset of the tokens. */
-export interface WeightForm {
-  /** One weight for both signs of an offset. */
-  readonly symmetric: boolean;
-  /** Sums of one weight by row and one by column, each with its own vector or both with the same. */
-  readonly separable: "axes" | "shared" | undefined;
-  /** Positions that there are weights for along each axis, at least those of the tokens. */
-  readonly reach: readonly number[];
-}
 
 /** A form in words, for errors. */
 export function formName({ symmetric, separable, reach }: WeightForm): string {
@@ -46,30 +22,10 @@ export function formName({ symmetric, separable, reach }: WeightForm): string {
   return `"${kind}"${separable === "shared" ? ", shared," : ""} for ${reach.join(" × ")} positions`;
 }
 
-/** The tokens between which there are weights, in what form. */
-interface Weighted {
-  readonly length: number;
-  readonly grid: readonly [number, number] | undefined;
-  readonly form?: WeightForm | undefined;
-}
-
-/** Checks the form of the weights of some tokens; `undefined` for one for every offset. @throws FastRpbError code `"value"` */
-export function checkForm(caller: string, options: BiasFormOptions, { length, grid }: Weighted): WeightForm | undefined {
-  const kinds = ["full", "symmetric", "separable", "separable-symmetric"] as const;
-  const kind = checkEnum(caller, "options.biasForm", options.biasForm ?? "full", kinds);
-  const separable = kind.startsWith("separable");
-  if (separable && !grid) {
-    throw refuse("value", caller, "options.biasForm", '"full" or "symmetric" without options.grid', kind);
-  }
-  const shared = checkBoolean(caller, "options.biasShared", options.biasShared ?? false);
-  const sizes = grid ?? [length];
-  const reach = checkReach(caller, options.biasLength, sizes);
-  if (shared && !(separable && sizes[0] === sizes[1] && reach[0] === reach[1])) {
-    const expected = "false but for a separable bias on a square grid, of as many rows as columns";
-    throw refuse("value", caller, "options.biasShared", expected, true);
-  }
-  if (kind === "full" && elementCount(reach) === length) return undefined;
-  return Object.freeze({ symmetric: kind.endsWith("symmetric"), separable: separable ? (shared ? "shared" : "axes") : undefined, reach });
+/** Checks the options that say what the tokens are, and the form of their weights. @throws FastRpbError code `"value"` */
+export function checkPositions(caller: string, options: SequenceOptions & BiasFormOptions & { causal?: boolean }): RelativePositions {
+  const tokens = checkTokens(caller, options);
+  return { ...tokens, form: checkForm(caller, options, tokens, checkReach(caller, options.biasLength, tokens.grid ?? [tokens.length])) };
 }
 
 function checkReach(caller: string, given: BiasFormOptions["biasLength"], sizes: readonly number[]): readonly number[] {
@@ -84,19 +40,6 @@ function checkReach(caller: string, given: BiasFormOptions["biasLength"], sizes:
     throw refuse("value", caller, name, `at least the ${sizes[axis]!} positions of the plan`, size);
   });
   return Object.freeze(reach);
-}
-
-/** Weights of a head along each axis. */
-function axisCounts({ length, grid, form }: Weighted): readonly number[] {
-  return (form?.reach ?? grid ?? [length]).map((size) => (form?.symmetric ? size : 2 * size - 1));
-}
-
-/** Shape of the weights of relative positions: `[heads, 2N − 1]`, or `[heads, 2H − 1, 2W − 1]` on a grid, or what their form makes of that. */
-export function weightsShape(spec: Weighted & { readonly heads: number }): readonly number[] {
-  const counts = axisCounts(spec);
-  const separable = spec.form?.separable;
-  if (!separable) return Object.freeze([spec.heads, ...counts]);
-  return Object.freeze([spec.heads, separable === "shared" ? counts[0]! : counts[0]! + counts[1]!]);
 }
 
 /** Offsets of a head along each axis, of which a full form has one weight each. */

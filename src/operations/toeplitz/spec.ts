@@ -1,24 +1,9 @@
-import { checkBoolean, checkElements, checkOptions, checkSize } from "../../core/check.ts";
-import { refuse } from "../../core/errors.ts";
-import { BIAS_FORM_OPTIONS, type BiasFormOptions, checkForm, type WeightForm, weightsShape } from "./forms.ts";
+import { checkElements, checkOptions, checkSize } from "../../core/check.ts";
+import { BIAS_FORM_OPTIONS, checkPositions } from "./forms.ts";
+import { type BiasFormOptions, type RelativePositions, type SequenceOptions, weightsShape } from "./positions.ts";
 
 export * from "./forms.ts";
-
-/** A sequence of N tokens, or N = H·W tokens on a grid, token n at row ⌊n/W⌋ and column n mod W. Exactly one of the two. */
-export type SequenceOptions =
-  | { /** Sequence length N. */ length: number; grid?: undefined }
-  | { length?: undefined; /** [H, W] */ grid: readonly [number, number] };
-
-/** The tokens between which there are weights of relative positions. */
-export interface RelativePositions {
-  /** N, that is H·W on a grid. */
-  readonly length: number;
-  /** [H, W], or `undefined` in one dimension. */
-  readonly grid: readonly [number, number] | undefined;
-  readonly causal: boolean;
-  /** In what form weights are; left out: one for every offset. */
-  readonly form?: WeightForm | undefined;
-}
+export * from "./positions.ts";
 
 /** The FastRPB product: out_i = Σ_j W_ij v_j in every head, for every channel. */
 export interface ToeplitzSpec extends RelativePositions {
@@ -54,31 +39,6 @@ export function toeplitzGradientSpec(spec: ToeplitzSpec): ToeplitzGradientSpec {
 export function spectrumSpec(product: RelativePositions & { readonly heads: number; readonly bias?: string }): SpectrumSpec {
   const { heads, length, grid, causal, form, bias } = product;
   return Object.freeze({ operation: "spectrum", heads, length, grid, causal, form, exponential: bias === "multiplicative" });
-}
-
-/** Checks the options that say what the tokens are, and the form of their weights. @throws FastRpbError code `"value"` */
-export function checkPositions(caller: string, options: SequenceOptions & BiasFormOptions & { causal?: boolean }): RelativePositions {
-  const tokens = checkTokens(caller, options);
-  return { ...tokens, form: checkForm(caller, options, tokens) };
-}
-
-function checkTokens(caller: string, options: SequenceOptions & { causal?: boolean }): RelativePositions {
-  const causal = checkBoolean(caller, "options.causal", options.causal ?? false);
-  if (options.grid === undefined) {
-    return { length: checkSize(caller, "options.length", options.length), grid: undefined, causal };
-  }
-  const { length }: { readonly length?: unknown } = options;
-  if (length !== undefined) {
-    throw refuse("value", caller, "options.length", "left out, because options.grid is given", length);
-  }
-  const grid: unknown = options.grid;
-  if (!Array.isArray(grid) || grid.length !== 2) {
-    throw refuse("value", caller, "options.grid", "an array [H, W]", grid);
-  }
-  if (causal) throw refuse("value", caller, "options.causal", "false on a grid, which has no order", true);
-  const [height, width] = [checkSize(caller, "options.grid[0]", grid[0]), checkSize(caller, "options.grid[1]", grid[1])];
-  checkElements(caller, "options.grid", [height, width]);
-  return { length: height * width, grid: Object.freeze([height, width] as const), causal };
 }
 
 /** Options of a Toeplitz product that stands alone. */

@@ -1,7 +1,7 @@
 /** Weights of relative positions, as numbers to upload: for FastRPB, for multiplicative bias, and for the Toeplitz product. */
 import { checkElements, checkEnum, checkFinite, checkOptions, checkSize, elementCount } from "../../core/check.ts";
 import { refuse } from "../../core/errors.ts";
-import { type BiasFormOptions, checkPositions, type SequenceOptions, type WeightForm, weightsShape } from "./spec.ts";
+import { type BiasFormOptions, checkForm, checkTokens, type SequenceOptions, type WeightForm, weightsShape } from "./positions.ts";
 
 /** The tokens that weights are of: a sequence of `length` N, or a grid [H, W]; and their form. */
 export type BiasShape = SequenceOptions &
@@ -30,10 +30,11 @@ interface Checked {
 function checkBias(caller: string, shape: BiasShape): Checked {
   checkOptions(caller, "options", shape, ["heads", "length", "grid", "biasForm", "biasShared"]);
   const heads = checkSize(caller, "options.heads", shape.heads ?? 1);
-  const positions = checkPositions(caller, { ...shape, causal: false });
-  const sizes = weightsShape({ ...positions, heads });
+  const tokens = checkTokens(caller, { ...shape, causal: false });
+  const form = checkForm(caller, shape, tokens);
+  const sizes = weightsShape({ ...tokens, form, heads });
   checkElements(caller, "the weights", sizes);
-  return { heads, grid: positions.grid ?? [1, positions.length], form: positions.form, weights: new Float32Array(elementCount(sizes)) };
+  return { heads, grid: tokens.grid ?? [1, tokens.length], form, weights: new Float32Array(elementCount(sizes)) };
 }
 
 /** Calls `weight` for every head and offset, or distance, in the order of the weights. */

@@ -1,0 +1,117 @@
+/** Tokens with positions, and the forms in which weights of relative positions are kept: what pages load with the functions that make weights. */
+import { checkBoolean, checkElements, checkEnum, checkSize, elementCount } from "../../core/check.ts";
+import { refuse } from "../../core/errors.ts";
+
+/** A sequence of N tokens, or N = H·W tokens on a grid, token n at row ⌊n/W⌋ and column n mod W. Exactly one of the two. */
+export type SequenceOptions =
+  | { /** Sequence length N. */ length: number; grid?: undefined }
+  | { length?: undefined; /** [H, W] */ grid: readonly [number, number] };
+
+/** The tokens between which there are weights of relative positions. */
+export interface RelativePositions {
+  /** N, that is H·W on a grid. */
+  readonly length: number;
+  /** [H, W], or `undefined` in one dimension. */
+  readonly grid: readonly [number, number] | undefined;
+  readonly causal: boolean;
+  /** In what form weights are; left out: one for every offset. */
+  readonly form?: WeightForm | undefined;
+}
+
+/**
+ * Which weights W_ij of relative positions there are:
+ *
+ * - `"full"`: one for every offset: w[j − i], `[heads, 2N − 1]`, or on a grid w[y_j − y_i, x_j − x_i], `[heads, 2H − 1, 2W − 1]`.
+ * - `"symmetric"`: the same for both signs of an offset: w[|j − i|], `[heads, N]`, or w[|y_j − y_i|, |x_j − x_i|], `[heads, H, W]`.
+ * - `"separable"`: on a grid the sum of one by row and one by column, r[y_j − y_i] + c[x_j − x_i]: `[heads, (2H − 1) + (2W − 1)]`, those of rows
+ *   first. It takes sums of rows and of columns and no transform of the grid.
+ * - `"separable-symmetric"`: r[|y_j − y_i|] + c[|x_j − x_i|], `[heads, H + W]`.
+ */
+export type BiasForm = "full" | "symmetric" | "separable" | "separable-symmetric";
+
+/** Options for the form of a bias. */
+export interface BiasFormOptions {
+  /** Default `"full"`. */
+  biasForm?: BiasForm;
+  /** On a square grid, a separable bias with one vector for rows and columns, `[heads, 2S − 1]`, or `[heads, S]` if symmetric. Default `false`. */
+  biasShared?: boolean;
+  /**
+   * Weights are of so many positions M, at least those of the plan: `[heads, 2M − 1]`, in place of N; on a grid `[M_H, M_W]` in place of [H, W]. Those
+   * of larger offsets are not read, and have gradient zero. Default: the positions of the plan.
+   */
+  biasLength?: number | readonly [number, number];
+}
+
+/** A form of weights other than one for every offset of the tokens. */
+export interface WeightForm {
+  /** One weight for both signs of an offset. */
+  readonly symmetric: boolean;
+  /** Sums of one weight by row and one by column, each with its own vector or both with the same. */
+  readonly separable: "axes" | "shared" | undefined;
+  /** Positions that there are weights for along each axis, at least those of the tokens. */
+  readonly reach: readonly number[];
+}
+
+/** The tokens between which there are weights, in what form. */
+export type Weighted = Omit<RelativePositions, "causal">;
+
+/**
+ * Checks the form of the weights of some tokens; `undefined` for one for every offset.
+ *
+ * @param reach positions that there are weights for along each axis
+ * @throws FastRpbError code `"value"`
+ */
+export function checkForm(
+  caller: string,
+  options: BiasFormOptions,
+  { length, grid }: Weighted,
+  reach: readonly number[] = grid ?? [length],
+): WeightForm | undefined {
+  const kinds = ["full", "symmetric", "separable", "separable-symmetric"] as const;
+  const kind = checkEnum(caller, "options.biasForm", options.biasForm ?? "full", kinds);
+  const separable = kind.startsWith("separable");
+  if (separable && !grid) {
+    throw refuse("value", caller, "options.biasForm", '"full" or "symmetric" without options.grid', kind);
+  }
+  const shared = checkBoolean(caller, "options.biasShared", options.biasShared ?? false);
+  const sizes = grid ?? [length];
+  if (shared && !(separable && sizes[0] === sizes[1] && reach[0] === reach[1])) {
+    const expected = "false but for a separable bias on a square grid, of as many rows as columns";
+    throw refuse("value", caller, "options.biasShared", expected, true);
+  }
+  if (kind === "full" && elementCount(reach) === length) return undefined;
+  return Object.freeze({ symmetric: kind.endsWith("symmetric"), separable: separable ? (shared ? "shared" : "axes") : undefined, reach });
+}
+
+/** Weights of a head along each axis. */
+export function axisCounts({ length, grid, form }: Weighted): readonly number[] {
+  return (form?.reach ?? grid ?? [length]).map((size) => (form?.symmetric ? size : 2 * size - 1));
+}
+
+/** Shape of the weights of relative positions: `[heads, 2N − 1]`, or `[heads, 2H − 1, 2W − 1]` on a grid, or what their form makes of that. */
+export function weightsShape(spec: Weighted & { readonly heads: number }): readonly number[] {
+  const counts = axisCounts(spec);
+  const separable = spec.form?.separable;
+  if (!separable) return Object.freeze([spec.heads, ...counts]);
+  return Object.freeze([spec.heads, separable === "shared" ? counts[0]! : counts[0]! + counts[1]!]);
+}
+
+/** Checks the options that say what the tokens are. @throws FastRpbError code `"value"` */
+export function checkTokens(caller: string, options: SequenceOptions & { causal?: boolean }): RelativePositions {
+  const causal = checkBoolean(caller, "options.causal", options.causal ?? false);
+  if (options.grid === undefined) {
+    return { length: checkSize(caller, "options.length", options.length), grid: undefined, causal };
+  }
+  const { length }: { readonly length?: unknown } = options;
+  if (length !== undefined) {
+    throw refuse("value", caller, "options.length", "left out, because options.grid is given", length);
+  }
+  const grid: unknown = options.grid;
+  if (!Array.isArray(grid) || grid.length !== 2) {
+    throw refuse("value", caller, "options.grid", "an array [H, W]", grid);
+  }
+  if (causal) throw refuse("value", caller, "options.causal", "false on a grid, which has no order", true);
+  const [height, width] = [checkSize(caller, "options.grid[0]", grid[0]), checkSize(caller, "options.grid[1]", grid[1])];
+  checkElements(caller, "options.grid", [height, width]);
+  return { length: height * width, grid: Object.freeze([height, width] as const), causal };
+}
