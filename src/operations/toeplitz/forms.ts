@@ -33,7 +33,8 @@ function checkReach(caller: string, given: BiasFormOptions["biasLength"], sizes:
   const argument = "options.biasLength";
   const parts: readonly unknown[] = sizes.length === 1 ? [given] : Array.isArray(given) ? given : [];
   if (parts.length !== sizes.length) throw refuse("value", caller, argument, "an array [M_H, M_W] on a grid", given);
-  const reach = parts.map((part, axis) => {
+  // map would skip holes.
+  const reach = Array.from(parts, (part, axis) => {
     const name = sizes.length === 1 ? argument : `${argument}[${axis}]`;
     const size = checkSize(caller, name, part);
     if (size >= sizes[axis]!) return size;
