@@ -171,6 +171,7 @@ export const biasFormSuite: Suite = {
           { ...SEPARABLE, heads: 1, batch: 2, grid: [70, 45], channels: 130 },
           { ...SEPARABLE, heads: 1, grid: [300, 2], channels: 6 },
           { ...SEPARABLE, heads: 1, grid: [3, 1000], channels: 1 },
+          { ...SEPARABLE, heads: 1, grid: [3, 4096], channels: 4 },
           { ...SEPARABLE, heads: 2, grid: [256, 256], channels: 8, biasShared: true },
         ]),
     },

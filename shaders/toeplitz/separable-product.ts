@@ -4,7 +4,7 @@
  *   A[y] = Σ_z r[z − y] R[z],   B[x] = Σ_z c[z − x] C[z],
  *
  * of the sums R of rows and C of columns, or with r[y − z] and c[x − z] if transposed. Each run of positions is summed on its own before it joins the
- * total, which keeps the rounding error of long axes down.
+ * sum of sixteen runs, and that the total; so are pieces. It keeps the rounding error of long axes down.
  *
  * Layout: sums of the heads of the dispatch, spectrum [heads, offsets], out their products. Workgroup → (head, part of an axis, channels), channels
  * fastest. Lane → (position, vector of channels), vector fastest; it has `outputs` positions, and brings one of each run into workgroup memory.
@@ -36,24 +36,31 @@ ${axisStatements("part", "PART", (size) => size)}
   let vector = channel_tile * VECTORS + lane % VECTORS;
   let own = lane / VECTORS;
   let diagonal = (params.firstHead + head) % params.heads * OFFSETS + select(2u * H + W - 2u, H - 1u, along_rows);
-${each((q) => `  let at${q} = min(first + own + ${u32(q * runs)}, size - 1u);\n  var total${q} = vec4f();`)}
+${each((q) => `  let at${q} = min(first + own + ${u32(q * runs)}, size - 1u);\n  var total${q} = vec4f();\n  var sum${q} = vec4f();`)}
   for (var start = 0u; start < size; start += RUN) {
     var value = vec4f();
+    var some = vec4f();
     if (start + own < size && vector < V) {
-      for (var piece = 0u; piece < pieces; piece++) { value += sums[first_sum + (piece * size + start + own) * V + vector]; }
+      for (var piece = 0u; piece < pieces; piece++) {
+        some += sums[first_sum + (piece * size + start + own) * V + vector];
+        if (piece % 16u == 15u) { value += some; some = vec4f(); }
+      }
     }
-    run[lane] = value;
+    run[lane] = value + some;
     workgroupBarrier();
-${each((q) => `    var sum${q} = vec4f();`)}
+${each((q) => `    var part${q} = vec4f();`)}
     for (var i = 0u; i < min(RUN, size - start); i++) {
       let term = run[i * VECTORS + lane % VECTORS];
-${each((q) => `      sum${q} = fma(vec4f(spectrum[diagonal ${transposed ? `+ at${q} - (start + i)` : `+ (start + i) - at${q}`}]), term, sum${q});`)}
+${each((q) => `      part${q} = fma(vec4f(spectrum[diagonal ${transposed ? `+ at${q} - (start + i)` : `+ (start + i) - at${q}`}]), term, part${q});`)}
     }
-${each((q) => `    total${q} += sum${q};`)}
+${each((q) => `    sum${q} += part${q};`)}
+    if (start / RUN % 16u == 15u) {
+${each((q) => `      total${q} += sum${q};\n      sum${q} = vec4f();`)}
+    }
     workgroupBarrier();
   }
   let first_out = head * (H + W) * V + select(H * V, 0u, along_rows);
-${each((q) => `  if (first + own + ${u32(q * runs)} < size && vector < V) { out[first_out + at${q} * V + vector] = total${q}; }`)}
+${each((q) => `  if (first + own + ${u32(q * runs)} < size && vector < V) { out[first_out + at${q} * V + vector] = total${q} + sum${q}; }`)}
 `;
   return makeKernel({
     id: "toeplitz/separable-product",
