@@ -163,7 +163,10 @@ export function addFusedCorrelations(
   const alone = several.shape.threads >= ALONE_THREADS && columns * heads * branches >= MANY_COLUMNS;
   const { shape, twiddles, tables } = alone ? transform(1) : several;
   const doubled = layout.axes.map(({ size, period }) => ({ size, period: 2 * period }));
-  const axes = [doubled.length === 2 ? doubled[0]! : { size: 1, period: 1 }, doubled.at(-1)!] as const;
+  const one = { size: 1, period: 1 };
+  const [first, second] = doubled;
+  // Weights of more positions than a column has lie on a grid all the same.
+  const axes = second ? ([first!, second] as const) : spec.grid?.[1] === 1 ? ([first!, one] as const) : ([one, first!] as const);
   const points = elementCount(doubled.map(({ period }) => period));
   const sumBytes = heads * points * COMPLEX_BYTES;
   const tensorBytes = heads * columns * spec.length * COMPLEX_BYTES;

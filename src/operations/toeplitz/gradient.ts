@@ -103,7 +103,7 @@ export function addWeightGradient(
       addFft(program, { layout, source: rows, destination: rows, inverse: true, scale: 1 / layout.length, order: "natural" }, scratch);
     };
     if (y.period > 1) addAlong({ outer: count, length: y.period, inner: x.period }, first);
-    addAlong({ outer: count * y.period, length: x.period, inner: 1 }, first * y.period);
+    if (x.period > 1) addAlong({ outer: count * y.period, length: x.period, inner: 1 }, first * y.period);
     const head = range.first + first;
     program.dispatch({
       kernel,
