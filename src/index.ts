@@ -31,7 +31,7 @@ export type { AttentionOptions, BiasKind, FeatureMap, RandomFeatures } from "./o
 export type { ComplexMultiplyOptions } from "./operations/complex-multiply/spec.ts";
 export type { ConvolveMode, ConvolveOptions } from "./operations/convolve/spec.ts";
 export type { FftKind, FftNorm, FftOptions, FftStorage } from "./operations/fft/spec.ts";
-export type { BiasForm, BiasFormOptions, ToeplitzOptions } from "./operations/toeplitz/spec.ts";
+export type { BiasForm, BiasFormOptions, TokenOptions, ToeplitzOptions } from "./operations/toeplitz/spec.ts";
 export type { HalfArray } from "./core/half.ts";
 export type { DType, Tensor } from "./core/tensor.ts";
 export type { TuneOptions, TuneProgress, TuneRequest, Tuning } from "./runtime/tuning.ts";

@@ -43,11 +43,11 @@ ${unroll(columns, (k) => `    if (x${k} < W) { store_out(token + x${k}, vector, 
     workgroupSize: spec.lanes,
     bindings: [
       { name: "products", access: "read", element: "vec4f" },
-      { name: "out", access: "read_write", element: vectorElement(spec.channels, spec.storage) },
+      { name: "out", access: "read_write", element: vectorElement(spec.channels, spec.storage, spec.margin) },
     ],
     params: ["firstHead", "outBase"],
     declarations: [
-      wgsl`${tileDeclarations(spec)}${storeVector("store_out", "out", spec.channels, false, spec.storage)}`,
+      wgsl`${tileDeclarations(spec)}${storeVector("store_out", "out", spec.channels, false, spec.storage, spec.margin)}`,
       vectorArray("rows", spec.tileRows * spec.vectors),
     ],
     body,

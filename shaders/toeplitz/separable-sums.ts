@@ -47,12 +47,12 @@ ${unroll(columns, (k) => `  if (x${k} < W && vector < V) { sums[head * SUMS + (X
     constants: spec,
     workgroupSize: spec.lanes,
     bindings: [
-      { name: "values", access: "read", element: vectorElement(spec.channels, spec.storage) },
+      { name: "values", access: "read", element: vectorElement(spec.channels, spec.storage, spec.margin) },
       { name: "sums", access: "read_write", element: "vec4f" },
     ],
     params: ["firstHead", "valuesBase"],
     declarations: [
-      wgsl`${tileDeclarations(spec)}const BATCH = ${u32(spec.batchRows)};${loadVector("load_values", "values", spec.channels, spec.storage)}`,
+      wgsl`${tileDeclarations(spec)}const BATCH = ${u32(spec.batchRows)};${loadVector("load_values", "values", spec.channels, spec.storage, spec.margin)}`,
       vectorArray("rows", spec.batchRows * spec.lanes),
     ],
     body,

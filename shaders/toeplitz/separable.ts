@@ -6,7 +6,7 @@
  * columns, then [y tiles, W, V], those of columns; its products [H, V], then [W, V]. What has one number for every offset holds for each head 2H − 1 of
  * rows, then 2W − 1 of columns.
  */
-import { vectorsOf } from "../wgsl/rows.ts";
+import { type RowMargin, vectorsOf } from "../wgsl/rows.ts";
 import { u32, wgsl } from "../wgsl/wgsl.ts";
 
 /** The grid, and the tiles in which its rows and columns are summed. */
@@ -29,6 +29,8 @@ export interface SeparableTile extends SeparableShape {
   readonly tileRows: number;
   /** Columns of a lane: those of a tile are this many for each lane of a vector. */
   readonly laneColumns: number;
+  /** What is between the heads of the values and the result, if anything. */
+  readonly margin?: RowMargin | undefined;
 }
 
 /** Constants of all kernels that see the sums or the products. */

@@ -4,7 +4,7 @@ import { float64Array } from "../../math/memory.ts";
 import type { CpuComputation } from "../operation.ts";
 import { createToeplitz } from "../toeplitz/cpu-product.ts";
 import { weightsShape } from "../toeplitz/spec.ts";
-import { biasChannels, type HeadKind, readInputs } from "./cpu.ts";
+import { biasChannels, biasRowsOf, type HeadKind, readInputs } from "./cpu.ts";
 import type { AttentionGradientSpec } from "./spec.ts";
 
 /** dq, dk, dv and, with a bias, that of its weights. What lies beyond a length has no gradient. */
@@ -13,6 +13,7 @@ export function attentionGradientCpu(kind: HeadKind, spec: AttentionGradientSpec
   const slices = batch * heads;
   const toeplitz = bias === "none" ? undefined : createToeplitz(spec, fftOf);
   const weights = elementCount(weightsShape(spec).slice(1));
+  const biasRows = biasRowsOf(spec);
   return {
     ...(toeplitz && { spectrumBytes: toeplitz.bytesOf(heads) }),
     flops: slices * (3 * kind.flops(spec) + (toeplitz ? 3 * biasChannels(spec) * toeplitz.multiplyFlops : 0)),
@@ -33,11 +34,13 @@ export function attentionGradientCpu(kind: HeadKind, spec: AttentionGradientSpec
         ];
         attention.backward(head, g, { dq, dk, dv }, sums?.[head.index]);
         if (bias === "fastrpb") {
+          const { start, rows, channels } = biasRows(head.tokens);
           const add = (index: number, value: number) => {
-            dv[index]! += value;
+            dv[start + index]! += value;
           };
-          toeplitz!.multiply(g, head.tokens, valueDim, spectrumOf(head.index), add, true);
-          toeplitz!.correlate(g, head.v, head.tokens, valueDim, sums![head.index]!);
+          const own = g.subarray(start);
+          toeplitz!.multiply(own, rows, channels, spectrumOf(head.index), add, true);
+          toeplitz!.correlate(own, head.v.subarray(start), rows, channels, sums![head.index]!);
         }
         for (const [name, gradient, dim] of [
           ["dq", dq, headDim],

@@ -6,6 +6,7 @@ import {
   checkPositions,
   type RelativePositions,
   type SequenceOptions,
+  type TokenOptions,
   type ToeplitzSpec,
   weightsShape,
 } from "../toeplitz/spec.ts";
@@ -36,7 +37,8 @@ export interface RandomFeatures {
 
 /** Options of attention over q, k `[batch, heads, N, D]` and v `[batch, heads, N, E]`. */
 export type AttentionOptions = SequenceOptions &
-  BiasFormOptions & {
+  BiasFormOptions &
+  TokenOptions & {
     /** Default 1. */
     batch?: number;
     heads: number;
@@ -123,9 +125,13 @@ export function attentionSpec(options: AttentionOptions): AttentionSpec {
   const bias = checkEnum(caller, "options.bias", options.bias ?? "none", ["none", "fastrpb", "multiplicative"]);
   const storage = checkEnum(caller, "options.storage", options.storage ?? "f32", ["f32", "f16"]);
   if (bias === "multiplicative") checkMultiplicative(caller, kind, featureMap, storage);
-  if (bias !== "fastrpb" && positions.form) {
-    const expected = 'left out, or "full", without bias: "fastrpb"';
-    throw refuse("value", caller, "options.biasForm or options.biasLength", expected, options.biasForm ?? options.biasLength);
+  if (bias !== "fastrpb") {
+    const expected = 'left out without bias: "fastrpb"';
+    if (positions.form) {
+      throw refuse("value", caller, "options.biasForm or options.biasLength", expected, options.biasForm ?? options.biasLength);
+    }
+    if (positions.outside) throw refuse("value", caller, "options.outside", expected, options.outside);
+    if (positions.gridChannels) throw refuse("value", caller, "options.gridChannels", expected, options.gridChannels);
   }
   const spec: AttentionSpec = {
     operation: "attention",
@@ -204,6 +210,7 @@ function checkMultiplicative(caller: string, kind: "linear" | "softmax", feature
 
 /** The Toeplitz product of an attention with a FastRPB bias: its weights times the values. */
 export function biasSpec(spec: AttentionShape): ToeplitzSpec {
-  const { batch, heads, length, grid, causal, form, valueDim, variableLengths, storage } = spec;
-  return Object.freeze({ operation: "toeplitz", batch, heads, length, grid, causal, form, channels: valueDim, variableLengths, storage });
+  const { batch, heads, length, grid, causal, form, outside, gridChannels, valueDim, variableLengths, storage } = spec;
+  const positions = { length, grid, causal, form, outside, gridChannels };
+  return Object.freeze({ operation: "toeplitz", batch, heads, ...positions, channels: valueDim, variableLengths, storage });
 }

@@ -3,11 +3,12 @@ import type { FftOf } from "../../math/fft.ts";
 import { createGrid, spectrumBytes } from "../../math/grid.ts";
 import { float64Array } from "../../math/memory.ts";
 import { nextSmooth } from "../../math/smooth.ts";
-import { type RelativePositions, weightPlaces } from "./spec.ts";
+import { axisSizes, type RelativePositions, weightPlaces } from "./spec.ts";
 
 /** Sizes of a circulant that holds the Toeplitz matrix as its corner: its 2N − 1 diagonals must not fall together. Even: rows split in two. */
-function circulantPeriods({ length, grid }: RelativePositions): readonly number[] {
-  return grid ? [nextSmooth(2 * grid[0] - 1), 2 * nextSmooth(grid[1])] : [2 * nextSmooth(length)];
+function circulantPeriods(spec: RelativePositions): readonly number[] {
+  const sizes = axisSizes(spec);
+  return [...sizes.slice(0, -1).map((size) => nextSmooth(2 * size - 1)), 2 * nextSmooth(sizes.at(-1)!)];
 }
 
 /** Toeplitz matrices of relative positions, with the spectra of their circulants. */
@@ -34,8 +35,8 @@ export interface Toeplitz {
 export type Store = (index: number, value: number) => void;
 
 export function createToeplitz(positions: RelativePositions, fftOf: FftOf): Toeplitz {
-  const { length, causal } = positions;
-  const [height, width] = positions.grid ?? [1, length];
+  const { causal } = positions;
+  const [width, height = 1] = [...axisSizes(positions)].reverse() as [number, number?];
   const periods = circulantPeriods(positions);
   const [rows, columns] = [elementCount(periods.slice(0, -1)), periods.at(-1)!];
   const grid = createGrid(periods, true, fftOf);

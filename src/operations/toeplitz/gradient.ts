@@ -14,6 +14,7 @@ import { addFft } from "../fft/lines.ts";
 import type { BufferEnd } from "../fft/pass.ts";
 import { addCorrelations, addFusedCorrelations, type CorrelationSums, correlationPoints, makeCorrelation } from "./correlation.ts";
 import type { ToeplitzTensors } from "./pairs.ts";
+import { addOutside, productOf, type ToeplitzProduct } from "./outside.ts";
 import { planToeplitz } from "./plan.ts";
 import { addSeparableGradient, isSeparable } from "./separable.ts";
 import { offsetCount, type ToeplitzSpec, weightsShape } from "./spec.ts";
@@ -33,13 +34,15 @@ export function planToeplitzGradient(
   { dOut, dv, dWeights, ...tensors }: ToeplitzGradientTensors,
   scratch: number,
 ): void {
+  const product = productOf(spec);
   if (isSeparable(spec)) {
-    addSeparableGradient(program, spec, { ...tensors, dOut, dv, dWeights }, scratch);
+    addOutside(program, product, dv);
+    addSeparableGradient(program, product, { ...tensors, dOut, dv, dWeights }, scratch);
     return;
   }
-  const product: ToeplitzSpec = { ...spec, operation: "toeplitz" };
   const { heads } = spec;
-  const transposedProduct = (room: number) => planToeplitz(program, product, { ...tensors, v: dOut, out: dv }, room, { transposed: true });
+  const transposedProduct = (room: number) =>
+    planToeplitz(program, { ...spec, operation: "toeplitz" }, { ...tensors, v: dOut, out: dv }, room, { transposed: true });
   const correlated = { gradients: dOut, values: tensors.v, lengths: tensors.lengths };
   const fused = addFusedCorrelations(program, product, correlated, MOST_HELD * scratch);
   if (fused) {
@@ -47,7 +50,7 @@ export function planToeplitzGradient(
     transposedProduct(scratch);
     return;
   }
-  const headBytes = correlationPoints(spec, program.limits) * COMPLEX_BYTES;
+  const headBytes = correlationPoints(product, program.limits) * COMPLEX_BYTES;
   const affordable = Math.min(MOST_HELD * scratch, program.limits.maxBufferSize);
   const held = heads * headBytes <= affordable ? heads : 1;
   const scratchLeft = program.scratchLeft(scratch);
@@ -67,7 +70,7 @@ export function planToeplitzGradient(
  */
 export function addWeightGradient(
   program: ProgramBuilder,
-  spec: ToeplitzSpec,
+  spec: ToeplitzProduct,
   { axes, points, sums: correlations }: CorrelationSums,
   buffers: { readonly out: Handle; readonly factors?: Handle; readonly range?: Span },
   scratch: number,

@@ -9,11 +9,15 @@ export type SequenceOptions =
 
 /** The tokens between which there are weights of relative positions. */
 export interface RelativePositions {
-  /** N, that is H·W on a grid. */
+  /** Tokens in all: N, H·W on a grid, times the channels of an image, and those outside. */
   readonly length: number;
   /** [H, W], or `undefined` in one dimension. */
   readonly grid: readonly [number, number] | undefined;
   readonly causal: boolean;
+  /** Tokens at either end that have no position, and no weights; left out: none. */
+  readonly outside?: { readonly first: number; readonly last: number } | undefined;
+  /** Tokens of a position of the grid, each with weights to those that have the same place in theirs; left out: one. */
+  readonly gridChannels?: number | undefined;
   /** In what form weights are; left out: one for every offset. */
   readonly form?: WeightForm | undefined;
 }
@@ -55,6 +59,16 @@ export interface WeightForm {
 /** The tokens between which there are weights, in what form. */
 export type Weighted = Omit<RelativePositions, "causal">;
 
+/** Positions along each axis. */
+export function axisSizes({ grid, length, outside }: Weighted): readonly number[] {
+  return grid ?? [length - (outside ? outside.first + outside.last : 0)];
+}
+
+/** Positions in all: N, or H·W. */
+export function positionCount(spec: Weighted): number {
+  return elementCount(axisSizes(spec));
+}
+
 /**
  * Checks the form of the weights of some tokens; `undefined` for one for every offset.
  *
@@ -64,28 +78,29 @@ export type Weighted = Omit<RelativePositions, "causal">;
 export function checkForm(
   caller: string,
   options: BiasFormOptions,
-  { length, grid }: Weighted,
-  reach: readonly number[] = grid ?? [length],
+  tokens: Weighted,
+  reach: readonly number[] = axisSizes(tokens),
 ): WeightForm | undefined {
   const kinds = ["full", "symmetric", "separable", "separable-symmetric"] as const;
   const kind = checkEnum(caller, "options.biasForm", options.biasForm ?? "full", kinds);
   const separable = kind.startsWith("separable");
-  if (separable && !grid) {
+  if (separable && !tokens.grid) {
     throw refuse("value", caller, "options.biasForm", '"full" or "symmetric" without options.grid', kind);
   }
   const shared = checkBoolean(caller, "options.biasShared", options.biasShared ?? false);
-  const sizes = grid ?? [length];
+  const sizes = axisSizes(tokens);
   if (shared && !(separable && sizes[0] === sizes[1] && reach[0] === reach[1])) {
     const expected = "false but for a separable bias on a square grid, of as many rows as columns";
     throw refuse("value", caller, "options.biasShared", expected, true);
   }
-  if (kind === "full" && elementCount(reach) === length) return undefined;
+  if (kind === "full" && elementCount(reach) === positionCount(tokens)) return undefined;
   return Object.freeze({ symmetric: kind.endsWith("symmetric"), separable: separable ? (shared ? "shared" : "axes") : undefined, reach });
 }
 
 /** Weights of a head along each axis. */
-export function axisCounts({ length, grid, form }: Weighted): readonly number[] {
-  return (form?.reach ?? grid ?? [length]).map((size) => (form?.symmetric ? size : 2 * size - 1));
+export function axisCounts(spec: Weighted): readonly number[] {
+  const { form } = spec;
+  return (form?.reach ?? axisSizes(spec)).map((size) => (form?.symmetric ? size : 2 * size - 1));
 }
 
 /** Shape of the weights of relative positions: `[heads, 2N − 1]`, or `[heads, 2H − 1, 2W − 1]` on a grid, or what their form makes of that. */

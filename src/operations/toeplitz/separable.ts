@@ -16,7 +16,8 @@ import { firstBytes, limitError, type Slice, sliceBytes } from "../../program/ra
 import { forSlices } from "../../program/slices.ts";
 import { FLOAT_BYTES } from "../../program/units.ts";
 import { ceilPowerOfTwo, elementwiseLanes, firstTile } from "../../program/workgroups.ts";
-import { type RelativePositions, type ToeplitzSpec, weightsShape } from "./spec.ts";
+import { headNumbers, type ToeplitzProduct } from "./outside.ts";
+import { type RelativePositions, weightsShape } from "./spec.ts";
 
 /** Whether a product goes by rows and columns. */
 export function isSeparable({ form }: RelativePositions): boolean {
@@ -49,7 +50,7 @@ const TILES = [
 /** How a separable product is done on a device. */
 interface SeparableWork {
   readonly program: ProgramBuilder;
-  readonly spec: Omit<ToeplitzSpec, "operation">;
+  readonly spec: ToeplitzProduct;
   readonly tile: ReturnType<typeof chooseTile>;
   /** Vectors of a row of channels. */
   readonly row: number;
@@ -65,7 +66,7 @@ interface HeadRange {
   readonly rows: Slice | undefined;
 }
 
-function chooseTile(program: ProgramBuilder, { grid, channels }: Omit<ToeplitzSpec, "operation">) {
+function chooseTile(program: ProgramBuilder, { grid, channels, margin }: ToeplitzProduct) {
   const [height, width] = grid!;
   const { lanes, batchRows, tileRows } = firstTile(program, TILES, {
     lanes: (tile) => tile.lanes,
@@ -76,10 +77,10 @@ function chooseTile(program: ProgramBuilder, { grid, channels }: Omit<ToeplitzSp
   const laneColumns = Math.min(MOST_LANE_COLUMNS, Math.max(1, (TILE_COLUMNS * vectors) / lanes));
   const tileColumns = (laneColumns * lanes) / vectors;
   const [yTiles, xTiles] = [Math.ceil(height / tileRows), Math.ceil(width / tileColumns)];
-  return { height, width, channels, lanes, vectors, batchRows, tileRows, laneColumns, tileColumns, yTiles, xTiles };
+  return { height, width, channels, margin, lanes, vectors, batchRows, tileRows, laneColumns, tileColumns, yTiles, xTiles };
 }
 
-function separableWork(program: ProgramBuilder, spec: Omit<ToeplitzSpec, "operation">): SeparableWork {
+function separableWork(program: ProgramBuilder, spec: ToeplitzProduct): SeparableWork {
   const tile = chooseTile(program, spec);
   const row = vectorsOf(spec.channels);
   const { height, width, yTiles, xTiles } = tile;
@@ -89,12 +90,12 @@ function separableWork(program: ProgramBuilder, spec: Omit<ToeplitzSpec, "operat
 
 /** Runs `add` for as many heads at a time as bindings and scratch allow, with so many bytes of scratch for each. */
 function eachHeadRange({ program, spec }: SeparableWork, headBytes: number, scratch: number, add: (range: HeadRange) => void): void {
-  const { batch, heads, length, channels, storage } = spec;
+  const { batch, heads, storage } = spec;
   const most = () => {
     if (scratch < headBytes) throw limitError(program, "workspaceBytes", headBytes, "the sums of one head", scratch);
     return Math.floor(Math.min(scratch, program.limits.maxBufferSize) / headBytes);
   };
-  const bytes = [length * channels * ELEMENT_BYTES[storage], headBytes];
+  const bytes = [headNumbers(spec) * ELEMENT_BYTES[storage], headBytes];
   forSlices(program, "one head of v", batch * heads, bytes, (first, count, [rows]) => add({ first, count, rows }), most);
 }
 
@@ -163,7 +164,7 @@ function addProducts(
 /** Adds the product of a separable bias with `v`, into `out`: sums, products of these, and their spread. @throws FastRpbError code `"limit"` */
 export function addSeparable(
   program: ProgramBuilder,
-  spec: Omit<ToeplitzSpec, "operation">,
+  spec: ToeplitzProduct,
   { v, spectrum, out }: NamedHandles<"v" | "spectrum" | "out">,
   scratch: number,
 ): void {
@@ -179,7 +180,7 @@ export function addSeparable(
  */
 export function addSeparableGradient(
   program: ProgramBuilder,
-  spec: Omit<ToeplitzSpec, "operation">,
+  spec: ToeplitzProduct,
   { v, spectrum, dOut, dv, dWeights }: NamedHandles<"v" | "spectrum" | "dOut" | "dv" | "dWeights">,
   scratch: number,
 ): void {

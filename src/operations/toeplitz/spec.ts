@@ -1,6 +1,6 @@
 import { checkElements, checkOptions, checkSize } from "../../core/check.ts";
-import { BIAS_FORM_OPTIONS, checkPositions } from "./forms.ts";
-import { type BiasFormOptions, type RelativePositions, type SequenceOptions, weightsShape } from "./positions.ts";
+import { BIAS_FORM_OPTIONS, checkPositions, type TokenOptions } from "./forms.ts";
+import { type BiasFormOptions, positionCount, type RelativePositions, type SequenceOptions, weightsShape } from "./positions.ts";
 
 export * from "./forms.ts";
 export * from "./positions.ts";
@@ -37,13 +37,14 @@ export function toeplitzGradientSpec(spec: ToeplitzSpec): ToeplitzGradientSpec {
 
 /** The transforms of the weights of a product, or of the exponentials of those of a multiplicative bias. */
 export function spectrumSpec(product: RelativePositions & { readonly heads: number; readonly bias?: string }): SpectrumSpec {
-  const { heads, length, grid, causal, form, bias } = product;
-  return Object.freeze({ operation: "spectrum", heads, length, grid, causal, form, exponential: bias === "multiplicative" });
+  const { heads, grid, causal, form, bias } = product;
+  return Object.freeze({ operation: "spectrum", heads, length: positionCount(product), grid, causal, form, exponential: bias === "multiplicative" });
 }
 
 /** Options of a Toeplitz product that stands alone. */
 export type ToeplitzOptions = SequenceOptions &
-  BiasFormOptions & {
+  BiasFormOptions &
+  TokenOptions & {
     /** Default 1. */
     batch?: number;
     heads: number;
