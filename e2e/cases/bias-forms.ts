@@ -1,4 +1,4 @@
-/** Every form of a bias, in products and in attention, against definitions over all pairs of tokens and against the float64 CPU. */
+/** Every form of a bias, tokens outside it, and grids with channels, in products and in attention, against definitions over all pairs of tokens and against the float64 CPU. */
 import { attentionGradientReference, attentionReference } from "../../src/testing/attention-reference.ts";
 import { expandWeights, foldWeights, toeplitzGradientReference, toeplitzReference } from "../../src/testing/reference.ts";
 import type { AttentionOptions, Runtime, ToeplitzOptions } from "../../src/index.ts";
@@ -115,6 +115,15 @@ const ATTENTIONS: readonly (readonly [name: string, options: AttentionOptions])[
     "separable, symmetric, of a longer maximum",
     { ...ATTENTION, biasForm: "separable-symmetric", grid: [3, 5], featureMap: "elu+1", biasLength: [4, 5] },
   ],
+  ["with tokens outside", { ...ATTENTION, length: 17, outside: { first: 1, last: 2 }, kind: "softmax" }],
+  [
+    "with tokens outside, causal, with lengths",
+    { ...ATTENTION, length: 17, outside: { first: 1, last: 1 }, featureMap: "sikf", causal: true, variableLengths: true },
+  ],
+  [
+    "with tokens outside, on a grid with channels",
+    { ...ATTENTION, grid: [3, 4], gridChannels: 3, valueDim: 5, outside: { first: 1, last: 1 }, featureMap: "elu+1" },
+  ],
   ["of a longer maximum with lengths", { ...ATTENTION, length: 17, biasLength: 30, featureMap: "sikf", variableLengths: true }],
 ];
 
@@ -197,6 +206,45 @@ export const biasFormSuite: Suite = {
           { ...SEPARABLE, heads: 2, batch: 2, grid: [4, 3], channels: 3, biasLength: [7, 3] },
           { heads: 2, grid: [3, 3], channels: 1, biasForm: "separable-symmetric", biasShared: true, biasLength: [6, 6] },
         ]),
+    },
+    {
+      name: "tokens outside",
+      sample: true,
+      run: (context) =>
+        compareAll(context, [
+          { heads: 1, length: 1, channels: 1, outside: { first: 1, last: 1 } },
+          { heads: 3, batch: 2, length: 37, channels: 5, outside: { first: 1 } },
+          { heads: 2, batch: 2, length: 300, channels: 4, outside: { last: 3 }, causal: true },
+          { heads: 2, batch: 2, grid: [5, 6], channels: 6, outside: { first: 1, last: 2 } },
+          { ...SEPARABLE, heads: 2, batch: 2, grid: [5, 6], channels: 8, outside: { first: 1, last: 1 } },
+          { ...SEPARABLE, heads: 2, grid: [7, 3], channels: 3, outside: { first: 2 } },
+        ]),
+    },
+    {
+      name: "grids with channels, with and without tokens outside",
+      run: (context) =>
+        compareAll(context, [
+          { heads: 2, batch: 2, grid: [4, 5], channels: 3, gridChannels: 3 },
+          { heads: 2, batch: 2, grid: [4, 5], channels: 3, gridChannels: 2, outside: { first: 1, last: 2 } },
+          { ...SEPARABLE, heads: 2, grid: [6, 5], channels: 2, gridChannels: 2, outside: { first: 1 } },
+          { ...SYMMETRIC, heads: 2, grid: [1, 1], channels: 1, gridChannels: 3, outside: { last: 1 } },
+        ]),
+    },
+    {
+      name: "tokens outside in passes, and with small bindings",
+      run: async (context) => {
+        const products: ToeplitzOptions[] = [
+          { heads: 3, batch: 2, length: 251, channels: 4, outside: { first: 1, last: 1 } },
+          { heads: 2, batch: 2, grid: [11, 23], channels: 3, gridChannels: 3, outside: { first: 2, last: 1 } },
+        ];
+        await onSmallDevice(context, 256, products);
+        const runtime = await context.open({ limits: { maxStorageBufferBindingSize: 2 ** 15 }, workspaceBytes: 2 ** 18 });
+        try {
+          await compareAll(context, products, runtime);
+        } finally {
+          runtime.dispose();
+        }
+      },
     },
     {
       name: "separable products on small devices, with small bindings",

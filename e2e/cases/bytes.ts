@@ -316,6 +316,8 @@ export const bytesSuite: Suite = {
           { heads: 2, grid: [1, 1], channels: 1, biasForm: "separable" },
           { heads: 2, length: 23, channels: 2, biasForm: "symmetric", causal: true, biasLength: 30 },
           { heads: 2, grid: [4, 7], channels: 2, biasForm: "symmetric" },
+          { heads: 2, batch: 2, length: 23, channels: 3, outside: { first: 1, last: 2 } },
+          { heads: 2, batch: 2, grid: [5, 9], channels: 4, gridChannels: 3, outside: { first: 1 }, biasForm: "separable" },
         ];
         const specs = options.map((each) => toeplitzSpec(each));
         await together([...specs, ...specs.map(spectrumSpec), ...specs.map(toeplitzGradientSpec)], (spec) => checkBytes(context, spec));
