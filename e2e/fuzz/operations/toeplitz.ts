@@ -24,7 +24,7 @@ function drawToeplitz(draw: Draw): Options {
   return { ...positions.options, heads, batch, channels, ...drawForm(draw, positions.options) };
 }
 
-/** A form of the weights of some tokens: mostly one weight for every offset. */
+/** A form of the weights of some tokens, mostly one weight for every offset, and tokens without a position of their own, mostly none. */
 export function drawForm(draw: Draw, { length, grid }: Options): Options {
   const form = draw.pick(["full", "full", "symmetric", ...(grid ? (["separable", "separable-symmetric"] as const) : [])]);
   const [height, width] = (grid ?? [0, length]) as [number, number];
@@ -33,6 +33,8 @@ export function drawForm(draw: Draw, { length, grid }: Options): Options {
     ...(form !== "full" && { biasForm: form }),
     ...(form.startsWith("separable") && height === width && draw.chance(0.5) && { biasShared: true }),
     ...(longer > 0 && { biasLength: grid ? [height + longer, width + longer] : width + longer }),
+    ...(draw.chance(0.2) && { outside: { first: draw.int(0, 2), last: draw.int(0, 2) } }),
+    ...(grid !== undefined && draw.chance(0.2) && { gridChannels: draw.int(2, 3) }),
   };
 }
 
@@ -54,9 +56,9 @@ export function countedWeights(positions: Weighted, weights: Float32Array): Floa
   return counted(positions, Float32Array.from(expandWeights(positions, weights)));
 }
 
-function counted({ causal, heads, length }: Weighted, table: Float32Array): Float32Array {
+function counted({ causal, heads }: Weighted, table: Float32Array): Float32Array {
   const perHead = table.length / heads;
-  return causal ? table.map((w, i) => (i % perHead < length ? w : 0)) : table;
+  return causal ? table.map((w, i) => (2 * (i % perHead) < perHead ? w : 0)) : table;
 }
 
 /** The largest norm or sum of the weights of a head. Sums of two may cancel, what is computed of each does not: they count apart. */
