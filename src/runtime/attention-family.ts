@@ -1,12 +1,15 @@
 /** Attention: its options and plan, and the kinds of it, each with kernels of its own that a page loads when it first plans one. */
 import type { AttentionSpec } from "../operations/attention/spec.ts";
 import type { Operation } from "../operations/operation.ts";
+import { loadForm } from "../operations/toeplitz/separable-plans.ts";
 
 export { attentionSpec } from "../operations/attention/spec.ts";
 export { makeAttention } from "./attention-plan.ts";
 
 /** The operation for a spec. */
-export async function loadKind({ kind, bias, causal }: AttentionSpec): Promise<Operation<AttentionSpec>> {
+export async function loadKind(spec: AttentionSpec): Promise<Operation<AttentionSpec>> {
+  const { kind, bias, causal } = spec;
+  await loadForm(spec);
   if (bias === "multiplicative") return (await import("../operations/attention/multiplicative/operation.ts")).multiplicativeAttention;
   if (kind === "softmax") return (await import("../operations/attention/softmax/operation.ts")).softmaxAttention;
   if (causal) return (await import("../operations/attention/causal/operation.ts")).causalAttention;

@@ -1,8 +1,10 @@
 import type { Executable } from "../core/backend.ts";
 import { checkOptions } from "../core/check.ts";
+import { loadModule } from "../core/load.ts";
 import { checkTensor, type Tensor } from "../core/tensor.ts";
 import { task } from "../operations/operation.ts";
 import { toeplitz } from "../operations/toeplitz/operation.ts";
+import { loadForm } from "../operations/toeplitz/separable-plans.ts";
 import { type ToeplitzOptions, toeplitzSpec, type ToeplitzSpec, weightsShape } from "../operations/toeplitz/spec.ts";
 import { GradientPlan, namedOutputs } from "./gradient-plan.ts";
 import { type CallRequest, type CheckedRunOptions, Plan, type PlanCall, type PlanContext, type Preparation, singleOutput } from "./plan.ts";
@@ -34,6 +36,7 @@ export type ToeplitzGradientPlan = GradientPlan<[inputs: ToeplitzGradientInputs]
 /** {@link Runtime.toeplitz} */
 export async function makeToeplitz(context: PlanContext, options: ToeplitzOptions): Promise<ToeplitzPlan> {
   const spec = toeplitzSpec(options);
+  await loadModule("runtime.toeplitz", "products of this form", () => loadForm(spec));
   const [executable, prepare] = await context.compile("runtime.toeplitz", [task(toeplitz, spec), toeplitz.preparation!(spec)!]);
   return new ToeplitzPlan(context, spec, executable!, prepare!);
 }

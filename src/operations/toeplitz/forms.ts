@@ -1,18 +1,37 @@
 /** What the forms of weights mean for plans: which weights there are, and where they lie. */
 import type { WeightLayout } from "../../../shaders/toeplitz/weight-layout.ts";
-import { checkOptions, checkSize, elementCount, MAX_ELEMENTS } from "../../core/check.ts";
+import { checkBoolean, checkOptions, checkSize, elementCount, MAX_ELEMENTS } from "../../core/check.ts";
 import { refuse } from "../../core/errors.ts";
 import {
-  axisCounts,
-  axisSizes,
   type BiasFormOptions,
   checkForm,
   checkTokens,
   type RelativePositions,
   type SequenceOptions,
+  weightCounts,
   type Weighted,
   type WeightForm,
 } from "./positions.ts";
+
+/** Positions along each axis. */
+export function axisSizes({ grid, length, outside }: Weighted): readonly number[] {
+  return grid ?? [length - (outside ? outside.first + outside.last : 0)];
+}
+
+/** Positions in all: N, or H·W. */
+export function positionCount(spec: Weighted): number {
+  return elementCount(axisSizes(spec));
+}
+
+/** Weights of a head along each axis. */
+function axisCounts(spec: Weighted): readonly number[] {
+  return weightCounts(spec.form?.reach ?? axisSizes(spec), { ...spec.form, separable: undefined });
+}
+
+/** Shape of the weights of relative positions: `[heads, 2N − 1]`, or `[heads, 2H − 1, 2W − 1]` on a grid, or what their form makes of that. */
+export function weightsShape(spec: Weighted & { readonly heads: number }): readonly number[] {
+  return Object.freeze([spec.heads, ...weightCounts(spec.form?.reach ?? axisSizes(spec), spec.form)]);
+}
 
 /** Options for tokens without a position of their own. */
 export interface TokenOptions {
@@ -32,6 +51,16 @@ export interface TokenOptions {
 /** The names of the {@link BiasFormOptions} and {@link TokenOptions}. */
 export const BIAS_FORM_OPTIONS = ["biasForm", "biasShared", "biasLength", "outside", "gridChannels"] as const;
 
+/** Whether a product goes by rows and columns. */
+export function isSeparable({ form }: Weighted): boolean {
+  return form?.separable !== undefined;
+}
+
+/** Numbers of the spectrum of a head that goes by rows and columns: the weights of all offsets of rows, and of columns. */
+export function separableOffsets({ grid }: Weighted): number {
+  return 2 * (grid![0] + grid![1] - 1);
+}
+
 /** A form in words, for errors. */
 export function formName({ symmetric, separable, reach }: WeightForm): string {
   const kind = `${separable ? `separable${symmetric ? "-" : ""}` : symmetric ? "" : "full"}${symmetric ? "symmetric" : ""}`;
@@ -40,23 +69,31 @@ export function formName({ symmetric, separable, reach }: WeightForm): string {
 
 /** Checks the options that say what the tokens are, and the form of their weights. @throws FastRpbError code `"value"` */
 export function checkPositions(caller: string, options: SequenceOptions & BiasFormOptions & TokenOptions & { causal?: boolean }): RelativePositions {
+  const causal = checkBoolean(caller, "options.causal", options.causal ?? false);
   const tokens = checkTokens(caller, options);
-  const form = checkForm(caller, options, tokens, checkReach(caller, options.biasLength, axisSizes(tokens)));
+  const { grid } = tokens;
+  if (causal && grid) throw refuse("value", caller, "options.causal", "false on a grid, which has no order", true);
+  const form = { ...checkForm(caller, options, grid), reach: checkReach(caller, options.biasLength, axisSizes(tokens)) };
+  if (form.separable === "shared" && form.reach[0] !== form.reach[1]) {
+    throw refuse("value", caller, "options.biasShared", "false where options.biasLength differs between rows and columns", true);
+  }
+  const full = !form.symmetric && !form.separable && elementCount(form.reach) === tokens.length;
   const { first = 0, last = 0 } = checkOptions(caller, "options.outside", options.outside ?? {}, ["first", "last"]);
   const outside = {
     first: checkSize(caller, "options.outside.first", first, 0),
     last: checkSize(caller, "options.outside.last", last, 0),
   };
   const gridChannels = checkSize(caller, "options.gridChannels", options.gridChannels ?? 1);
-  if (gridChannels > 1 && !tokens.grid) throw refuse("value", caller, "options.gridChannels", "left out, or 1, without options.grid", gridChannels);
+  if (gridChannels > 1 && !grid) throw refuse("value", caller, "options.gridChannels", "left out, or 1, without options.grid", gridChannels);
   const around = outside.first + outside.last;
   const length = tokens.length * gridChannels + around;
   if (length > MAX_ELEMENTS)
     throw refuse("value", caller, "options.outside or options.gridChannels", `so that there are at most ${MAX_ELEMENTS} tokens`, length);
   return {
-    ...tokens,
     length,
-    form,
+    grid,
+    causal,
+    form: full ? undefined : Object.freeze(form),
     ...(around > 0 && { outside: Object.freeze(outside) }),
     ...(gridChannels > 1 && { gridChannels }),
   };

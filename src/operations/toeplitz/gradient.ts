@@ -16,8 +16,8 @@ import { addCorrelations, addFusedCorrelations, type CorrelationSums, correlatio
 import type { ToeplitzTensors } from "./pairs.ts";
 import { addOutside, productOf, type ToeplitzProduct } from "./outside.ts";
 import { planToeplitz } from "./plan.ts";
-import { addSeparableGradient, isSeparable } from "./separable.ts";
-import { offsetCount, type ToeplitzSpec, weightsShape } from "./spec.ts";
+import { separablePlans } from "./separable-plans.ts";
+import { isSeparable, offsetCount, type ToeplitzSpec, weightsShape } from "./spec.ts";
 
 /** Numbers of a token among the factors: its products with the corners of a grid. */
 const FACTORS = 4;
@@ -37,7 +37,7 @@ export function planToeplitzGradient(
   const product = productOf(spec);
   if (isSeparable(spec)) {
     addOutside(program, product, dv);
-    addSeparableGradient(program, product, { ...tensors, dOut, dv, dWeights }, scratch);
+    separablePlans().addSeparableGradient(program, product, { ...tensors, dOut, dv, dWeights }, scratch);
     return;
   }
   const { heads } = spec;

@@ -3,10 +3,11 @@ import { cpuOnDemand, layout, type Operation, task, type TensorLayout } from "..
 import { planToeplitzGradient } from "./gradient.ts";
 import { headSpectrumPoints } from "./layout.ts";
 import { planToeplitz } from "./plan.ts";
-import { isSeparable, separableOffsets } from "./separable.ts";
 import {
   formName,
+  isSeparable,
   type RelativePositions,
+  separableOffsets,
   spectrumSpec,
   type SpectrumSpec,
   toeplitzGradientSpec,

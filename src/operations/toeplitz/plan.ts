@@ -8,8 +8,8 @@ import { axisWithRoots, branchPoints, headSpectrumBytes, pairGroups, toeplitzLay
 import { addOutside, productOf } from "./outside.ts";
 import { lanesFor, rowsUse, spectrumUse, type ToeplitzTensors, type ToeplitzVariant } from "./pairs.ts";
 import { addToeplitzPasses } from "./passes.ts";
-import { addSeparable, isSeparable } from "./separable.ts";
-import type { ToeplitzSpec } from "./spec.ts";
+import { separablePlans } from "./separable-plans.ts";
+import { isSeparable, type ToeplitzSpec } from "./spec.ts";
 
 /** Adds the products of the matrices that `spectrum` is of with `v`, into `out`. @throws FastRpbError code `"limit"` */
 export function planToeplitz(
@@ -22,7 +22,7 @@ export function planToeplitz(
   const spec = productOf(given);
   addOutside(program, spec, tensors.out);
   if (isSeparable(spec)) {
-    addSeparable(program, spec, tensors, scratch);
+    separablePlans().addSeparable(program, spec, tensors, scratch);
     return;
   }
   const layout = toeplitzLayout(program, spec);

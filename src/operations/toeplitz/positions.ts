@@ -1,5 +1,5 @@
 /** Tokens with positions, and the forms in which weights of relative positions are kept: what pages load with the functions that make weights. */
-import { checkBoolean, checkElements, checkEnum, checkSize, elementCount } from "../../core/check.ts";
+import { checkBoolean, checkElements, checkEnum, checkSize } from "../../core/check.ts";
 import { refuse } from "../../core/errors.ts";
 
 /** A sequence of N tokens, or N = H·W tokens on a grid, token n at row ⌊n/W⌋ and column n mod W. Exactly one of the two. */
@@ -59,64 +59,34 @@ export interface WeightForm {
 /** The tokens between which there are weights, in what form. */
 export type Weighted = Omit<RelativePositions, "causal">;
 
-/** Positions along each axis. */
-export function axisSizes({ grid, length, outside }: Weighted): readonly number[] {
-  return grid ?? [length - (outside ? outside.first + outside.last : 0)];
-}
+const FORMS: readonly BiasForm[] = ["full", "symmetric", "separable", "separable-symmetric"];
 
-/** Positions in all: N, or H·W. */
-export function positionCount(spec: Weighted): number {
-  return elementCount(axisSizes(spec));
-}
-
-/**
- * Checks the form of the weights of some tokens; `undefined` for one for every offset.
- *
- * @param reach positions that there are weights for along each axis
- * @throws FastRpbError code `"value"`
- */
+/** Checks the options for the form of weights, but for their reach; `forms` are those that there are. @throws FastRpbError code `"value"` */
 export function checkForm(
   caller: string,
   options: BiasFormOptions,
-  tokens: Weighted,
-  reach: readonly number[] = axisSizes(tokens),
-): WeightForm | undefined {
-  const kinds = ["full", "symmetric", "separable", "separable-symmetric"] as const;
-  const kind = checkEnum(caller, "options.biasForm", options.biasForm ?? "full", kinds);
+  grid: readonly number[] | undefined,
+  forms = grid ? FORMS : FORMS.slice(0, 2),
+): Omit<WeightForm, "reach"> {
+  const kind = checkEnum(caller, "options.biasForm", options.biasForm ?? "full", forms);
   const separable = kind.startsWith("separable");
-  if (separable && !tokens.grid) {
-    throw refuse("value", caller, "options.biasForm", '"full" or "symmetric" without options.grid', kind);
-  }
   const shared = checkBoolean(caller, "options.biasShared", options.biasShared ?? false);
-  const sizes = axisSizes(tokens);
-  if (shared && !(separable && sizes[0] === sizes[1] && reach[0] === reach[1])) {
-    const expected = "false but for a separable bias on a square grid, of as many rows as columns";
-    throw refuse("value", caller, "options.biasShared", expected, true);
+  if (shared && !(separable && grid![0] === grid![1])) {
+    throw refuse("value", caller, "options.biasShared", "false, but for a separable bias on a square grid", true);
   }
-  if (kind === "full" && elementCount(reach) === positionCount(tokens)) return undefined;
-  return Object.freeze({ symmetric: kind.endsWith("symmetric"), separable: separable ? (shared ? "shared" : "axes") : undefined, reach });
+  return { symmetric: kind.endsWith("symmetric"), separable: separable ? (shared ? "shared" : "axes") : undefined };
 }
 
-/** Weights of a head along each axis. */
-export function axisCounts(spec: Weighted): readonly number[] {
-  const { form } = spec;
-  return (form?.reach ?? axisSizes(spec)).map((size) => (form?.symmetric ? size : 2 * size - 1));
-}
-
-/** Shape of the weights of relative positions: `[heads, 2N − 1]`, or `[heads, 2H − 1, 2W − 1]` on a grid, or what their form makes of that. */
-export function weightsShape(spec: Weighted & { readonly heads: number }): readonly number[] {
-  const counts = axisCounts(spec);
-  const separable = spec.form?.separable;
-  if (!separable) return Object.freeze([spec.heads, ...counts]);
-  return Object.freeze([spec.heads, separable === "shared" ? counts[0]! : counts[0]! + counts[1]!]);
+/** Weights of a head for so many positions along each axis, as a shape. */
+export function weightCounts(sizes: readonly number[], form: Partial<WeightForm> = {}): readonly number[] {
+  const counts = sizes.map((size) => (form.symmetric ? size : 2 * size - 1));
+  if (!form.separable) return counts;
+  return [counts[0]! + (form.separable === "axes" ? counts[1]! : 0)];
 }
 
 /** Checks the options that say what the tokens are. @throws FastRpbError code `"value"` */
-export function checkTokens(caller: string, options: SequenceOptions & { causal?: boolean }): RelativePositions {
-  const causal = checkBoolean(caller, "options.causal", options.causal ?? false);
-  if (options.grid === undefined) {
-    return { length: checkSize(caller, "options.length", options.length), grid: undefined, causal };
-  }
+export function checkTokens(caller: string, options: SequenceOptions): Pick<RelativePositions, "length" | "grid"> {
+  if (options.grid === undefined) return { length: checkSize(caller, "options.length", options.length), grid: undefined };
   const { length }: { readonly length?: unknown } = options;
   if (length !== undefined) {
     throw refuse("value", caller, "options.length", "left out, because options.grid is given", length);
@@ -125,8 +95,7 @@ export function checkTokens(caller: string, options: SequenceOptions & { causal?
   if (!Array.isArray(grid) || grid.length !== 2) {
     throw refuse("value", caller, "options.grid", "an array [H, W]", grid);
   }
-  if (causal) throw refuse("value", caller, "options.causal", "false on a grid, which has no order", true);
   const [height, width] = [checkSize(caller, "options.grid[0]", grid[0]), checkSize(caller, "options.grid[1]", grid[1])];
   checkElements(caller, "options.grid", [height, width]);
-  return { length: height * width, grid: Object.freeze([height, width] as const), causal };
+  return { length: height * width, grid: Object.freeze([height, width] as const) };
 }

@@ -17,17 +17,7 @@ import { forSlices } from "../../program/slices.ts";
 import { FLOAT_BYTES } from "../../program/units.ts";
 import { ceilPowerOfTwo, elementwiseLanes, firstTile } from "../../program/workgroups.ts";
 import { headNumbers, type ToeplitzProduct } from "./outside.ts";
-import { type RelativePositions, weightsShape } from "./spec.ts";
-
-/** Whether a product goes by rows and columns. */
-export function isSeparable({ form }: RelativePositions): boolean {
-  return form?.separable !== undefined;
-}
-
-/** Numbers of a head's spectrum: the weights of all offsets of rows, and of columns. */
-export function separableOffsets({ grid }: RelativePositions): number {
-  return 2 * (grid![0] + grid![1] - 1);
-}
+import { type RelativePositions, separableOffsets, weightsShape } from "./spec.ts";
 
 const VECTOR_BYTES = ELEMENT_BYTES.vec4f;
 /** Vectors of channels of a workgroup that sums: a whole cache line of a row. */

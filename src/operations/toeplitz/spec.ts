@@ -1,6 +1,6 @@
 import { checkElements, checkOptions, checkSize } from "../../core/check.ts";
-import { BIAS_FORM_OPTIONS, checkPositions, type TokenOptions } from "./forms.ts";
-import { type BiasFormOptions, positionCount, type RelativePositions, type SequenceOptions, weightsShape } from "./positions.ts";
+import { BIAS_FORM_OPTIONS, checkPositions, positionCount, type TokenOptions, weightsShape } from "./forms.ts";
+import type { BiasFormOptions, RelativePositions, SequenceOptions } from "./positions.ts";
 
 export * from "./forms.ts";
 export * from "./positions.ts";

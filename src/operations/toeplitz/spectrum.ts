@@ -16,8 +16,8 @@ import { lineEnd } from "../fft/line-ends.ts";
 import { addFft } from "../fft/lines.ts";
 import { addPass, type BufferEnd } from "../fft/pass.ts";
 import { type AxisPeriod, axisWithRoots, branchPoints, headSpectrumBytes, toeplitzAxes, type ToeplitzLayout, toeplitzLayout } from "./layout.ts";
-import { addSeparableWeights, isSeparable } from "./separable.ts";
-import { offsetCount, type SpectrumSpec, weightLayout, weightsShape } from "./spec.ts";
+import { separablePlans } from "./separable-plans.ts";
+import { isSeparable, offsetCount, type SpectrumSpec, weightLayout, weightsShape } from "./spec.ts";
 
 /** Circulant and skew-circulant. */
 const HALVES = 2;
@@ -41,7 +41,7 @@ interface SpectrumMethod {
 /** Adds the transforms of `weights`, or of their exponentials, into `spectrum`. @throws FastRpbError code `"limit"` */
 export function planSpectrum(program: ProgramBuilder, spec: SpectrumSpec, tensors: NamedHandles<"weights" | "spectrum">, scratch: number): void {
   if (isSeparable(spec)) {
-    addSeparableWeights(program, spec, tensors);
+    separablePlans().addSeparableWeights(program, spec, tensors);
     return;
   }
   const { limits } = program;

@@ -1,7 +1,7 @@
 /** Weights of relative positions, as numbers to upload: for FastRPB, for multiplicative bias, and for the Toeplitz product. */
-import { checkElements, checkEnum, checkFinite, checkOptions, checkSize, elementCount } from "../../core/check.ts";
+import { checkElements, checkFinite, checkOptions, checkSize, elementCount } from "../../core/check.ts";
 import { refuse } from "../../core/errors.ts";
-import { type BiasFormOptions, checkForm, checkTokens, type SequenceOptions, type WeightForm, weightsShape } from "./positions.ts";
+import { type BiasForm, type BiasFormOptions, checkForm, checkTokens, type SequenceOptions, type WeightForm, weightCounts } from "./positions.ts";
 
 /** The tokens that weights are of: a sequence of `length` N, or a grid [H, W]; and their form. */
 export type BiasShape = SequenceOptions &
@@ -23,40 +23,38 @@ interface Checked {
   readonly heads: number;
   /** [H, W], of a sequence [1, N]. */
   readonly grid: readonly [number, number];
-  readonly form: WeightForm | undefined;
+  readonly form: Omit<WeightForm, "reach">;
   readonly weights: Float32Array<ArrayBuffer>;
 }
 
-function checkBias(caller: string, shape: BiasShape): Checked {
+function checkBias(caller: string, shape: BiasShape, forms?: readonly BiasForm[]): Checked {
   checkOptions(caller, "options", shape, ["heads", "length", "grid", "biasForm", "biasShared"]);
   const heads = checkSize(caller, "options.heads", shape.heads ?? 1);
-  const tokens = checkTokens(caller, { ...shape, causal: false });
-  const form = checkForm(caller, shape, tokens);
-  const sizes = weightsShape({ ...tokens, form, heads });
+  const { length, grid } = checkTokens(caller, shape);
+  const form = checkForm(caller, shape, grid, forms);
+  const sizes = [heads, ...weightCounts(grid ?? [length], form)];
   checkElements(caller, "the weights", sizes);
-  return { heads, grid: tokens.grid ?? [1, tokens.length], form, weights: new Float32Array(elementCount(sizes)) };
+  return { heads, grid: grid ?? [1, length], form, weights: new Float32Array(elementCount(sizes)) };
 }
 
-/** Calls `weight` for every head and offset, or distance, in the order of the weights. */
-function fill({ heads, grid: [height, width], form, weights }: Checked, weight: (dy: number, dx: number, head: number) => number) {
-  const [top, left] = form?.symmetric ? [0, 0] : [1 - height, 1 - width];
+/**
+ * Calls `weight` for every head and offset, or distance, in the order of the weights; of a separable bias, which goes axis by axis, with the offset
+ * and the axis.
+ */
+function fill<Second extends number | BiasAxis>(
+  { heads, grid: [height, width], form, weights }: Checked,
+  weight: (first: number, second: Second, head: number) => number,
+) {
+  const least = (size: number) => (form.symmetric ? 0 : 1 - size);
+  const axes = { axes: ["rows", "columns"], shared: ["both"], none: undefined }[form.separable ?? "none"];
   let at = 0;
   for (let head = 0; head < heads; head++) {
-    for (let dy = top; dy < height; dy++) {
-      for (let dx = left; dx < width; dx++) weights[at++] = weight(dy, dx, head);
-    }
-  }
-  return weights;
-}
-
-/** The same for a separable bias, axis by axis. */
-function fillAxes({ heads, grid, form, weights }: Checked, weight: (offset: number, axis: BiasAxis, head: number) => number) {
-  const axes: readonly BiasAxis[] = form!.separable === "shared" ? ["both"] : ["rows", "columns"];
-  let at = 0;
-  for (let head = 0; head < heads; head++) {
-    for (const [i, axis] of axes.entries()) {
-      const size = grid[i]!;
-      for (let offset = form!.symmetric ? 0 : 1 - size; offset < size; offset++) weights[at++] = weight(offset, axis, head);
+    for (const axis of axes ?? [undefined]) {
+      const size = axis === "columns" ? width : height;
+      for (let dy = least(size); dy < size; dy++) {
+        if (axis) weights[at++] = weight(dy, axis as Second, head);
+        else for (let dx = least(width); dx < width; dx++) weights[at++] = weight(dy, dx as Second, head);
+      }
     }
   }
   return weights;
@@ -97,8 +95,7 @@ export function biasFromFunction(options: BiasShape, f: (...args: never[]) => nu
   const checked = checkBias(caller, options);
   if (typeof f !== "function") throw refuse("value", caller, "f", "a function", f);
   const call = (...args: readonly (number | string)[]) => checkFinite(caller, `f(${args.join(", ")})`, f(...(args as never[])));
-  if (checked.form?.separable) return fillAxes(checked, call);
-  return fill(checked, options.grid === undefined ? (_, dx, head) => call(dx, head) : call);
+  return fill(checked, options.grid === undefined ? (_, dx: number, head) => call(dx, head) : call);
 }
 
 /**
@@ -123,7 +120,7 @@ export function decayBias(
     if (typeof got === "number" && got >= 0 && got < Infinity) continue;
     throw refuse("value", caller, single ? "rate" : `rate[${i}]`, "a finite number that is not negative", got);
   }
-  return fill(checked, (_, offset, head) => Math.exp(-rates[single ? 0 : head]! * Math.abs(offset)));
+  return fill(checked, (_, offset: number, head) => Math.exp(-rates[single ? 0 : head]! * Math.abs(offset)));
 }
 
 /**
@@ -142,7 +139,6 @@ export function separableBias(
   const caller = "separableBias";
   checkOptions(caller, "options", options, ["heads", "biasForm"]);
   const heads = checkSize(caller, "options.heads", options.heads ?? 1);
-  const biasForm = checkEnum(caller, "options.biasForm", options.biasForm ?? "full", ["full", "separable"]);
   const size = (argument: string, values: ArrayLike<number>): number => {
     checkArray(caller, argument, values);
     const count = values.length / heads;
@@ -153,9 +149,11 @@ export function separableBias(
   const [height, width] = [size("rows", rows), size("columns", columns)];
   const row = (dy: number, head: number) => rows[head * (2 * height - 1) + dy + height - 1]!;
   const column = (dx: number, head: number) => columns[head * (2 * width - 1) + dx + width - 1]!;
-  const checked = checkBias(caller, { heads, grid: [height, width], biasForm });
-  if (biasForm === "separable") return fillAxes(checked, (offset, axis, head) => (axis === "rows" ? row : column)(offset, head));
-  return fill(checked, (dy, dx, head) => checkFinite(caller, `the weight of (${dy}, ${dx}) in head ${head}`, row(dy, head) + column(dx, head)));
+  return fill(checkBias(caller, { ...options, grid: [height, width] }, ["full", "separable"]), (first, second: number | BiasAxis, head) => {
+    if (second === "rows") return row(first, head);
+    if (second === "columns") return column(first, head);
+    return checkFinite(caller, `the weight of (${first}, ${second}) in head ${head}`, row(first, head) + column(second as number, head));
+  });
 }
 
 /**
@@ -171,11 +169,10 @@ export function manhattanBias(
 ): Float32Array<ArrayBuffer> {
   const caller = "manhattanBias";
   checkOptions(caller, "options", options, ["heads", "grid", "biasForm"]);
-  checkEnum(caller, "options.biasForm", options.biasForm ?? "full", ["full", "symmetric"]);
   if (options.grid === undefined) throw refuse("value", caller, "options.grid", "an array [H, W]", undefined);
-  const checked = checkBias(caller, options);
+  const checked = checkBias(caller, options, ["full", "symmetric"]);
   const [height, width] = checked.grid;
   const distances = height + width - 1;
   checkNumbers(caller, "byDistance", byDistance, checked.heads * distances);
-  return fill(checked, (dy, dx, head) => byDistance[head * distances + Math.abs(dy) + Math.abs(dx)]!);
+  return fill(checked, (dy, dx: number, head) => byDistance[head * distances + Math.abs(dy) + Math.abs(dx)]!);
 }
