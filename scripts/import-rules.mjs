@@ -24,6 +24,7 @@ export const ROOMS = [
   { room: "shaders/attention", imports: ["shaders/wgsl"] },
   { room: "shaders/attention/softmax", imports: ["shaders/wgsl", "shaders/attention"] },
   { room: "shaders/attention/linear", imports: ["shaders/wgsl", "shaders/attention"] },
+  { room: "shaders/attention/decode", imports: ["shaders/wgsl", "shaders/attention"] },
   { room: "shaders/attention/causal", imports: ["shaders/wgsl", "shaders/attention", "shaders/attention/linear"] },
   {
     room: "shaders/attention/multiplicative",
@@ -45,6 +46,10 @@ export const ROOMS = [
   { room: "src/operations/attention/linear", imports: [...PLANNING, ...LARGE_OPERATIONS, "src/operations/attention"] },
   {
     room: "src/operations/attention/softmax",
+    imports: [...PLANNING, ...LARGE_OPERATIONS, "src/operations/attention", "src/operations/attention/linear"],
+  },
+  {
+    room: "src/operations/attention/decode",
     imports: [...PLANNING, ...LARGE_OPERATIONS, "src/operations/attention", "src/operations/attention/linear"],
   },
   {

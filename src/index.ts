@@ -11,6 +11,7 @@ export type {
 } from "./runtime/attention-plan.ts";
 export type { ComplexMultiplyPlan } from "./runtime/complex-multiply-plan.ts";
 export type { ConvolvePlan } from "./runtime/convolve-plan.ts";
+export type { Decoder, DecoderAsyncOptions, DecoderInputs, DecoderState } from "./runtime/decoder.ts";
 export type { FftPlan } from "./runtime/fft-plan.ts";
 export type { GradientPlan } from "./runtime/gradient-plan.ts";
 export type { AsyncRunOptions, CheckedRunOptions, Preparation, Profile, ResultTarget, RunOptions } from "./runtime/plan.ts";
@@ -28,6 +29,7 @@ export type { Choices } from "./core/choices.ts";
 export { FastRpbError, type FastRpbErrorCode } from "./core/errors.ts";
 export type { LimitName, PlannerLimits, Speed } from "./core/limits.ts";
 export type { AttentionOptions, BiasKind, FeatureMap, RandomFeatures } from "./operations/attention/spec.ts";
+export type { DecoderOptions } from "./operations/attention/decode/spec.ts";
 export type { ComplexMultiplyOptions } from "./operations/complex-multiply/spec.ts";
 export type { ConvolveMode, ConvolveOptions } from "./operations/convolve/spec.ts";
 export type { FftKind, FftNorm, FftOptions, FftStorage } from "./operations/fft/spec.ts";

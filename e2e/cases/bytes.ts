@@ -431,8 +431,14 @@ export const bytesSuite: Suite = {
           { heads: 1, batch: 2, length: 131, headDim: 11, valueDim: 6, featureMap: "softmax" },
           { heads: 2, length: 70, headDim: 5, valueDim: 3, featureMap: "favor+", randomFeatures: { count: 13 } },
         ];
-        await together(options.map(attentionSpec), (spec) => checkBytes(context, spec));
-        await together(options.map(attentionSpec), (spec) => checkBytes(context, attentionGradientSpec(spec)));
+        await together(
+          options.map((options) => attentionSpec(options)),
+          (spec) => checkBytes(context, spec),
+        );
+        await together(
+          options.map((options) => attentionSpec(options)),
+          (spec) => checkBytes(context, attentionGradientSpec(spec)),
+        );
       },
     },
     {
@@ -443,7 +449,7 @@ export const bytesSuite: Suite = {
           { heads: 3, length: 250, headDim: 20, valueDim: 7, featureMap: "sikf" },
           { heads: 2, batch: 2, length: 250, headDim: 6, valueDim: 17, featureMap: "favor+", randomFeatures: { count: 9 } },
         ];
-        const specs = options.map(attentionSpec);
+        const specs = options.map((options) => attentionSpec(options));
         await together([...specs, ...specs.map(attentionGradientSpec)], (spec) => checkBytes(context, spec, oneHead));
       },
     },

@@ -8,6 +8,7 @@ import { complexMultiplySuite } from "./complex-multiply.ts";
 import { compositionSuite, reuseSuite } from "./composition.ts";
 import { concurrencySuite } from "./concurrency.ts";
 import { convolveSuite } from "./convolve.ts";
+import { decodeSuite } from "./decode.ts";
 import { faultsSuite } from "./faults.ts";
 import { fftGradientSuite } from "./fft-gradient.ts";
 import { fftSuite } from "./fft.ts";
@@ -48,6 +49,7 @@ export const SUITES: readonly Suite[] = [
   attentionSuite,
   linearAttentionSuite,
   causalAttentionSuite,
+  decodeSuite,
   multiplicativeAttentionSuite,
   attentionPropertySuite,
   softmaxAttentionSuite,

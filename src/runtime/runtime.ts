@@ -6,6 +6,7 @@ import { type PlannerLimits, wholeWords } from "../core/limits.ts";
 import { loadModule } from "../core/load.ts";
 import { BYTES_PER_ELEMENT, type DType, DTYPES, Tensor } from "../core/tensor.ts";
 import type { AttentionOptions } from "../operations/attention/spec.ts";
+import type { DecoderOptions } from "../operations/attention/decode/spec.ts";
 import type { ComplexMultiplyOptions } from "../operations/complex-multiply/spec.ts";
 import type { ConvolveOptions } from "../operations/convolve/spec.ts";
 import type { FftOptions } from "../operations/fft/spec.ts";
@@ -14,6 +15,7 @@ import type { ToeplitzOptions } from "../operations/toeplitz/spec.ts";
 import type { AttentionPlan } from "./attention-plan.ts";
 import type { ComplexMultiplyPlan } from "./complex-multiply-plan.ts";
 import type { ConvolvePlan } from "./convolve-plan.ts";
+import type { Decoder } from "./decoder.ts";
 import type { FftPlan } from "./fft-plan.ts";
 import type { PlanContext } from "./plan.ts";
 import type { SelfTestOptions, SelfTestReport } from "./self-test.ts";
@@ -244,6 +246,25 @@ export class Runtime {
     const spec = attentionSpec(copy);
     const operation = await this.#load("runtime.attention", "attention of this kind", () => loadKind(spec));
     return makeAttention(this.#context, operation, spec);
+  }
+
+  /**
+   * Compiles causal linear attention that takes a sequence token by token, as a model does that writes a text: it keeps the sums over the keys so
+   * far, so that a token costs the same wherever it stands, and with a FastRPB bias O(log² N) on average, by products of blocks.
+   *
+   * ```ts
+   * const decoder = await runtime.decoder({ heads: 8, length: 4096, headDim: 64, featureMap: "sikf", bias: "fastrpb" });
+   * decoder.start({ bias }); // float32 [8, 8191]
+   * decoder.step({ q, k, v }); // the beginning of the text, float32 [1, 8, T, 64]
+   * const out = decoder.step(next); // one token more: [1, 8, 1, 64]
+   * ```
+   *
+   * @throws FastRpbError codes `"value"`, `"unavailable"`, `"limit"`, `"disposed"`, `"lost"`
+   */
+  async decoder(options: DecoderOptions): Promise<Decoder> {
+    const copy = copyOptions(options);
+    const { makeDecoder } = await this.#load("runtime.decoder", "the decoder", () => import("./decoder.ts"));
+    return makeDecoder(this.#context, copy);
   }
 
   /** Compiles all or none: what succeeded is freed when another fails. */

@@ -3,20 +3,17 @@ import { orthogonalFeatures } from "../../math/random-features.ts";
 import type { AttentionShape } from "./spec.ts";
 import type { Head, HeadAttention } from "./cpu-head.ts";
 
-/**
- * FAVOR+ (Choromanski et al. 2020): φ(x)_r = exp(w_r·x′ − |x′|²/2) with x′ = √scale·x. That is SIKF attention of w_r·q′ and
- * w_r·k′ − |k′|²/2: the query's own factor exp(−|q′|²/2) cancels.
- *
- * @param sikf attention of `count` exponentials
- */
-export function createRandom(
-  dim: number,
-  { features: count, seed, scale }: Pick<AttentionShape, "features" | "seed" | "scale">,
-  sikf: HeadAttention,
-): HeadAttention {
-  const features = orthogonalFeatures(count, dim, seed).map((x) => x * Math.sqrt(scale));
+type RandomShape = Pick<AttentionShape, "features" | "seed" | "scale">;
 
-  const project = (x: Float64Array, rows: number, keys: boolean): Float64Array => {
+/** √scale·w_r, one after the other. */
+function scaledFeatures(dim: number, { features, seed, scale }: RandomShape): Float64Array {
+  return orthogonalFeatures(features, dim, seed).map((x) => x * Math.sqrt(scale));
+}
+
+/** Rows of `dim` numbers to the logarithms of their random features: of queries w_r·q′, of keys w_r·k′ − |k′|²/2. */
+export function randomProjection(dim: number, random: RandomShape, features = scaledFeatures(dim, random)) {
+  const { features: count, scale } = random;
+  return (x: Float32Array | Float64Array, keys: boolean, rows = x.length / dim): Float64Array => {
     const result = float64Array("cpu attention", rows * count);
     for (let i = 0; i < rows; i++) {
       let square = 0;
@@ -29,7 +26,19 @@ export function createRandom(
     }
     return result;
   };
-  const projected = (head: Head): Head => ({ ...head, q: project(head.q, head.tokens, false), k: project(head.k, head.tokens, true) });
+}
+
+/**
+ * FAVOR+ (Choromanski et al. 2020): φ(x)_r = exp(w_r·x′ − |x′|²/2) with x′ = √scale·x. That is SIKF attention of w_r·q′ and
+ * w_r·k′ − |k′|²/2: the query's own factor exp(−|q′|²/2) cancels.
+ *
+ * @param sikf attention of `count` exponentials
+ */
+export function createRandom(dim: number, random: RandomShape, sikf: HeadAttention): HeadAttention {
+  const { features: count, scale } = random;
+  const features = scaledFeatures(dim, random);
+  const project = randomProjection(dim, random, features);
+  const projected = (head: Head): Head => ({ ...head, q: project(head.q, false, head.tokens), k: project(head.k, true, head.tokens) });
 
   /** From the gradient of projected rows to that of rows. */
   const back = (from: Float64Array, rows: number, to: Float64Array, keys: Float64Array | undefined) => {

@@ -110,8 +110,7 @@ const SIZES = ["batch", "heads", "length", "grid", "headDim", "valueDim"] as con
 const CHOICES = ["kind", "featureMap", "randomFeatures", "scale", "causal", "bias", "variableLengths", "storage", ...BIAS_FORM_OPTIONS] as const;
 
 /** Checks the options of an attention. @throws FastRpbError codes `"value"`, `"unavailable"` */
-export function attentionSpec(options: AttentionOptions): AttentionSpec {
-  const caller = "runtime.attention";
+export function attentionSpec(options: AttentionOptions, caller = "runtime.attention"): AttentionSpec {
   checkOptions(caller, "options", options, [...SIZES, ...CHOICES]);
   const positions = checkPositions(caller, options);
   const kind = checkEnum(caller, "options.kind", options.kind ?? "linear", ["linear", "softmax"]);
