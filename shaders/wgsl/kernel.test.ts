@@ -20,6 +20,7 @@ import { realToComplexKernel } from "../fft/real-to-complex.ts";
 import type { StockhamShape } from "../fft/stockham.ts";
 import { findNonFiniteKernel } from "../find-non-finite/find-non-finite.ts";
 import { toeplitzFusedKernel } from "../toeplitz/fused.ts";
+import { toeplitzOutsideKernel } from "../toeplitz/outside.ts";
 import { toeplitzSpectrumKernel } from "../toeplitz/spectrum.ts";
 import { ELEMENT_BYTES, type Kernel, makeKernel } from "./kernel.ts";
 
@@ -76,6 +77,7 @@ const KERNELS: readonly Kernel[] = [
     weights: WEIGHTS,
     causal: false,
   }),
+  toeplitzOutsideKernel({ lanes: 64, channels: 7, margin: { rows: 60, before: 7, around: 21, tokens: 3 }, storage: "f16" }),
   firstFeatureKernel({ lanes: 64, length: 200, features: 18 }),
   projectionKernel({ inputs: 18, outputs: 40, of: "keyGradients", scale: 0.25, precision: "f16", rows: 16, laneRows: 4, columns: 16 }),
   softmaxAttentionKernel({ ...HEAD, scale: 0.25, causal: true, split: true, storage: "f16", accumulate: false, tile: SOFTMAX_TILE, columnTiles: 2 }),
