@@ -4,6 +4,7 @@
  */
 import { ELEMENT_BYTES, type Kernel } from "../../shaders/wgsl/kernel.ts";
 import { planProgram } from "../../src/testing/operations.ts";
+import { headSpectrumBytes } from "../../src/operations/toeplitz/layout.ts";
 import type { Program, ProgramDispatch } from "../../src/program/program.ts";
 import { type PlannerLimits, SOFTWARE_GPU } from "../../src/core/limits.ts";
 import {
@@ -135,6 +136,11 @@ async function checkBytes(context: CaseContext, spec: AnySpec, limits?: PlannerL
   for (const { offset, bits } of areas) for (const [b, { start, words }] of bits.entries()) if (words > 0) probes[offset + COUNTERS * b + 2] = start;
   const data: Record<string, Float32Array | Uint32Array> = { probes };
   for (const { name, role, bytes } of program.buffers) if (role === "input" || role === "inout") data[name] = normals(bytes, bytes / 4);
+  // What is stated is without rows that are summed directly. A spectrum of ones is that of a matrix in proportion to 1; bounds of 0 trust any sum of it.
+  if ("bias" in spec && spec.bias === "multiplicative") {
+    const kept = (spec.heads * headSpectrumBytes(spec, limits ?? runtime.limits)) / 4;
+    data["spectrum"] = data["spectrum"]!.map((_, at) => (at < kept && at % 2 === 0 ? 1 : 0));
+  }
   // What is stated is what full lengths take.
   if (data["lengths"] && "length" in spec) data["lengths"] = new Uint32Array(data["lengths"].length).fill(spec.length);
   const counts = new Uint32Array((await runProgram(runtime.device!, probedProgram(program, areas), data))["probes"]!);

@@ -21,6 +21,7 @@ import { nonFiniteSuite } from "./non-finite.ts";
 import { refusalSuite } from "./refusals.ts";
 import { repeatedSuite } from "./repeated.ts";
 import { multiplicativeAttentionSuite } from "./multiplicative-attention.ts";
+import { multiplicativeExtremesSuite } from "./multiplicative-extremes.ts";
 import { toeplitzGradientSuite } from "./toeplitz-gradient.ts";
 import { softmaxAttentionSuite } from "./softmax-attention.ts";
 import { toeplitzSuite } from "./toeplitz.ts";
@@ -51,6 +52,7 @@ export const SUITES: readonly Suite[] = [
   causalAttentionSuite,
   decodeSuite,
   multiplicativeAttentionSuite,
+  multiplicativeExtremesSuite,
   attentionPropertySuite,
   softmaxAttentionSuite,
   halfAttentionSuite,

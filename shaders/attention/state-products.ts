@@ -70,9 +70,9 @@ ${unroll(
   }`;
 }
 
-/** WGSL expression of vector e of row 4·c + j of s; it is any number where there is no such row. */
-function stateVector(j: number, headDim: number): string {
-  return `states[state + (STATE_PRODUCTS + min(4u * c + ${u32(j)}, ${u32(headDim - 1)}) * STATE_STRIDE) / 4u + e]`;
+/** WGSL expression of vector `e` of row 4·c + j of s; it is any number where there is no such row. */
+function stateVector(j: number, headDim: number, e = "e"): string {
+  return `states[state + (STATE_PRODUCTS + min(4u * c + ${u32(j)}, ${u32(headDim - 1)}) * STATE_STRIDE) / 4u + ${e}]`;
 }
 
 /** Statements that add to `<sum><i>` the numbers of `x` times the vectors s0, s1, s2, s3. */
@@ -120,7 +120,8 @@ ${unroll(range(laneRows), (i) => `    var ${sum}${i} = vec4f();`)}
         let ${out} = first + ${outIndex};
         let ${values ? "e" : "c"} = piece + ${index};
         let at = (${index}) * ${u32(matrixPitch(tile))} + ${outIndex};
-${unroll(range(4), (j) => `        let s${j} = ${masked(stateVector(j, headDim))};`)}
+        let vector = min(e, VALUE_VECTORS - 1u);
+${unroll(range(4), (j) => `        let s${j} = ${masked(stateVector(j, headDim, "vector"))};`)}
 ${unroll(range(4), (i) => `        matrix${i}[at] = ${values ? `vec4f(s0[${i}], s1[${i}], s2[${i}], s3[${i}])` : `s${i}`};`)}
       }
       workgroupBarrier();

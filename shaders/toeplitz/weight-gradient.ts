@@ -5,16 +5,17 @@
  *
  * or 0 for o_x > 0 of a causal matrix. Of symmetric weights it is the sum over both signs of each offset, out[h, |o_y|, |o_x|]; of weights for more
  * positions (`reach`) than there are, those of larger offsets have 0. A sequence is a grid of one row. With `factors` (of a multiplicative bias) it is
- * multiplied by the exponential of the weight, which the products with corners hold (attention/multiplicative/corners.ts): W e_j at token i is the
- * weight of offset j − i.
+ * multiplied by the exponential of the weight (toeplitz/exponentials.ts), and added to what `out` holds: the part of rows that went through no transform.
  *
- * Layout: correlations [heads, M_y, M_x] complex, factors [heads, H·W, 4], out [heads, 2H − 1, 2W − 1], or of the reach, or [heads, H, W], the heads
+ * Layout: correlations [heads, M_y, M_x] complex, kept [heads, …], out [heads, 2H − 1, 2W − 1], or of the reach, or [heads, H, W], the heads
  * of the dispatch from minus the `…Base` on. One lane per weight.
- * Bindings: 0 correlations, 1 out, 2 factors where there are such; then params.
+ * Bindings: 0 correlations, 1 out, 2 kept for factors; then params.
  */
 import { type Kernel, makeKernel } from "../wgsl/kernel.ts";
 import type { ToeplitzAxis } from "./branches.ts";
+import { EXPONENTIAL } from "../wgsl/exponential.ts";
 import { u32, wgsl } from "../wgsl/wgsl.ts";
+import { KEPT } from "./exponentials.ts";
 
 /** An axis, and positions that there are weights for, at least its size. */
 export type GradientAxis = Omit<ToeplitzAxis, "roots"> & { readonly reach: number };
@@ -28,15 +29,13 @@ export interface ToeplitzWeightGradientKernelSpec {
   readonly causal: boolean;
   /** One weight for both signs of an offset along an axis. */
   readonly symmetric: boolean;
-  /** Multiply by the exponentials of the weights, for a multiplicative bias. */
+  /** Multiply by the exponentials of the weights, for a multiplicative bias, and add. */
   readonly factors: boolean;
 }
 
 export function toeplitzWeightGradientKernel(spec: ToeplitzWeightGradientKernelSpec): Kernel {
   const { lanes, y, x, causal, symmetric, factors } = spec;
   const weights = ({ reach }: GradientAxis) => u32(symmetric ? reach : 2 * reach - 1);
-  // Offsets above 0 stand in the products with the far corner, in reverse.
-  const token = (axis: GradientAxis, n: string) => `select(${u32(axis.size - 1)}, ${u32(2 * axis.size - 2)}, ${n} >= ${u32(axis.size)}) - ${n}`;
   // The weight of the smallest offset has n = 0; those before it become too large for a size.
   const place = ({ size, reach }: GradientAxis, n: string) => (reach === size || symmetric ? n : `${n} - ${u32(reach - size)}`);
   const offsets = ({ size }: GradientAxis) => u32(symmetric ? size : 2 * size - 1);
@@ -64,12 +63,15 @@ export function toeplitzWeightGradientKernel(spec: ToeplitzWeightGradientKernelS
     result = correlation(h, ${modulo(y, "n_y")}, ${modulo(x, "n_x")});
 #endif
 #if ${factors}
-    let corner = 2u * u32(n_y >= ${u32(y.size)}) + u32(n_x >= ${u32(x.size)});
-    let n = (${token(y, "n_y")}) * ${u32(x.size)} + ${token(x, "n_x")};
-    result *= factors[(h * ${u32(y.size * x.size)} + n) * 4u + corner - params.factorsBase];
+    let record = h * (${u32(KEPT.weights)} + ${weights(x)} * ${weights(y)}) - params.keptBase;
+    result *= exponential(kept[record + ${u32(KEPT.weights)} + index % (${weights(x)} * ${weights(y)})] - kept[record + ${u32(KEPT.largest)}]);
 #endif
   }
+#if ${factors}
+  out[index - params.outBase] += result;
+#else
   out[index - params.outBase] = result;
+#endif
 `;
   return makeKernel({
     id: "toeplitz/weight-gradient",
@@ -79,10 +81,11 @@ export function toeplitzWeightGradientKernel(spec: ToeplitzWeightGradientKernelS
     bindings: [
       { name: "correlations", access: "read", element: "vec2f" },
       { name: "out", access: "read_write", element: "f32" },
-      ...(factors ? [{ name: "factors", access: "read", element: "f32" } as const] : []),
+      ...(factors ? [{ name: "kept", access: "read", element: "f32" } as const] : []),
     ],
-    params: ["count", "correlationsBase", "outBase", ...(factors ? ["factorsBase"] : [])],
-    declarations: wgsl`fn correlation(h: u32, place_y: u32, place_x: u32) -> f32 {
+    params: ["count", "correlationsBase", "outBase", ...(factors ? ["keptBase"] : [])],
+    declarations: wgsl`${factors ? EXPONENTIAL : ""}
+fn correlation(h: u32, place_y: u32, place_x: u32) -> f32 {
   return correlations[(h * ${u32(y.period)} + place_y) * ${u32(x.period)} + place_x - params.correlationsBase].x;
 }`,
     body,

@@ -8,7 +8,7 @@ import { type KernelFeatureMap, keyStateLayout } from "../attention/feature-map.
 import { combineKernel } from "../attention/linear/combine.ts";
 import { keyGradientKernel } from "../attention/linear/key-gradient.ts";
 import { reduceKernel } from "../attention/linear/reduce.ts";
-import { firstFeatureKernel } from "../attention/multiplicative/first-feature.ts";
+import { tolerancesKernel } from "../attention/multiplicative/tolerances.ts";
 import { projectionKernel } from "../attention/random-features.ts";
 import { softmaxCombineStatisticsKernel } from "../attention/softmax/combine-statistics.ts";
 import { softmaxCombineKernel } from "../attention/softmax/combine.ts";
@@ -78,7 +78,7 @@ const KERNELS: readonly Kernel[] = [
     causal: false,
   }),
   toeplitzOutsideKernel({ lanes: 64, channels: 7, margin: { rows: 60, before: 7, around: 21, tokens: 3 }, storage: "f16" }),
-  firstFeatureKernel({ lanes: 64, length: 200, features: 18 }),
+  tolerancesKernel({ lanes: 64, length: 200, features: 18, weights: 399 }),
   projectionKernel({ inputs: 18, outputs: 40, of: "keyGradients", scale: 0.25, precision: "f16", rows: 16, laneRows: 4, columns: 16 }),
   softmaxAttentionKernel({ ...HEAD, scale: 0.25, causal: true, split: true, storage: "f16", accumulate: false, tile: SOFTMAX_TILE, columnTiles: 2 }),
   softmaxAttentionKernel({

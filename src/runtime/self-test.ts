@@ -7,9 +7,11 @@ import type { AttentionOptions } from "../operations/attention/spec.ts";
 import type { ComplexMultiplyOptions } from "../operations/complex-multiply/spec.ts";
 import type { ConvolveOptions } from "../operations/convolve/spec.ts";
 import type { ToeplitzOptions } from "../operations/toeplitz/spec.ts";
+import type { DecoderOptions } from "../operations/attention/decode/spec.ts";
 import type { AttentionPlan } from "./attention-plan.ts";
 import type { ComplexMultiplyPlan } from "./complex-multiply-plan.ts";
 import type { ConvolvePlan } from "./convolve-plan.ts";
+import type { Decoder } from "./decoder.ts";
 import type { FftPlan } from "./fft-plan.ts";
 import type { ToeplitzPlan } from "./toeplitz-plan.ts";
 import type { DType, Tensor } from "../core/tensor.ts";
@@ -63,6 +65,7 @@ export interface TestedRuntime {
   complexMultiply(options: ComplexMultiplyOptions): Promise<ComplexMultiplyPlan>;
   toeplitz(options: ToeplitzOptions): Promise<ToeplitzPlan>;
   attention(options: AttentionOptions): Promise<AttentionPlan>;
+  decoder(options: DecoderOptions): Promise<Decoder>;
 }
 
 /** A computation on either runtime: the same inputs, the result as floats. */
@@ -225,6 +228,16 @@ const CASES: readonly Case[] = [
     name: "causal attention, sikf",
     bound: ATTENTION_BOUND,
     run: (runtime, input) => using(runtime.attention({ ...CAUSAL, featureMap: "sikf" }), (plan) => plan.run(attentionInputs(input))),
+  },
+  {
+    name: "causal attention token by token, sikf + FastRPB",
+    bound: ATTENTION_BOUND,
+    // Over two block products.
+    run: (runtime, input) =>
+      using(runtime.decoder({ heads: 2, length: 150, headDim: 36, valueDim: 20, featureMap: "sikf", bias: "fastrpb" }), (decoder) => {
+        decoder.start({ bias: input([2, 299]) });
+        return decoder.step(attentionInputs(input));
+      }),
   },
   // Efficient Attention has all kernels of causal linear attention.
   ...[

@@ -185,7 +185,7 @@ function headReference(shape: ReferenceShape, tokens: number, q: Float64Array, k
 /**
  * A_ij = exp(b_{j−i}) Σ_d T_ijd with T_ijd = exp(x_id + y_jd), or x_id y_jd. Gradients are those of x and y, [tokens, count].
  *
- * Exponents are relative to the largest of a row: that factor cancels, and is what keeps the terms finite.
+ * Weights are relative to the largest of a row, and then the exponents to the largest there: such factors cancel, and are what keeps the terms in range.
  */
 function linearReference(
   shape: ReferenceShape,
@@ -200,36 +200,35 @@ function linearReference(
 
   const rowOf = (i: number) => {
     const seen = visible(shape, tokens, i);
-    let [top, topBias, denominator] = [-Infinity, -Infinity, 0];
-    for (let j = 0; j < seen; j++) {
-      topBias = Math.max(topBias, bias(i, j));
-      for (let d = 0; d < count; d++) top = Math.max(top, x[i * count + d]! + y[j * count + d]!);
-    }
-    const term = (j: number, d: number) => {
-      const [xd, yd] = [x[i * count + d]!, y[j * count + d]!];
-      return exponential ? Math.exp(xd + yd - top) : xd * yd;
+    const features = range(count);
+    const product = (j: number, d: number) => x[i * count + d]! * y[j * count + d]!;
+    const met = (j: number) => exponential || features.some((d) => product(j, d) > 0);
+    const topBias = range(seen).reduce((top, j) => (met(j) ? Math.max(top, bias(i, j)) : top), -Infinity);
+    const logFactors = Float64Array.from({ length: seen }, (_, j) => (bias(i, j) === -Infinity || !met(j) ? -Infinity : bias(i, j) - topBias));
+    const exponent = (j: number, d: number) => x[i * count + d]! + y[j * count + d]! + logFactors[j]!;
+    let top = -Infinity;
+    for (let j = 0; j < seen; j++) for (const d of features) if (exponential) top = Math.max(top, exponent(j, d));
+    /** Of A_ij; of a map that is no exponential with another number in the place of x_id y_jd. */
+    const term = (j: number, d: number, plain: number) => {
+      if (logFactors[j] === -Infinity) return 0;
+      return exponential ? Math.exp(exponent(j, d) - top) : Math.exp(logFactors[j]!) * plain;
     };
-    const factors = Float64Array.from({ length: seen }, (_, j) => Math.exp(bias(i, j) - topBias));
     const p = new Float64Array(seen);
-    for (let j = 0; j < seen; j++) {
-      for (let d = 0; d < count; d++) p[j]! += term(j, d);
-      p[j]! *= factors[j]!;
-      denominator += p[j]!;
-    }
-    for (let j = 0; j < seen; j++) p[j] = denominator === 0 ? 0 : p[j]! / denominator;
-    return { p, term, factors, denominator };
+    for (let j = 0; j < seen; j++) for (const d of features) p[j]! += term(j, d, product(j, d));
+    const denominator = p.reduce((sum, share) => sum + share, 0);
+    return { p: p.map((share) => (denominator === 0 ? 0 : share / denominator)), term, denominator };
   };
 
   return {
     row: (i) => rowOf(i).p,
     back(i, dp) {
-      const { p, term, factors, denominator } = rowOf(i);
+      const { p, term, denominator } = rowOf(i);
       const mean = dot(p, dp);
       for (let j = 0; j < p.length && denominator !== 0; j++) {
-        const dA = (factors[j]! * (dp[j]! - mean)) / denominator;
+        const dA = (dp[j]! - mean) / denominator;
         for (let d = 0; d < count; d++) {
-          dq[i * count + d]! += dA * (exponential ? term(j, d) : y[j * count + d]!);
-          dk[j * count + d]! += dA * (exponential ? term(j, d) : x[i * count + d]!);
+          dq[i * count + d]! += dA * term(j, d, y[j * count + d]!);
+          dk[j * count + d]! += dA * term(j, d, x[i * count + d]!);
         }
       }
       return p.map((share, j) => share * (dp[j]! - mean));
@@ -308,4 +307,8 @@ function dot(x: Float64Array, y: Float64Array): number {
   let sum = 0;
   for (let at = 0; at < x.length; at++) sum += x[at]! * y[at]!;
   return sum;
+}
+
+function range(count: number): readonly number[] {
+  return Array.from({ length: count }, (_, i) => i);
 }

@@ -98,6 +98,9 @@ export function slopeGains(
   return gains;
 }
 
+/** Rows whose condition is more than this times √N do not go through transforms (shaders/attention/multiplicative/tolerances.ts). */
+const LARGEST_CONDITION = 32;
+
 /**
  * Of a multiplicative bias. A sum over keys of E_{j−i} φ(k_jd) v_je goes through transforms, whose errors are u·‖E‖·‖φ(k)_d v_e‖ in every row, however
  * small its own sum is. So row i is off by Σ_d φ(q_id)·‖E‖·‖φ(k)_d v_e‖ / δ_i in units of u: this, for each row with the largest |v| in the place of v,
@@ -135,8 +138,8 @@ export function multiplicativeCondition(spec: AttentionSpec, data: Arrays, lengt
         delta += exponentials[place]! * dot;
       }
       for (let d = 0; d < features; d++) error += phi.q[(first + i) * features + d]! * keyNorms[d]! * weightNorm;
-      // Rows that see nothing are zero, whatever the transforms leave.
-      result[first + i] = delta > 0 ? error / delta : 0;
+      // Rows that see nothing are zero, whatever the transforms leave; below a share of the error rows are summed directly.
+      result[first + i] = delta > 0 ? Math.min(error / delta, LARGEST_CONDITION * Math.sqrt(length)) : 0;
     }
   }
   return result;

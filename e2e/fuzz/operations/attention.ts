@@ -22,9 +22,16 @@ const LOGIT_KINDS: Kinds = { normal: 1, huge: 1e4, tiny: 2 ** -36, denormal: 1, 
 const RELU_KINDS: Kinds = { normal: 1, huge: 2 ** 20, tiny: 2 ** -20, constant: 5, impulse: 20, zero: 0, mixed: 2 ** 8 };
 /** exp(x) of negative ones must stay in that range as well: −20 and −20 make 4e-18. */
 const ELU_KINDS: Kinds = { normal: 1, tiny: 2 ** -36, denormal: 1, constant: 5, impulse: 20, zero: 0 };
-/** The sums of a multiplicative bias go through transforms: see {@link multiplicativeCondition}. */
+/** The sums of a multiplicative bias go through transforms: see {@link multiplicativeCondition}. Random features are exponentials of squares. */
 const MULTIPLICATIVE_KINDS: Kinds = { normal: 1, tiny: 2 ** -36, constant: 2, impulse: 3, zero: 0 };
-const MULTIPLICATIVE_RELU_KINDS: Kinds = { normal: 1, constant: 2, impulse: 3, zero: 0 };
+/** Features of any size, and products of them that are no float32: rows that transforms lose are summed directly, by logarithms. */
+const MULTIPLICATIVE_ROW_KINDS: Readonly<Record<string, Kinds>> = {
+  sikf: EXPONENTIAL_KINDS,
+  "elu+1": { ...MULTIPLICATIVE_KINDS, huge: 60 },
+  relu: { normal: 1, huge: 2 ** 40, tiny: 2 ** -60, constant: 2, impulse: 3, zero: 0 },
+};
+/** Its weights: masks, and such as leave most rows to direct sums. */
+const MULTIPLICATIVE_BIAS_KINDS: Kinds = { ...MULTIPLICATIVE_KINDS, impulse: 30, mask: 2, slope: 1 };
 /** Values and gradients, of which up to three are multiplied. */
 const VALUE_KINDS: Kinds = { ...FACTOR_KINDS, huge: 2 ** 30, tiny: 2 ** -30 };
 
@@ -38,7 +45,7 @@ function specOf(options: Options): AttentionSpec {
 
 function rowKinds({ kind, featureMap, bias, storage }: AttentionSpec): Kinds {
   if (storage === "f16") return HALF_KINDS;
-  if (bias === "multiplicative") return featureMap === "relu" ? MULTIPLICATIVE_RELU_KINDS : MULTIPLICATIVE_KINDS;
+  if (bias === "multiplicative") return MULTIPLICATIVE_ROW_KINDS[featureMap!] ?? MULTIPLICATIVE_KINDS;
   if (kind === "softmax" || featureMap === "favor+") return LOGIT_KINDS;
   if (featureMap === "relu") return RELU_KINDS;
   return featureMap === "elu+1" ? ELU_KINDS : EXPONENTIAL_KINDS;
@@ -90,7 +97,7 @@ function inputsOf(spec: AttentionSpec, backward: boolean): Record<string, Tensor
   const dtype = spec.storage;
   const kinds = backward ? gradientRowKinds(spec) : rowKinds(spec);
   const values = spec.storage === "f16" ? HALF_KINDS : VALUE_KINDS;
-  const biasKinds = spec.bias === "multiplicative" ? MULTIPLICATIVE_KINDS : spec.storage === "f16" ? HALF_KINDS : VALUE_KINDS;
+  const biasKinds = spec.bias === "multiplicative" ? MULTIPLICATIVE_BIAS_KINDS : spec.storage === "f16" ? HALF_KINDS : VALUE_KINDS;
   return {
     q: { shape: [...rows, spec.headDim], dtype, kinds },
     k: { shape: [...rows, spec.headDim], dtype, kinds },

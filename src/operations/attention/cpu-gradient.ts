@@ -3,8 +3,9 @@ import type { FftOf } from "../../math/fft.ts";
 import { float64Array } from "../../math/memory.ts";
 import type { CpuComputation } from "../operation.ts";
 import { createToeplitz } from "../toeplitz/cpu-product.ts";
+import { exponentialsOf } from "../toeplitz/cpu-spectrum.ts";
 import { weightsShape } from "../toeplitz/spec.ts";
-import { biasChannels, biasRowsOf, type HeadKind, readInputs } from "./cpu.ts";
+import { biasChannels, biasRowsOf, type HeadKind, multiplierOf, readInputs, spectraBytes } from "./cpu.ts";
 import type { AttentionGradientSpec } from "./spec.ts";
 
 /** dq, dk, dv and, with a bias, that of its weights. What lies beyond a length has no gradient. */
@@ -15,15 +16,21 @@ export function attentionGradientCpu(kind: HeadKind, spec: AttentionGradientSpec
   const weights = elementCount(weightsShape(spec).slice(1));
   const biasRows = biasRowsOf(spec);
   return {
-    ...(toeplitz && { spectrumBytes: toeplitz.bytesOf(heads) }),
+    ...(toeplitz && { spectrumBytes: spectraBytes(spec, toeplitz) }),
     flops: slices * (3 * kind.flops(spec) + (toeplitz ? 3 * biasChannels(spec) * toeplitz.multiplyFlops : 0)),
     run(memoryOf) {
       const dOut = memoryOf("dOut").floats;
       const inputs = readInputs(spec, memoryOf);
       const spectra = toeplitz && memoryOf("spectrum").doubles;
       const spectrumOf = (head: number) => spectra!.subarray(head * toeplitz!.floats, (head + 1) * toeplitz!.floats);
-      const attention = kind.create(spec, bias === "multiplicative" ? { toeplitz: toeplitz!, spectrumOf } : undefined);
-      const sums = toeplitz && Array.from({ length: heads }, () => float64Array("cpu attention", toeplitz.floats));
+      const multiplier = multiplierOf(spec, toeplitz, spectra);
+      const attention = kind.create(spec, multiplier);
+      const sums =
+        toeplitz &&
+        Array.from({ length: heads }, () => ({
+          spectrum: float64Array("cpu attention", toeplitz.floats),
+          direct: float64Array("cpu attention", multiplier ? weights : 0),
+        }));
       for (let slice = 0; slice < slices; slice++) {
         const head = inputs.head(slice);
         const g = inputs.rows(dOut, slice, valueDim);
@@ -40,7 +47,7 @@ export function attentionGradientCpu(kind: HeadKind, spec: AttentionGradientSpec
           };
           const own = g.subarray(start);
           toeplitz!.multiply(own, rows, channels, spectrumOf(head.index), add, true);
-          toeplitz!.correlate(own, head.v.subarray(start), rows, channels, sums![head.index]!);
+          toeplitz!.correlate(own, head.v.subarray(start), rows, channels, sums![head.index]!.spectrum);
         }
         for (const [name, gradient, dim] of [
           ["dq", dq, headDim],
@@ -54,16 +61,15 @@ export function attentionGradientCpu(kind: HeadKind, spec: AttentionGradientSpec
       }
       if (!toeplitz || !sums) return;
       const dBias = memoryOf("dBias").floats;
-      for (const [head, sum] of sums.entries()) {
+      for (const [head, { spectrum: sum, direct }] of sums.entries()) {
         const own = float64Array("cpu attention", weights);
         toeplitz.restore(sum, (index, value) => {
           own[index]! += value;
         });
-        if (bias === "multiplicative") {
+        if (multiplier) {
           // d/db = exp(b) d/dexp(b); the common factor exp(−max b) makes no difference to the loss.
-          toeplitz.weightsOf(spectrumOf(head), (index, value) => {
-            own[index]! *= value;
-          });
+          const exponentials = exponentialsOf(multiplier.weightsOf(head), spec);
+          for (const [index, value] of own.entries()) own[index] = value * exponentials[index]! + direct[index]!;
         }
         dBias.set(own, head * weights);
       }

@@ -18,13 +18,21 @@ export interface HeadGradients {
   readonly dv: Float64Array;
 }
 
+/** Sums of which the gradient of a multiplicative bias is made, of a head. */
+export interface BiasSums {
+  /** The spectrum of the gradient with respect to the exponentials. */
+  readonly spectrum: Float64Array;
+  /** What is to be added to the gradient with respect to the weights. */
+  readonly direct: Float64Array;
+}
+
 /** Attention of a head, without an additive bias. */
 export interface HeadAttention {
   /** Overwrites `out: [tokens, E]`. */
   forward(head: Head, out: Float64Array): void;
   /**
    * @param g gradient of the output, [tokens, E]
-   * @param weights with a multiplicative bias: where the spectrum of the gradient with respect to its exponentials is added
+   * @param weights with a multiplicative bias: where its gradient is added
    */
-  backward(head: Head, g: Float64Array, gradients: HeadGradients, weights?: Float64Array): void;
+  backward(head: Head, g: Float64Array, gradients: HeadGradients, weights?: BiasSums): void;
 }

@@ -1,8 +1,10 @@
+import { elementCount } from "../../core/check.ts";
 import type { FftOf } from "../../math/fft.ts";
 import { float64Array } from "../../math/memory.ts";
 import type { CpuComputation, CpuMemory } from "../operation.ts";
 import { createToeplitz, type Toeplitz } from "../toeplitz/cpu-product.ts";
 import { countedRows, productOf } from "../toeplitz/outside.ts";
+import { weightsShape } from "../toeplitz/spec.ts";
 import type { Head, HeadAttention } from "./cpu-head.ts";
 import { type AttentionShape, type AttentionSpec, biasSpec } from "./spec.ts";
 
@@ -11,6 +13,8 @@ export interface Multiplier {
   readonly toeplitz: Toeplitz;
   /** The spectrum of exp(b − max b), of a head. */
   readonly spectrumOf: (head: number) => Float64Array;
+  /** The weights b of a head. */
+  readonly weightsOf: (head: number) => Float64Array;
 }
 
 /** Attention of one head as the shape says, but for an additive bias, and its operations. */
@@ -27,14 +31,14 @@ export function attentionCpu(kind: HeadKind, spec: AttentionSpec, fftOf: FftOf):
   const toeplitz = bias === "none" ? undefined : createToeplitz(spec, fftOf);
   const biasRows = biasRowsOf(spec);
   return {
-    ...(toeplitz && { spectrumBytes: toeplitz.bytesOf(heads) }),
+    ...(toeplitz && { spectrumBytes: spectraBytes(spec, toeplitz) }),
     flops: slices * (kind.flops(spec) + (toeplitz ? biasChannels(spec) * toeplitz.multiplyFlops : 0)),
     run(memoryOf) {
       const out = memoryOf("out").floats;
       const inputs = readInputs(spec, memoryOf);
       const spectra = toeplitz && memoryOf("spectrum").doubles;
       const spectrumOf = (head: number) => spectra!.subarray(head * toeplitz!.floats, (head + 1) * toeplitz!.floats);
-      const attention = kind.create(spec, bias === "multiplicative" ? { toeplitz: toeplitz!, spectrumOf } : undefined);
+      const attention = kind.create(spec, multiplierOf(spec, toeplitz, spectra));
       for (let slice = 0; slice < slices; slice++) {
         const head = inputs.head(slice);
         const result = float64Array("cpu attention", head.tokens * valueDim);
@@ -58,6 +62,24 @@ export function biasRowsOf(spec: AttentionShape) {
   const product = productOf(biasSpec(spec));
   const { channels, margin } = product;
   return (tokens: number) => ({ start: margin?.before ?? 0, rows: countedRows(product, tokens), channels });
+}
+
+/** Bytes of the spectra of all heads, and behind them of the weights of a multiplicative bias. */
+export function spectraBytes(spec: AttentionShape, toeplitz: Toeplitz): number {
+  const kept = spec.bias === "multiplicative" ? elementCount(weightsShape(spec)) : 0;
+  return toeplitz.bytesOf(spec.heads) + kept * Float64Array.BYTES_PER_ELEMENT;
+}
+
+/** The multiplier of a multiplicative bias, by its spectra. */
+export function multiplierOf(spec: AttentionShape, toeplitz: Toeplitz | undefined, spectra: Float64Array | undefined): Multiplier | undefined {
+  if (spec.bias !== "multiplicative" || !toeplitz || !spectra) return undefined;
+  const weights = elementCount(weightsShape(spec).slice(1));
+  const piece = (start: number, size: number) => spectra.subarray(start, start + size);
+  return {
+    toeplitz,
+    spectrumOf: (head) => piece(head * toeplitz.floats, toeplitz.floats),
+    weightsOf: (head) => piece(spec.heads * toeplitz.floats + head * weights, weights),
+  };
 }
 
 /** Channels that go through the Toeplitz product. */

@@ -112,7 +112,7 @@ export function groupRows({ program, shape }: HeadWork, group: HeadGroup, rows: 
 
 /** Work of a kernel over heads: extent, what is moved of rows and `flops` are those of one head, `uses` those of the group. */
 export type HeadKernelRequest = Extent &
-  Pick<DispatchRequest, "params" | "flops"> & {
+  Pick<DispatchRequest, "params" | "flops" | "mostFlops"> & {
     /** Rows by the name of their binding. */
     readonly rows?: Readonly<Record<string, MovedRows | undefined>>;
     /** Uses of other bindings. */
@@ -122,7 +122,7 @@ export type HeadKernelRequest = Extent &
 /** Adds a kernel over a group of heads, with the parameters `firstHead` and `heads` and the binding `lengths` for kernels that have them. */
 export function addHeadKernel(work: HeadWork, group: HeadGroup, kernel: Kernel, request: HeadKernelRequest): void {
   const { program, shape, lengths } = work;
-  const { groups, elements, rows = {}, uses, params, flops } = request;
+  const { groups, elements, rows = {}, uses, params, flops, mostFlops } = request;
   const bound = Object.entries(rows).map(([name, moved]) => [name, moved && groupRows(work, group, moved)] as const);
   program.dispatch({
     kernel,
@@ -130,5 +130,6 @@ export function addHeadKernel(work: HeadWork, group: HeadGroup, kernel: Kernel, 
     params: { firstHead: group.first, heads: shape.heads, ...params },
     uses: { ...Object.fromEntries(bound), lengths: lengthsUse(shape, lengths), ...uses },
     flops: group.count * flops,
+    ...(mostFlops !== undefined && { mostFlops: group.count * mostFlops }),
   });
 }

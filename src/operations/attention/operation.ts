@@ -65,7 +65,7 @@ function inputs(spec: AttentionShape, limits: PlannerLimits): TensorLayouts {
     q: rows("input", spec, spec.headDim),
     k: rows("input", spec, spec.headDim),
     v: rows("input", spec, spec.valueDim),
-    ...(spec.bias !== "none" && { spectrum: spectrumLayout("input", spec, limits) }),
+    ...(spec.bias !== "none" && { spectrum: spectrumLayout("input", spectrumSpec(spec), limits) }),
     ...lengthsLayout(spec),
   };
 }

@@ -25,8 +25,6 @@ export interface Toeplitz {
   correlate(g: ArrayLike<number>, v: ArrayLike<number>, tokens: number, channels: number, sum: Float64Array): void;
   /** Adds what {@link correlate} added up to its weights, which start at zero; overwrites `sum`. Of a causal matrix, offsets that do not count add nothing. */
   restore(sum: Float64Array, add: Store): void;
-  /** The weights of which {@link prepare} made the spectrum: those that count, of one for every offset. */
-  weightsOf(spectrum: Float64Array, store: Store): void;
   /** Of one product with one channel, and of a preparation. */
   readonly multiplyFlops: number;
   readonly prepareFlops: number;
@@ -91,11 +89,6 @@ export function createToeplitz(positions: RelativePositions, fftOf: FftOf): Toep
     restore(sum, add) {
       grid.restore(sum);
       eachOffset(1, (index, place) => add(index, sum[place]! / grid.points));
-    },
-    weightsOf(spectrum, store) {
-      const restored = spectrum.slice();
-      grid.restore(restored);
-      eachOffset(-1, (index, place) => store(index, restored[place]!));
     },
     multiplyFlops: grid.convolveFlops,
     prepareFlops: grid.prepareFlops,

@@ -13,14 +13,13 @@ import { elementwiseLanes } from "../../program/workgroups.ts";
 import { addFft } from "../fft/lines.ts";
 import type { BufferEnd } from "../fft/pass.ts";
 import { addCorrelations, addFusedCorrelations, type CorrelationSums, correlationPoints, makeCorrelation } from "./correlation.ts";
+import { keptNumbers, keptUse } from "./kept.ts";
 import type { ToeplitzTensors } from "./pairs.ts";
 import { addOutside, productOf, type ToeplitzProduct } from "./outside.ts";
 import { planToeplitz } from "./plan.ts";
 import { separablePlans } from "./separable-plans.ts";
 import { isSeparable, offsetCount, type ToeplitzSpec, weightsShape } from "./spec.ts";
 
-/** Numbers of a token among the factors: its products with the corners of a grid. */
-const FACTORS = 4;
 /** Share of the workspace that the correlations of several heads may take; otherwise heads go one after the other. */
 const MOST_HELD = 1 / 4;
 
@@ -66,19 +65,20 @@ export function planToeplitzGradient(
 /**
  * Adds the transforms back of correlations, which it overwrites, and from them the gradient of the weights.
  *
- * @param buffers `factors` [heads, N, 4] that the gradient is multiplied by; `range`: the heads that are there, all when left out
+ * @param buffers `kept`: the spectrum of a multiplicative bias, by whose exponentials the gradient is multiplied, and added to what is in `out`; `range`:
+ *   the heads that are there, all when left out
  */
 export function addWeightGradient(
   program: ProgramBuilder,
   spec: ToeplitzProduct,
   { axes, points, sums: correlations }: CorrelationSums,
-  buffers: { readonly out: Handle; readonly factors?: Handle; readonly range?: Span },
+  buffers: { readonly out: Handle; readonly kept?: Handle; readonly range?: Span },
   scratch: number,
 ): void {
-  const { factors, range = { first: 0, count: spec.heads } } = buffers;
+  const { kept, range = { first: 0, count: spec.heads } } = buffers;
   const [y, x] = axes;
   const weights = elementCount(weightsShape(spec).slice(1));
-  const [weightBytes, factorBytes] = [weights * FLOAT_BYTES, spec.length * FACTORS * FLOAT_BYTES];
+  const weightBytes = weights * FLOAT_BYTES;
   const correlationBytes = points * COMPLEX_BYTES;
   const lanes = elementwiseLanes(program.limits);
   const { symmetric = false, reach = [] } = spec.form ?? {};
@@ -89,10 +89,10 @@ export function addWeightGradient(
     x: { ...x, reach: reachX },
     causal: spec.causal,
     symmetric,
-    factors: factors !== undefined,
+    factors: kept !== undefined,
   });
   const counting = spec.causal ? spec.length : offsetCount(spec);
-  const each = [correlationBytes, weightBytes, ...(factors === undefined ? [] : [factorBytes])];
+  const each = [correlationBytes, weightBytes, ...(kept === undefined ? [] : [keptNumbers(spec) * FLOAT_BYTES])];
   forSlices(program, "the weights of one head", range.count, each, (first, count) => {
     /** So many bytes of each of these heads, of which the first is at `from` in the buffer and 0 for the kernel. */
     const headsUse = (buffer: Handle, bytes: number, from: number) => {
@@ -113,8 +113,8 @@ export function addWeightGradient(
       elements: count * weights,
       uses: {
         correlations: { ...sums, reads: count * counting * COMPLEX_BYTES },
-        out: { ...headsUse(buffers.out, weightBytes, head), writes: count * weightBytes },
-        factors: factors && { ...headsUse(factors, factorBytes, head), reads: count * counting * FLOAT_BYTES },
+        out: { ...headsUse(buffers.out, weightBytes, head), reads: kept ? count * weightBytes : 0, writes: count * weightBytes },
+        kept: kept && { ...keptUse(program.limits, spec, kept, { first: head, count }, head), reads: 2 * count * counting * FLOAT_BYTES },
       },
       flops: 0,
     });

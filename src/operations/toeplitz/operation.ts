@@ -15,6 +15,7 @@ import {
   type ToeplitzSpec,
   weightsShape,
 } from "./spec.ts";
+import { keptNumbers } from "./kept.ts";
 import { planSpectrum } from "./spectrum.ts";
 import type { PlannerLimits } from "../../core/limits.ts";
 
@@ -24,14 +25,16 @@ function rows(role: TensorLayout["role"], { batch, heads, length, channels, stor
   return layout(role, [batch, heads, length, channels], storage);
 }
 
-/** The spectra of all heads, as the product reads them: of a separable bias, weights of all offsets. */
+/** The spectra of all heads, as the product reads them: of a separable bias, weights of all offsets, of a multiplicative one also what is kept of them. */
 export function spectrumLayout(
   role: TensorLayout["role"],
-  spec: RelativePositions & { readonly heads: number },
+  spec: RelativePositions & { readonly heads: number; readonly exponential?: boolean },
   limits: PlannerLimits,
 ): TensorLayout {
   if (isSeparable(spec)) return layout(role, [spec.heads, separableOffsets(spec)]);
-  return layout(role, [spec.heads, headSpectrumPoints(spec, limits)], "complex64");
+  const points = headSpectrumPoints(spec, limits);
+  if (!spec.exponential) return layout(role, [spec.heads, points], "complex64");
+  return layout(role, [spec.heads * points + Math.ceil((spec.heads * keptNumbers(spec)) / 2)], "complex64");
 }
 
 function sizes({ grid, length }: RelativePositions): string {

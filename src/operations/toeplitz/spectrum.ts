@@ -15,6 +15,7 @@ import { addColumns, columnTransform } from "../fft/columns.ts";
 import { lineEnd } from "../fft/line-ends.ts";
 import { addFft } from "../fft/lines.ts";
 import { addPass, type BufferEnd } from "../fft/pass.ts";
+import { keptNumbers, keptUse } from "./kept.ts";
 import { type AxisPeriod, axisWithRoots, branchPoints, headSpectrumBytes, toeplitzAxes, type ToeplitzLayout, toeplitzLayout } from "./layout.ts";
 import { separablePlans } from "./separable-plans.ts";
 import { isSeparable, offsetCount, type SpectrumSpec, weightLayout, weightsShape } from "./spec.ts";
@@ -70,9 +71,13 @@ export function planSpectrum(program: ProgramBuilder, spec: SpectrumSpec, tensor
       program.dispatch({
         kernel: toeplitzExponentialsKernel({ lanes: floorPowerOfTwo(elementwiseLanes(limits)), size: headWeights, count: counting }),
         groups: count,
-        params: { firstWeight: from.first },
+        params: { firstWeight: from.first, firstHead: first },
         // Once for the maximum, once for the exponentials.
-        uses: { weights: { ...from.use, reads: 2 * reads }, out: { ...exponentials, writes: bytes } },
+        uses: {
+          weights: { ...from.use, reads: 2 * reads },
+          out: { ...exponentials, writes: bytes },
+          kept: { ...keptUse(limits, spec, tensors.spectrum, heads), writes: count * keptNumbers(spec) * FLOAT_BYTES },
+        },
         flops: count * counting,
       });
       from = { use: { ...exponentials, reads }, first: 0 };

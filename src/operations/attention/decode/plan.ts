@@ -5,37 +5,41 @@ import { type BlockRowsKernelSpec, takeValuesKernel } from "../../../../shaders/
 import { weightWindowKernel } from "../../../../shaders/attention/decode/weight-window.ts";
 import { elementCount } from "../../../core/check.ts";
 import type { BindingUse, Handle, NamedHandles, ProgramBuilder } from "../../../program/builder.ts";
-import { bindable, sliceBytes } from "../../../program/ranges.ts";
+import { estimatedSeconds, MOST_DISPATCH_SECONDS } from "../../../program/duration.ts";
+import { bindable, firstBytes, largestScratch, sliceBytes } from "../../../program/ranges.ts";
 import { spansOf } from "../../../program/slices.ts";
 import { FLOAT_BYTES } from "../../../program/units.ts";
 import { elementwiseLanes, firstTile } from "../../../program/workgroups.ts";
 import type { Handles } from "../../operation.ts";
+import { toeplitzLayout } from "../../toeplitz/layout.ts";
 import { planToeplitz } from "../../toeplitz/plan.ts";
 import { groupRows, type GroupedWork, headGroups, type HeadGroup, storedRows } from "../head-groups.ts";
 import { addProjection, projectedRows } from "../random-features.ts";
-import { blockProduct, type DecodeSpec, type DecodeStage, stateOf, type WeightWindowSpec } from "./spec.ts";
+import type { AttentionSpec } from "../spec.ts";
+import { blockProduct, type DecodeSpec, stateOf, type WeightWindowSpec } from "./spec.ts";
 
-/** The tensors that stay from call to call. */
-interface Kept {
+/** All tensors, among them those that stay from call to call. */
+type DecodeHandles = Handles & {
   readonly states: Handle;
   readonly history?: Handle | undefined;
-}
+};
 
 /** Adds the steps of all tokens, with the block products between them. @throws FastRpbError code `"limit"` */
-export function planDecode(program: ProgramBuilder, spec: DecodeSpec, tensors: Handles, scratch: number): void {
+export function planDecode(program: ProgramBuilder, spec: DecodeSpec, all: Handles, scratch: number): void {
+  const tensors = all as DecodeHandles;
   const { tokens, stages } = spec;
   const shape = { ...spec.shape, length: tokens };
   const { headDim, valueDim, features, featureMap, batch, heads } = shape;
-  const { states, history } = tensors as Handles & Kept;
-  const all = batch * heads;
-  const most = history ? bindable(program, headHistory(spec), all, "the history of one head") : all;
+  const { states, history } = tensors;
+  const allHeads = batch * heads;
+  const most = history ? bindable(program, headHistory(spec.shape), allHeads, "the history of one head") : allHeads;
   const groups = headGroups(program, shape, [headDim, valueDim, features], scratch, 0, most);
-  const work: GroupedWork = { program, shape, lengths: undefined, mostHeads: all };
+  const work: GroupedWork = { program, shape, lengths: undefined, mostHeads: allHeads };
   const left = program.scratchLeft(scratch);
   let [queries, keys] = [storedRows(shape, tensors["q"]!, headDim), storedRows(shape, tensors["k"]!, headDim)];
   if (featureMap === "favor+") {
     const to = { queries: projectedRows(work, "query features"), keys: projectedRows(work, "key features") };
-    const whole = { first: 0, count: all };
+    const whole = { first: 0, count: allHeads };
     addProjection(work, whole, "queries", { from: queries, to: to.queries });
     addProjection(work, whole, "keys", { from: keys, to: to.keys });
     [queries, keys] = [
@@ -45,29 +49,36 @@ export function planDecode(program: ProgramBuilder, spec: DecodeSpec, tensors: H
   }
   const kernel = stepKernel(program, spec);
   const state = stateOf(spec.shape);
+  const blocks = stages.some(({ block }) => block > 0) ? new BlockProducts(program, spec, tensors, left()) : undefined;
+  // Each token meets on average half of the values of its block.
+  const near = history ? BLOCK / 2 : 0;
+  const flops = 8 * features * valueDim + 2 * near * valueDim;
+  // A workgroup takes token after token: as many as it has the time for.
+  const one = { kernel: kernel.id, flops, bytes: (2 * state.size + 2 * features + near + (near + 3) * valueDim) * FLOAT_BYTES, groups: 1 };
+  const mostTokens = Math.max(1, Math.floor(MOST_DISPATCH_SECONDS / estimatedSeconds(one, program.limits.speed)));
   let firstToken = 0;
   for (const stage of stages) {
-    // Each token meets on average half of the values of its block.
-    const near = history ? (stage.tokens * BLOCK) / 2 : 0;
-    for (const group of groups) {
-      const moved = (rows: Parameters<typeof groupRows>[2]) => groupRows(work, group, rows);
-      program.dispatch({
-        kernel,
-        groups: group.count,
-        params: { firstHead: group.first, heads, tokens: stage.tokens, rows: tokens, firstToken },
-        uses: {
-          queries: moved({ ...queries, reads: stage.tokens }),
-          keys: moved({ ...keys, reads: stage.tokens }),
-          values: moved({ ...storedRows(shape, tensors["v"]!, valueDim), reads: stage.tokens }),
-          states: headsUse(program, group, states, state.size * FLOAT_BYTES, stage.tokens),
-          out: moved({ ...storedRows(shape, tensors["out"]!, valueDim), writes: stage.tokens }),
-          history: history && historyUse(program, spec, group, history, { reads: near, writes: stage.tokens }),
-          weights: tensors["weights"] && { buffer: tensors["weights"], reads: group.count * near * FLOAT_BYTES },
-        },
-        flops: group.count * stage.tokens * (8 * features * valueDim + 2 * near * valueDim),
-      });
+    for (const { first, count } of spansOf(stage.tokens, mostTokens)) {
+      for (const group of groups) {
+        const moved = (rows: Parameters<typeof groupRows>[2]) => groupRows(work, group, rows);
+        program.dispatch({
+          kernel,
+          groups: group.count,
+          params: { firstHead: group.first, heads, tokens: count, rows: tokens, firstToken: firstToken + first },
+          uses: {
+            queries: moved({ ...queries, reads: count }),
+            keys: moved({ ...keys, reads: count }),
+            values: moved({ ...storedRows(shape, tensors["v"]!, valueDim), reads: count }),
+            states: headsUse(program, group, states, state.size * FLOAT_BYTES, count),
+            out: moved({ ...storedRows(shape, tensors["out"]!, valueDim), writes: count }),
+            history: history && historyUse(program, spec.shape, group, history, { reads: count * near, writes: count }),
+            weights: tensors["weights"] && { buffer: tensors["weights"], reads: group.count * count * near * FLOAT_BYTES },
+          },
+          flops: group.count * count * flops,
+        });
+      }
     }
-    if (stage.block > 0) addBlock(program, spec, stage, { states, history: history! }, tensors[`spectrum${stage.block}`]!, left());
+    if (stage.block > 0) blocks!.add(stage.block);
     firstToken += stage.tokens;
   }
 }
@@ -91,51 +102,72 @@ function stepKernel(program: ProgramBuilder, { shape }: DecodeSpec) {
   });
 }
 
-/** Adds what the last `block` values of the sequence add to the results of the next `block` tokens. */
-function addBlock(
-  program: ProgramBuilder,
-  { shape }: DecodeSpec,
-  { block }: DecodeStage,
-  { states, history }: Required<Kept> & { readonly history: Handle },
-  spectrum: Handle,
-  scratch: number,
-): void {
-  const { batch, heads, valueDim, length } = shape;
-  const headBytes = block * valueDim * FLOAT_BYTES;
-  // Half of the scratch for the values and the product, the rest for what the product needs.
-  const most = Math.max(1, Math.floor(scratch / 4 / headBytes));
-  const historyHeads = bindable(program, 2 * length * valueDim * FLOAT_BYTES, batch * heads, "the history of one head");
-  const atOnce = Math.min(most, historyHeads);
-  const values = program.temporary("block of values", Math.min(atOnce, batch * heads) * headBytes);
-  const product = program.temporary("block product", values.bytes);
-  const left = scratch - values.bytes - product.bytes;
-  const kernelSpec: BlockRowsKernelSpec = { length, block, valueDim, state: stateOf(shape).size, lanes: elementwiseLanes(program.limits) };
-  const add = (group: HeadGroup, rows: { readonly batch: number; readonly heads: number }, firstSpectrum: number) => {
-    const bytes = group.count * headBytes;
-    const elements = group.count * block * Math.ceil(valueDim / 4);
-    const params = { firstHead: group.first };
-    const position: BindingUse = { ...headsUse(program, group, states, stateOf(shape).size * FLOAT_BYTES, 0), reads: group.count * FLOAT_BYTES };
-    const use = (moves: { readonly reads?: number; readonly writes?: number }) => historyUse(program, { shape }, group, history, moves);
+/** The block products of a program. */
+class BlockProducts {
+  readonly #program: ProgramBuilder;
+  readonly #shape: AttentionSpec;
+  readonly #tensors: DecodeHandles;
+  /** Values of a block and their product, of as many heads as fit: room for the longest. */
+  readonly #rows: NamedHandles<"values" | "product">;
+  readonly #scratch: number;
+  /** Where the dispatches of a product are that needs no other scratch: they are the same each time. */
+  readonly #known = new Map<number, readonly [first: number, end: number]>();
+
+  constructor(program: ProgramBuilder, { shape, stages }: DecodeSpec, tensors: DecodeHandles, scratch: number) {
+    const { batch, heads, valueDim } = shape;
+    const longest = Math.max(...stages.map(({ block }) => block)) * valueDim * FLOAT_BYTES;
+    // Half of the scratch at most: products of long blocks need some, too.
+    const bytes = Math.max(longest, Math.min(batch * heads * longest, largestScratch(program.limits, scratch / 4)));
+    this.#rows = { values: program.temporary("block of values", bytes), product: program.temporary("block product", bytes) };
+    this.#program = program;
+    this.#shape = shape;
+    this.#tensors = tensors;
+    this.#scratch = scratch - 2 * bytes;
+  }
+
+  /** Adds what the last `block` values of the sequence add to the results of the next `block` tokens. */
+  add(block: number): void {
+    const program = this.#program;
+    const known = this.#known.get(block);
+    if (known) return program.repeat(...known);
+    const { batch, heads, valueDim, length } = this.#shape;
+    const first = program.dispatchCount;
+    const historyHeads = bindable(program, headHistory(this.#shape), batch * heads, "the history of one head");
+    const atOnce = Math.min(historyHeads, Math.floor(this.#rows.values.bytes / (block * valueDim * FLOAT_BYTES)));
+    const kernel = { length, block, valueDim, state: stateOf(this.#shape).size, lanes: elementwiseLanes(program.limits) };
+    if (atOnce >= batch * heads) this.#addHeads(kernel, { first: 0, count: batch * heads }, batch, 0);
+    else {
+      for (let b = 0; b < batch; b++) {
+        for (const span of spansOf(heads, atOnce)) this.#addHeads(kernel, { ...span, first: b * heads + span.first }, 1, span.first);
+      }
+    }
+    if (toeplitzLayout(program, blockProduct(this.#shape, block)).kind === "fused") this.#known.set(block, [first, program.dispatchCount]);
+  }
+
+  #addHeads(kernel: BlockRowsKernelSpec, group: HeadGroup, batch: number, firstSpectrum: number): void {
+    const program = this.#program;
+    const { block, valueDim } = kernel;
+    const { values, product } = this.#rows;
+    const { states, history } = this.#tensors;
+    const slice = firstBytes(group.count * block * valueDim * FLOAT_BYTES);
+    const work = { elements: group.count * block * Math.ceil(valueDim / 4), params: { firstHead: group.first } };
+    const position: BindingUse = { ...headsUse(program, group, states, kernel.state * FLOAT_BYTES, 0), reads: group.count * FLOAT_BYTES };
+    const moved = (moves: { readonly reads?: number; readonly writes?: number }) => historyUse(program, this.#shape, group, history!, moves);
     program.dispatch({
-      kernel: takeValuesKernel(kernelSpec),
-      elements,
-      params,
+      kernel: takeValuesKernel(kernel),
+      ...work,
+      uses: { states: position, history: moved({ reads: block }), block: { buffer: values, slice, writes: slice.size } },
       flops: 0,
-      uses: { states: position, history: use({ reads: block }), block: { buffer: values, writes: bytes } },
     });
-    const spec = blockProduct({ ...rows, valueDim }, block);
-    planToeplitz(program, spec, { v: values, spectrum, out: product }, left, { firstSpectrum });
+    const spec = blockProduct({ batch, heads: group.count / batch, valueDim }, block);
+    const spectrum = this.#tensors[`spectrum${block}`]!;
+    planToeplitz(program, spec, { v: values, spectrum, out: product }, this.#scratch, { firstSpectrum });
     program.dispatch({
-      kernel: addPendingKernel(kernelSpec),
-      elements,
-      params,
-      flops: elements * 4,
-      uses: { states: position, history: use({ reads: block, writes: block }), block: { buffer: product, reads: bytes } },
+      kernel: addPendingKernel(kernel),
+      ...work,
+      uses: { states: position, history: moved({ reads: block, writes: block }), block: { buffer: product, slice, reads: slice.size } },
+      flops: group.count * block * valueDim,
     });
-  };
-  if (atOnce >= batch * heads) return add({ first: 0, count: batch * heads }, { batch, heads }, 0);
-  for (let b = 0; b < batch; b++) {
-    for (const { first, count } of spansOf(heads, atOnce)) add({ first: b * heads + first, count }, { batch: 1, heads: count }, first);
   }
 }
 
@@ -149,17 +181,17 @@ function headsUse(program: ProgramBuilder, { first, count }: HeadGroup, buffer: 
 /** Rows of the history of the heads of a group, so many of each head. */
 function historyUse(
   program: ProgramBuilder,
-  spec: Pick<DecodeSpec, "shape">,
+  shape: AttentionSpec,
   group: HeadGroup,
   history: Handle,
   { reads = 0, writes = 0 }: { readonly reads?: number; readonly writes?: number },
 ): BindingUse {
-  const rowBytes = group.count * spec.shape.valueDim * FLOAT_BYTES;
-  return { ...headsUse(program, group, history, headHistory(spec), 0), reads: reads * rowBytes, writes: writes * rowBytes };
+  const rowBytes = group.count * shape.valueDim * FLOAT_BYTES;
+  return { ...headsUse(program, group, history, headHistory(shape), 0), reads: reads * rowBytes, writes: writes * rowBytes };
 }
 
 /** Bytes of the history of a head. */
-function headHistory({ shape: { length, valueDim } }: Pick<DecodeSpec, "shape">): number {
+function headHistory({ length, valueDim }: AttentionSpec): number {
   return 2 * length * valueDim * FLOAT_BYTES;
 }
 

@@ -6,8 +6,8 @@ import { createMultiplicative } from "./cpu.ts";
 /** Linear attention of a head with a multiplicative bias, causal or not. */
 export const multiplicativeHead: HeadKind = {
   create(shape, multiplier) {
-    const { featureMap, features, headDim, valueDim, causal } = shape;
-    const linear = createMultiplicative(rowFeatures(shape), features, valueDim, causal, multiplier!);
+    const { featureMap, headDim } = shape;
+    const linear = createMultiplicative(rowFeatures(shape), shape, multiplier!);
     return featureMap === "favor+" ? createRandom(headDim, shape, linear) : linear;
   },
   flops: linearHead.flops,

@@ -189,7 +189,7 @@ function keyGradientSweep(work: SoftmaxGradientWork, { gradients, columnTiles }:
         keys: { ...rows.k, reads: block.own * columnTiles },
         values: { ...rows.v, reads: block.own * columnTiles },
         gradients: { ...rows.dOut, reads: block.others * ((dk ? columnTiles : 0) + (dv ? 1 : 0)) },
-        statistics: { ...statistics, reads: block.others * columnTiles },
+        statistics: { ...statistics, reads: block.seen * columnTiles },
         dk: { ...rows.dk, writes: block.rows },
         dv: { ...rows.dv, reads: accumulate ? block.rows : 0, writes: block.rows },
       },

@@ -26,10 +26,12 @@ export interface Sweep {
   readonly rows: number;
   /** The same, counted for every split in which they see anything. */
   readonly partials: number;
-  /** Rows that workgroups load of their own, over again for each tile of the others. */
+  /** Rows that workgroups load of their own, over again for each tile of the others. Tiles are loaded whole: the last row stands in where there is none. */
   readonly own: number;
-  /** Rows that workgroups load of the other side. */
+  /** Rows that workgroups load of the other side, in whole tiles as well. */
   readonly others: number;
+  /** Rows of the other side that are there, counted for every workgroup. */
+  readonly seen: number;
   /** Pairs of a query and a key that it may see. */
   readonly pairs: number;
 }
@@ -37,7 +39,7 @@ export interface Sweep {
 /** The sweep of some tiles of rows of a head. @param side the rows that workgroups have; they go through the other side */
 export function sweepOf({ length, causal }: AttentionShape, tile: SoftmaxTile, side: "queries" | "keys", splits: Splits, block: Span): Sweep {
   const [tileRows, othersAtOnce] = [softmaxRows(tile), softmaxOthers(tile)];
-  let [rows, partials, own, others, pairs] = [0, 0, 0, 0, 0];
+  let [rows, partials, otherTiles, seen, pairs] = [0, 0, 0, 0, 0];
   for (let t = block.first; t < block.first + block.count; t++) {
     const first = t * tileRows;
     const count = Math.min(tileRows, length - first);
@@ -46,9 +48,9 @@ export function sweepOf({ length, causal }: AttentionShape, tile: SoftmaxTile, s
     const whole = Math.min(end, splits.others * Math.ceil((begin + 1) / splits.others));
     rows += count;
     partials += count * (Math.ceil(end / splits.others) - Math.floor(begin / splits.others));
-    own += count * (Math.ceil((whole - begin) / othersAtOnce) + Math.ceil((end - whole) / othersAtOnce));
-    others += end - begin;
+    otherTiles += Math.ceil((whole - begin) / othersAtOnce) + Math.ceil((end - whole) / othersAtOnce);
+    seen += end - begin;
     pairs += count * (end - begin) - (causal ? (count * (count - 1)) / 2 : 0);
   }
-  return { tiles: block.count, rows, partials, own, others, pairs };
+  return { tiles: block.count, rows, partials, own: tileRows * otherTiles, others: othersAtOnce * otherTiles, seen, pairs };
 }
