@@ -312,6 +312,30 @@ export const bytesSuite: Suite = {
       },
     },
     {
+      name: "forms of weights of Toeplitz products",
+      sample: true,
+      run: async (context) => {
+        const options: ToeplitzOptions[] = [
+          { heads: 2, batch: 2, grid: [5, 9], channels: 3, biasForm: "separable" },
+          { heads: 3, grid: [40, 70], channels: 36, biasForm: "separable-symmetric", biasLength: [41, 90] },
+          { heads: 2, grid: [6, 6], channels: 4, biasForm: "separable", biasShared: true },
+          { heads: 2, grid: [1, 1], channels: 1, biasForm: "separable" },
+          { heads: 2, length: 23, channels: 2, biasForm: "symmetric", causal: true, biasLength: 30 },
+          { heads: 2, grid: [4, 7], channels: 2, biasForm: "symmetric" },
+          { heads: 2, batch: 2, length: 23, channels: 3, outside: { first: 1, last: 2 } },
+          { heads: 2, batch: 2, grid: [5, 9], channels: 4, gridChannels: 3, outside: { first: 1 }, biasForm: "separable" },
+        ];
+        const specs = options.map((each) => toeplitzSpec(each));
+        await together([...specs, ...specs.map(spectrumSpec), ...specs.map(toeplitzGradientSpec)], (spec) => checkBytes(context, spec));
+        const cramped = limitsWith({ maxStorageBufferBindingSize: 2 ** 15, workspaceBytes: 2 ** 15, maxComputeWorkgroupStorageSize: 1024 });
+        await checkBytes(
+          context,
+          toeplitzGradientSpec(toeplitzSpec({ heads: 3, batch: 2, grid: [9, 20], channels: 7, biasForm: "separable" })),
+          cramped,
+        );
+      },
+    },
+    {
       name: "gradients of Toeplitz products, products with lengths, spectra of exponentials",
       run: async (context) => {
         const passes = limitsWith({ maxComputeWorkgroupStorageSize: 256 });

@@ -33,6 +33,9 @@ export const VARIANTS: AttentionOptions[] = [
   { heads: 1, length: 33, headDim: 5, valueDim: 7, featureMap: "favor+", causal: true, keyMask: true },
   { heads: 2, grid: [9, 5], headDim: 4, valueDim: 3, featureMap: "relu", bias: "fastrpb" },
   { heads: 1, length: 9000, headDim: 4, featureMap: "sikf", bias: "fastrpb" },
+  { heads: 2, batch: 2, grid: [9, 5], headDim: 4, valueDim: 3, featureMap: "sikf", bias: "fastrpb", biasForm: "separable" },
+  { heads: 2, grid: [37, 40], headDim: 4, valueDim: 8, featureMap: "elu+1", bias: "fastrpb", biasForm: "separable-symmetric" },
+  { heads: 2, batch: 2, grid: [9, 5], headDim: 4, valueDim: 3, featureMap: "sikf", bias: "fastrpb", outside: { first: 1, last: 2 } },
 ];
 
 export const halfAttentionSuite: Suite = {

@@ -1,5 +1,6 @@
 import { attentionPropertySuite } from "./attention-properties.ts";
 import { attentionSuite } from "./attention.ts";
+import { biasFormSuite } from "./bias-forms.ts";
 import { bytesSuite } from "./bytes.ts";
 import type { Case, Suite } from "./case.ts";
 import { causalAttentionSuite } from "./causal-attention.ts";
@@ -45,6 +46,7 @@ export const SUITES: readonly Suite[] = [
   convolveSuite,
   toeplitzSuite,
   toeplitzGradientSuite,
+  biasFormSuite,
   kernelSuite,
   attentionSuite,
   linearAttentionSuite,

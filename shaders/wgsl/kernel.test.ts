@@ -22,10 +22,12 @@ import { realToComplexKernel } from "../fft/real-to-complex.ts";
 import type { StockhamShape } from "../fft/stockham.ts";
 import { findNonFiniteKernel } from "../find-non-finite/find-non-finite.ts";
 import { toeplitzFusedKernel } from "../toeplitz/fused.ts";
+import { toeplitzOutsideKernel } from "../toeplitz/outside.ts";
 import { toeplitzSpectrumKernel } from "../toeplitz/spectrum.ts";
 import { ELEMENT_BYTES, type Kernel, makeKernel } from "./kernel.ts";
 
 const SHAPE: StockhamShape = { length: 64, axes: [[8, 8]], threads: 8, columns: 4, lanes: "points", exchange: "split", bankShift: 3, fused: false };
+const WEIGHTS = { count: 60, diagonal: 0, strides: [1], symmetric: true };
 const ROOTS = { kind: "full", offset: 56 } as const;
 const HEAD = { length: 200, headDim: 18, valueDim: 7, variableLengths: true };
 const ROW_TILE = { rows: 16, laneRows: 4, rowLanes: 16, laneKeys: 1 };
@@ -68,7 +70,16 @@ const KERNELS: readonly Kernel[] = [
     storage: "f16",
     variableLengths: true,
   }),
-  toeplitzSpectrumKernel({ shape: { ...SHAPE, exchange: "whole" }, twiddles: [0], length: 60, roots: ROOTS, scaleOffset: 120, causal: false }),
+  toeplitzSpectrumKernel({
+    shape: { ...SHAPE, exchange: "whole" },
+    twiddles: [0],
+    length: 60,
+    roots: ROOTS,
+    scaleOffset: 120,
+    weights: WEIGHTS,
+    causal: false,
+  }),
+  toeplitzOutsideKernel({ lanes: 64, channels: 7, margin: { rows: 60, before: 7, around: 21, tokens: 3 }, storage: "f16" }),
   tolerancesKernel({ lanes: 64, length: 200, features: 18, weights: 399 }),
   dpfpKernel({ lanes: 64, headDim: 18, nu: 3, to: "features", precision: "f16" }),
   dpfpKernel({ lanes: 64, headDim: 18, nu: 3, to: "rows", precision: "f32" }),

@@ -17,8 +17,8 @@ export interface AttentionInputs {
   /** Values, `[batch, heads, length, valueDim]`. */
   readonly v: Tensor;
   /**
-   * Weights of relative positions, float32 `[heads, 2·length − 1]` or on a grid `[heads, 2H − 1, 2W − 1]`, or their spectrum. Always in plans
-   * with a bias, and only there.
+   * Weights of relative positions, float32 `[heads, 2·length − 1]` or on a grid `[heads, 2H − 1, 2W − 1]`, or of the shape of their form
+   * ({@link BiasFormOptions}), or their spectrum. Always in plans with a bias, and only there.
    */
   readonly bias?: Bias;
   /**
@@ -107,7 +107,7 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
 
   /**
    * The spectrum of `weights`, float32 `[heads, 2·length − 1]`, where `weights[h, j − i + length − 1]` is W_ij. On a grid [H, W] they are
-   * `[heads, 2H − 1, 2W − 1]` with W_ij at `[h, y_j − y_i + H − 1, x_j − x_i + W − 1]`.
+   * `[heads, 2H − 1, 2W − 1]` with W_ij at `[h, y_j − y_i + H − 1, x_j − x_i + W − 1]`. Other shapes: {@link BiasFormOptions}.
    *
    * @param weights a tensor, or its numbers in an array: then the spectrum keeps a copy of them in memory, and {@link Runtime.restore} makes it
    *   again after a loss of the device

@@ -3,6 +3,7 @@
  * nothing with it but the vectors of the random features, which are part of the definition.
  */
 import { orthogonalFeatures } from "../math/random-features.ts";
+import { gridOf, weightPlace } from "./reference.ts";
 import type { AttentionShape } from "./specs.ts";
 
 /** Tensors of an attention: `q`, `k`: [batch, heads, N, D], `v`: [batch, heads, N, E], `weights` with a bias. */
@@ -59,7 +60,7 @@ export function attentionGradientReference(shape: ReferenceShape, inputs: Attent
   const { batch, heads, length, headDim, valueDim } = shape;
   const rows = batch * heads * length;
   const [dq, dk, dv] = [headDim, headDim, valueDim].map((dim) => new Float64Array(rows * dim)) as [Float64Array, Float64Array, Float64Array];
-  const [height, width] = shape.grid ?? [1, length];
+  const [height, width] = gridOf(shape);
   const dBias = new Float64Array(heads * (2 * height - 1) * (2 * width - 1));
   forEachHead(shape, inputs, ({ first, tokens, v, weight, place, additive, isSeen, attention }) => {
     for (let i = 0; i < tokens; i++) {
@@ -73,10 +74,11 @@ export function attentionGradientReference(shape: ReferenceShape, inputs: Attent
           dp[j]! += g * v[j * valueDim + e]!;
           dv[(first + j) * valueDim + e]! += share * g;
         }
-        if (additive && isSeen(j)) dBias[place(i, j)]! += dp[j]!;
+        const at = place(i, j);
+        if (additive && at !== undefined && isSeen(j)) dBias[at]! += dp[j]!;
       }
       const factors = attention.back(i, dp);
-      if (shape.bias === "multiplicative") for (let j = 0; j < count; j++) dBias[place(i, j)]! += factors[j]!;
+      if (shape.bias === "multiplicative") for (let j = 0; j < count; j++) dBias[place(i, j)!]! += factors[j]!;
     }
     const gradients = attention.gradients();
     dq.set(gradients.dq, first * headDim);
@@ -95,8 +97,8 @@ interface ReferenceHead {
   readonly first: number;
   readonly tokens: number;
   readonly v: Float64Array;
-  /** Where the weight of the offset from i to j lies, and what it is. */
-  place(i: number, j: number): number;
+  /** Where the weight of the offset from i to j lies, if there is one, and what it is. */
+  place(i: number, j: number): number | undefined;
   weight(i: number, j: number): number;
   /** Whether the weights are added. */
   readonly additive: boolean;
@@ -109,16 +111,16 @@ function forEachHead(shape: ReferenceShape, inputs: AttentionInputs, visit: (hea
   const { batch, heads, length, headDim, valueDim } = shape;
   const { weights, lengths, keyMask } = inputs;
   const bias = shape.bias ?? (weights ? "fastrpb" : "none");
-  const [height, width] = shape.grid ?? [1, length];
+  const [height, width] = gridOf(shape);
   for (let slice = 0; slice < batch * heads; slice++) {
     const first = slice * length;
     const tokens = lengths?.[Math.floor(slice / heads)] ?? length;
     const rows = (tensor: ArrayLike<number>, dim: number) => Float64Array.from({ length: tokens * dim }, (_, at) => tensor[first * dim + at]!);
     const place = (i: number, j: number) => {
-      const [dy, dx] = [Math.floor(j / width) - Math.floor(i / width), (j % width) - (i % width)];
-      return ((slice % heads) * (2 * height - 1) + dy + height - 1) * (2 * width - 1) + dx + width - 1;
+      const at = weightPlace(shape, tokens, i, j);
+      return at === undefined ? undefined : (slice % heads) * (2 * height - 1) * (2 * width - 1) + at;
     };
-    const weight = (i: number, j: number) => weights![place(i, j)]!;
+    const weight = (i: number, j: number) => weights![place(i, j) ?? -1] ?? 0;
     const [q, k, v] = [rows(inputs.q, headDim), rows(inputs.k, headDim), rows(inputs.v, valueDim)];
     const isSeen = (j: number) => keyMask?.[Math.floor(slice / heads) * length + j] !== 0;
     const attention = headReference(shape, tokens, q, k, bias === "multiplicative" ? weight : () => 0, isSeen);

@@ -13,10 +13,15 @@ import { fft } from "../operations/fft/operation.ts";
 import { findNonFinite } from "../operations/find-non-finite/operation.ts";
 import { type Operation, planProgram as planTask, type Task, task } from "../operations/operation.ts";
 import { spectrum, toeplitz, toeplitzGradient } from "../operations/toeplitz/operation.ts";
+import { loadForm } from "../operations/toeplitz/separable-plans.ts";
 import type { Program } from "../program/program.ts";
 import type { AnySpec } from "./specs.ts";
 
-await Promise.all([loadProjection("favor+"), loadProjection("dpfp")]);
+await Promise.all([
+  loadProjection("favor+"),
+  loadProjection("dpfp"),
+  loadForm({ length: 1, grid: [1, 1], form: { symmetric: false, separable: "axes", reach: [1, 1] } }),
+]);
 
 export function attentionFor(shape: AttentionShape): Operation<AttentionSpec> {
   return shape.keyMask ? withKeyMask(unmasked(shape)) : unmasked(shape);

@@ -7,7 +7,7 @@ import type { Draw } from "../draw-numbers.ts";
 import { type BoundContext, FACTOR_KINDS, HALF_KINDS, type Operation, U } from "../operation.ts";
 import { exponentSize, isPlain, multiplicativeCondition, slopeGains } from "./attention-condition.ts";
 import { flushFloor } from "./floor.ts";
-import { countedWeights, drawPositions, headWeights } from "./toeplitz.ts";
+import { countedWeights, drawForm, drawPositions, gradientTerms, hasIdleWeights, headWeights, poisonWeights } from "./toeplitz.ts";
 
 type Kinds = Partial<Record<DataKind, number>>;
 
@@ -97,6 +97,7 @@ function drawAttention(draw: Draw, half: boolean, backward: boolean): Options {
     ...(variableLengths && { variableLengths }),
     ...(draw.chance(0.2) && { keyMask: true }),
     ...(storage && { storage: "f16" }),
+    ...(bias === "fastrpb" && drawForm(draw, positions.options)),
   };
 }
 
@@ -118,11 +119,10 @@ function inputsOf(spec: AttentionSpec, backward: boolean): Record<string, Tensor
   };
 }
 
-function flagsOf({ bias, causal, variableLengths, keyMask }: AttentionSpec): ("prepared" | "poison")[] {
-  return [
-    ...(bias === "none" ? [] : (["prepared"] as const)),
-    ...(variableLengths || keyMask || (causal && bias !== "none") ? (["poison"] as const) : []),
-  ];
+function flagsOf(spec: AttentionSpec): ("prepared" | "poison")[] {
+  const biased = spec.bias !== "none";
+  const poisoned = spec.variableLengths || spec.keyMask || (biased && hasIdleWeights(spec));
+  return [...(biased ? (["prepared"] as const) : []), ...(poisoned ? (["poison"] as const) : [])];
 }
 
 function drawLengths(draw: Draw, options: Options): readonly number[] | undefined {
@@ -137,8 +137,7 @@ function poison(data: Arrays, { options, lengths }: FuzzCase): void {
   for (const [name, values] of Object.entries(data)) {
     if (name === "keyMask") continue;
     if (name === "bias") {
-      const perHead = values.length / spec.heads;
-      if (spec.causal) for (let i = 0; i < values.length; i++) if (i % perHead >= spec.length) values[i] = NaN;
+      poisonWeights(spec, values);
       continue;
     }
     const dim = values.length / (spec.batch * rows);
@@ -187,7 +186,7 @@ async function forwardBounds({ options, data, kinds, lengths, expected, referenc
     bound += 2 * PRODUCT * norm(multiplicativeCondition(spec, clean, lengths)) * Math.sqrt(spec.valueDim) * largest(clean["v"]!);
   }
   if (spec.storage === "f16") bound += 2 ** -10 * norm(out) + 2 ** -24 * Math.sqrt(out.length);
-  const gain = spec.bias === "fastrpb" ? 1 + largest(clean["bias"]!) : 1;
+  const gain = spec.bias === "fastrpb" ? 1 + 2 * largest(clean["bias"]!) : 1;
   return { out: bound + flushFloor(out.length, 8 * spec.length * (spec.features + 8 * Math.log2(4 * spec.length)), gain, [clean["v"]!]) };
 }
 
@@ -289,8 +288,8 @@ async function backwardBounds({ options, data, kinds, lengths, expected }: Bound
     bounds["dv"]! += floor("dv", [g, countedWeights(spec, clean["bias"]!)], length);
     bounds["dBias"] = bound(
       "dBias",
-      norm(g) * norm(v),
-      norm(g) * Math.min(sumOf(v), Math.sqrt(2 * length) * norm(v)),
+      gradientTerms(spec) * norm(g) * norm(v),
+      gradientTerms(spec) * norm(g) * Math.min(sumOf(v), Math.sqrt(2 * length) * norm(v)),
       floor("dBias", [g, v], 4 * length),
     );
   }

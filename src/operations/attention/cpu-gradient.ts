@@ -5,7 +5,7 @@ import type { CpuComputation } from "../operation.ts";
 import { createToeplitz } from "../toeplitz/cpu-product.ts";
 import { exponentialsOf } from "../toeplitz/cpu-spectrum.ts";
 import { weightsShape } from "../toeplitz/spec.ts";
-import { biasChannels, type HeadKind, masked, multiplierOf, readInputs, spectraBytes } from "./cpu.ts";
+import { biasChannels, biasRowsOf, type HeadKind, masked, multiplierOf, readInputs, spectraBytes } from "./cpu.ts";
 import type { AttentionGradientSpec } from "./spec.ts";
 
 /** dq, dk, dv and, with a bias, that of its weights. What lies beyond a length has no gradient. */
@@ -14,6 +14,7 @@ export function attentionGradientCpu(kind: HeadKind, spec: AttentionGradientSpec
   const slices = batch * heads;
   const toeplitz = bias === "none" ? undefined : createToeplitz(spec, fftOf);
   const weights = elementCount(weightsShape(spec).slice(1));
+  const biasRows = biasRowsOf(spec);
   return {
     ...(toeplitz && { spectrumBytes: spectraBytes(spec, toeplitz) }),
     flops: slices * (3 * kind.flops(spec) + (toeplitz ? 3 * biasChannels(spec) * toeplitz.multiplyFlops : 0)),
@@ -40,11 +41,13 @@ export function attentionGradientCpu(kind: HeadKind, spec: AttentionGradientSpec
         ];
         attention.backward(head, g, { dq, dk, dv }, sums?.[head.index]);
         if (bias === "fastrpb") {
+          const { start, rows, channels } = biasRows(head.tokens);
           const add = (index: number, value: number) => {
-            dv[index]! += value;
+            dv[start + index]! += value;
           };
-          toeplitz!.multiply(g, head.tokens, valueDim, spectrumOf(head.index), add, true);
-          toeplitz!.correlate(g, head.v, head.tokens, valueDim, sums![head.index]!.spectrum);
+          const own = g.subarray(start);
+          toeplitz!.multiply(own, rows, channels, spectrumOf(head.index), add, true);
+          toeplitz!.correlate(own, head.v.subarray(start), rows, channels, sums![head.index]!.spectrum);
         }
         for (const [name, gradient, dim] of [
           ["dq", dq, headDim],
@@ -59,18 +62,16 @@ export function attentionGradientCpu(kind: HeadKind, spec: AttentionGradientSpec
       if (!toeplitz || !sums) return;
       const dBias = memoryOf("dBias").floats;
       for (const [head, { spectrum: sum, direct }] of sums.entries()) {
-        const own = dBias.subarray(head * weights, (head + 1) * weights);
-        if (!multiplier) {
-          toeplitz.restore(sum, (index, value) => {
-            own[index] = value;
-          });
-          continue;
-        }
-        // d/db = exp(b) d/dexp(b); the common factor exp(−max b) makes no difference to the loss.
-        const exponentials = exponentialsOf(multiplier.weightsOf(head), spec);
+        const own = float64Array("cpu attention", weights);
         toeplitz.restore(sum, (index, value) => {
-          own[index] = value * exponentials[index]! + direct[index]!;
+          own[index]! += value;
         });
+        if (multiplier) {
+          // d/db = exp(b) d/dexp(b); the common factor exp(−max b) makes no difference to the loss.
+          const exponentials = exponentialsOf(multiplier.weightsOf(head), spec);
+          for (const [index, value] of own.entries()) own[index] = value * exponentials[index]! + direct[index]!;
+        }
+        dBias.set(own, head * weights);
       }
     },
   };

@@ -3,9 +3,10 @@ import type { FftOf } from "../../math/fft.ts";
 import { float64Array } from "../../math/memory.ts";
 import type { CpuComputation, CpuMemory } from "../operation.ts";
 import { createToeplitz, type Toeplitz } from "../toeplitz/cpu-product.ts";
+import { countedRows, productOf } from "../toeplitz/outside.ts";
 import { weightsShape } from "../toeplitz/spec.ts";
 import type { Head, HeadAttention } from "./cpu-head.ts";
-import { type AttentionShape, type AttentionSpec, unseenKey } from "./spec.ts";
+import { type AttentionShape, type AttentionSpec, biasSpec, unseenKey } from "./spec.ts";
 
 /** The weights of a multiplicative bias. */
 export interface Multiplier {
@@ -28,6 +29,7 @@ export function attentionCpu(kind: HeadKind, spec: AttentionSpec, fftOf: FftOf):
   const { batch, heads, length, valueDim, bias } = spec;
   const slices = batch * heads;
   const toeplitz = bias === "none" ? undefined : createToeplitz(spec, fftOf);
+  const biasRows = biasRowsOf(spec);
   return {
     ...(toeplitz && { spectrumBytes: spectraBytes(spec, toeplitz) }),
     flops: slices * (kind.flops(spec) + (toeplitz ? biasChannels(spec) * toeplitz.multiplyFlops : 0)),
@@ -42,8 +44,9 @@ export function attentionCpu(kind: HeadKind, spec: AttentionSpec, fftOf: FftOf):
         const result = float64Array("cpu attention", head.tokens * valueDim);
         attention.forward(head, result);
         if (bias === "fastrpb") {
-          toeplitz!.multiply(head.v, head.tokens, valueDim, spectrumOf(head.index), (index, value) => {
-            result[index]! += value;
+          const { start: first, rows, channels } = biasRows(head.tokens);
+          toeplitz!.multiply(head.v.subarray(first), rows, channels, spectrumOf(head.index), (index, value) => {
+            result[first + index]! += value;
           });
         }
         const start = slice * length * valueDim;
@@ -52,6 +55,13 @@ export function attentionCpu(kind: HeadKind, spec: AttentionSpec, fftOf: FftOf):
       }
     },
   };
+}
+
+/** Where the rows of an additive bias begin in the values of a head, how many of them count with so many tokens, and their channels. */
+export function biasRowsOf(spec: AttentionShape) {
+  const product = productOf(biasSpec(spec));
+  const { channels, margin } = product;
+  return (tokens: number) => ({ start: margin?.before ?? 0, rows: countedRows(product, tokens), channels });
 }
 
 /** Bytes of the spectra of all heads, and behind them of the weights of a multiplicative bias. */
@@ -73,8 +83,8 @@ export function multiplierOf(spec: AttentionShape, toeplitz: Toeplitz | undefine
 }
 
 /** Channels that go through the Toeplitz product. */
-export function biasChannels({ bias, features, valueDim }: AttentionShape): number {
-  return bias === "multiplicative" ? features * (valueDim + 1) : valueDim;
+export function biasChannels({ bias, features, valueDim, gridChannels = 1 }: AttentionShape): number {
+  return bias === "multiplicative" ? features * (valueDim + 1) : gridChannels * valueDim;
 }
 
 /** The tensors that go in, head by head. */

@@ -1,6 +1,15 @@
 import { checkBoolean, checkElements, checkEnum, checkOptions, checkSize } from "../../core/check.ts";
 import { FastRpbError, refuse } from "../../core/errors.ts";
-import { checkPositions, type RelativePositions, type SequenceOptions, type ToeplitzSpec, weightsShape } from "../toeplitz/spec.ts";
+import {
+  BIAS_FORM_OPTIONS,
+  type BiasFormOptions,
+  checkPositions,
+  type RelativePositions,
+  type SequenceOptions,
+  type TokenOptions,
+  type ToeplitzSpec,
+  weightsShape,
+} from "../toeplitz/spec.ts";
 
 /**
  * Feature maps φ of linear attention, for which out_i = Σ_j φ(q_i)·φ(k_j) v_j / Σ_j φ(q_i)·φ(k_j):
@@ -29,49 +38,51 @@ export interface RandomFeatures {
 }
 
 /** Options of attention over q, k `[batch, heads, N, D]` and v `[batch, heads, N, E]`. */
-export type AttentionOptions = SequenceOptions & {
-  /** Default 1. */
-  batch?: number;
-  heads: number;
-  /** Dimension D of the queries and keys. */
-  headDim: number;
-  /** Dimension of the values and the output. Default: `headDim`. */
-  valueDim?: number;
-  /**
-   * `"linear"` (default) is O(N) and takes a `featureMap`. `"softmax"` is the original, out_i = Σ_j softmax_j(scale·q_i·k_j) v_j: O(N²)
-   * time in tiles with online softmax, O(N) memory.
-   */
-  kind?: "linear" | "softmax";
-  /** The feature map of linear attention, which needs one; `kind: "softmax"` has none. */
-  featureMap?: FeatureMap;
-  /** How the features of `"favor+"` are drawn; only with that feature map. */
-  randomFeatures?: RandomFeatures;
-  /** ν of `"dpfp"`, an integer from 1 to 2·headDim − 1: a row has 2·headDim·ν features. Only with that feature map. Default 1. */
-  nu?: number;
-  /** Factor of q·k for `kind: "softmax"` and `"favor+"`, a positive float32. Default 1/√D. */
-  scale?: number;
-  /** Sums run over j ≤ i. Default `false`; not on a grid. */
-  causal?: boolean;
-  /**
-   * - `"none"` (default)
-   * - `"fastrpb"` adds the Toeplitz product of learned weights and the values, outside the normalisation.
-   * - `"multiplicative"` (Luo et al. 2021): every term of the numerator and the denominator has a factor exp(b_{j−i}), by FFT. Linear
-   *   attention only, and not for `"softmax"` features.
-   */
-  bias?: BiasKind;
-  /** `run` takes `lengths`, one for each batch row; tokens beyond have no influence, and zeros as output. Default `false`; not on a grid. */
-  variableLengths?: boolean;
-  /**
-   * `run` takes `keyMask`, which says for each batch row which keys are seen; the others contribute nothing, and their values nothing through a bias
-   * either. A row that sees no key gets zero. It takes scratch for a copy of keys and values. Default `false`.
-   */
-  keyMask?: boolean;
-  /**
-   * How q, k, v and the output are stored; sums are in f32. `"f16"` halves their bytes, on devices with `shader-f16`; forward only, and not with
-   * a multiplicative bias. Default `"f32"`.
-   */
-  storage?: "f32" | "f16";
-};
+export type AttentionOptions = SequenceOptions &
+  BiasFormOptions &
+  TokenOptions & {
+    /** Default 1. */
+    batch?: number;
+    heads: number;
+    /** Dimension D of the queries and keys. */
+    headDim: number;
+    /** Dimension of the values and the output. Default: `headDim`. */
+    valueDim?: number;
+    /**
+     * `"linear"` (default) is O(N) and takes a `featureMap`. `"softmax"` is the original, out_i = Σ_j softmax_j(scale·q_i·k_j) v_j: O(N²)
+     * time in tiles with online softmax, O(N) memory.
+     */
+    kind?: "linear" | "softmax";
+    /** The feature map of linear attention, which needs one; `kind: "softmax"` has none. */
+    featureMap?: FeatureMap;
+    /** How the features of `"favor+"` are drawn; only with that feature map. */
+    randomFeatures?: RandomFeatures;
+    /** ν of `"dpfp"`, an integer from 1 to 2·headDim − 1: a row has 2·headDim·ν features. Only with that feature map. Default 1. */
+    nu?: number;
+    /** Factor of q·k for `kind: "softmax"` and `"favor+"`, a positive float32. Default 1/√D. */
+    scale?: number;
+    /** Sums run over j ≤ i. Default `false`; not on a grid. */
+    causal?: boolean;
+    /**
+     * - `"none"` (default)
+     * - `"fastrpb"` adds the Toeplitz product of learned weights and the values, outside the normalisation.
+     * - `"multiplicative"` (Luo et al. 2021): every term of the numerator and the denominator has a factor exp(b_{j−i}), by FFT. Linear
+     *   attention only, and not for `"softmax"` features.
+     */
+    bias?: BiasKind;
+    /** `run` takes `lengths`, one for each batch row; tokens beyond have no influence, and zeros as output. Default `false`; not on a grid. */
+    variableLengths?: boolean;
+    /**
+     * `run` takes `keyMask`, which says for each batch row which keys are seen; the others contribute nothing, and their values nothing through a bias
+     * either. A row that sees no key gets zero. It takes scratch for a copy of keys and values. Default `false`.
+     */
+    keyMask?: boolean;
+    /**
+     * How q, k, v and the output are stored; sums are in f32. `"f16"` halves their bytes, on devices with `shader-f16`; forward only, and not with
+     * a multiplicative bias. Default `"f32"`.
+     */
+    storage?: "f32" | "f16";
+  };
 
 /** Sizes and choices of an attention, which its gradient shares. */
 export interface AttentionShape extends RelativePositions {
@@ -107,7 +118,10 @@ export interface AttentionGradientSpec extends AttentionShape {
 }
 
 const SIZES = ["batch", "heads", "length", "grid", "headDim", "valueDim"] as const;
-const CHOICES = ["kind", "featureMap", "randomFeatures", "nu", "scale", "causal", "bias", "variableLengths", "keyMask", "storage"] as const;
+const CHOICES = [
+  ...(["kind", "featureMap", "randomFeatures", "nu", "scale", "causal", "bias", "variableLengths", "keyMask", "storage"] as const),
+  ...BIAS_FORM_OPTIONS,
+] as const;
 
 /** Checks the options of an attention. @throws FastRpbError codes `"value"`, `"unavailable"` */
 export function attentionSpec(options: AttentionOptions, caller = "runtime.attention"): AttentionSpec {
@@ -125,6 +139,14 @@ export function attentionSpec(options: AttentionOptions, caller = "runtime.atten
   const bias = checkEnum(caller, "options.bias", options.bias ?? "none", ["none", "fastrpb", "multiplicative"]);
   const storage = checkEnum(caller, "options.storage", options.storage ?? "f32", ["f32", "f16"]);
   if (bias === "multiplicative") checkMultiplicative(caller, kind, featureMap, storage);
+  if (bias !== "fastrpb") {
+    const expected = 'left out without bias: "fastrpb"';
+    if (positions.form) {
+      throw refuse("value", caller, "options.biasForm or options.biasLength", expected, options.biasForm ?? options.biasLength);
+    }
+    if (positions.outside) throw refuse("value", caller, "options.outside", expected, options.outside);
+    if (positions.gridChannels) throw refuse("value", caller, "options.gridChannels", expected, options.gridChannels);
+  }
   const spec: AttentionSpec = {
     operation: "attention",
     batch: checkSize(caller, "options.batch", options.batch ?? 1),
@@ -232,6 +254,7 @@ function checkMultiplicative(caller: string, kind: "linear" | "softmax", feature
 
 /** The Toeplitz product of an attention with a FastRPB bias: its weights times the values. */
 export function biasSpec(spec: AttentionShape): ToeplitzSpec {
-  const { batch, heads, length, grid, causal, valueDim, variableLengths, storage } = spec;
-  return Object.freeze({ operation: "toeplitz", batch, heads, length, grid, causal, channels: valueDim, variableLengths, storage });
+  const { batch, heads, length, grid, causal, form, outside, gridChannels, valueDim, variableLengths, storage } = spec;
+  const positions = { length, grid, causal, form, outside, gridChannels };
+  return Object.freeze({ operation: "toeplitz", batch, heads, ...positions, channels: valueDim, variableLengths, storage });
 }

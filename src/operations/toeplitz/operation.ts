@@ -4,7 +4,10 @@ import { planToeplitzGradient } from "./gradient.ts";
 import { headSpectrumPoints } from "./layout.ts";
 import { planToeplitz } from "./plan.ts";
 import {
+  formName,
+  isSeparable,
   type RelativePositions,
+  separableOffsets,
   spectrumSpec,
   type SpectrumSpec,
   toeplitzGradientSpec,
@@ -22,12 +25,13 @@ function rows(role: TensorLayout["role"], { batch, heads, length, channels, stor
   return layout(role, [batch, heads, length, channels], storage);
 }
 
-/** The spectra of all heads, as the product reads them; of a multiplicative bias also what is kept of its weights. */
+/** The spectra of all heads, as the product reads them: of a separable bias, weights of all offsets, of a multiplicative one also what is kept of them. */
 export function spectrumLayout(
   role: TensorLayout["role"],
   spec: RelativePositions & { readonly heads: number; readonly exponential?: boolean },
   limits: PlannerLimits,
 ): TensorLayout {
+  if (isSeparable(spec)) return layout(role, [spec.heads, separableOffsets(spec)]);
   const points = headSpectrumPoints(spec, limits);
   if (!spec.exponential) return layout(role, [spec.heads, points], "complex64");
   return layout(role, [spec.heads * points + Math.ceil((spec.heads * keptNumbers(spec)) / 2)], "complex64");
@@ -74,8 +78,8 @@ export const toeplitzGradient: Operation<ToeplitzGradientSpec> = {
 export const spectrum: Operation<SpectrumSpec> = {
   name: "toeplitz spectrum",
   label: (spec) => `toeplitz spectrum ${sizes(spec)}`,
-  describe: ({ heads, grid, length, causal }) =>
-    `${heads} heads and ${grid ? `grid ${grid.join(" × ")}` : `length ${length}`}${causal ? ", causal" : ""}`,
+  describe: ({ heads, grid, length, causal, form }) =>
+    `${heads} heads and ${grid ? `grid ${grid.join(" × ")}` : `length ${length}`}${causal ? ", causal" : ""}${form ? `, in the form ${formName(form)}` : ""}`,
   tensors: (spec, limits) => ({
     weights: layout("input", weightsShape(spec)),
     spectrum: spectrumLayout("output", spec, limits),
