@@ -1,13 +1,14 @@
 /**
- * What attention/causal/apply.ts computes, for chunks of 64 rows of at most 64 features and values: by outer products of vectors in workgroup memory, with
- * patches of 4 × 4 in registers. Levels and references of SIKF are the same.
+ * What attention/causal/apply.ts computes, for chunks of 64 rows of at most 64 features and values: by outer products of vectors in workgroup memory,
+ * with patches of 4 × 4 in registers. Layout and bindings, and the levels and references of SIKF, are the same.
  *
- * Layout and bindings as there. A workgroup does `rows` rows of one chunk. Lane → (lane_row, column), column fastest. It loads vector `column` of
- * its four rows, from own_row on, and of fours of keys, of values, and of rows of the state. It adds for its rows and the keys, and then values,
- * 4·column … 4·column + 3. Beyond the end the last row stands in, which takes no branch.
+ * A workgroup does `rows` rows of one chunk. Lane → (lane_row, column), column fastest. It has the four rows from own_row on, and loads vector `column`
+ * of these, and of fours of keys, values and rows of the state. It adds up for its rows and the keys, and then values, 4·column … 4·column + 3.
+ * Beyond the end the last row stands in, which takes no branch.
  *
- * In workgroup memory `rows<x>` holds number x of four rows, `others<x>` of four keys, as vectors of the four; `state_rows<x>` row 4c + x of the state,
- * DEPTH of them at a time, or `others<x>` all of them, after the keys. At last `rows<x>` holds the scores of four rows with key 4c + x, and `others<x>` its values.
+ * In workgroup memory number x of the vectors of four rows stands in `rows<x>`, and of four keys in `others<x>`; row 4c + x of the state beside them in
+ * `state_rows<x>`, DEPTH vectors of features at a time, or after them in `others<x>`. At last the scores of four rows and key 4c + x stand in `rows<x>`,
+ * and the values of that key in `others<x>`.
  */
 import { keyStateConstants } from "../feature-map.ts";
 import type { HeadShape } from "../head-shape.ts";
@@ -32,7 +33,7 @@ export interface CausalPatchesKernelSpec extends CausalProductSpec {
 
 type Tile = Pick<CausalPatchesKernelSpec, "rows"> & Omit<HeadShape, "length">;
 
-/** How the lanes share a tile out; all but `laneRows` apart as elsewhere: a lane has neighbours. */
+/** How the lanes share a tile out. The rows of a lane are neighbours here. */
 function laneTile({ rows }: Pick<Tile, "rows">) {
   return { rows, laneRows: 4, rowLanes: COLUMNS } as const;
 }
@@ -106,7 +107,10 @@ ${unroll(
 )}
   }`;
 
-/** Statements for the products of the vectors of features from `from` on: with keys into `score<p>`, and with the state, `state<x>` from vector `base` on, into `sum<r>`. */
+/**
+ * Statements that add the products of vectors `from` to before `to` of the features of rows: with keys to `score<p>`, with the state to `sum<r>`, where it
+ * begins with vector `base` in the variables `name<x>`.
+ */
 function products([from, to]: readonly [number, number], keys: boolean, state?: { readonly name: string; readonly base: number }): string {
   return wgsl`  for (var c = ${u32(from)}; c < ${u32(to)}; c++) {
     let own_at = lane_row * PITCH + c;
@@ -127,7 +131,7 @@ ${unroll(FOUR, (r) => `    sum${r} = fma(vec4f(a${x}[${r}]), s${x}, sum${r});`)}
   }`;
 }
 
-/** Statements that add to `sum<r>` the values of group `g` of four keys, for the rows from row p of key p on where it is the group of the rows. */
+/** Statements that add to `sum<r>` the values of the four keys `g`; where they are those of the rows themselves (`own`), rows from p on see key p. */
 function addValues(sikf: boolean, own: boolean): string {
   return `    let score_at = g * SCORE_PITCH + lane_row;
     let value_at = g * VALUE_VECTORS + value_column;

@@ -1,12 +1,12 @@
 /**
- * For each chunk of rows of a head the key state of all chunks before it: what attention/linear/reduce.ts and attention/causal/scan.ts make in two passes,
- * in one, for where there are heads enough to fill a GPU.
+ * For each chunk of rows of a head the key state of all chunks before it, in one pass: what attention/linear/reduce.ts and attention/causal/scan.ts make in
+ * two, for where heads are enough to fill a GPU.
  *
  * Layout: keys [B·H, N, D], values [B·H, N, E], states [heads of the dispatch, chunks, state] (KeyStateLayout). Workgroup → (head, feature tile, value
- * tile), value tile fastest; it goes through the rows of the head, RUNNING_ROWS at a time, and loads those of the next tile before it adds up the present
- * ones. Lane → (four features, four values), values fastest: a lane has 4 × 4 sums. While it loads, lane → (row, four features), features fastest, and
- * then (row, four values). Rows of a tile stand in four variables each, because one index serves them all. The maximum of SIKF runs along, and each tile is
- * summed on its own before it joins the total.
+ * tile), value tile fastest; it goes through all rows of the head, RUNNING_ROWS at a time, and loads the next ones before it adds up the present ones. Lane →
+ * (four features, four values), values fastest, or while it loads (row, four features), features fastest, and then (row, four values). A quarter of the
+ * rows stands in each variable, because one index serves all four, and is checked once. The maximum of SIKF runs along. Each tile is summed on its own
+ * before it joins the total, which keeps the rounding error down.
  * Bindings: 0 keys, 1 values, 2 states, then lengths where there are such; then params.
  */
 import { type ChunkedStates, featureFunctions, type KernelFeatureMap, keyStateConstants } from "../feature-map.ts";
