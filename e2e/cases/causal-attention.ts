@@ -253,7 +253,21 @@ export const causalAttentionSuite: Suite = {
       },
     },
     {
+      name: "heads enough that a workgroup goes through all rows of one",
+      sample: true,
+      run: async (context) => {
+        const runtime = await context.runtime;
+        const options = { heads: 64, batch: 2, headDim: 34, valueDim: 33, causal: true } as const;
+        const cases: readonly AttentionOptions[] = [
+          { ...options, length: 130, featureMap: "sikf", variableLengths: true },
+          { ...options, length: 65, featureMap: "relu" },
+        ];
+        await together(cases, (each, i) => compareDrawn(runtime, each, 68 + i));
+      },
+    },
+    {
       name: "heads in groups, small devices, longer chunks where the workspace is small",
+      sample: true,
       run: async (context) => {
         const grouped = await context.open({ limits: { maxStorageBufferBindingSize: 2 ** 18 }, workspaceBytes: 2 ** 20 });
         const small = await context.open({ limits: SMALL_DEVICE, workspaceBytes: 2 ** 18 });

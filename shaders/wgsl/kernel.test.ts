@@ -3,6 +3,8 @@ import { existsSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { causalApplyKernel } from "../attention/causal/apply.ts";
 import { causalGradientKernel } from "../attention/causal/gradient.ts";
+import { causalPatchesKernel } from "../attention/causal/patches.ts";
+import { runningStatesKernel } from "../attention/causal/running-states.ts";
 import { scanKernel } from "../attention/causal/scan.ts";
 import { dpfpKernel } from "../attention/dpfp.ts";
 import { type KernelFeatureMap, keyStateLayout } from "../attention/feature-map.ts";
@@ -45,6 +47,9 @@ function ofFeatures(featureMap: KernelFeatureMap): readonly Kernel[] {
     keyGradientKernel({ ...spec, accumulate: true, depth: 2 }),
     scanKernel({ ...spec, reverse: false, width: 8, segments: 4, steps: 4 }),
     causalApplyKernel({ ...spec, tileVectors: 4, precision: f16, into: "out" }),
+    causalPatchesKernel({ ...spec, rows: 32, precision: f16, into: "statistics" }),
+    causalPatchesKernel({ ...spec, rows: 64, precision: f16, into: "sum" }),
+    runningStatesKernel({ ...spec, precision: { keys: "f16", values: "f32" }, featureVectors: 8, valueVectors: 2 }),
     causalGradientKernel({ ...spec, tileVectors: 4, of: "keys", accumulate: { out: true, dv: false } }),
   ];
 }
