@@ -107,7 +107,8 @@ export function groupRows({ program, shape }: HeadWork, group: HeadGroup, rows: 
   const headBytes = shape.length * dim * elementBytes;
   const [start, bytes] = [group.first * headBytes, group.count * headBytes];
   const rowBytes = group.count * columns * elementBytes;
-  const use = { buffer, reads: reads * rowBytes, writes: writes * rowBytes };
+  // Rows may be read in part.
+  const use = { buffer, reads: Math.round(reads * rowBytes), writes: writes * rowBytes };
   if (rows.local) return { ...use, slice: firstBytes(bytes), start };
   return group.count === shape.batch * shape.heads ? use : { ...use, slice: sliceBytes(program.limits, start, start + bytes) };
 }

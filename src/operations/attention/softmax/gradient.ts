@@ -26,7 +26,7 @@ import {
   type SweepWork,
   writtenPartials,
 } from "./splits.ts";
-import { columnTilesOf, mostLaneColumns, WEIGHT_FLOPS } from "./sweep.ts";
+import { columnTilesOf, productLoads, mostLaneColumns, WEIGHT_FLOPS } from "./sweep.ts";
 
 /** A gradient of softmax attention in a program. */
 interface SoftmaxGradientWork extends SweepWork {
@@ -153,7 +153,7 @@ function queryGradientSweep(work: SoftmaxGradientWork): AddBlock {
       rows: {
         queries: { ...rows.q, reads: block.own * columnTiles },
         // For the scores, and as what they weigh.
-        keys: { ...rows.k, reads: block.others * (columnTiles + 1) },
+        keys: { ...rows.k, reads: block.others * (columnTiles + productLoads(tile, headDim, columnTiles)) },
         values: { ...rows.v, reads: block.others * columnTiles },
         gradients: { ...rows.dOut, reads: block.own * columnTiles },
         statistics: { ...statistics, reads: block.partials * columnTiles },
@@ -167,7 +167,7 @@ function queryGradientSweep(work: SoftmaxGradientWork): AddBlock {
 }
 
 function keyGradientSweep(work: SoftmaxGradientWork, { gradients, columnTiles }: KeySweep): AddBlock {
-  const { shape, rows, statistics } = work;
+  const { shape, tile, rows, statistics } = work;
   const { headDim, valueDim } = shape;
   const [dk, dv] = [gradients !== "dv", gradients !== "dk"];
   const keyPartials = dk ? partialsOf(work, 0, headDim) : undefined;
@@ -185,10 +185,10 @@ function keyGradientSweep(work: SoftmaxGradientWork, { gradients, columnTiles }:
       params: block.params,
       // The kernel binds values and dk, or dv, where it makes that gradient.
       rows: {
-        queries: { ...rows.q, reads: block.others * (columnTiles + (dk ? 1 : 0)) },
+        queries: { ...rows.q, reads: block.others * (columnTiles + (dk ? productLoads(tile, headDim, columnTiles) : 0)) },
         keys: { ...rows.k, reads: block.own * columnTiles },
         values: { ...rows.v, reads: block.own * columnTiles },
-        gradients: { ...rows.dOut, reads: block.others * ((dk ? columnTiles : 0) + (dv ? 1 : 0)) },
+        gradients: { ...rows.dOut, reads: block.others * ((dk ? columnTiles : 0) + (dv ? productLoads(tile, valueDim, columnTiles) : 0)) },
         statistics: { ...statistics, reads: block.seen * columnTiles },
         dk: { ...rows.dk, writes: block.rows },
         dv: { ...rows.dv, reads: accumulate ? block.rows : 0, writes: block.rows },

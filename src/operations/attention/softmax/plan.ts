@@ -6,7 +6,7 @@ import { addHeadKernel, headGroups, storedRows } from "../head-groups.ts";
 import type { AttentionShape } from "../spec.ts";
 import { chooseSplits, chooseTile, type SoftmaxChoice } from "./choose.ts";
 import { addJoin, blocksOf, kernelShape, MAXIMA, outputJoin, partialBytes, partialScratch, type SweepWork, writtenPartials } from "./splits.ts";
-import { columnTilesOf, WEIGHT_FLOPS } from "./sweep.ts";
+import { columnTilesOf, productLoads, WEIGHT_FLOPS } from "./sweep.ts";
 
 /** Adds softmax attention, with FastRPB or without a bias. */
 export function planSoftmaxAttention(program: ProgramBuilder, shape: AttentionShape, tensors: AttentionTensors, scratch: number): void {
@@ -41,7 +41,7 @@ export function planSoftmaxAttention(program: ProgramBuilder, shape: AttentionSh
       rows: {
         queries: { ...storedRows(shape, tensors.q, headDim), reads: block.own * columnTiles },
         keys: { ...storedRows(shape, tensors.k, headDim), reads: block.others * columnTiles },
-        values: { ...storedRows(shape, tensors.v, valueDim), reads: block.others },
+        values: { ...storedRows(shape, tensors.v, valueDim), reads: block.others * productLoads(tile, valueDim, columnTiles) },
         out: { ...out, reads: added ? block.rows : 0, writes: block.rows },
       },
       uses: writtenPartials(block, { out: sums, maxima }),
