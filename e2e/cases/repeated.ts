@@ -10,10 +10,9 @@ const NUMBERS = 192;
 /** What costs a run time on the host, besides its commands. */
 const COUNTED = ["pushErrorScope", "popErrorScope", "createBuffer", "createBindGroup"] as const;
 
-/** Counts these calls of a device from now on; the result tells how many some work makes. */
 type Counts = Record<(typeof COUNTED)[number], number>;
 
-/** Counts what some work calls; `since` tells also of what it went on to call later. */
+/** Counts these calls of a device from now on; the result tells how many some work makes, and its `since`, with those that it makes later. */
 function countCalls(device: GPUDevice): ((work: () => unknown) => Counts) & { since(): Counts } {
   const calls = { pushErrorScope: 0, popErrorScope: 0, createBuffer: 0, createBindGroup: 0 };
   for (const name of COUNTED) {
