@@ -94,6 +94,11 @@ export const SLOW_IN_FIREFOX: Readonly<Record<string, readonly string[]>> = {
     "attention, symmetric and causal, and its gradients",
   ],
   "key mask": ["linear, forward and backward", "causal, forward and backward", "softmax, forward and backward", "a grid, forward and backward"],
-  bytes: ["FFTs and products of complex numbers"],
+  decoding: ["65,536 tokens, right at every one", "one token at a time, over block products of 64 to 256"],
+  "multiplicative attention, where transforms fail": [
+    "a first row that sees nothing is 0, and one offset far above the others harms no row without it",
+    "masks, large weights and large keys: favor+, causal",
+  ],
+  bytes: ["FFTs and products of complex numbers", "forms of weights of Toeplitz products"],
   "half precision attention": ["at most twice the error of a result that is rounded to float16"],
 };
