@@ -357,6 +357,8 @@ export const bytesSuite: Suite = {
           ...both({ heads: 2, batch: 2, length: 77, headDim: 7, valueDim: 5, causal: true, variableLengths: true }),
           // Columns of the sums in two pieces.
           ...both({ length: 45, headDim: 200, valueDim: 210 }),
+          ...both({ length: 301, headDim: 5, valueDim: 3, window: 40 }),
+          ...both({ length: 301, headDim: 5, valueDim: 3, window: 3, causal: true }),
         ];
         await together(specs, (spec) => checkBytes(context, spec));
         const [grouped] = both({ heads: 2, batch: 2, length: 150, headDim: 17, valueDim: 31, bias: "fastrpb" });
@@ -372,11 +374,13 @@ export const bytesSuite: Suite = {
         const forward = [
           spec({ heads: 2, length: 1100, headDim: 3, valueDim: 5, causal: true, bias: "fastrpb" }),
           spec({ length: 1030, headDim: 1, valueDim: 196 }),
+          spec({ length: 2000, headDim: 1, valueDim: 3, window: 650 }),
         ];
         await together(forward, (each) => checkBytes(context, each, limitsWith({ speed: SOFTWARE_GPU })));
         // Rows in blocks.
         const blocks = limitsWith({ speed: SOFTWARE_GPU, workspaceBytes: 2 ** 21 });
         await checkBytes(context, attentionGradientSpec(spec({ heads: 2, length: 1111, headDim: 17, valueDim: 31, causal: true })), blocks);
+        await checkBytes(context, attentionGradientSpec(spec({ length: 2000, headDim: 1, valueDim: 3, window: 1100, causal: true })), blocks);
       },
     },
     {

@@ -46,6 +46,13 @@ const SPLIT_WIDE = softmax({ length: 1030, headDim: 5, valueDim: 197 });
 /** None, one, all; within a split, at its end, and one more. */
 const SPLIT_LENGTHS = [0, 1, 1100, 700, 576, 577];
 
+/** Windows of one key, of several, of more than a tile. */
+const WINDOWS: readonly AttentionOptions[] = [
+  softmax({ heads: 2, batch: 2, length: 77, headDim: 7, valueDim: 5, scale: 1.7, window: 1 }),
+  softmax({ length: 131, headDim: 6, valueDim: 20, window: 5 }),
+  softmax({ heads: 2, length: 301, headDim: 8, valueDim: 9, window: 70 }),
+];
+
 /** Both ways on a device so slow that keys and queries are split, against the float64 CPU. */
 async function compareSplit(context: CaseContext, options: AttentionOptions, seed: number, lengths?: readonly number[], limits?: DeviceLimits) {
   const runtime = await special(context, { speed: SOFTWARE_GPU, limits: { ...context.limits, ...limits } });
@@ -161,6 +168,46 @@ export const softmaxAttentionSuite: Suite = {
           checkSame(earlier.dv!, plain.dv!, (i) => i >= first * 5, `queries NaN to token ${first}: dv`);
         }
       },
+    },
+    ...CAUSAL.map((causal) => ({
+      name: `in a window, ${causal ? "causal" : "both ways"}: forward, backward, and NaN beyond it`,
+      sample: causal,
+      run: async (context: CaseContext) => {
+        await over(WINDOWS, causal, (options, seed) => compareWithDefinition(context, options, seed));
+        await over(WINDOWS.slice(1), causal, (options, seed) => compareBackward(context, options, seed));
+        const runtime = await context.runtime;
+        const options = softmax({ length: 150, headDim: 4, window: 9, causal });
+        const data = drawAttention(options, 59);
+        const [plain, spoiled] = [data, poisoned(options, data, (_, token) => token === 70)].map((given) => bothWays(runtime, options, given));
+        for (const [name, dim] of Object.entries({ out: 4, dq: 4, dk: 4, dv: 4 })) {
+          // Keys that see queries which see token 70 are twice as far.
+          const reach = name === "out" || name === "dq" ? 9 : 17;
+          const far = (i: number) => Math.abs(Math.floor(i / dim) - 70) >= reach;
+          checkSame((await spoiled!)[name as "out"], (await plain!)[name as "out"], far, `${name}, causal ${causal}`);
+        }
+      },
+    })),
+    {
+      name: "in a window, with FastRPB and variable lengths; a window of all is none",
+      run: async (context) => {
+        const options = softmax({ heads: 2, batch: 3, length: 77, headDim: 7, valueDim: 5, bias: "fastrpb", variableLengths: true, window: 10 });
+        await together(CAUSAL, async (causal, i) => {
+          await compareForward(context, { ...options, causal } as AttentionOptions, 65 + i);
+          await compareBackward(context, { ...options, causal } as AttentionOptions, 65 + i);
+        });
+        const runtime = await context.runtime;
+        const [all, none] = [softmax({ length: 33, headDim: 5, window: 33 }), softmax({ length: 33, headDim: 5 })];
+        const data = drawAttention(none, 69);
+        checkSame(await attend(runtime, all, data), await attend(runtime, none, data), () => true, "a window of 33");
+      },
+    },
+    {
+      name: "in splits: in a window, with variable lengths",
+      run: (context) =>
+        together(CAUSAL, (causal, i) => {
+          const options = softmax({ batch: 3, length: 1900, headDim: 4, valueDim: 5, variableLengths: true, causal, window: [650, 1100][i]! });
+          return compareSplit(context, options, 171 + 10 * i, [1900, 0, 1201]);
+        }),
     },
     {
       name: "with FastRPB, forward and backward",

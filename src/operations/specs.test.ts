@@ -461,6 +461,10 @@ describe("attention", () => {
     expect(attentionSpec({ ...favor, randomFeatures: { seed: 2 ** 32 - 1 } })).toMatchObject({ features: 6, seed: 2 ** 32 - 1 });
   });
 
+  test("a window of all tokens is none", () => {
+    expect([1, 9, 10, 2 ** 31].map((window) => attentionSpec({ ...softmax, window }).window)).toEqual([1, 9, undefined, undefined]);
+  });
+
   test("a scale is a float32, by default 1/√D", () => {
     expect(attentionSpec({ ...softmax, headDim: 3 }).scale).toBe(Math.fround(1 / Math.sqrt(3)));
     expect(attentionSpec({ ...softmax, scale: 0.1 }).scale).toBe(Math.fround(0.1));
@@ -520,6 +524,9 @@ describe("attention", () => {
       { ...favor, randomFeatures: { seed } },
       "options.randomFeatures.seed",
     ]),
+    ["a window of sikf", { ...options, window: 3 }, "options.window", 3],
+    ["a window on a grid", { ...softmax, length: undefined, grid: [2, 5], window: 3 }, "options.window", 3],
+    ...[0, -1, 2.5, Number.NaN, "3"].map((window): [string, unknown, string] => [`window ${window}`, { ...softmax, window }, "options.window"]),
     ["a scale of sikf", { ...options, scale: 0.5 }, "options.scale", 0.5],
     ["a scale of softmax features", { ...options, featureMap: "softmax", scale: 1 }, "options.scale", 1],
     ...[0, -1, Number.NaN, Infinity, 1e39, 1e-50, "1", true, 4n, [0.5]].flatMap((scale): [string, unknown, string][] => [

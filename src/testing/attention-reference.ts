@@ -30,7 +30,7 @@ export type ReferenceShape = Pick<AttentionShape, "batch" | "heads" | "length" |
  * out_i = Σ_j P_ij v_j, plus Σ_j w_{j−i} v_j with a bias "fastrpb", over the tokens that count, and only j ≤ i if causal. P_ij is A_ij / Σ_j A_ij,
  * or 0 where that sum is 0:
  *
- * - A_ij = exp(scale·q_i·k_j) for kind "softmax"
+ * - A_ij = exp(scale·q_i·k_j) for kind "softmax", or 0 where j is not in the window of i
  * - A_ij = exp(b_{j−i}) Σ_d φ(q_i)_d φ(k_j)_d for linear attention, without the first factor but for a bias "multiplicative"
  * - P_ij = Σ_d softmax_d(q_i)_d softmax_j(k_jd) for `"softmax"` features
  *
@@ -83,9 +83,14 @@ export function attentionGradientReference(shape: ReferenceShape, inputs: Attent
   return { dq, dk, dv, dBias };
 }
 
-/** How many tokens query i sees. */
+/** How many tokens query i sees, but for a window. */
 function visible({ causal = false }: ReferenceShape, tokens: number, i: number): number {
   return causal ? i + 1 : tokens;
+}
+
+/** Whether query i sees key j, of those that are {@link visible}. */
+function isNear({ window = Infinity }: ReferenceShape, i: number, j: number): boolean {
+  return Math.abs(i - j) < window;
 }
 
 interface ReferenceHead {
@@ -242,7 +247,9 @@ function softmaxReference(shape: ReferenceShape, tokens: number, q: Float64Array
   const row = (i: number) => {
     const query = q.subarray(i * headDim, (i + 1) * headDim);
     return softmax(
-      Float64Array.from({ length: visible(shape, tokens, i) }, (_, j) => scale * dot(query, k.subarray(j * headDim, (j + 1) * headDim))),
+      Float64Array.from({ length: visible(shape, tokens, i) }, (_, j) =>
+        isNear(shape, i, j) ? scale * dot(query, k.subarray(j * headDim, (j + 1) * headDim)) : -Infinity,
+      ),
     );
   };
   return {

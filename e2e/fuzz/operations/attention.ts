@@ -77,6 +77,7 @@ function drawAttention(draw: Draw, half: boolean, backward: boolean): Options {
     ...(valueDim !== headDim && { valueDim }),
     ...(softmax ? { kind: "softmax" } : { featureMap }),
     ...(random && draw.chance(0.5) && { randomFeatures: { count: draw.size(16), seed: draw.int(0, 1000) } }),
+    ...(softmax && !positions.options["grid"] && draw.chance(0.4) && { window: draw.size(positions.tokens) }),
     ...((softmax || random) && draw.chance(0.4) && { scale: draw.pick([1, 0.3, 0.125]) }),
     ...(multiplicative ? { bias } : bias === "fastrpb" && { bias }),
     ...(variableLengths && { variableLengths }),

@@ -5,7 +5,7 @@
  *
  * with m_i = max_j q_i·k_j, which runs along: where a tile of keys raises it, the sums so far are scaled. It is that of the products without
  * the scale, so that the largest exponent is 0 and those near it are exact, however large the products. Causal: the sums run over j ≤ i, and
- * tiles above the diagonal are skipped.
+ * tiles above the diagonal are skipped. In a window they run over |i − j| < w: attention/softmax/visible.ts.
  *
  * Layout: queries, keys [B·H, N, D], values, out [B·H, N, E]. Workgroup → (bh, row tile, column tile of the values), column tile fastest;
  * causal: the longest rows first. Lanes: attention/softmax/tiles.ts, rows being queries, and others keys. Split: out has the sums as they are,
@@ -15,10 +15,11 @@
 import { type Kernel, makeKernel, type Precision } from "../../wgsl/kernel.ts";
 import { lengthBinding, lengthFunction, lengthParams } from "../../wgsl/lengths.ts";
 import { loadFunctions, readBindings, storeVector, vectorElement } from "../../wgsl/rows.ts";
-import { overKeys, raiseMaximum, SOFTMAX_WEIGHT, sumOfPatch, sumOverOthers } from "./online.ts";
+import { firstOther, overKeys, raiseMaximum, SOFTMAX_WEIGHT, sumOfPatch, sumOverOthers, tileWeight } from "./online.ts";
 import { resultRows, splitParams } from "./splits.ts";
 import { declareSums, type ScoreProduct, scoreProduct, storeSums, sumNames, type WeightedProduct, weightedProduct } from "./products.ts";
 import { patch, softmaxDeclarations, type SoftmaxKernelLayout, type SoftmaxKernelSpec, softmaxLanes } from "./tiles.ts";
+import { diagonalTile, visible } from "./visible.ts";
 import { LOWEST, range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
 export interface SoftmaxAttentionSpec extends SoftmaxKernelSpec {
@@ -55,16 +56,14 @@ ${unroll(
   var total${v} = vec4f();`,
 )}
 ${declareSums(tile, out)}
-  for (var tile_first = ${split ? "begin" : "0u"}; tile_first < end; tile_first += OTHERS) {
+  for (var tile_first = ${firstOther(spec, "queries")}; tile_first < end; tile_first += OTHERS) {
 ${scoreProduct(layout, score)}
-#if ${causal}
-    let diagonal = tile_first + OTHERS > first + 1u;
-#endif
-${raiseMaximum(tile, causal)}
-${unroll(patch(tile), ({ v, name }) => `    let w${name} = weight(s${name} - maximum${v});`)}
+${diagonalTile(spec, "queries")}
+${raiseMaximum(tile, spec)}
+${unroll(patch(tile), ({ v, name }) => `    let w${name} = ${tileWeight(spec, v, name)};`)}
 ${unroll(vectors, (v) => `    total${v} = fma(total${v}, factor${v}, ${sumOfPatch(tile, "w", v)});`)}
 ${unroll(sumNames(tile, out), ({ v, r, name }) => `    ${name} *= factor${v}[${r}];`)}
-${weightedProduct(layout, out, "w", causal ? (row, other) => `${other} <= ${row}` : undefined)}
+${weightedProduct(layout, out, "w", visible(spec, "queries"))}
   }
 ${sumOverOthers(tile, ["total"])}
 #if ${split}

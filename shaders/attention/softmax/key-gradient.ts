@@ -14,10 +14,11 @@
 import { type Kernel, makeKernel } from "../../wgsl/kernel.ts";
 import { lengthBinding, lengthFunction, lengthParams } from "../../wgsl/lengths.ts";
 import { loadFunctions, readBindings, storeVector, vectorElement } from "../../wgsl/rows.ts";
-import { othersBetween, SOFTMAX_WEIGHT, softmaxStart } from "./online.ts";
-import { declareSums, scoreProduct, storeSums, type Visible, type WeightedProduct, weightedProduct } from "./products.ts";
+import { firstOther, othersBetween, SOFTMAX_WEIGHT, softmaxStart } from "./online.ts";
+import { declareSums, scoreProduct, storeSums, type WeightedProduct, weightedProduct } from "./products.ts";
 import { resultRows, splitParams } from "./splits.ts";
 import { otherOffset, patch, softmaxDeclarations, type SoftmaxKernelLayout, type SoftmaxKernelSpec, softmaxLanes } from "./tiles.ts";
+import { diagonalTile, visible } from "./visible.ts";
 import { range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
 export interface SoftmaxKeyGradientSpec extends SoftmaxKernelSpec {
@@ -54,12 +55,12 @@ export function softmaxKeyGradientKernel(spec: SoftmaxKeyGradientSpec): Kernel {
   const layout = softmaxKeyGradientLayout(spec);
   const { dk, dv } = products(spec);
   const rows = { queries: headDim, keys: headDim, ...(dk && { values: valueDim }), gradients: valueDim };
-  const visible: Visible | undefined = causal ? (row, other) => `${row} <= ${other}` : undefined;
+  const seen = visible(spec, "keys");
   const body = wgsl`${softmaxStart(spec, columnTiles, false)}
-${othersBetween(spec, causal ? "first" : "0u", "tokens")}
+${othersBetween(spec, "keys")}
 ${dv ? declareSums(tile, dv) : ""}
 ${dk ? declareSums(tile, dk) : ""}
-  for (var tile_first = ${split ? "begin" : causal ? "first" : "0u"}; tile_first < end; tile_first += OTHERS) {
+  for (var tile_first = ${firstOther(spec, "keys")}; tile_first < end; tile_first += OTHERS) {
     // Those of queries beyond the end are zero: such queries have no weight.
     for (var i = lane; i < OTHERS; i += LANES) {
       var loaded = vec4f();
@@ -68,19 +69,17 @@ ${dk ? declareSums(tile, dk) : ""}
     }
 ${scoreProduct(layout, { own: "keys", other: "queries", width: headDim, sum: "s" })}
 ${dk ? scoreProduct(layout, { own: "values", other: "gradients", width: valueDim, sum: "d" }) : ""}
-#if ${causal}
-    let diagonal = tile_first + 1u < first + ROWS;
-#endif
+${diagonalTile(spec, "keys")}
 ${unroll(range(tile.patchOthers), (p) => `    let statistics${p} = statistics_tile[4u * other_group + ${u32(otherOffset(tile, p))}];`)}
 ${unroll(patch(tile), ({ p, name }) => `    let w${name} = weight(s${name} - statistics${p}.x) * statistics${p}.y;`)}
     workgroupBarrier();
-${dv ? weightedProduct(layout, dv, "w", visible) : ""}
+${dv ? weightedProduct(layout, dv, "w", seen) : ""}
 #if ${dk !== undefined && dv !== undefined}
     workgroupBarrier();
 #endif
 #if ${dk !== undefined}
 ${unroll(patch(tile), ({ p, name }) => `    let g${name} = w${name} * (d${name} - statistics${p}.z);`)}
-${dk ? weightedProduct(layout, dk, "g", visible) : ""}
+${dk ? weightedProduct(layout, dk, "g", seen) : ""}
 #endif
   }
 ${dv ? storeSums(tile, dv, "dv", resultRows(spec), split || spec.accumulate, (name) => name) : ""}

@@ -14,10 +14,11 @@
 import { type Kernel, makeKernel } from "../../wgsl/kernel.ts";
 import { lengthBinding, lengthFunction, lengthParams } from "../../wgsl/lengths.ts";
 import { loadFunctions, readBindings, storeVector, vectorElement } from "../../wgsl/rows.ts";
-import { overKeys, SOFTMAX_WEIGHT } from "./online.ts";
+import { firstOther, overKeys, SOFTMAX_WEIGHT } from "./online.ts";
 import { declareSums, scoreProduct, storeSums, type WeightedProduct, weightedProduct } from "./products.ts";
 import { resultRows, splitParams } from "./splits.ts";
 import { patch, softmaxDeclarations, type SoftmaxKernelLayout, type SoftmaxKernelSpec, softmaxLanes } from "./tiles.ts";
+import { diagonalTile, visible } from "./visible.ts";
 import { range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
 export interface SoftmaxQueryGradientSpec extends SoftmaxKernelSpec {
@@ -60,15 +61,13 @@ ${unroll(
   let mean${v} = ${ofRows(v, "z")};`,
 )}
 ${declareSums(tile, out)}
-  for (var tile_first = ${split ? "begin" : "0u"}; tile_first < end; tile_first += OTHERS) {
+  for (var tile_first = ${firstOther(spec, "queries")}; tile_first < end; tile_first += OTHERS) {
 ${scoreProduct(layout, { own: "queries", other: "keys", width: headDim, sum: "s" })}
 ${scoreProduct(layout, { own: "gradients", other: "values", width: valueDim, sum: "d" })}
-#if ${causal}
-    let diagonal = tile_first + OTHERS > first + 1u;
-#endif
+${diagonalTile(spec, "queries")}
 ${unroll(patch(tile), ({ v, name }) => `    let w${name} = weight(s${name} - maximum${v}) * inverse${v} * (d${name} - mean${v});`)}
     workgroupBarrier();
-${weightedProduct(layout, out, "w", causal ? (row, other) => `${other} <= ${row}` : undefined)}
+${weightedProduct(layout, out, "w", visible(spec, "queries"))}
   }
 ${storeSums(tile, out, "out", resultRows(spec), split, (name) => `SCALE * ${name}`)}
 `;

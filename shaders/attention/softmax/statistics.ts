@@ -15,7 +15,7 @@
 import { type Kernel, makeKernel } from "../../wgsl/kernel.ts";
 import { lengthBinding, lengthFunction, lengthParams } from "../../wgsl/lengths.ts";
 import { loadFunctions, readBindings } from "../../wgsl/rows.ts";
-import { overKeys, raiseMaximum, seesKey, SOFTMAX_WEIGHT, sumOfPatch, sumOverOthers } from "./online.ts";
+import { firstOther, overKeys, raiseMaximum, seesKey, SOFTMAX_WEIGHT, sumOfPatch, sumOverOthers, tileWeight } from "./online.ts";
 import { scoreProduct } from "./products.ts";
 import { resultRows, splitParams } from "./splits.ts";
 import { patch, softmaxDeclarations, type SoftmaxKernelLayout, type SoftmaxKernelSpec, softmaxLanes } from "./tiles.ts";
@@ -37,15 +37,15 @@ ${unroll(
   var total${v} = vec4f();
   var mean${v} = vec4f();`,
 )}
-  for (var tile_first = ${split ? "begin" : "0u"}; tile_first < end; tile_first += OTHERS) {
+  for (var tile_first = ${firstOther(spec, "queries")}; tile_first < end; tile_first += OTHERS) {
 ${scoreProduct(layout, { own: "queries", other: "keys", width: headDim, sum: "s" })}
 ${scoreProduct(layout, { own: "gradients", other: "values", width: valueDim, sum: "d" })}
-${raiseMaximum(tile, causal)}
+${raiseMaximum(tile, spec)}
 ${unroll(
   patch(tile),
-  ({ v, p, name }) => `    let w${name} = weight(s${name} - maximum${v});
+  ({ v, p, name }) => `    let w${name} = ${tileWeight(spec, v, name)};
     // Keys that are not seen may hold anything.
-    let e${name} = ${causal ? `select(vec4f(), w${name} * d${name}, ${seesKey(v, p)})` : `w${name} * d${name}`};`,
+    let e${name} = ${causal || spec.window !== undefined ? `select(vec4f(), w${name} * d${name}, ${seesKey(spec, v, p)})` : `w${name} * d${name}`};`,
 )}
 ${unroll(
   vectors,

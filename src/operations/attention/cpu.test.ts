@@ -95,6 +95,7 @@ function drawOptions(kind: (typeof KINDS)[number], seed: number): AttentionOptio
     valueDim: upTo(5),
     bias: biases[Math.floor(biases.length * uniform())]!,
     ...(isScaled && uniform() < 0.5 && { scale: 0.1 + uniform() }),
+    ...("kind" in kind && !onGrid && uniform() < 0.5 && { window: upTo(20) }),
     ...(isFavor && uniform() < 0.7 && { randomFeatures: { count: upTo(9), seed } }),
   } as AttentionOptions;
 }

@@ -46,7 +46,7 @@ function randomOptions(uniform: () => number, mostElements: number): AttentionOp
   const batch = upTo(Math.max(1, Math.min(5, Math.floor(mostElements / widest / length / heads))));
   const options = {
     ...(grid ? { grid: [height, width] } : { length, causal: flip(), variableLengths: uniform() < 0.3 }),
-    ...(softmax ? { kind: "softmax" } : { featureMap }),
+    ...(softmax ? { kind: "softmax", ...(!grid && flip() && { window: upTo(length) }) } : { featureMap }),
     ...(count !== undefined && { randomFeatures: { count, seed: 3 } }),
     bias,
     heads,

@@ -49,6 +49,12 @@ export type AttentionOptions = SequenceOptions & {
   /** Sums run over j ≤ i. Default `false`; not on a grid. */
   causal?: boolean;
   /**
+   * A sliding window of w, an integer from 1, for `kind: "softmax"`: query i sees the keys j with |i − j| < w, or with `causal` i − w < j ≤ i, which
+   * is w keys with its own. That is Mistral's `sliding_window`, and FlashAttention's `window_size` of (w − 1, w − 1) or (w − 1, 0). O(N·w) time. A
+   * bias `"fastrpb"` is not in the window. Default: all keys; not on a grid.
+   */
+  window?: number;
+  /**
    * - `"none"` (default)
    * - `"fastrpb"` adds the Toeplitz product of learned weights and the values, outside the normalisation.
    * - `"multiplicative"` (Luo et al. 2021): every term of the numerator and the denominator has a factor exp(b_{j−i}), by FFT. Linear
@@ -79,6 +85,8 @@ export interface AttentionShape extends RelativePositions {
   readonly seed: number;
   /** Factor of q·k, where there is one; else 1. */
   readonly scale: number;
+  /** Of how many keys the sliding window is; `undefined` where it leaves out none. */
+  readonly window: number | undefined;
   readonly bias: BiasKind;
   readonly variableLengths: boolean;
   /** How q, k, v and the output are stored. */
@@ -96,7 +104,7 @@ export interface AttentionGradientSpec extends AttentionShape {
 }
 
 const SIZES = ["batch", "heads", "length", "grid", "headDim", "valueDim"] as const;
-const CHOICES = ["kind", "featureMap", "randomFeatures", "scale", "causal", "bias", "variableLengths", "storage"] as const;
+const CHOICES = ["kind", "featureMap", "randomFeatures", "scale", "causal", "window", "bias", "variableLengths", "storage"] as const;
 
 /** Checks the options of an attention. @throws FastRpbError codes `"value"`, `"unavailable"` */
 export function attentionSpec(options: AttentionOptions, caller = "runtime.attention"): AttentionSpec {
@@ -125,6 +133,7 @@ export function attentionSpec(options: AttentionOptions, caller = "runtime.atten
     features: count,
     seed,
     scale: checkScale(caller, kind === "softmax" || featureMap === "favor+", options.scale, headDim),
+    window: checkWindow(caller, kind, positions, options.window),
     bias,
     variableLengths,
     storage,
@@ -175,6 +184,14 @@ function checkScale(caller: string, scaled: boolean, given: number | undefined, 
   const scale = typeof asked === "number" ? Math.fround(asked) : NaN;
   if (Number.isFinite(scale) && scale > 0) return scale;
   throw refuse("value", caller, "options.scale", "a positive float32", given);
+}
+
+function checkWindow(caller: string, kind: "linear" | "softmax", { length, grid }: RelativePositions, given: number | undefined): number | undefined {
+  if (given === undefined) return undefined;
+  if (kind !== "softmax") throw refuse("value", caller, "options.window", 'left out, but with kind: "softmax"', given);
+  if (grid) throw refuse("value", caller, "options.window", "left out on a grid, which has no order", given);
+  const window = checkSize(caller, "options.window", given);
+  return window < length ? window : undefined;
 }
 
 function checkMultiplicative(caller: string, kind: "linear" | "softmax", featureMap: FeatureMap | undefined, storage: "f32" | "f16"): void {

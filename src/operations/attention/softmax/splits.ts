@@ -44,8 +44,8 @@ export function partialScratch(work: SweepWork, name: string, width: number): Pa
 
 /** Constants that all kernels of softmax attention have. */
 export function kernelShape({ shape, splits, tile }: Pick<SweepWork, "shape" | "splits" | "tile">) {
-  const { length, headDim, valueDim, scale, causal, variableLengths } = shape;
-  return { length, headDim, valueDim, scale, causal, variableLengths, split: splits.count > 1, tile };
+  const { length, headDim, valueDim, scale, causal, window, variableLengths } = shape;
+  return { length, headDim, valueDim, scale, causal, window, variableLengths, split: splits.count > 1, tile };
 }
 
 /** A block of the rows of a group, and what its sweep moves of each head. */
@@ -101,8 +101,15 @@ export interface Join {
 }
 
 /** The constants that all kernels have which bring splits together. */
-function joinShape({ program, shape: { length, causal, variableLengths } }: SweepWork) {
-  return { length, causal, variableLengths, lanes: elementwiseLanes(program.limits) };
+function joinShape({ program, tile, shape: { length, causal, window, variableLengths } }: SweepWork) {
+  return {
+    length,
+    causal,
+    window,
+    ...(window !== undefined && { tileRows: softmaxRows(tile) }),
+    variableLengths,
+    lanes: elementwiseLanes(program.limits),
+  };
 }
 
 /** What makes the output of partial sums and the maxima that they are relative to. */
