@@ -50,8 +50,9 @@ export function othersBetween(sequence: Sequence, rows: "queries" | "keys"): str
   const [from, to] = othersSeen(sequence, rows);
   if (!sequence.split) return `  let end = select(${to}, 0u, first >= tokens);`;
   // In a window, splits are counted from the first other that any of the rows sees.
-  return `  let begin = ${sequence.window === undefined ? `max(${from}, split_first)` : `${from} + split_first`};
-  let end = select(min(${to}, split_first + params.splitOthers), 0u, first >= tokens);
+  const [begin, splitEnd] = sequence.window === undefined ? [`max(${from}, split_first)`, "split_first"] : [`${from} + split_first`, "begin"];
+  return `  let begin = ${begin};
+  let end = select(min(${to}, ${splitEnd} + params.splitOthers), 0u, first >= tokens);
   if (begin >= end) { return; }`;
 }
 
