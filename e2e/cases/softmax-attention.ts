@@ -53,6 +53,24 @@ const WINDOWS: readonly AttentionOptions[] = [
   softmax({ heads: 2, length: 301, headDim: 8, valueDim: 9, window: 70 }),
 ];
 
+/** A bias in the logits: one token, several tiles, grids, a window, both kinds of scale. */
+const LOGITS = softmax({ heads: 2, batch: 2, length: 77, headDim: 7, valueDim: 5, scale: 1.7, bias: "logits" });
+const IN_LOGITS: readonly AttentionOptions[] = [
+  softmax({ heads: 2, length: 1, headDim: 3, bias: "logits" }),
+  LOGITS,
+  softmax({ length: 131, headDim: 6, valueDim: 20, bias: "logits", window: 9 }),
+];
+const ON_GRIDS: readonly AttentionOptions[] = [[7, 5] as const, [3, 41] as const].map((grid) =>
+  softmax({ heads: 2, grid, length: undefined as never, headDim: 5, bias: "logits" }),
+);
+
+/** The data with −∞ in the weights of offsets above −3 and of every third: the first rows see no key. */
+function masked(options: AttentionOptions, data: AttentionData): AttentionData {
+  const { length } = attentionSpec(options);
+  const masks = (offset: number) => offset > -3 || offset % 3 === 0;
+  return { ...data, weights: data.weights.map((b, i) => (masks((i % (2 * length - 1)) - length + 1) ? -Infinity : b)) };
+}
+
 /** Both ways on a device so slow that keys and queries are split, against the float64 CPU. */
 async function compareSplit(context: CaseContext, options: AttentionOptions, seed: number, lengths?: readonly number[], limits?: DeviceLimits) {
   const runtime = await special(context, { speed: SOFTWARE_GPU, limits: { ...context.limits, ...limits } });
@@ -79,8 +97,12 @@ function over(sizes: readonly AttentionOptions[], causal: boolean, run: (options
 }
 
 /** Against the definition too, which shares nothing with the CPU backend. */
-async function compareWithDefinition(context: CaseContext, options: AttentionOptions, seed: number): Promise<void> {
-  const data = drawAttention(options, seed);
+async function compareWithDefinition(
+  context: CaseContext,
+  options: AttentionOptions,
+  seed: number,
+  data = drawAttention(options, seed),
+): Promise<void> {
   const actual = await attend(await context.runtime, options, data);
   const what = `${JSON.stringify(options)}, seed ${seed}`;
   checkClose(actual, attentionReference(attentionSpec(options), data), ATTENTION_BOUND, `${what}, against the definition`);
@@ -208,6 +230,18 @@ export const softmaxAttentionSuite: Suite = {
           const options = softmax({ batch: 3, length: 1900, headDim: 4, valueDim: 5, variableLengths: true, causal, window: [650, 1100][i]! });
           return compareSplit(context, options, 171 + 10 * i, [1900, 0, 1201]);
         }),
+    },
+    {
+      name: "a bias in the logits: forward, causal or not, on grids, in a window, with masks",
+      sample: true,
+      run: async (context) => {
+        for (const causal of CAUSAL) {
+          await over(IN_LOGITS, causal, (options, seed) => compareWithDefinition(context, options, seed));
+          const options = { ...LOGITS, causal } as AttentionOptions;
+          await compareWithDefinition(context, options, 261, masked(options, drawAttention(options, 261)));
+        }
+        await together(ON_GRIDS, (options, i) => compareWithDefinition(context, options, 271 + i));
+      },
     },
     {
       name: "with FastRPB, forward and backward",

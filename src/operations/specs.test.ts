@@ -461,6 +461,12 @@ describe("attention", () => {
     expect(attentionSpec({ ...favor, randomFeatures: { seed: 2 ** 32 - 1 } })).toMatchObject({ features: 6, seed: 2 ** 32 - 1 });
   });
 
+  test("a bias in the logits is for softmax attention", () => {
+    expect(attentionSpec({ ...softmax, bias: "logits" }).bias).toBe("logits");
+    const { code, message } = refusal(() => attentionSpec({ ...options, bias: "logits" }));
+    expect([code, message]).toEqual(["unavailable", expect.stringMatching(/options\.bias = "logits" does not go with kind: "linear"/)]);
+  });
+
   test("a window of all tokens is none", () => {
     expect([1, 9, 10, 2 ** 31].map((window) => attentionSpec({ ...softmax, window }).window)).toEqual([1, 9, undefined, undefined]);
   });

@@ -17,8 +17,8 @@ export interface AttentionInputs {
   /** Values, `[batch, heads, length, valueDim]`. */
   readonly v: Tensor;
   /**
-   * Weights of relative positions, float32 `[heads, 2·length − 1]` or on a grid `[heads, 2H − 1, 2W − 1]`, or their spectrum. Always in plans
-   * with a bias, and only there.
+   * Weights of relative positions, float32 `[heads, 2·length − 1]` or on a grid `[heads, 2H − 1, 2W − 1]`, or their spectrum, but for a bias
+   * `"logits"`, which has none. Always in plans with a bias, and only there.
    */
   readonly bias?: Bias;
   /** How many tokens of each batch row count, from 0 to `length`. Always in plans with `variableLengths`, and only there. */
@@ -109,7 +109,7 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
     const caller = "AttentionPlan.prepare";
     this.checkAlive(caller);
     if (!this.#weights) {
-      throw refuse("value", caller, "the plan", "one with a bias", 'one with bias: "none"');
+      throw refuse("value", caller, "the plan", "one with a bias that goes through a spectrum", `one with bias: "${this.#spec.bias}"`);
     }
     return this.#weights.prepare(caller, weights);
   }
@@ -161,11 +161,14 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
   #differentiable(caller: string): AttentionGradientPlan {
     this.checkAlive(caller);
     if (this.#gradient) return this.#gradient;
+    const half = this.#spec.storage === "f16";
+    if (!half) throw refuse("unavailable", caller, "the plan", 'one without a bias "logits"', 'one with bias: "logits"');
     throw refuse("unavailable", caller, "the plan", 'one with storage: "f32"', 'one with storage: "f16"');
   }
 
   protected override tensors([{ q, k, v, bias }]: [AttentionInputs]): Readonly<Record<string, unknown>> {
-    return { q, k, v, bias };
+    // Of a bias in the logits, −∞ is a mask.
+    return { q, k, v, ...(this.#spec.bias !== "logits" && { bias }) };
   }
 
   protected override call(request: CallRequest<[inputs: AttentionInputs], Tensor>): PlanCall {
@@ -179,7 +182,7 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
     const { caller, args, options, upload } = request;
     checkOptions(caller, "inputs", args[0], GRADIENT_INPUTS);
     const [queries, values] = [this.#queries.shape, this.#values.shape];
-    const shapes = { dq: queries, dk: queries, dv: values, ...(this.#weights && { dBias: weightsShape(this.#spec) }) };
+    const shapes = { dq: queries, dk: queries, dv: values, ...(this.#spec.bias !== "none" && { dBias: weightsShape(this.#spec) }) };
     const outputs = namedOutputs(caller, shapes, options.out as Partial<Record<string, Tensor>> | undefined);
     const { dOut, ...rest } = args[0];
     const gradient = checkTensor(caller, "inputs.dOut", dOut, { owner: this.context.owner, shape: values, dtype: "f32" });
@@ -197,6 +200,9 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
       k: checkTensor(caller, "inputs.k", k, this.#queries),
       v: checkTensor(caller, "inputs.v", v, this.#values),
     };
+    if (this.#spec.bias === "logits") {
+      inputs["bias"] = checkTensor(caller, "inputs.bias", bias, { owner: this.context.owner, shape: weightsShape(this.#spec), dtype: "f32" });
+    }
     const { spectrum, prepare } = this.#bias(caller, bias);
     if (spectrum) inputs["spectrum"] = spectrum;
     const counts = this.#lengths(caller, lengths);
@@ -206,7 +212,7 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
 
   #bias(caller: string, bias: Bias | undefined): ReturnType<SpectrumMaker["input"]> {
     if (!this.#weights) {
-      if (bias === undefined) return {};
+      if (bias === undefined || this.#spec.bias === "logits") return {};
       throw refuse("value", caller, "inputs.bias", 'left out, because the plan has bias: "none"', bias);
     }
     if (bias === undefined) {

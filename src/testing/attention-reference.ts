@@ -30,7 +30,7 @@ export type ReferenceShape = Pick<AttentionShape, "batch" | "heads" | "length" |
  * out_i = Σ_j P_ij v_j, plus Σ_j w_{j−i} v_j with a bias "fastrpb", over the tokens that count, and only j ≤ i if causal. P_ij is A_ij / Σ_j A_ij,
  * or 0 where that sum is 0:
  *
- * - A_ij = exp(scale·q_i·k_j) for kind "softmax", or 0 where j is not in the window of i
+ * - A_ij = exp(scale·q_i·k_j) for kind "softmax", or exp(scale·q_i·k_j + b_{j−i}) with a bias "logits", or 0 where j is not in the window of i
  * - A_ij = exp(b_{j−i}) Σ_d φ(q_i)_d φ(k_j)_d for linear attention, without the first factor but for a bias "multiplicative"
  * - P_ij = Σ_d softmax_d(q_i)_d softmax_j(k_jd) for `"softmax"` features
  *
@@ -74,7 +74,7 @@ export function attentionGradientReference(shape: ReferenceShape, inputs: Attent
         if (additive) dBias[place(i, j)]! += dp[j]!;
       }
       const factors = attention.back(i, dp);
-      if (shape.bias === "multiplicative") for (let j = 0; j < count; j++) dBias[place(i, j)]! += factors[j]!;
+      if (shape.bias === "multiplicative" || shape.bias === "logits") for (let j = 0; j < count; j++) dBias[place(i, j)]! += factors[j]!;
     }
     const gradients = attention.gradients();
     dq.set(gradients.dq, first * headDim);
@@ -121,7 +121,7 @@ function forEachHead(shape: ReferenceShape, inputs: AttentionInputs, visit: (hea
     };
     const weight = (i: number, j: number) => weights![place(i, j)]!;
     const [q, k, v] = [rows(inputs.q, headDim), rows(inputs.k, headDim), rows(inputs.v, valueDim)];
-    const attention = headReference(shape, tokens, q, k, bias === "multiplicative" ? weight : () => 0);
+    const attention = headReference(shape, tokens, q, k, bias === "multiplicative" || bias === "logits" ? weight : () => 0);
     visit({ first, tokens, v, place, weight, additive: bias === "fastrpb", attention });
   }
 }
@@ -139,7 +139,7 @@ type Bias = (i: number, j: number) => number;
 
 function headReference(shape: ReferenceShape, tokens: number, q: Float64Array, k: Float64Array, bias: Bias): HeadReference {
   const { kind = "linear", featureMap = "sikf", headDim, seed = 0 } = shape;
-  if (kind === "softmax") return softmaxReference(shape, tokens, q, k);
+  if (kind === "softmax") return softmaxReference(shape, tokens, q, k, bias);
   switch (featureMap) {
     case "softmax":
       return efficientReference(shape, tokens, q, k);
@@ -241,14 +241,14 @@ function linearReference(
   };
 }
 
-function softmaxReference(shape: ReferenceShape, tokens: number, q: Float64Array, k: Float64Array): HeadReference {
+function softmaxReference(shape: ReferenceShape, tokens: number, q: Float64Array, k: Float64Array, bias: Bias): HeadReference {
   const { headDim, scale = 1 } = shape;
   const [dq, dk] = [q.slice().fill(0), k.slice().fill(0)];
   const row = (i: number) => {
     const query = q.subarray(i * headDim, (i + 1) * headDim);
     return softmax(
       Float64Array.from({ length: visible(shape, tokens, i) }, (_, j) =>
-        isNear(shape, i, j) ? scale * dot(query, k.subarray(j * headDim, (j + 1) * headDim)) : -Infinity,
+        isNear(shape, i, j) ? scale * dot(query, k.subarray(j * headDim, (j + 1) * headDim)) + bias(i, j) : -Infinity,
       ),
     );
   };
@@ -299,6 +299,7 @@ function efficientReference(shape: ReferenceShape, tokens: number, q: Float64Arr
 
 function softmax(x: Float64Array): Float64Array {
   const top = x.reduce((largest, value) => Math.max(largest, value), -Infinity);
+  if (top === -Infinity) return x.map(() => 0);
   const terms = x.map((value) => Math.exp(value - top));
   const sum = terms.reduce((total, term) => total + term, 0);
   return terms.map((term) => term / sum);

@@ -39,7 +39,7 @@ ${RUNNING_MAXIMUM}
     total = fma(total, kept, added * part.y);
     sum = fma(sum, vec4f(kept), added * load_partials(at, column));
   }
-  store_out(bh * N + row, column, ${accumulate ? "sum / total" : "select(vec4f(), sum / total, row < tokens)"});
+  store_out(bh * N + row, column, ${accumulate ? "sum / total" : `select(vec4f(), sum / total, row < tokens${spec.masked ? " && total > 0.0" : ""})`});
 `;
   return makeKernel({
     id: "attention/softmax/combine",

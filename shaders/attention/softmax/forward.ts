@@ -10,12 +10,13 @@
  * Layout: queries, keys [B·H, N, D], values, out [B·H, N, E]. Workgroup → (bh, row tile, column tile of the values), column tile fastest;
  * causal: the longest rows first. Lanes: attention/softmax/tiles.ts, rows being queries, and others keys. Split: out has the sums as they are,
  * and maxima (m, l), l being the sum of weights, for attention/softmax/combine.ts; layout as in attention/softmax/splits.ts.
- * Bindings: 0 queries, 1 keys, 2 values, 3 out, then those that there are of: maxima, lengths; then params.
+ * Bindings: 0 queries, 1 keys, 2 values, 3 out, then those that there are of: maxima, bias, lengths; then params.
  */
 import { type Kernel, makeKernel, type Precision } from "../../wgsl/kernel.ts";
-import { lengthBinding, lengthFunction, lengthParams } from "../../wgsl/lengths.ts";
+import { lengthBinding, lengthFunction } from "../../wgsl/lengths.ts";
 import { loadFunctions, readBindings, storeVector, vectorElement } from "../../wgsl/rows.ts";
-import { firstOther, overKeys, raiseMaximum, SOFTMAX_WEIGHT, sumOfPatch, sumOverOthers, tileWeight } from "./online.ts";
+import { addLogitBias, biasBinding, biasDeclarations, headParams } from "./logit-bias.ts";
+import { firstOther, overKeys, quotient, raiseMaximum, SOFTMAX_WEIGHT, sumOfPatch, sumOverOthers, tileWeight } from "./online.ts";
 import { resultRows, splitParams } from "./splits.ts";
 import { declareSums, type ScoreProduct, scoreProduct, storeSums, sumNames, type WeightedProduct, weightedProduct } from "./products.ts";
 import { patch, softmaxDeclarations, type SoftmaxKernelLayout, type SoftmaxKernelSpec, softmaxLanes } from "./tiles.ts";
@@ -58,7 +59,7 @@ ${unroll(
 ${declareSums(tile, out)}
   for (var tile_first = ${firstOther(spec, "queries")}; tile_first < end; tile_first += OTHERS) {
 ${scoreProduct(layout, score)}
-${diagonalTile(spec, "queries")}
+${addLogitBias(spec, tile, "queries")}${diagonalTile(spec, "queries")}
 ${raiseMaximum(tile, spec)}
 ${unroll(patch(tile), ({ v, name }) => `    let w${name} = ${tileWeight(spec, v, name)};`)}
 ${unroll(vectors, (v) => `    total${v} = fma(total${v}, factor${v}, ${sumOfPatch(tile, "w", v)});`)}
@@ -75,7 +76,7 @@ ${unroll(
 )}
   }
 #else
-${storeSums(tile, out, "out", resultRows(spec), spec.accumulate, (name, v, r) => `${name} / total${v}[${r}]`)}
+${storeSums(tile, out, "out", resultRows(spec), spec.accumulate, (name, v, r) => quotient(spec, name, `total${v}[${r}]`))}
 #endif
 `;
   return makeKernel({
@@ -87,6 +88,7 @@ ${storeSums(tile, out, "out", resultRows(spec), spec.accumulate, (name, v, r) =>
       ...readBindings(rows, spec.storage),
       { name: "out", access: "read_write", element: vectorElement(valueDim, outStorage) },
       ...(split ? [{ name: "maxima", access: "read_write", element: "vec2f" } as const] : []),
+      ...biasBinding(spec),
       ...lengthBinding(spec),
     ],
     params: [
@@ -97,11 +99,11 @@ ${storeSums(tile, out, "out", resultRows(spec), spec.accumulate, (name, v, r) =>
       "outBase",
       ...(split ? ["maximaBase"] : []),
       ...splitParams(spec),
-      ...lengthParams(spec),
+      ...headParams(spec),
     ],
     declarations: [
       ...softmaxDeclarations(spec, layout),
-      wgsl`${SOFTMAX_WEIGHT}${lengthFunction(spec)}${loadFunctions(rows, spec.storage)}${storeVector("store_out", "out", valueDim, spec.accumulate, outStorage)}`,
+      wgsl`${SOFTMAX_WEIGHT}${biasDeclarations(spec)}${lengthFunction(spec)}${loadFunctions(rows, spec.storage)}${storeVector("store_out", "out", valueDim, spec.accumulate, outStorage)}`,
     ],
     body,
   });

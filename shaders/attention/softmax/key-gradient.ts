@@ -9,11 +9,12 @@
  * Layout: queries, keys, dk [B·H, N, D], values, gradients of the output, dv [B·H, N, E], statistics [B·H, N] of (m, 1/l, c, 0).
  * Workgroup → (bh, row tile, column tile of the output), column tile fastest. Lanes: attention/softmax/tiles.ts, rows being keys, and
  * others queries. Split: dk and dv have partial sums for attention/softmax/sum.ts; layout as in attention/softmax/splits.ts.
- * Bindings: 0 queries, 1 keys, 2 values (for dk only), 3 gradients, 4 statistics, then those that there are of: dk, dv, lengths; then params.
+ * Bindings: 0 queries, 1 keys, 2 values (for dk only), 3 gradients, 4 statistics, then those that there are of: dk, dv, bias, lengths; then params.
  */
 import { type Kernel, makeKernel } from "../../wgsl/kernel.ts";
-import { lengthBinding, lengthFunction, lengthParams } from "../../wgsl/lengths.ts";
+import { lengthBinding, lengthFunction } from "../../wgsl/lengths.ts";
 import { loadFunctions, readBindings, storeVector, vectorElement } from "../../wgsl/rows.ts";
+import { addLogitBias, biasBinding, biasDeclarations, headParams } from "./logit-bias.ts";
 import { firstOther, othersBetween, SOFTMAX_WEIGHT, softmaxStart } from "./online.ts";
 import { declareSums, scoreProduct, storeSums, type WeightedProduct, weightedProduct } from "./products.ts";
 import { resultRows, splitParams } from "./splits.ts";
@@ -69,7 +70,7 @@ ${dk ? declareSums(tile, dk) : ""}
     }
 ${scoreProduct(layout, { own: "keys", other: "queries", width: headDim, sum: "s" })}
 ${dk ? scoreProduct(layout, { own: "values", other: "gradients", width: valueDim, sum: "d" }) : ""}
-${diagonalTile(spec, "keys")}
+${addLogitBias(spec, tile, "keys")}${diagonalTile(spec, "keys")}
 ${unroll(range(tile.patchOthers), (p) => `    let statistics${p} = statistics_tile[4u * other_group + ${u32(otherOffset(tile, p))}];`)}
 ${unroll(patch(tile), ({ p, name }) => `    let w${name} = weight(s${name} - statistics${p}.x) * statistics${p}.y;`)}
     workgroupBarrier();
@@ -95,6 +96,7 @@ ${dk ? storeSums(tile, dk, "dk", resultRows(spec), split, (name) => `SCALE * ${n
       { name: "statistics", access: "read", element: "vec4f" },
       ...(dk ? [{ name: "dk", access: "read_write", element: vectorElement(headDim) } as const] : []),
       ...(dv ? [{ name: "dv", access: "read_write", element: vectorElement(valueDim) } as const] : []),
+      ...biasBinding(spec),
       ...lengthBinding(spec),
     ],
     params: [
@@ -106,11 +108,11 @@ ${dk ? storeSums(tile, dk, "dk", resultRows(spec), split, (name) => `SCALE * ${n
       "gradientsBase",
       "statisticsBase",
       ...splitParams(spec),
-      ...lengthParams(spec),
+      ...headParams(spec),
     ],
     declarations: [
       ...softmaxDeclarations(spec, layout),
-      wgsl`${SOFTMAX_WEIGHT}${lengthFunction(spec)}${loadFunctions(rows)}${dk ? storeVector("store_dk", "dk", headDim, false) : ""}${dv ? storeVector("store_dv", "dv", valueDim, spec.accumulate) : ""}`,
+      wgsl`${SOFTMAX_WEIGHT}${biasDeclarations(spec)}${lengthFunction(spec)}${loadFunctions(rows)}${dk ? storeVector("store_dk", "dk", headDim, false) : ""}${dv ? storeVector("store_dv", "dv", valueDim, spec.accumulate) : ""}`,
     ],
     body,
   });

@@ -8,10 +8,10 @@ import { othersSeen, queriesThatSee } from "./visible.ts";
 import { otherOffset, patch, type SoftmaxKernelSpec, type SoftmaxTile } from "./tiles.ts";
 import { LOWEST, range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
-type Sequence = Pick<SoftmaxKernelSpec, "causal" | "window" | "variableLengths" | "split">;
+type Sequence = Pick<SoftmaxKernelSpec, "causal" | "window" | "biasGrid" | "variableLengths" | "split">;
 
 /** Statements that start a kernel: which rows and columns are the workgroup's, and which are the lane's. */
-export function softmaxStart(sequence: Omit<Sequence, "causal" | "window">, columnTiles: number, longestLast: boolean): string {
+export function softmaxStart(sequence: Pick<Sequence, "variableLengths" | "split">, columnTiles: number, longestLast: boolean): string {
   const place = columnTiles === 1 ? "group" : "group / COLUMN_TILES";
   return wgsl`#if ${columnTiles > 1}
   let column_tile = group % COLUMN_TILES;
@@ -75,10 +75,20 @@ export function seesKey(sequence: Sequence, v: number, p: number): string {
   return queriesThatSee(sequence, `vec4u(first_row + ${u32(4 * v)}) + vec4u(0u, 1u, 2u, 3u)`, `key${p}`);
 }
 
-/** WGSL expression of the weights `<v>_<p>` of a tile. In a window, there may be rows that have seen no key yet, whose maximum is that of none. */
-export function tileWeight({ window }: Pick<Sequence, "window">, v: number, name: string): string {
+/** Whether there may be rows that see no key of a tile that others see, or with a bias no key at all. */
+export function isSparse({ window, biasGrid }: Pick<Sequence, "window" | "biasGrid">): boolean {
+  return window !== undefined || biasGrid !== undefined;
+}
+
+/** WGSL expression of a sum over its total weight, 0 where there is none. */
+export function quotient({ biasGrid }: Pick<Sequence, "biasGrid">, sum: string, total: string): string {
+  return biasGrid ? `select(vec4f(), ${sum} / ${total}, ${total} > 0.0)` : `${sum} / ${total}`;
+}
+
+/** WGSL expression of the weights `<v>_<p>` of a tile: none for what is masked, also in rows that have seen nothing yet. */
+export function tileWeight(sequence: Pick<Sequence, "window" | "biasGrid">, v: number, name: string): string {
   const weight = `weight(s${name} - maximum${v})`;
-  return window === undefined ? weight : `select(vec4f(), ${weight}, s${name} > vec4f(${LOWEST}))`;
+  return !isSparse(sequence) ? weight : `select(vec4f(), ${weight}, s${name} > vec4f(${LOWEST}))`;
 }
 
 /**

@@ -9,11 +9,12 @@
  * Workgroup → (bh, row tile, column tile of the keys), column tile fastest; causal: the longest rows first. Lanes:
  * attention/softmax/tiles.ts, rows being queries, and others keys. Split: out has partial sums for attention/softmax/sum.ts; layout as in
  * attention/softmax/splits.ts.
- * Bindings: 0 queries, 1 keys, 2 values, 3 gradients, 4 statistics, 5 out, 6 lengths where there are such; then params.
+ * Bindings: 0 queries, 1 keys, 2 values, 3 gradients, 4 statistics, 5 out, then those that there are of: bias, lengths; then params.
  */
 import { type Kernel, makeKernel } from "../../wgsl/kernel.ts";
-import { lengthBinding, lengthFunction, lengthParams } from "../../wgsl/lengths.ts";
+import { lengthBinding, lengthFunction } from "../../wgsl/lengths.ts";
 import { loadFunctions, readBindings, storeVector, vectorElement } from "../../wgsl/rows.ts";
+import { addLogitBias, biasBinding, biasDeclarations, headParams } from "./logit-bias.ts";
 import { firstOther, overKeys, SOFTMAX_WEIGHT } from "./online.ts";
 import { declareSums, scoreProduct, storeSums, type WeightedProduct, weightedProduct } from "./products.ts";
 import { resultRows, splitParams } from "./splits.ts";
@@ -64,7 +65,7 @@ ${declareSums(tile, out)}
   for (var tile_first = ${firstOther(spec, "queries")}; tile_first < end; tile_first += OTHERS) {
 ${scoreProduct(layout, { own: "queries", other: "keys", width: headDim, sum: "s" })}
 ${scoreProduct(layout, { own: "gradients", other: "values", width: valueDim, sum: "d" })}
-${diagonalTile(spec, "queries")}
+${addLogitBias(spec, tile, "queries")}${diagonalTile(spec, "queries")}
 ${unroll(patch(tile), ({ v, name }) => `    let w${name} = weight(s${name} - maximum${v}) * inverse${v} * (d${name} - mean${v});`)}
     workgroupBarrier();
 ${weightedProduct(layout, out, "w", visible(spec, "queries"))}
@@ -80,6 +81,7 @@ ${storeSums(tile, out, "out", resultRows(spec), split, (name) => `SCALE * ${name
       ...readBindings(rows),
       { name: "statistics", access: "read", element: "vec4f" },
       { name: "out", access: "read_write", element: vectorElement(headDim) },
+      ...biasBinding(spec),
       ...lengthBinding(spec),
     ],
     params: [
@@ -91,11 +93,11 @@ ${storeSums(tile, out, "out", resultRows(spec), split, (name) => `SCALE * ${name
       "statisticsBase",
       "outBase",
       ...splitParams(spec),
-      ...lengthParams(spec),
+      ...headParams(spec),
     ],
     declarations: [
       ...softmaxDeclarations(spec, layout),
-      wgsl`${SOFTMAX_WEIGHT}${lengthFunction(spec)}${loadFunctions(rows)}${storeVector("store_out", "out", headDim, false)}`,
+      wgsl`${SOFTMAX_WEIGHT}${biasDeclarations(spec)}${lengthFunction(spec)}${loadFunctions(rows)}${storeVector("store_out", "out", headDim, false)}`,
     ],
     body,
   });

@@ -39,6 +39,8 @@ export function resultRows({ split }: { readonly split: boolean }): string {
 export interface SplitRowsSpec extends Pick<HeadShape, "length">, Sequence {
   /** Numbers of a row. */
   readonly width: number;
+  /** Whether there may be rows that see nothing, because a bias masks it. */
+  readonly masked?: boolean | undefined;
   /** Rows of a tile, where there is a window. */
   readonly tileRows?: number | undefined;
   readonly variableLengths: boolean;

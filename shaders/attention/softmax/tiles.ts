@@ -35,6 +35,8 @@ export interface SoftmaxTile {
 export interface SoftmaxKernelSpec extends HeadShape, Sequence {
   /** A factor on the products of queries and keys. */
   readonly scale: number;
+  /** Of a bias in the logits, the grid of the tokens, [1, N] of a sequence: attention/softmax/logit-bias.ts. */
+  readonly biasGrid?: readonly [height: number, width: number] | undefined;
   readonly variableLengths: boolean;
   /** Whether workgroups go through a split of the others each, and leave partial results: attention/softmax/splits.ts. */
   readonly split: boolean;
@@ -42,7 +44,7 @@ export interface SoftmaxKernelSpec extends HeadShape, Sequence {
 }
 
 /** Below the largest float, after rounding. */
-const LARGEST_SCALE = 3e38;
+export const LARGEST_SCALE = 3e38;
 
 /** Lanes of the workgroup of a tile. */
 export function softmaxLanes({ rowGroups, otherGroups }: SoftmaxTile): number {

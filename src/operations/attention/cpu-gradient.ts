@@ -5,13 +5,13 @@ import type { CpuComputation } from "../operation.ts";
 import { createToeplitz } from "../toeplitz/cpu-product.ts";
 import { weightsShape } from "../toeplitz/spec.ts";
 import { biasChannels, type HeadKind, readInputs } from "./cpu.ts";
-import type { AttentionGradientSpec } from "./spec.ts";
+import { type AttentionGradientSpec, hasSpectrum } from "./spec.ts";
 
 /** dq, dk, dv and, with a bias, that of its weights. What lies beyond a length has no gradient. */
 export function attentionGradientCpu(kind: HeadKind, spec: AttentionGradientSpec, fftOf: FftOf): CpuComputation {
   const { batch, heads, length, headDim, valueDim, bias } = spec;
   const slices = batch * heads;
-  const toeplitz = bias === "none" ? undefined : createToeplitz(spec, fftOf);
+  const toeplitz = hasSpectrum(spec) ? createToeplitz(spec, fftOf) : undefined;
   const weights = elementCount(weightsShape(spec).slice(1));
   return {
     ...(toeplitz && { spectrumBytes: toeplitz.bytesOf(heads) }),
@@ -22,7 +22,7 @@ export function attentionGradientCpu(kind: HeadKind, spec: AttentionGradientSpec
       const spectra = toeplitz && memoryOf("spectrum").doubles;
       const spectrumOf = (head: number) => spectra!.subarray(head * toeplitz!.floats, (head + 1) * toeplitz!.floats);
       const attention = kind.create(spec, bias === "multiplicative" ? { toeplitz: toeplitz!, spectrumOf } : undefined);
-      const sums = toeplitz && Array.from({ length: heads }, () => float64Array("cpu attention", toeplitz.floats));
+      const sums = bias === "none" ? undefined : Array.from({ length: heads }, () => float64Array("cpu attention", toeplitz?.floats ?? weights));
       for (let slice = 0; slice < slices; slice++) {
         const head = inputs.head(slice);
         const g = inputs.rows(dOut, slice, valueDim);
@@ -49,10 +49,14 @@ export function attentionGradientCpu(kind: HeadKind, spec: AttentionGradientSpec
           target.fill(0, gradient.length);
         }
       }
-      if (!toeplitz || !sums) return;
+      if (!sums) return;
       const dBias = memoryOf("dBias").floats;
       for (const [head, sum] of sums.entries()) {
         const own = dBias.subarray(head * weights, (head + 1) * weights);
+        if (!toeplitz) {
+          own.set(sum);
+          continue;
+        }
         if (bias === "fastrpb") {
           toeplitz.restore(sum, (index, value) => {
             own[index] = value;

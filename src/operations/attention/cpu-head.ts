@@ -9,6 +9,8 @@ export interface Head {
   readonly v: Float64Array;
   /** Which of the heads of a batch row. */
   readonly index: number;
+  /** Of a bias in the logits, its weights. */
+  readonly bias?: Float32Array | undefined;
 }
 
 /** Of the rows of a {@link Head}; overwritten. */
@@ -24,7 +26,7 @@ export interface HeadAttention {
   forward(head: Head, out: Float64Array): void;
   /**
    * @param g gradient of the output, [tokens, E]
-   * @param weights with a multiplicative bias: where the spectrum of the gradient with respect to its exponentials is added
+   * @param weights where the gradient of a bias in the logits is added, or the spectrum of that of the exponentials of a multiplicative one
    */
   backward(head: Head, g: Float64Array, gradients: HeadGradients, weights?: Float64Array): void;
 }

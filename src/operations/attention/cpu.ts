@@ -1,9 +1,11 @@
+import { elementCount } from "../../core/check.ts";
 import type { FftOf } from "../../math/fft.ts";
 import { float64Array } from "../../math/memory.ts";
 import type { CpuComputation, CpuMemory } from "../operation.ts";
 import { createToeplitz, type Toeplitz } from "../toeplitz/cpu-product.ts";
 import type { Head, HeadAttention } from "./cpu-head.ts";
-import type { AttentionShape, AttentionSpec } from "./spec.ts";
+import { weightsShape } from "../toeplitz/spec.ts";
+import { type AttentionShape, type AttentionSpec, hasSpectrum } from "./spec.ts";
 
 /** The weights of a multiplicative bias. */
 export interface Multiplier {
@@ -23,7 +25,7 @@ export interface HeadKind {
 export function attentionCpu(kind: HeadKind, spec: AttentionSpec, fftOf: FftOf): CpuComputation {
   const { batch, heads, length, valueDim, bias } = spec;
   const slices = batch * heads;
-  const toeplitz = bias === "none" ? undefined : createToeplitz(spec, fftOf);
+  const toeplitz = hasSpectrum(spec) ? createToeplitz(spec, fftOf) : undefined;
   return {
     ...(toeplitz && { spectrumBytes: toeplitz.bytesOf(heads) }),
     flops: slices * (kind.flops(spec) + (toeplitz ? biasChannels(spec) * toeplitz.multiplyFlops : 0)),
@@ -67,6 +69,8 @@ export function readInputs(spec: AttentionShape, memoryOf: (name: string) => Cpu
   const { heads, length, headDim, valueDim, variableLengths } = spec;
   const [q, k, v] = [memoryOf("q").floats, memoryOf("k").floats, memoryOf("v").floats];
   const lengths = variableLengths ? memoryOf("lengths").words : undefined;
+  const weights = spec.bias === "logits" ? memoryOf("bias").floats : undefined;
+  const perHead = elementCount(weightsShape(spec)) / heads;
   const tokensOf = (slice: number) => (lengths ? lengths[Math.floor(slice / heads)]! : length);
   const rows = (tensor: Float32Array, slice: number, dim: number) => {
     const start = slice * length * dim;
@@ -77,6 +81,7 @@ export function readInputs(spec: AttentionShape, memoryOf: (name: string) => Cpu
     head: (slice) => ({
       tokens: tokensOf(slice),
       index: slice % heads,
+      bias: weights?.subarray((slice % heads) * perHead, ((slice % heads) + 1) * perHead),
       q: rows(q, slice, headDim),
       k: rows(k, slice, headDim),
       v: rows(v, slice, valueDim),

@@ -16,7 +16,7 @@ import { checkPositions, type RelativePositions, type SequenceOptions, type Toep
 export type FeatureMap = "sikf" | "elu+1" | "relu" | "softmax" | "favor+";
 
 /** How weights of relative positions come into attention: {@link AttentionOptions}. */
-export type BiasKind = "none" | "fastrpb" | "multiplicative";
+export type BiasKind = "none" | "fastrpb" | "multiplicative" | "logits";
 
 /** The random features of `"favor+"`. */
 export interface RandomFeatures {
@@ -59,6 +59,8 @@ export type AttentionOptions = SequenceOptions & {
    * - `"fastrpb"` adds the Toeplitz product of learned weights and the values, outside the normalisation.
    * - `"multiplicative"` (Luo et al. 2021): every term of the numerator and the denominator has a factor exp(b_{j−i}), by FFT. Linear
    *   attention only, and not for `"softmax"` features.
+   * - `"logits"`, for `kind: "softmax"` only: the logits are scale·q_i·k_j + b_{j−i} (T5, Raffel et al. 2020; ALiBi, Press et al. 2022; on a grid
+   *   Swin, Liu et al. 2021). −∞ is a mask; a query that sees no key gets zeros.
    */
   bias?: BiasKind;
   /** `run` takes `lengths`, one for each batch row; tokens beyond have no influence, and zeros as output. Default `false`; not on a grid. */
@@ -93,7 +95,7 @@ export interface AttentionShape extends RelativePositions {
   readonly storage: "f32" | "f16";
 }
 
-/** `q`, `k`, `v`, `spectrum` with a bias, `lengths` with variable lengths → `out`. */
+/** `q`, `k`, `v`, `spectrum` with a bias, or `bias` where it is in the logits, `lengths` with variable lengths → `out`. */
 export interface AttentionSpec extends AttentionShape {
   readonly operation: "attention";
 }
@@ -118,9 +120,15 @@ export function attentionSpec(options: AttentionOptions, caller = "runtime.atten
   if (variableLengths && positions.grid) {
     throw refuse("value", caller, "options.variableLengths", "false on a grid, which is always full", true);
   }
-  const bias = checkEnum(caller, "options.bias", options.bias ?? "none", ["none", "fastrpb", "multiplicative"]);
+  const bias = checkEnum(caller, "options.bias", options.bias ?? "none", ["none", "fastrpb", "multiplicative", "logits"]);
   const storage = checkEnum(caller, "options.storage", options.storage ?? "f32", ["f32", "f16"]);
   if (bias === "multiplicative") checkMultiplicative(caller, kind, featureMap, storage);
+  if (bias === "logits" && kind !== "softmax") {
+    throw new FastRpbError(
+      "unavailable",
+      `${caller}: options.bias = "logits" does not go with kind: "linear"; use "multiplicative", or change that.`,
+    );
+  }
   const spec: AttentionSpec = {
     operation: "attention",
     batch: checkSize(caller, "options.batch", options.batch ?? 1),
@@ -142,6 +150,11 @@ export function attentionSpec(options: AttentionOptions, caller = "runtime.atten
   checkElements(caller, "batch × heads × length × the larger dimension", [spec.batch, spec.heads, spec.length, widest]);
   if (spec.bias !== "none") checkElements(caller, "the weights", weightsShape(spec));
   return Object.freeze(spec);
+}
+
+/** Whether the weights of the bias go through a spectrum. */
+export function hasSpectrum({ bias }: Pick<AttentionShape, "bias">): boolean {
+  return bias === "fastrpb" || bias === "multiplicative";
 }
 
 /** The gradient of an attention whose tensors are float32. */

@@ -15,6 +15,7 @@ import type { AttentionShape } from "../spec.ts";
 import { chooseSplits, chooseTile, type SoftmaxChoice } from "./choose.ts";
 import {
   addJoin,
+  biasUse,
   type Block,
   blocksOf,
   kernelShape,
@@ -71,7 +72,7 @@ export function planSoftmaxAttentionGradient(
   });
   const splits = chooseSplits(choice, tile);
   const groups = headGroups(program, shape, [headDim, valueDim, STATISTICS], scratch, length * STATISTICS * FLOAT_BYTES, splits.mostHeads);
-  const swept: SweepWork = { program, shape, lengths: tensors.lengths, mostHeads: groups[0]!.count, tile, splits };
+  const swept: SweepWork = { program, shape, lengths: tensors.lengths, bias: tensors.bias, mostHeads: groups[0]!.count, tile, splits };
   const statistics = statisticsRows(swept);
   const widths = partialWidths(shape, tile);
   const accumulate = addBiasGradient(program, shape, tensors, scratch - statistics.buffer.bytes - partialBytes(swept, widths));
@@ -105,10 +106,11 @@ interface KeySweep {
   readonly columnTiles: number;
 }
 
-/** The sweeps for the gradients of keys and values: one where a lane can hold the sums of both. */
-function keySweeps({ headDim, valueDim }: AttentionShape, tile: SoftmaxTile): readonly KeySweep[] {
+/** The sweeps for the gradients of keys and values: one where a lane can hold the sums of both, and a kernel may have as many bindings. */
+function keySweeps({ headDim, valueDim, bias, variableLengths }: AttentionShape, tile: SoftmaxTile): readonly KeySweep[] {
   const columns = (width: number) => laneColumns(tile, { width, columnTiles: 1 });
-  if (columns(headDim) + columns(valueDim) <= mostLaneColumns(tile)) return [{ gradients: "both", columnTiles: 1 }];
+  const bindable = bias !== "logits" || !variableLengths;
+  if (bindable && columns(headDim) + columns(valueDim) <= mostLaneColumns(tile)) return [{ gradients: "both", columnTiles: 1 }];
   return [
     { gradients: "dv", columnTiles: columnTilesOf(tile, valueDim) },
     { gradients: "dk", columnTiles: columnTilesOf(tile, headDim) },
@@ -132,7 +134,7 @@ function statisticsSweep(work: SoftmaxGradientWork): AddBlock {
         gradients: { ...rows.dOut, reads: block.own },
         statistics: { ...statistics, writes: block.rows },
       },
-      uses: writtenPartials(block, { statistics: partials }),
+      uses: { ...biasUse(work, block.group), ...writtenPartials(block, { statistics: partials }) },
       flops: block.pairs * (2 * headDim + 2 * valueDim + WEIGHT_FLOPS),
     });
     if (join) addJoin(work, block, join);
@@ -159,7 +161,7 @@ function queryGradientSweep(work: SoftmaxGradientWork): AddBlock {
         statistics: { ...statistics, reads: block.partials * columnTiles },
         out: { ...rows.dq, writes: block.rows },
       },
-      uses: writtenPartials(block, { out: partials }),
+      uses: { ...biasUse(work, block.group), ...writtenPartials(block, { out: partials }) },
       flops: block.pairs * (columnTiles * (2 * headDim + 2 * valueDim + WEIGHT_FLOPS) + 2 * headDim),
     });
     if (join) addJoin(work, block, join);
@@ -193,7 +195,7 @@ function keyGradientSweep(work: SoftmaxGradientWork, { gradients, columnTiles }:
         dk: { ...rows.dk, writes: block.rows },
         dv: { ...rows.dv, reads: accumulate ? block.rows : 0, writes: block.rows },
       },
-      uses: writtenPartials(block, { dk: keyPartials, dv: valuePartials }),
+      uses: { ...biasUse(work, block.group), ...writtenPartials(block, { dk: keyPartials, dv: valuePartials }) },
       flops: block.pairs * (columnTiles * scoreFlops + (dk ? 2 * headDim : 0) + (dv ? 2 * valueDim : 0)),
     });
     for (const join of joins) addJoin(work, block, join);
