@@ -117,7 +117,7 @@ function probedProgram(program: Program, areas: readonly ProbeArea[]): Program {
 }
 
 /** Shared by many workgroups and small beside the rest: stated once, however often caches serve it. */
-const SHARED = new Set(["tables", "spectrum", "lengths"]);
+const SHARED = new Set(["tables", "spectrum", "lengths", "bias"]);
 /** Those, and the combined key state of a head, which its workgroups share. */
 const TRACKED = new Set([...SHARED, "states"]);
 
@@ -359,6 +359,8 @@ export const bytesSuite: Suite = {
           ...both({ length: 45, headDim: 200, valueDim: 210 }),
           ...both({ length: 301, headDim: 5, valueDim: 3, window: 40 }),
           ...both({ length: 301, headDim: 5, valueDim: 3, window: 3, causal: true }),
+          ...both({ heads: 2, batch: 2, length: 150, headDim: 5, valueDim: 3, bias: "logits", causal: true, variableLengths: true }),
+          ...both({ grid: [5, 41], length: undefined as never, headDim: 3, bias: "logits" }),
         ];
         await together(specs, (spec) => checkBytes(context, spec));
         const [grouped] = both({ heads: 2, batch: 2, length: 150, headDim: 17, valueDim: 31, bias: "fastrpb" });

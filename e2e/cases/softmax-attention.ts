@@ -244,6 +244,16 @@ export const softmaxAttentionSuite: Suite = {
       },
     },
     {
+      name: "a bias in the logits: backward, causal or not, on grids, in a window, with lengths and masks",
+      run: async (context) => {
+        await over(IN_LOGITS, false, (options, seed) => compareBackward(context, options, seed));
+        await together(ON_GRIDS, (options, i) => compareBackward(context, options, 271 + i));
+        const options = { ...LOGITS, causal: true, variableLengths: true } as AttentionOptions;
+        await compareBackward(context, options, 281);
+        await compareBackward(context, options, 291, GRADIENT_BOUND, masked(options, drawAttention(options, 291)));
+      },
+    },
+    {
       name: "with FastRPB, forward and backward",
       run: (context) =>
         together(CAUSAL, async (causal, i) => {

@@ -8,6 +8,7 @@ export { makeAttention } from "./attention-plan.ts";
 /** The operation for a spec. */
 export async function loadKind({ kind, bias, causal }: AttentionSpec): Promise<Operation<AttentionSpec>> {
   if (bias === "multiplicative") return (await import("../operations/attention/multiplicative/operation.ts")).multiplicativeAttention;
+  if (bias === "logits") return (await import("../operations/attention/softmax/logits.ts")).logitBiasAttention;
   if (kind === "softmax") return (await import("../operations/attention/softmax/operation.ts")).softmaxAttention;
   if (causal) return (await import("../operations/attention/causal/operation.ts")).causalAttention;
   return (await import("../operations/attention/linear/operation.ts")).linearAttention;

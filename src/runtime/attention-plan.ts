@@ -161,8 +161,6 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
   #differentiable(caller: string): AttentionGradientPlan {
     this.checkAlive(caller);
     if (this.#gradient) return this.#gradient;
-    const half = this.#spec.storage === "f16";
-    if (!half) throw refuse("unavailable", caller, "the plan", 'one without a bias "logits"', 'one with bias: "logits"');
     throw refuse("unavailable", caller, "the plan", 'one with storage: "f32"', 'one with storage: "f16"');
   }
 

@@ -3,6 +3,7 @@ import type { PlannerLimits } from "../core/limits.ts";
 import { causalAttention } from "../operations/attention/causal/operation.ts";
 import { linearAttention } from "../operations/attention/linear/operation.ts";
 import { multiplicativeAttention } from "../operations/attention/multiplicative/operation.ts";
+import { logitBiasAttention } from "../operations/attention/softmax/logits.ts";
 import { softmaxAttention } from "../operations/attention/softmax/operation.ts";
 import type { AttentionShape, AttentionSpec } from "../operations/attention/spec.ts";
 import { complexMultiply } from "../operations/complex-multiply/operation.ts";
@@ -16,6 +17,7 @@ import type { AnySpec } from "./specs.ts";
 
 export function attentionFor({ kind, bias, causal }: AttentionShape): Operation<AttentionSpec> {
   if (bias === "multiplicative") return multiplicativeAttention;
+  if (bias === "logits") return logitBiasAttention;
   if (kind === "softmax") return softmaxAttention;
   return causal ? causalAttention : linearAttention;
 }

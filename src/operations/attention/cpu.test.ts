@@ -36,12 +36,12 @@ function draw(options: AttentionOptions, seed: number): Data {
   };
 }
 
-const attend = (options: AttentionOptions, data: Data): Promise<Float32Array> => compute(attentionSpec(options), { ...data });
+const attend = (options: AttentionOptions, data: Data): Promise<Float32Array> => compute(attentionSpec(options), { ...data, bias: data.weights });
 
 async function backward(options: AttentionOptions, data: Data): Promise<Gradients> {
   const spec = attentionSpec(options);
   const names = spec.bias === "none" ? (["dq", "dk", "dv"] as const) : (["dq", "dk", "dv", "dBias"] as const);
-  const gradients = await computeAll(attentionGradientSpec(spec), { ...data }, names);
+  const gradients = await computeAll(attentionGradientSpec(spec), { ...data, bias: data.weights }, names);
   return Object.assign({ dBias: new Float32Array(elementCount(weightsShape(spec))) }, gradients);
 }
 
@@ -85,7 +85,9 @@ function drawOptions(kind: (typeof KINDS)[number], seed: number): AttentionOptio
   const isFavor = "featureMap" in kind && kind.featureMap === "favor+";
   const isScaled = isFavor || "kind" in kind;
   const multiplicative = !("kind" in kind) && kind.featureMap !== "softmax";
-  const biases = multiplicative ? (["none", "fastrpb", "multiplicative"] as const) : (["none", "fastrpb"] as const);
+  const biases = multiplicative
+    ? (["none", "fastrpb", "multiplicative"] as const)
+    : (["none", "fastrpb", ...("kind" in kind ? (["logits"] as const) : [])] as const);
   return {
     ...kind,
     ...positions,

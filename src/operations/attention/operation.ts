@@ -29,7 +29,7 @@ export function attentionOperation(kind: AttentionKind): Operation<AttentionSpec
       const [{ attentionCpu }, head] = await Promise.all([import("./cpu.ts"), kind.loadHead()]);
       return (spec, fftOf) => attentionCpu(head, spec, fftOf);
     }),
-    gradient: (spec) => (spec.storage === "f16" || spec.bias === "logits" ? undefined : task(gradient, attentionGradientSpec(spec))),
+    gradient: (spec) => (spec.storage === "f16" ? undefined : task(gradient, attentionGradientSpec(spec))),
     preparation,
   };
 }

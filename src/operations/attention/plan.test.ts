@@ -34,7 +34,7 @@ function randomOptions(uniform: () => number, mostElements: number): AttentionOp
   const featureMap = softmax ? undefined : pick(FEATURE_MAPS);
   const [headDim, valueDim] = [upTo(200), upTo(200)];
   const count = featureMap === "favor+" && flip() ? upTo(300) : undefined;
-  const bias = pick<BiasKind>(softmax || featureMap === "softmax" ? ["none", "fastrpb"] : BIASES);
+  const bias = pick<BiasKind>(softmax ? ["none", "fastrpb", "logits"] : featureMap === "softmax" ? ["none", "fastrpb"] : BIASES);
   const features = featureMap === "favor+" ? (count ?? headDim * Math.log(headDim)) : headDim;
   const widest = bias === "multiplicative" ? features * (valueDim + 1) : Math.max(headDim, valueDim, features);
   const mostTokens = Math.max(1, Math.min(70_000, Math.floor(mostElements / widest)));
@@ -78,8 +78,10 @@ function tensorBytes(spec: Spec, limits: PlannerLimits): Record<string, number> 
   const tokens = spec.batch * spec.heads * spec.length;
   const bytes = Object.fromEntries(Object.entries(rowsOf(spec)).map(([name, dim]) => [name, 4 * tokens * dim]));
   if (spec.bias !== "none") {
-    bytes["spectrum"] = toeplitzAxes(spec, limits).reduce((product, { period }) => product * 2 * period, 8 * spec.heads);
-    if (spec.operation === "attentionGradient") bytes["dBias"] = weightsShape(spec).reduce((product, size) => product * size, 4);
+    const weights = weightsShape(spec).reduce((product, size) => product * size, 4);
+    if (spec.bias === "logits") bytes["bias"] = weights;
+    else bytes["spectrum"] = toeplitzAxes(spec, limits).reduce((product, { period }) => product * 2 * period, 8 * spec.heads);
+    if (spec.operation === "attentionGradient") bytes["dBias"] = weights;
   }
   if (spec.variableLengths) bytes["lengths"] = 4 * spec.batch;
   return bytes;

@@ -60,7 +60,7 @@ export function createSoftmax(shape: AttentionShape): HeadAttention {
         for (let j = begin; j < end; j++) {
           const logit = weights[j]! * (products[j]! - mean);
           const slope = scale * logit;
-          if (dBias) dBias[placeOf(j) - placeOf(i) + center]! += logit;
+          if (head.bias) dBias![placeOf(j) - placeOf(i) + center]! += logit;
           for (let d = 0; d < dim; d++) {
             dq[i * dim + d]! += slope * k[j * dim + d]!;
             dk[j * dim + d]! += slope * q[i * dim + d]!;
