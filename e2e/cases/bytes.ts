@@ -357,10 +357,6 @@ export const bytesSuite: Suite = {
           ...both({ heads: 2, batch: 2, length: 77, headDim: 7, valueDim: 5, causal: true, variableLengths: true }),
           // Columns of the sums in two pieces.
           ...both({ length: 45, headDim: 200, valueDim: 210 }),
-          ...both({ length: 301, headDim: 5, valueDim: 3, window: 40 }),
-          ...both({ length: 301, headDim: 5, valueDim: 3, window: 3, causal: true }),
-          ...both({ heads: 2, batch: 2, length: 150, headDim: 5, valueDim: 3, bias: "logits", causal: true, variableLengths: true }),
-          ...both({ grid: [5, 41], length: undefined as never, headDim: 3, bias: "logits" }),
         ];
         await together(specs, (spec) => checkBytes(context, spec));
         const [grouped] = both({ heads: 2, batch: 2, length: 150, headDim: 17, valueDim: 31, bias: "fastrpb" });
@@ -376,13 +372,27 @@ export const bytesSuite: Suite = {
         const forward = [
           spec({ heads: 2, length: 1100, headDim: 3, valueDim: 5, causal: true, bias: "fastrpb" }),
           spec({ length: 1030, headDim: 1, valueDim: 196 }),
-          spec({ length: 2000, headDim: 1, valueDim: 3, window: 650 }),
         ];
         await together(forward, (each) => checkBytes(context, each, limitsWith({ speed: SOFTWARE_GPU })));
         // Rows in blocks.
         const blocks = limitsWith({ speed: SOFTWARE_GPU, workspaceBytes: 2 ** 21 });
         await checkBytes(context, attentionGradientSpec(spec({ heads: 2, length: 1111, headDim: 17, valueDim: 31, causal: true })), blocks);
-        await checkBytes(context, attentionGradientSpec(spec({ length: 2000, headDim: 1, valueDim: 3, window: 1100, causal: true })), blocks);
+      },
+    },
+    {
+      name: "softmax attention in a window, or with a bias in its logits, and its gradient",
+      run: async (context) => {
+        const spec = (options: Partial<AttentionOptions>) => attentionSpec({ kind: "softmax", heads: 1, ...options } as AttentionOptions);
+        const specs = [
+          spec({ length: 301, headDim: 5, valueDim: 3, window: 40 }),
+          spec({ length: 301, headDim: 5, valueDim: 3, window: 3, causal: true, bias: "logits" }),
+          spec({ heads: 2, batch: 2, length: 150, headDim: 5, valueDim: 3, bias: "logits", causal: true, variableLengths: true }),
+          attentionSpec({ kind: "softmax", heads: 1, grid: [5, 41], headDim: 3, bias: "logits" }),
+        ];
+        await together([...specs.slice(0, 2), ...specs.map(attentionGradientSpec)], (each) => checkBytes(context, each));
+        const splits = limitsWith({ speed: SOFTWARE_GPU, workspaceBytes: 2 ** 21 });
+        await checkBytes(context, spec({ length: 2000, headDim: 1, valueDim: 3, window: 650 }), splits);
+        await checkBytes(context, attentionGradientSpec(spec({ length: 2000, headDim: 1, valueDim: 3, window: 1100, causal: true })), splits);
       },
     },
     {

@@ -16,7 +16,15 @@ import { loadFunctions, readBindings } from "../../wgsl/rows.ts";
 import { addLogitBias, biasBinding, biasDeclarations, headParams } from "./logit-bias.ts";
 import { SOFTMAX_WEIGHT } from "./online.ts";
 import { scoreProduct } from "./products.ts";
-import { softmaxDeclarations, type SoftmaxKernelLayout, type SoftmaxKernelSpec, softmaxLanes } from "./tiles.ts";
+import {
+  softmaxDeclarations,
+  type SoftmaxKernelLayout,
+  type SoftmaxKernelSpec,
+  softmaxLanes,
+  softmaxOthers,
+  softmaxRows,
+  type SoftmaxTile,
+} from "./tiles.ts";
 import { queriesThatSee } from "./visible.ts";
 import { range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
@@ -48,33 +56,43 @@ export function biasFlags({ biasGrid }: Pick<SoftmaxBiasGradientSpec, "biasGrid"
   return biasGrid[0] > 1 ? 2 : 1;
 }
 
-/** Statements that store the sums of the diagonals of flag `flag`, from the sums of each lane's four by four pairs `e0_<p>`. */
-function storeDiagonals(flag: number, flags: number, taken: (r: number, p: number) => string): string {
-  // Sum m of a lane is that of pairs whose other is m − 3 further than its row.
+/** Statements that store the sums of the diagonals of a flag, of the pairs that it takes: `taken` is WGSL of that of row r and other p of a lane. */
+function storeDiagonals(tile: SoftmaxTile, flag: number, flags: number, taken: (r: number, p: number) => string): string {
+  // Sum m of a lane is that of pairs whose other is m − 3 further than its row; seven of them, in two halves.
   const sum = (m: number) =>
     range(4)
       .flatMap((r) => range(4).flatMap((p) => (p - r + 3 === m ? [taken(r, p)] : [])))
       .join(" + ") || "0.0";
-  return unroll(
-    [0, 4],
-    (first) => wgsl`  workgroupBarrier();
+  const turns = range(Math.ceil((softmaxRows(tile) + softmaxOthers(tile) - 1) / softmaxLanes(tile)));
+  const halves = unroll(
+    [0, 1],
+    (half) => wgsl`  workgroupBarrier();
   shared0[lane] = vec4f(${range(4)
-    .map((m) => sum(first + m))
+    .map((m) => sum(4 * half + m))
     .join(", ")});
   workgroupBarrier();
-  for (var i = lane; i < DIAGONALS; i += LANES) {
-    // Of the lanes on a diagonal, the difference between the group of others and that of rows.
-    let apart = i32(i / 4u) - i32(ROW_GROUPS - 1u)${first === 0 ? "" : " - 1"};
-    var sum = 0.0;
-    for (var r = 0u; r < ROW_GROUPS; r++) {
-      let other = i32(r) + apart;
-      if (other >= 0 && other < i32(OTHER_GROUPS)) { sum += shared0[r * OTHER_GROUPS + u32(other)][i % 4u]; }
-    }
-    let at = (group * ${u32(flags)} + ${u32(flag)}) * DIAGONALS + i;
-    partials[at] ${first === 0 ? "" : "+"}= sum;
-  }`,
+${unroll(turns, (turn) => `  sum${turn} += along_diagonal(lane + ${u32(turn)} * LANES, ${half});`)}`,
   );
+  return wgsl`  {
+${unroll(turns, (turn) => `  var sum${turn} = 0.0;`)}
+${halves}
+  let at = (group * ${u32(flags)} + ${u32(flag)}) * DIAGONALS + lane;
+${unroll(turns, (turn) => `  if (lane + ${u32(turn)} * LANES < DIAGONALS) { partials[at + ${u32(turn)} * LANES] = sum${turn}; }`)}
+  }`;
 }
+
+const ALONG_DIAGONAL = wgsl`
+// The sum over the lanes on diagonal i, whose groups of others are as far from those of rows, of a half of their sums.
+fn along_diagonal(i: u32, half: i32) -> f32 {
+  let apart = i32(i / 4u) - i32(ROW_GROUPS - 1u) - half;
+  var sum = 0.0;
+  for (var r = 0u; r < ROW_GROUPS; r++) {
+    let other = i32(r) + apart;
+    if (other >= 0 && other < i32(OTHER_GROUPS)) { sum += shared0[r * OTHER_GROUPS + u32(other)][i % 4u]; }
+  }
+  return sum;
+}
+`;
 
 export function softmaxBiasGradientKernel(spec: SoftmaxBiasGradientSpec): Kernel {
   const { headDim, valueDim, tile, biasGrid, period, rowTiles, bands, before, causal } = spec;
@@ -131,8 +149,8 @@ ${unroll(others, (p) => `  e0_${p} = select(vec4f(), e0_${p}, vec4u(own_first) +
 #endif
 ${
   flags === 1
-    ? storeDiagonals(0, 1, (r, p) => `e0_${p}[${r}]`)
-    : unroll([0, 1], (flag) => storeDiagonals(flag, 2, (r, p) => `select(0.0, e0_${p}[${r}], other_x${p} ${flag === 1 ? "<" : ">="} x${r})`))
+    ? storeDiagonals(tile, 0, 1, (r, p) => `e0_${p}[${r}]`)
+    : unroll([0, 1], (flag) => storeDiagonals(tile, flag, 2, (r, p) => `select(0.0, e0_${p}[${r}], other_x${p} ${flag === 1 ? "<" : ">="} x${r})`))
 }
 `;
   return makeKernel({
@@ -157,7 +175,7 @@ const BANDS = ${u32(bands)};
 const BEFORE = ${u32(before)};
 const ROW_GROUPS = ${u32(tile.rowGroups)};
 const DIAGONALS = ROWS + OTHERS - 1u;
-${SOFTMAX_WEIGHT}${biasDeclarations(spec)}${lengthFunction(spec)}${loadFunctions(rows)}`,
+${ALONG_DIAGONAL}${SOFTMAX_WEIGHT}${biasDeclarations(spec)}${lengthFunction(spec)}${loadFunctions(rows)}`,
     ],
     body,
   });

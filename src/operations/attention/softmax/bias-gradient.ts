@@ -112,8 +112,7 @@ export const biasGradient: BiasGradient = {
               gradients: { ...work.rows.dOut, reads: visits.pairs * rows },
               statistics: { ...work.statistics, reads: visits.statistics },
             },
-            // The sums of a lane come in two halves.
-            uses: { ...biasUse(work, group), partials: { buffer: partials, reads: bytes, writes: 2 * bytes } },
+            uses: { ...biasUse(work, group), partials: { buffer: partials, writes: bytes } },
             flops: pairs * (2 * headDim + 2 * valueDim + WEIGHT_FLOPS),
           });
           const accumulate = group.first > 0;
