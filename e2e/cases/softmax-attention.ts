@@ -72,14 +72,21 @@ function masked(options: AttentionOptions, data: AttentionData): AttentionData {
 }
 
 /** Both ways on a device so slow that keys and queries are split, against the float64 CPU. */
-async function compareSplit(context: CaseContext, options: AttentionOptions, seed: number, lengths?: readonly number[], limits?: DeviceLimits) {
+async function compareSplit(
+  context: CaseContext,
+  options: AttentionOptions,
+  seed: number,
+  lengths?: readonly number[],
+  limits?: DeviceLimits,
+  drawn = drawAttention(options, seed),
+) {
   const runtime = await special(context, { speed: SOFTWARE_GPU, limits: { ...context.limits, ...limits } });
   const what = `${JSON.stringify(options)}, seed ${seed}`;
   try {
     const plan = await runtime.attention(options);
     check(context.lowered || plan.dispatches.some(({ label }) => label.includes("split")), `${what}: not split`);
     plan.dispose();
-    const data = { ...drawAttention(options, seed), ...(lengths && { lengths }) };
+    const data = { ...drawn, ...(lengths && { lengths }) };
     const [actual, expected] = [await bothWays(runtime, options, data), await bothWays(await context.cpu, options, data)];
     checkClose(actual.out, expected.out, ATTENTION_BOUND, what);
     checkGradients(actual, expected, norm(data.dOut), GRADIENT_BOUND, what);
@@ -224,6 +231,15 @@ export const softmaxAttentionSuite: Suite = {
       },
     },
     {
+      name: "in splits: a bias in the logits, with masks, and heads in groups",
+      run: async (context) => {
+        const options = softmax({ heads: 2, batch: 2, length: 1100, headDim: 4, bias: "logits" });
+        const data = masked(options, drawAttention(options, 191));
+        await compareSplit(context, options, 191, undefined, undefined, data);
+        await compareSplit(context, { ...options, causal: true } as AttentionOptions, 201, undefined, { workspaceBytes: 2 ** 20 });
+      },
+    },
+    {
       name: "in splits: in a window, with variable lengths",
       run: (context) =>
         together(CAUSAL, (causal, i) => {
@@ -232,8 +248,15 @@ export const softmaxAttentionSuite: Suite = {
         }),
     },
     {
-      name: "a bias in the logits: forward, causal or not, on grids, in a window, with masks",
+      name: "a bias in the logits, forward and backward",
       sample: true,
+      run: async (context) => {
+        await compareWithDefinition(context, LOGITS, 251);
+        await compareBackward(context, LOGITS, 251);
+      },
+    },
+    {
+      name: "a bias in the logits: forward, causal or not, on grids, in a window, with masks",
       run: async (context) => {
         for (const causal of CAUSAL) {
           await over(IN_LOGITS, causal, (options, seed) => compareWithDefinition(context, options, seed));
@@ -246,7 +269,7 @@ export const softmaxAttentionSuite: Suite = {
     {
       name: "a bias in the logits: backward, causal or not, on grids, in a window, with lengths and masks",
       run: async (context) => {
-        await over(IN_LOGITS, false, (options, seed) => compareBackward(context, options, seed));
+        await over([IN_LOGITS[0]!, IN_LOGITS[2]!], false, (options, seed) => compareBackward(context, options, seed));
         await together(ON_GRIDS, (options, i) => compareBackward(context, options, 271 + i));
         const options = { ...LOGITS, causal: true, variableLengths: true } as AttentionOptions;
         await compareBackward(context, options, 281);

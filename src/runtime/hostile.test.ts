@@ -138,7 +138,7 @@ const FACTORIES: readonly Factory[] = [
         storage: "f32",
       },
       { heads: 1, grid: [2, 4], headDim: 4, featureMap: "sikf", bias: "multiplicative" },
-      { heads: 1, length: 8, headDim: 4, kind: "softmax", scale: 2 },
+      { heads: 1, length: 8, headDim: 4, kind: "softmax", scale: 2, window: 3, bias: "logits" },
     ],
   },
 ];

@@ -1,5 +1,5 @@
 import type { AttentionOptions } from "../../../src/index.ts";
-import { type AttentionSpec, attentionSpec, weightsShape } from "../../../src/testing/specs.ts";
+import { type AttentionSpec, attentionSpec, hasSpectrum, weightsShape } from "../../../src/testing/specs.ts";
 import { ATTENTION_BOUND, GRADIENT_BOUND } from "../../cases/attention-harness.ts";
 import type { Arrays, FuzzCase, Options, TensorPlan } from "../case.ts";
 import { type DataKind, isGaussian, largest, norm, sumOf } from "../data.ts";
@@ -59,6 +59,7 @@ function drawAttention(draw: Draw, half: boolean, backward: boolean): Options {
   const featureMap = softmax ? undefined : draw.pick(["sikf", "sikf", "elu+1", "relu", "softmax", "favor+"]);
   const bias = draw.pick(["none", "none", "fastrpb", "fastrpb", "multiplicative"]);
   const multiplicative = bias === "multiplicative" && !softmax && featureMap !== "softmax";
+  const logits = bias === "multiplicative" && softmax;
   const storage = half && !backward && !multiplicative && draw.chance(0.3);
   const random = featureMap === "favor+";
   const positions = drawPositions(draw, multiplicative ? draw.pick([12, 70]) : softmax ? draw.pick([40, 200]) : draw.pick([40, 300, 1200]));
@@ -79,7 +80,7 @@ function drawAttention(draw: Draw, half: boolean, backward: boolean): Options {
     ...(random && draw.chance(0.5) && { randomFeatures: { count: draw.size(16), seed: draw.int(0, 1000) } }),
     ...(softmax && !positions.options["grid"] && draw.chance(0.4) && { window: draw.size(positions.tokens) }),
     ...((softmax || random) && draw.chance(0.4) && { scale: draw.pick([1, 0.3, 0.125]) }),
-    ...(multiplicative ? { bias } : bias === "fastrpb" && { bias }),
+    ...(logits ? { bias: "logits" } : (multiplicative || bias === "fastrpb") && { bias }),
     ...(variableLengths && { variableLengths }),
     ...(storage && { storage: "f16" }),
   };
@@ -90,7 +91,8 @@ function inputsOf(spec: AttentionSpec, backward: boolean): Record<string, Tensor
   const dtype = spec.storage;
   const kinds = backward ? gradientRowKinds(spec) : rowKinds(spec);
   const values = spec.storage === "f16" ? HALF_KINDS : VALUE_KINDS;
-  const biasKinds = spec.bias === "multiplicative" ? MULTIPLICATIVE_KINDS : spec.storage === "f16" ? HALF_KINDS : VALUE_KINDS;
+  const exponents = spec.bias === "multiplicative" || spec.bias === "logits";
+  const biasKinds = exponents ? MULTIPLICATIVE_KINDS : spec.storage === "f16" ? HALF_KINDS : VALUE_KINDS;
   return {
     q: { shape: [...rows, spec.headDim], dtype, kinds },
     k: { shape: [...rows, spec.headDim], dtype, kinds },
@@ -102,8 +104,9 @@ function inputsOf(spec: AttentionSpec, backward: boolean): Record<string, Tensor
   };
 }
 
-function flagsOf({ bias, causal, variableLengths }: AttentionSpec): ("prepared" | "poison")[] {
-  return [...(bias === "none" ? [] : (["prepared"] as const)), ...(variableLengths || (causal && bias !== "none") ? (["poison"] as const) : [])];
+function flagsOf(spec: AttentionSpec): ("prepared" | "poison")[] {
+  const { bias, causal, variableLengths } = spec;
+  return [...(hasSpectrum(spec) ? (["prepared"] as const) : []), ...(variableLengths || (causal && bias !== "none") ? (["poison"] as const) : [])];
 }
 
 function drawLengths(draw: Draw, options: Options): readonly number[] | undefined {
@@ -270,7 +273,8 @@ async function backwardBounds({ options, data, kinds, lengths, expected }: Bound
       floor("dBias", [g, v], 4 * length),
     );
   }
-  if (spec.bias === "multiplicative") bounds["dBias"] = bound("dBias", spread * plain.usual, most * plain.all, floor("dBias", [g, v], length));
+  if (spec.bias === "multiplicative" || spec.bias === "logits")
+    bounds["dBias"] = bound("dBias", spread * plain.usual, most * plain.all, floor("dBias", [g, v], length));
   return bounds;
 }
 
