@@ -103,7 +103,7 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
    *
    * @param weights a tensor, or its numbers in an array: then the spectrum keeps a copy of them in memory, and {@link Runtime.restore} makes it
    *   again after a loss of the device
-   * @throws FastRpbError codes `"shape"`, `"value"` (a plan without bias has no weights), `"disposed"`, `"lost"`
+   * @throws FastRpbError codes `"shape"`, `"value"` (a plan without a bias, or with one in the logits, has no spectrum), `"disposed"`, `"lost"`
    */
   prepare(weights: Tensor | Float32Array): Spectrum {
     const caller = "AttentionPlan.prepare";
