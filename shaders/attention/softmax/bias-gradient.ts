@@ -28,6 +28,9 @@ import {
 import { queriesThatSee } from "./visible.ts";
 import { range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
+/** Pairs of tiles whose sums join the total at a time. */
+const RUN = 32;
+
 /** How the queries and keys of a bias gradient are shared out. */
 export interface BiasBands {
   /** Tokens from one pair of tiles to the next. */
@@ -110,7 +113,7 @@ export function softmaxBiasGradientKernel(spec: SoftmaxBiasGradientSpec): Kernel
   let end = tokens;
   let row_group = lane / OTHER_GROUPS;
   let other_group = lane % OTHER_GROUPS;
-${unroll(others, (p) => `  var e0_${p} = vec4f();`)}
+${unroll(others, (p) => `  var e0_${p} = vec4f();\n  var run${p} = vec4f();`)}
   for (var step = part * params.steps; step < (part + 1u) * params.steps; step++) {
     let first = step * PERIOD + row_tile * ROWS;
     if (first >= tokens) { break; }
@@ -135,10 +138,15 @@ ${unroll(
   others,
   (p) => wgsl`    let key${p} = tile_first + 4u * other_group + ${u32(p)};
     let gradient${p} = weight(s0_${p} - maximum) * inverse * (d0_${p} - mean);
-    e0_${p} += select(vec4f(), gradient${p}, ${queriesThatSee(spec, "rows", `key${p}`)});`,
+    run${p} += select(vec4f(), gradient${p}, ${queriesThatSee(spec, "rows", `key${p}`)});`,
 )}
+    // Sums of a long walk are made of those of short ones, which keeps their rounding error down.
+    if (step % ${u32(RUN)} == ${u32(RUN - 1)}) {
+${unroll(others, (p) => `      e0_${p} += run${p};\n      run${p} = vec4f();`)}
+    }
     workgroupBarrier();
   }
+${unroll(others, (p) => `  e0_${p} += run${p};`)}
 #if ${flags > 1}
   // Rows beyond the period belong to the next one; where all its tiles stand in their rows does not change from one to the next.
   let own_first = row_tile * ROWS + row_group * PATCH_ROWS;
