@@ -28,7 +28,7 @@ export const ROOMS = [
   { room: "shaders/attention/causal", imports: ["shaders/wgsl", "shaders/attention", "shaders/attention/linear"] },
   {
     room: "shaders/attention/multiplicative",
-    imports: ["shaders/wgsl", "shaders/attention", "shaders/attention/linear", "shaders/attention/causal"],
+    imports: ["shaders/wgsl", "shaders/toeplitz", "shaders/attention", "shaders/attention/linear", "shaders/attention/causal"],
   },
 
   { room: "src/core", imports: [] },

@@ -1,6 +1,6 @@
 export { createRuntime, type Progress, type RuntimeOptions } from "./runtime/create-runtime.ts";
 export type { RestoreOptions, Runtime } from "./runtime/runtime.ts";
-export { type BiasShape, biasFromFunction, decayBias, manhattanBias, separableBias } from "./operations/toeplitz/weights.ts";
+export { type BiasAxis, type BiasShape, biasFromFunction, decayBias, manhattanBias, separableBias } from "./operations/toeplitz/weights.ts";
 export type {
   AttentionBackwardOptions,
   AttentionGradientInputs,
@@ -33,7 +33,7 @@ export type { DecoderOptions } from "./operations/attention/decode/spec.ts";
 export type { ComplexMultiplyOptions } from "./operations/complex-multiply/spec.ts";
 export type { ConvolveMode, ConvolveOptions } from "./operations/convolve/spec.ts";
 export type { FftKind, FftNorm, FftOptions, FftStorage } from "./operations/fft/spec.ts";
-export type { ToeplitzOptions } from "./operations/toeplitz/spec.ts";
+export type { BiasForm, BiasFormOptions, TokenOptions, ToeplitzOptions } from "./operations/toeplitz/spec.ts";
 export type { HalfArray } from "./core/half.ts";
 export type { DType, Tensor } from "./core/tensor.ts";
 export type { TuneOptions, TuneProgress, TuneRequest, Tuning } from "./runtime/tuning.ts";

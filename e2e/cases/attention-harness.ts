@@ -14,6 +14,8 @@ export interface AttentionData {
   readonly dOut: Float32Array;
   /** With variable lengths only. */
   readonly lengths?: readonly number[];
+  /** With a mask over keys only. */
+  readonly keyMask?: Uint8Array;
 }
 
 export type GradientName = "dq" | "dk" | "dv" | "dBias";
@@ -34,7 +36,14 @@ export function drawAttention(options: AttentionOptions, seed: number): Attentio
     weights: spec.bias === "multiplicative" ? weights : weights.map((w) => w / Math.sqrt(spec.length)),
     dOut: normals(seed + 4, rows * spec.valueDim),
     ...(spec.variableLengths && { lengths: Array.from({ length: spec.batch }, (_, b) => (seed * 7 + b * 13) % (spec.length + 1)) }),
+    ...(spec.keyMask && { keyMask: Uint8Array.from(normals(seed + 5, spec.batch * spec.length).map((x, at) => maskAt(x, at, spec.length))) }),
   };
+}
+
+/** Of the first batch row two keys of three are seen, of the second none, of the third those from the middle on. */
+function maskAt(x: number, at: number, length: number): number {
+  const row = Math.floor(at / length) % 3;
+  return row === 0 ? Number(x > -0.4) : Number(row === 2 && at % length >= length / 2);
 }
 
 function inputsOf(scope: Scope, spec: AttentionSpec, data: AttentionData) {
@@ -45,6 +54,7 @@ function inputsOf(scope: Scope, spec: AttentionSpec, data: AttentionData) {
     v: scope.tensor(data.v, [...rows, spec.valueDim]),
     ...(spec.bias !== "none" && { bias: scope.tensor(data.weights, weightsShape(spec)) }),
     ...(data.lengths && { lengths: data.lengths }),
+    ...(data.keyMask && { keyMask: data.keyMask }),
   };
 }
 

@@ -13,16 +13,6 @@ import {
 } from "./attention-harness.ts";
 import { type CaseContext, check, checkClose, relativeL2, type Suite, together } from "./case.ts";
 
-/**
- * Of a causal multiplicative bias (multiplicative-attention.ts): features of exponentials are relative to the largest key of all, also for rows that
- * come before it. 5.9e-5 was measured with FAVOR+.
- */
-const CAUSAL_MULTIPLICATIVE_BOUND = 1e-4;
-
-function boundOf({ bias, causal }: AttentionOptions, bound: number): number {
-  return bias === "multiplicative" && causal ? CAUSAL_MULTIPLICATIVE_BOUND : bound;
-}
-
 function dataOf({ q, k, v, dOut, weights, lengths }: AttentionFixture): AttentionData {
   return { q, k, v, dOut, weights: weights ?? new Float32Array(), ...(lengths && { lengths }) };
 }
@@ -51,7 +41,7 @@ export const attentionPropertySuite: Suite = {
       run: (context) =>
         together(attentionFixtures(), async (fixture) => {
           const { options, out } = fixture;
-          checkClose(await attend(await context.runtime, options, dataOf(fixture)), out, boundOf(options, ATTENTION_BOUND), JSON.stringify(options));
+          checkClose(await attend(await context.runtime, options, dataOf(fixture)), out, ATTENTION_BOUND, JSON.stringify(options));
         }),
     },
     {

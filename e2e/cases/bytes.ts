@@ -4,6 +4,7 @@
  */
 import { ELEMENT_BYTES, type Kernel } from "../../shaders/wgsl/kernel.ts";
 import { planProgram } from "../../src/testing/operations.ts";
+import { headSpectrumBytes } from "../../src/operations/toeplitz/layout.ts";
 import type { Program, ProgramDispatch } from "../../src/program/program.ts";
 import { type PlannerLimits, SOFTWARE_GPU } from "../../src/core/limits.ts";
 import {
@@ -117,7 +118,7 @@ function probedProgram(program: Program, areas: readonly ProbeArea[]): Program {
 }
 
 /** Shared by many workgroups and small beside the rest: stated once, however often caches serve it. */
-const SHARED = new Set(["tables", "spectrum", "lengths", "bias"]);
+const SHARED = new Set(["tables", "spectrum", "lengths", "bias", "keyMask"]);
 /** Those, and the combined key state of a head, which its workgroups share. */
 const TRACKED = new Set([...SHARED, "states"]);
 
@@ -135,6 +136,11 @@ async function checkBytes(context: CaseContext, spec: AnySpec, limits?: PlannerL
   for (const { offset, bits } of areas) for (const [b, { start, words }] of bits.entries()) if (words > 0) probes[offset + COUNTERS * b + 2] = start;
   const data: Record<string, Float32Array | Uint32Array> = { probes };
   for (const { name, role, bytes } of program.buffers) if (role === "input" || role === "inout") data[name] = normals(bytes, bytes / 4);
+  // What is stated is without rows that are summed directly. A spectrum of ones is that of a matrix in proportion to 1; bounds of 0 trust any sum of it.
+  if ("bias" in spec && spec.bias === "multiplicative") {
+    const kept = (spec.heads * headSpectrumBytes(spec, limits ?? runtime.limits)) / 4;
+    data["spectrum"] = data["spectrum"]!.map((_, at) => (at < kept && at % 2 === 0 ? 1 : 0));
+  }
   // What is stated is what full lengths take.
   if (data["lengths"] && "length" in spec) data["lengths"] = new Uint32Array(data["lengths"].length).fill(spec.length);
   const counts = new Uint32Array((await runProgram(runtime.device!, probedProgram(program, areas), data))["probes"]!);
@@ -306,6 +312,30 @@ export const bytesSuite: Suite = {
       },
     },
     {
+      name: "forms of weights of Toeplitz products",
+      sample: true,
+      run: async (context) => {
+        const options: ToeplitzOptions[] = [
+          { heads: 2, batch: 2, grid: [5, 9], channels: 3, biasForm: "separable" },
+          { heads: 3, grid: [40, 70], channels: 36, biasForm: "separable-symmetric", biasLength: [41, 90] },
+          { heads: 2, grid: [6, 6], channels: 4, biasForm: "separable", biasShared: true },
+          { heads: 2, grid: [1, 1], channels: 1, biasForm: "separable" },
+          { heads: 2, length: 23, channels: 2, biasForm: "symmetric", causal: true, biasLength: 30 },
+          { heads: 2, grid: [4, 7], channels: 2, biasForm: "symmetric" },
+          { heads: 2, batch: 2, length: 23, channels: 3, outside: { first: 1, last: 2 } },
+          { heads: 2, batch: 2, grid: [5, 9], channels: 4, gridChannels: 3, outside: { first: 1 }, biasForm: "separable" },
+        ];
+        const specs = options.map((each) => toeplitzSpec(each));
+        await together([...specs, ...specs.map(spectrumSpec), ...specs.map(toeplitzGradientSpec)], (spec) => checkBytes(context, spec));
+        const cramped = limitsWith({ maxStorageBufferBindingSize: 2 ** 15, workspaceBytes: 2 ** 15, maxComputeWorkgroupStorageSize: 1024 });
+        await checkBytes(
+          context,
+          toeplitzGradientSpec(toeplitzSpec({ heads: 3, batch: 2, grid: [9, 20], channels: 7, biasForm: "separable" })),
+          cramped,
+        );
+      },
+    },
+    {
       name: "gradients of Toeplitz products, products with lengths, spectra of exponentials",
       run: async (context) => {
         const passes = limitsWith({ maxComputeWorkgroupStorageSize: 256 });
@@ -355,6 +385,7 @@ export const bytesSuite: Suite = {
         };
         const specs = [
           ...both({ heads: 2, batch: 2, length: 77, headDim: 7, valueDim: 5, causal: true, variableLengths: true }),
+          ...both({ batch: 2, length: 128, headDim: 5, valueDim: 4, keyMask: true }),
           // Columns of the sums in two pieces.
           ...both({ length: 45, headDim: 200, valueDim: 210 }),
         ];
@@ -422,6 +453,8 @@ export const bytesSuite: Suite = {
           { heads: 1, batch: 2, length: 37, headDim: 9, valueDim: 40, featureMap: "relu" },
           { heads: 1, batch: 2, length: 131, headDim: 11, valueDim: 6, featureMap: "softmax" },
           { heads: 2, length: 70, headDim: 5, valueDim: 3, featureMap: "favor+", randomFeatures: { count: 13 } },
+          { heads: 2, batch: 2, length: 70, headDim: 4, valueDim: 3, featureMap: "elu+1", keyMask: true },
+          { heads: 2, length: 70, headDim: 3, valueDim: 3, featureMap: "dpfp", nu: 2 },
         ];
         await together(
           options.map((options) => attentionSpec(options)),

@@ -74,6 +74,7 @@ interface Size {
   readonly length: number;
   readonly headDim: number;
   readonly valueDim?: number;
+  readonly nu?: number;
   readonly bias?: "fastrpb";
   readonly variableLengths?: boolean;
 }
@@ -109,6 +110,7 @@ const BACKWARD_SIZES: Readonly<Record<FeatureMap, readonly Size[]>> = {
     { heads: 2, batch: 2, length: 200, headDim: 8, valueDim: 7, variableLengths: true },
   ],
   "favor+": [{ heads: 1, length: 70, headDim: 6, valueDim: 5 }],
+  dpfp: [{ heads: 1, batch: 2, length: 140, headDim: 3, valueDim: 5, nu: 2, variableLengths: true }],
 };
 
 /** One of each width, so that all of these share their kernels. */
@@ -149,6 +151,17 @@ export const causalAttentionSuite: Suite = {
       name: "favor+, against the CPU",
       sample: true,
       run: (context) => compareForward(context, { heads: 2, length: 130, headDim: 6, valueDim: 5, featureMap: "favor+", causal: true }, 4),
+    },
+    {
+      name: "dpfp, against the CPU",
+      run: (context) =>
+        together(
+          [
+            { heads: 2, length: 130, headDim: 6, valueDim: 5, nu: 3, bias: "fastrpb" },
+            { heads: 1, batch: 2, length: 70, headDim: 5, valueDim: 9, variableLengths: true },
+          ] as const,
+          (size, seed) => compareForward(context, { ...size, featureMap: "dpfp", causal: true }, 5 + 10 * seed),
+        ),
     },
     {
       name: "keys that rise, fall and jump by 1e4 within a chunk",
@@ -240,7 +253,21 @@ export const causalAttentionSuite: Suite = {
       },
     },
     {
+      name: "heads enough that a workgroup goes through all rows of one",
+      sample: true,
+      run: async (context) => {
+        const runtime = await context.runtime;
+        const options = { heads: 64, batch: 2, headDim: 34, valueDim: 33, causal: true } as const;
+        const cases: readonly AttentionOptions[] = [
+          { ...options, length: 130, featureMap: "sikf", variableLengths: true },
+          { ...options, length: 65, featureMap: "relu" },
+        ];
+        await together(cases, (each, i) => compareDrawn(runtime, each, 68 + i));
+      },
+    },
+    {
       name: "heads in groups, small devices, longer chunks where the workspace is small",
+      sample: true,
       run: async (context) => {
         const grouped = await context.open({ limits: { maxStorageBufferBindingSize: 2 ** 18 }, workspaceBytes: 2 ** 20 });
         const small = await context.open({ limits: SMALL_DEVICE, workspaceBytes: 2 ** 18 });
@@ -255,7 +282,7 @@ export const causalAttentionSuite: Suite = {
         }
       },
     },
-    ...(["sikf", "elu+1", "relu", "softmax", "favor+"] as const).map((featureMap, seed) => ({
+    ...(["sikf", "elu+1", "relu", "softmax", "favor+", "dpfp"] as const).map((featureMap, seed) => ({
       name: `${featureMap}, backward`,
       sample: featureMap === "softmax", // the only one whose kernels no other sampled case compiles
       run: (context: CaseContext) =>

@@ -3,7 +3,7 @@ import type { DecoderOptions, DecoderState, FeatureMap, Runtime, Tensor } from "
 import { attend, ATTENTION_BOUND, type AttentionData, drawAttention } from "./attention-harness.ts";
 import { type CaseContext, check, checkClose, checkRefused, type Scope, scoped, type Suite, together } from "./case.ts";
 
-const FEATURE_MAPS: readonly FeatureMap[] = ["sikf", "elu+1", "relu", "softmax", "favor+"];
+const FEATURE_MAPS: readonly FeatureMap[] = ["sikf", "elu+1", "relu", "softmax", "favor+", "dpfp"];
 
 function parallel(options: DecoderOptions) {
   return { ...options, causal: true } as const;

@@ -25,12 +25,18 @@ export const VARIANTS: AttentionOptions[] = [
   { heads: 2, batch: 2, length: 70, headDim: 8, valueDim: 12, featureMap: "sikf", bias: "fastrpb" },
   { heads: 1, length: 301, headDim: 7, valueDim: 5, featureMap: "elu+1", bias: "fastrpb", causal: true },
   { heads: 3, length: 33, headDim: 5, featureMap: "favor+" },
+  { heads: 2, length: 33, headDim: 5, featureMap: "dpfp", nu: 2, causal: true },
   { heads: 1, length: 70, headDim: 8, featureMap: "softmax", causal: true },
   { heads: 1, length: 150, headDim: 7, valueDim: 9, kind: "softmax", causal: true },
   { heads: 1, length: 1100, headDim: 7, valueDim: 8, kind: "softmax" },
   { heads: 2, length: 90, headDim: 8, kind: "softmax", bias: "logits", window: 20 },
+  { heads: 2, batch: 2, length: 70, headDim: 8, valueDim: 7, featureMap: "sikf", bias: "fastrpb", keyMask: true },
+  { heads: 1, length: 33, headDim: 5, valueDim: 7, featureMap: "favor+", causal: true, keyMask: true },
   { heads: 2, grid: [9, 5], headDim: 4, valueDim: 3, featureMap: "relu", bias: "fastrpb" },
   { heads: 1, length: 9000, headDim: 4, featureMap: "sikf", bias: "fastrpb" },
+  { heads: 2, batch: 2, grid: [9, 5], headDim: 4, valueDim: 3, featureMap: "sikf", bias: "fastrpb", biasForm: "separable" },
+  { heads: 2, grid: [37, 40], headDim: 4, valueDim: 8, featureMap: "elu+1", bias: "fastrpb", biasForm: "separable-symmetric" },
+  { heads: 2, batch: 2, grid: [9, 5], headDim: 4, valueDim: 3, featureMap: "sikf", bias: "fastrpb", outside: { first: 1, last: 2 } },
 ];
 
 export const halfAttentionSuite: Suite = {
@@ -53,7 +59,9 @@ export const halfAttentionSuite: Suite = {
           const [q, k, v] = [bits(0, spec.headDim), bits(1, spec.headDim), bits(2, spec.valueDim)];
           const count = weightsShape(spec).reduce((product, size) => product * size, 1);
           const weights = normals(10 * seed + 3, count).map((w) => w / Math.sqrt(spec.length));
-          const data: AttentionData = { q: decode(q), k: decode(k), v: decode(v), weights, dOut: new Float32Array() };
+          const keyMask = spec.keyMask && Uint8Array.from({ length: spec.batch * spec.length }, (_, at) => Number(at % 5 > 1));
+          const mask = keyMask && { keyMask };
+          const data: AttentionData = { q: decode(q), k: decode(k), v: decode(v), weights, dOut: new Float32Array(), ...mask };
           const exact = await attend(cpu, options, data);
           const rounded = relativeL2(decode(encode(exact)), exact);
           await scoped(runtime, async (scope) => {
@@ -64,6 +72,7 @@ export const halfAttentionSuite: Suite = {
               k: tensor(k, spec.headDim),
               v: tensor(v, spec.valueDim),
               ...(spec.bias !== "none" && { bias: scope.tensor(weights, weightsShape(spec)) }),
+              ...mask,
             };
             const out = scope.unwritten([...rows, spec.valueDim], "f16");
             const error = relativeL2(await plan.run(inputs, { out }).data(), exact);

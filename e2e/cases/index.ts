@@ -1,5 +1,6 @@
 import { attentionPropertySuite } from "./attention-properties.ts";
 import { attentionSuite } from "./attention.ts";
+import { biasFormSuite } from "./bias-forms.ts";
 import { bytesSuite } from "./bytes.ts";
 import type { Case, Suite } from "./case.ts";
 import { causalAttentionSuite } from "./causal-attention.ts";
@@ -13,6 +14,7 @@ import { fftGradientSuite } from "./fft-gradient.ts";
 import { fftSuite } from "./fft.ts";
 import { halfAttentionSuite } from "./half-attention.ts";
 import { halfSuite } from "./half.ts";
+import { keyMaskSuite } from "./key-mask.ts";
 import { kernelSuite } from "./kernels.ts";
 import { linearAttentionSuite } from "./linear-attention.ts";
 import { lifecycleSuite, selfTestSuite } from "./lifecycle.ts";
@@ -20,6 +22,7 @@ import { nonFiniteSuite } from "./non-finite.ts";
 import { refusalSuite } from "./refusals.ts";
 import { repeatedSuite } from "./repeated.ts";
 import { multiplicativeAttentionSuite } from "./multiplicative-attention.ts";
+import { multiplicativeExtremesSuite } from "./multiplicative-extremes.ts";
 import { toeplitzGradientSuite } from "./toeplitz-gradient.ts";
 import { softmaxAttentionSuite } from "./softmax-attention.ts";
 import { toeplitzSuite } from "./toeplitz.ts";
@@ -43,14 +46,17 @@ export const SUITES: readonly Suite[] = [
   convolveSuite,
   toeplitzSuite,
   toeplitzGradientSuite,
+  biasFormSuite,
   kernelSuite,
   attentionSuite,
   linearAttentionSuite,
   causalAttentionSuite,
   decodeSuite,
   multiplicativeAttentionSuite,
+  multiplicativeExtremesSuite,
   attentionPropertySuite,
   softmaxAttentionSuite,
+  keyMaskSuite,
   halfAttentionSuite,
   bytesSuite,
 ];

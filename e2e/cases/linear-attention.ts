@@ -13,7 +13,7 @@ import {
 } from "./attention-harness.ts";
 import { type CaseContext, check, checkClose, type Suite, together } from "./case.ts";
 
-const MAPS: readonly FeatureMap[] = ["sikf", "elu+1", "relu", "softmax", "favor+"];
+const MAPS: readonly FeatureMap[] = ["sikf", "elu+1", "relu", "softmax", "favor+", "dpfp"];
 
 /** One token, fewer rows than a tile, several chunks; dimensions of 1, odd ones, more than a tile. */
 const SIZES = [
@@ -78,6 +78,8 @@ export const linearAttentionSuite: Suite = {
           ["sikf", false],
           ["favor+", false],
           ["favor+", true],
+          ["dpfp", false],
+          ["dpfp", true],
         ] as const) {
           const options: AttentionOptions = { ...shape, featureMap, causal };
           const what = `${featureMap}${causal ? ", causal" : ""}`;
@@ -109,6 +111,28 @@ export const linearAttentionSuite: Suite = {
         }
       },
     },
+    ...[false, true].map((causal) => ({
+      name: `dpfp${causal ? ", causal" : ""}: rows of zeros and of one number have no features: zero, and no gradient`,
+      sample: !causal,
+      run: async (context: CaseContext) => {
+        const options: AttentionOptions = { heads: 1, length: 40, headDim: 3, valueDim: 2, featureMap: "dpfp", nu: 2, causal };
+        const data = drawAttention(options, 41);
+        // Query 3 is 0, query 4 has one number, and so has every other key.
+        const q = data.q.map((x, i) => (Math.floor(i / 3) === 3 || (Math.floor(i / 3) === 4 && i % 3 > 0) ? 0 : x));
+        const k = data.k.map((x, i) => (i % 6 > 3 ? 0 : x));
+        const inputs = { ...data, q, k };
+        const [runtime, cpu] = [await context.runtime, await context.cpu];
+        const what = `${causal ? "causal, " : ""}seed 41`;
+        const [out, gradients] = [await attend(runtime, options, inputs), await attendBackward(runtime, options, inputs)];
+        checkClose(out, await attend(cpu, options, inputs), ATTENTION_BOUND, what);
+        checkGradients(gradients, await attendBackward(cpu, options, inputs), norm(data.dOut), GRADIENT_BOUND, what);
+        const silent = [...out.subarray(2 * 3, 2 * 5), ...gradients.dq!.subarray(3 * 3, 3 * 5)];
+        check(
+          silent.every((x) => x === 0),
+          `queries 3 and 4, ${what}: ${silent.join(", ")}`,
+        );
+      },
+    })),
     {
       name: "gradients in groups of heads, on small devices",
       run: async (context) => {

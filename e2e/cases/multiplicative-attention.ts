@@ -14,11 +14,6 @@ import {
 import { check, checkClose, type Suite, together } from "./case.ts";
 
 const bias = "multiplicative" as const;
-/**
- * Transforms spread their rounding over all positions in proportion to the whole, also over early rows of a causal sequence, of which the sums
- * are small: of 40 tokens, results of 4.4e-6 and gradients of 1.5e-5 were measured, and of 1.9e-5 where the compiler reassociates sums.
- */
-const CAUSAL_BOUND = 3e-5;
 
 export const multiplicativeAttentionSuite: Suite = {
   name: "multiplicative attention",
@@ -35,12 +30,13 @@ export const multiplicativeAttentionSuite: Suite = {
             { heads: 1, length: 40, headDim: 3, featureMap: "relu", bias, causal: true },
             { heads: 2, grid: [5, 7], headDim: 3, valueDim: 4, featureMap: "relu", bias },
             { heads: 2, batch: 3, length: 40, headDim: 3, featureMap: "sikf", bias, variableLengths: true },
+            { heads: 1, length: 37, headDim: 3, valueDim: 2, featureMap: "dpfp", nu: 2, bias },
           ] satisfies AttentionOptions[],
           async (options, seed) => {
-            await compareForward(context, options, seed, "causal" in options ? CAUSAL_BOUND : ATTENTION_BOUND);
+            await compareForward(context, options, seed);
             // Its many kernels take long to compile: of some.
-            if (seed > 0 && seed < 6 && options.featureMap !== "relu") {
-              await compareBackward(context, options, seed, "causal" in options ? CAUSAL_BOUND : GRADIENT_BOUND);
+            if (seed > 0 && seed !== 6 && options.featureMap !== "relu") {
+              await compareBackward(context, options, seed);
             }
           },
         );

@@ -118,6 +118,8 @@ const attentionOptions: Case = {
       for (const seed of [-1, 0.5, 2 ** 32, NaN, "0"]) {
         await refused({ featureMap: "favor+", randomFeatures: { seed } }, "value", "options.randomFeatures.seed");
       }
+      await refused({ nu: 2 }, "value", "options.nu", "dpfp");
+      for (const nu of [0, 1.5, 4, NaN, "1"]) await refused({ featureMap: "dpfp", nu }, "value", "options.nu", "from 1 to 3");
       await refused({ scale: 2 }, "value", "options.scale", "left out");
       for (const scale of [0, -1, NaN, Infinity, 1e39, 1e-50, "1"]) {
         await refused({ kind: "softmax", featureMap: undefined, scale }, "value", "options.scale", "positive");
@@ -145,6 +147,7 @@ const attentionArguments: Case = {
         const shapes = { heads: 2, batch: 2, length: 8, headDim: 4, valueDim: 3, featureMap: "sikf" } as const;
         const plan = scope.keep(await runtime.attention({ ...shapes, bias: "fastrpb", variableLengths: true }));
         const plain = scope.keep(await runtime.attention(shapes));
+        const masked = scope.keep(await runtime.attention({ ...shapes, keyMask: true }));
         const tensor = (...shape: number[]) => scope.tensor(new Float32Array(shape.reduce((a, b) => a * b)).fill(1), shape);
         const keys = () => tensor(2, 2, 8, 4);
         const [q, k, v, dOut, bias] = [keys(), keys(), tensor(2, 2, 8, 3), tensor(2, 2, 8, 3), tensor(2, 15)];
@@ -160,10 +163,23 @@ const attentionArguments: Case = {
         await both({ lengths: [8] }, "value", "inputs.lengths", "2 lengths");
         await both({ lengths: 8 }, "value", "inputs.lengths");
         for (const bad of [9, -1, 1.5, NaN, "4", null]) await both({ lengths: [8, bad] }, "value", "inputs.lengths[1]", "from 0 to 8");
+        await both({ lengths: BigInt64Array.of(8n, 3n) }, "value", "inputs.lengths[0]");
+        await both({ lengths: Float32Array.of(8, 2.5) }, "value", "inputs.lengths[1]");
+        await both({ lengths: new DataView(new ArrayBuffer(8)) }, "value", "inputs.lengths");
         await both({ bias: v }, "shape", "inputs.bias", "[2, 15]");
         await both({ bias: undefined }, "value", "inputs.bias", "fastrpb");
         await both({ v: q }, "shape", "inputs.v", "[2, 2, 8, 3]");
         await both({ mask: q }, "value", "mask");
+        await both({ keyMask: new Uint8Array(16) }, "value", "inputs.keyMask", "left out");
+        for (const [keyMask, code] of [
+          [undefined, "value"],
+          [Array.from({ length: 16 }, () => 1), "value"],
+          [new Uint8Array(15), "shape"],
+          [q, "shape"],
+        ] as const) {
+          await checkRefused(() => masked.run(any({ q, k, v, keyMask })), code, "AttentionPlan.run", "inputs.keyMask");
+          await checkRefused(() => masked.backward(any({ q, k, v, keyMask, dOut })), code, "AttentionPlan.backward", "inputs.keyMask");
+        }
         const { bias: _, lengths: __, ...three } = good;
         await checkRefused(() => plain.run({ ...three, lengths: [8, 3] }), "value", "AttentionPlan.run", "inputs.lengths", "left out");
         await checkRefused(() => plain.backward({ ...three, dOut, lengths: [8, 3] }), "value", "AttentionPlan.backward", "inputs.lengths");
@@ -183,6 +199,15 @@ const attentionArguments: Case = {
         await checkRefused(() => plan.backward({ ...good, dOut }, any({ outs: {} })), "value", "outs");
         const after = runtime.memory();
         check(after.buffers === before.buffers && after.liveBytes === before.liveBytes, "a refused call kept a buffer");
+        const outOf = (lengths: ArrayLike<number>) => scope.keep(plan.run({ ...good, lengths })).data();
+        const expected = await outOf([8, 3]);
+        for (const lengths of [Uint8Array.of(8, 3), Int32Array.of(8, 3), Uint32Array.of(8, 3), Float64Array.of(8, 3)]) {
+          const out = await outOf(lengths);
+          check(
+            out.every((x, i) => x === expected[i]),
+            `lengths in a ${lengths.constructor.name} are others`,
+          );
+        }
         plain.dispose();
         await checkRefused(() => plain.run(three), "disposed", "AttentionPlan.run");
         await checkRefused(() => plain.backward({ ...three, dOut }), "disposed", "AttentionPlan.backward");

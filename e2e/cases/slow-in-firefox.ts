@@ -54,6 +54,9 @@ export const SLOW_IN_FIREFOX: Readonly<Record<string, readonly string[]>> = {
     "relu, backward",
     "favor+, backward",
     "favor+, variable lengths, forward and backward",
+    "dpfp, backward",
+    "dpfp, variable lengths, forward and backward",
+    "dpfp, causal: rows of zeros and of one number have no features: zero, and no gradient",
     "gradients in groups of heads, on small devices",
   ],
   "causal attention": [
@@ -63,6 +66,7 @@ export const SLOW_IN_FIREFOX: Readonly<Record<string, readonly string[]>> = {
     "sikf, backward",
     "softmax, backward",
     "favor+, backward",
+    "dpfp, backward",
     "workspaces that held NaN before",
   ],
   "multiplicative attention": ["every feature map, sequences and grids, forward and backward", "in groups of heads and features"],
@@ -87,6 +91,7 @@ export const SLOW_IN_FIREFOX: Readonly<Record<string, readonly string[]>> = {
     "with FastRPB, forward and backward",
     "small devices: groups of heads, 64 invocations, 4 KiB of workgroup memory, 16 workgroups per dimension",
   ],
+  "key mask": ["linear, forward and backward", "causal, forward and backward", "softmax, forward and backward", "a grid, forward and backward"],
   bytes: ["FFTs and products of complex numbers", "softmax attention in a window, or with a bias in its logits, and its gradient"],
   "half precision attention": ["at most twice the error of a result that is rounded to float16"],
 };

@@ -29,9 +29,10 @@ const STEEP: Readonly<Record<string, Height>> = {
   "spread by ±80": (row, d) => 80 * Math.sin(row * row * (d + 1)),
   "just gentle, just steep": (row, d) => (row % 16 === 5 + (d % 7) ? 16 + (d % 8) : 0),
 };
-/** The largest tiles that a device has room for, wide rows in smaller ones, and rows beyond a length. */
+/** Rows of a chunk in one tile and, where devices have less room, in two; wide rows in smaller ones; and rows beyond a length. */
 const STEEP_SIZES: readonly AttentionOptions[] = [
   { heads: 1, length: 150, headDim: 8, valueDim: 6, featureMap: "sikf", causal: true },
+  { heads: 1, length: 100, headDim: 40, valueDim: 36, featureMap: "sikf", causal: true },
   { heads: 1, length: 80, headDim: 68, featureMap: "sikf", causal: true },
   { heads: 1, batch: 2, length: 150, headDim: 9, valueDim: 8, featureMap: "sikf", causal: true, variableLengths: true },
 ];

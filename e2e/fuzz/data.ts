@@ -6,15 +6,18 @@ import { random, normals } from "../../src/testing/random.ts";
  * - `"denormal"`: below the smallest normal float32.
  * - `"constant"`: one number near the size, everywhere; `"impulse"`: one number among zeros; `"zero"`: zeros of both signs.
  * - `"mixed"`: normally distributed times powers of two, up to the size and down to its inverse, and some zeros.
+ * - `"mask"`: normally distributed, but −∞, or the lowest float32, at about every other place; `"slope"`: falls by the size from one place to the next, again and again.
+ * - `"holes"`: the size and zero, as likely: for masks over keys.
  */
-export type DataKind = "normal" | "huge" | "tiny" | "denormal" | "constant" | "impulse" | "zero" | "mixed";
+export type DataKind = "normal" | "huge" | "tiny" | "denormal" | "constant" | "impulse" | "zero" | "mixed" | "mask" | "slope" | "holes";
 
 /** The smallest normal float32: a GPU may take what is below for zero, and make zero of what comes out below. */
 export const SMALLEST_NORMAL = 2 ** -126;
+const LARGEST = (2 - 2 ** -23) * 2 ** 127;
 
 /** Kinds whose numbers are independent and alike, so that errors add up at random and nothing cancels but by chance. */
 export function isGaussian(kind: DataKind | undefined): boolean {
-  return kind === undefined || kind === "normal" || kind === "huge" || kind === "tiny";
+  return kind === undefined || kind === "normal" || kind === "huge" || kind === "tiny" || kind === "holes";
 }
 
 export function fill(kind: DataKind, size: number, seed: number, count: number): Float32Array {
@@ -35,6 +38,16 @@ export function fill(kind: DataKind, size: number, seed: number, count: number):
     }
     case "zero":
       return Float32Array.from({ length: count }, () => (uniform() < 0.5 ? -0 : 0));
+    case "mask": {
+      const masked = uniform() < 0.5 ? -Infinity : -LARGEST;
+      return normals(seed ^ 0x33333333, count).map((x) => (uniform() < 0.5 ? masked : x * size));
+    }
+    case "slope": {
+      const period = 1 + Math.floor(uniform() * count);
+      return Float32Array.from({ length: count }, (_, i) => -(i % period) * size);
+    }
+    case "holes":
+      return Float32Array.from({ length: count }, () => (uniform() < 0.5 ? size : 0));
     case "mixed":
       return normals(seed ^ 0x55555555, count).map((x) => (uniform() < 0.1 ? 0 : x * size ** (2 * uniform() - 1)));
   }

@@ -9,14 +9,14 @@
  *
  * elu+1 (Katharopoulos et al. 2020): φ(x) = x + 1 for x > 0, exp(x) otherwise. relu: max(x, 0).
  *
- * The others are SIKF of other rows: random features are projected first (attention/random-features.ts), and Efficient Attention divides the
- * key state by its sums (attention/linear/combine.ts).
+ * The others are these of other rows: random features are projected first (attention/random-features.ts), and then SIKF; those of DPFP are made first
+ * (attention/dpfp.ts), and then ReLU; Efficient Attention is SIKF that divides the key state by its sums (attention/linear/combine.ts).
  */
 import { EXPONENTIAL4 } from "../wgsl/exponential.ts";
 import { paddedToVec4 } from "../wgsl/kernel.ts";
 import { u32, wgsl } from "../wgsl/wgsl.ts";
 
-/** The feature maps that kernels compute; all others are SIKF of other rows. */
+/** The feature maps that kernels compute; all others are one of these of other rows. */
 export type KernelFeatureMap = "sikf" | "elu+1" | "relu";
 
 /** `fn feature4(x)`, φ of four numbers, after {@link EXPONENTIAL4}, where it needs that; of SIKF, whose φ is relative to references, only that. */

@@ -44,14 +44,11 @@ ${eachOutput(shape, (i) => `let n${i} = point * B + b; if (n${i} < N) { store_pa
     bindings: [
       { name: "work", access: "read", element: "vec2f" },
       { name: "tables", access: "read", element: "vec2f" },
-      { name: "out", access: "read_write", element: pairElement(spec.channels, spec.storage) },
+      { name: "out", access: "read_write", element: pairElement(spec, spec.storage) },
       ...lengthBinding(spec),
     ],
     params: [...PASS_PARAMS, "outBase", ...lengthParams(spec)],
-    declarations: [
-      ...passDeclarations(spec),
-      `${rootFunction(spec.axisRoots, "turn_y")}${lengthFunction(spec)}${storePair(spec.channels, spec.storage)}`,
-    ],
+    declarations: [...passDeclarations(spec), `${rootFunction(spec.axisRoots, "turn_y")}${lengthFunction(spec)}${storePair(spec, spec.storage)}`],
     body,
   });
 }

@@ -47,7 +47,7 @@ ${eachOutput(shape, (i) => `let to${i} = work_start + point * stride; work[to${i
     constants: spec,
     workgroupSize: workgroupLanes(shape),
     bindings: [
-      { name: "values", access: "read", element: pairElement(spec.channels, spec.storage) },
+      { name: "values", access: "read", element: pairElement(spec, spec.storage) },
       { name: "tables", access: "read", element: "vec2f" },
       { name: "work", access: "read_write", element: "vec2f" },
       ...lengthBinding(spec),
@@ -55,7 +55,7 @@ ${eachOutput(shape, (i) => `let to${i} = work_start + point * stride; work[to${i
     params: [...PASS_PARAMS, "valuesBase", ...lengthParams(spec)],
     declarations: [
       ...passDeclarations(spec),
-      `${rootFunction(spec.axisRoots, "turn_y")}${roots ? rootFunction(roots) : ""}${lengthFunction(spec)}${loadPair(spec.channels, spec.storage)}`,
+      `${rootFunction(spec.axisRoots, "turn_y")}${roots ? rootFunction(roots) : ""}${lengthFunction(spec)}${loadPair(spec, spec.storage)}`,
     ],
     body,
   });

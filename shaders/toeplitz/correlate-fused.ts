@@ -25,10 +25,9 @@ import { type Kernel, makeKernel } from "../wgsl/kernel.ts";
 import { lengthBinding, lengthFunction, tokensOf } from "../wgsl/lengths.ts";
 import { u32, wgsl } from "../wgsl/wgsl.ts";
 import { branchCount, branchDeclarations, tokenFunctions, type ToeplitzBranchesSpec } from "./branches.ts";
-import { loadPair, pairElement } from "./channel-pairs.ts";
+import { type ChannelRows, loadPair, pairElement } from "./channel-pairs.ts";
 
-export interface ToeplitzCorrelateFusedKernelSpec extends Omit<ToeplitzBranchesSpec, "transposed"> {
-  readonly channels: number;
+export interface ToeplitzCorrelateFusedKernelSpec extends Omit<ToeplitzBranchesSpec, "transposed">, ChannelRows {
   /** Possible in one dimension only. */
   readonly variableLengths: boolean;
 }
@@ -79,8 +78,8 @@ ${eachOutput(shape, (i) => `sums[sum_start + ${place}] = sum${i};`)}
     constants: spec,
     workgroupSize: workgroupLanes(shape),
     bindings: [
-      { name: "gradients", access: "read", element: pairElement(channels) },
-      { name: "values", access: "read", element: pairElement(channels) },
+      { name: "gradients", access: "read", element: pairElement(spec) },
+      { name: "values", access: "read", element: pairElement(spec) },
       { name: "tables", access: "read", element: "vec2f" },
       { name: "sums", access: "read_write", element: "vec2f" },
       ...lengthBinding(spec),
@@ -90,7 +89,7 @@ ${eachOutput(shape, (i) => `sums[sum_start + ${place}] = sum${i};`)}
       wgsl`const N = ${u32(tokens)};
 const PAIRS = ${u32(Math.ceil(channels / 2))};`,
       ...stockhamDeclarations(shape),
-      `${branchDeclarations(spec)}${tokenFunctions(spec)}${lengthFunction(spec)}${loadPair(channels)}${loadPair(channels, "f32", "gradients", "load_gradient")}`,
+      `${branchDeclarations(spec)}${tokenFunctions(spec)}${lengthFunction(spec)}${loadPair(spec)}${loadPair(spec, "f32", "gradients", "load_gradient")}`,
     ],
     body,
   });

@@ -8,13 +8,14 @@
  * Their spectra diagonalise the two halves; the 1/M is that of the inverse transform, and exp(−iπk/M) turns the skew-circulant half
  * into a circulant one (Davis, Circulant Matrices, 1979).
  *
- * Layout: weights [heads, 2N − 1] → embedded [heads, 2, M] complex. One lane per (h, k), both branches.
+ * Layout: weights [heads, 2N − 1], or as weight-layout.ts says, → embedded [heads, 2, M] complex. One lane per (h, k), both branches.
  * Bindings: 0 weights, 1 embedded, 2 tables (roots of order 2M, scale), 3 params.
  */
 import { COMPLEX, scaleFunction } from "../wgsl/complex.ts";
 import { type Kernel, makeKernel } from "../wgsl/kernel.ts";
 import { rootFunction, type RootTable, TURN_BY } from "../fft/roots.ts";
 import { u32, wgsl } from "../wgsl/wgsl.ts";
+import { type WeightLayout, weightPlace } from "./weight-layout.ts";
 
 export interface ToeplitzEmbedKernelSpec {
   /** Lanes of a workgroup. */
@@ -27,21 +28,23 @@ export interface ToeplitzEmbedKernelSpec {
   readonly roots: RootTable;
   /** Offset of the factor 1/2M in the table. */
   readonly scaleOffset: number;
+  readonly weights: WeightLayout;
   /** Weights of offsets j − i > 0 count as zero. */
   readonly causal: boolean;
 }
 
 export function toeplitzEmbedKernel(spec: ToeplitzEmbedKernelSpec): Kernel {
+  const { weights } = spec;
   const body = wgsl`  let index = group * LANES + lane;
   if (index >= params.count) { return; }
   let h = index / M;
   let k = index % M;
-  let diagonal = params.firstWeight + h * (2u * N - 1u) + N - 1u; // of offset j − i = 0
+  let diagonal = params.firstWeight + h * ${u32(weights.count)} + ${u32(weights.diagonal)}; // of offset j − i = 0
   var below = 0.0;
   var above = 0.0;
-  if (k < N) { below = weights[diagonal - k]; }
+  if (k < N) { below = weights[${weightPlace(weights, 0, "diagonal", "-", "k")}]; }
 #if ${!spec.causal}
-  if (M - k < N) { above = weights[diagonal + (M - k)]; }
+  if (M - k < N) { above = weights[${weightPlace(weights, 0, "diagonal", "+", "(M - k)")}]; }
 #endif
   let first = h * 2u * M + k;
   embedded[first] = scale(vec2f(below + above, 0.0));

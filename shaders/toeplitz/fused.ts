@@ -7,15 +7,14 @@
  * pairs fastest. A workgroup does `shape.columns` columns; lane → (slot, thread) as in fft/stockham.ts.
  * Bindings: 0 values, 1 spectrum, 2 tables (twiddles, roots of twice each period), 3 out, 4 lengths where there are such; then params.
  */
-import { loadPair, pairElement, storePair } from "./channel-pairs.ts";
+import { type ChannelRows, loadPair, pairElement, storePair } from "./channel-pairs.ts";
 import { type Kernel, makeKernel, type Precision } from "../wgsl/kernel.ts";
 import { lengthBinding, lengthFunction, tokensOf } from "../wgsl/lengths.ts";
 import { eachInput, stockhamDeclarations, stockhamName, stockhamRegisters, workgroupLanes } from "../fft/stockham.ts";
 import { branchCount, branchDeclarations, branchesOutput, tokenFunctions, toeplitzBranches, type ToeplitzBranchesSpec } from "./branches.ts";
 import { u32, wgsl } from "../wgsl/wgsl.ts";
 
-export interface ToeplitzFusedKernelSpec extends ToeplitzBranchesSpec {
-  readonly channels: number;
+export interface ToeplitzFusedKernelSpec extends ToeplitzBranchesSpec, ChannelRows {
   /** How values and out are stored. */
   readonly storage: Precision;
   /** Possible in one dimension only. */
@@ -48,10 +47,10 @@ ${branchesOutput(spec, (i) => `if (is_token(point)) { store_pair(row + token(poi
     constants: spec,
     workgroupSize: workgroupLanes(shape),
     bindings: [
-      { name: "values", access: "read", element: pairElement(spec.channels, spec.storage) },
+      { name: "values", access: "read", element: pairElement(spec, spec.storage) },
       { name: "spectrum", access: "read", element: "vec2f" },
       { name: "tables", access: "read", element: "vec2f" },
-      { name: "out", access: "read_write", element: pairElement(spec.channels, spec.storage) },
+      { name: "out", access: "read_write", element: pairElement(spec, spec.storage) },
       ...lengthBinding(spec),
     ],
     params: ["columns", "firstColumn", "heads", "valuesBase", "spectrumBase", "outBase"],
@@ -59,7 +58,7 @@ ${branchesOutput(spec, (i) => `if (is_token(point)) { store_pair(row + token(poi
       wgsl`const N = ${u32(tokens)};
 const PAIRS = ${u32(Math.ceil(spec.channels / 2))};`,
       ...stockhamDeclarations(shape),
-      `${branchDeclarations(spec)}${tokenFunctions(spec)}${lengthFunction(spec)}${loadPair(spec.channels, spec.storage)}${storePair(spec.channels, spec.storage)}`,
+      `${branchDeclarations(spec)}${tokenFunctions(spec)}${lengthFunction(spec)}${loadPair(spec, spec.storage)}${storePair(spec, spec.storage)}`,
     ],
     body,
   });

@@ -6,7 +6,7 @@
  *
  * It is toeplitz/embed.ts once for each axis.
  *
- * Layout: weights [heads, 2H − 1, 2W − 1] → embedded [heads, 4, M_y, M_x] complex. One lane per (h, k), all branches.
+ * Layout: weights [heads, 2H − 1, 2W − 1], or as weight-layout.ts says, → embedded [heads, 4, M_y, M_x] complex. One lane per (h, k), all branches.
  * Bindings: 0 weights, 1 embedded, 2 tables (roots of order 2M_y and 2M_x, scale), 3 params.
  */
 import { COMPLEX, scaleFunction } from "../wgsl/complex.ts";
@@ -14,30 +14,32 @@ import { type Kernel, makeKernel } from "../wgsl/kernel.ts";
 import { rootFunction, TURN_BY } from "../fft/roots.ts";
 import type { ToeplitzAxis } from "./branches.ts";
 import { u32, wgsl } from "../wgsl/wgsl.ts";
+import { type WeightLayout, weightPlace } from "./weight-layout.ts";
 
 export interface ToeplitzGridEmbedKernelSpec {
   /** Lanes of a workgroup. */
   readonly lanes: number;
   readonly y: ToeplitzAxis;
   readonly x: ToeplitzAxis;
+  readonly weights: WeightLayout;
   /** Offset of the factor 1/4·M_y·M_x in the table. */
   readonly scaleOffset: number;
 }
 
 export function toeplitzGridEmbedKernel(spec: ToeplitzGridEmbedKernelSpec): Kernel {
-  const { lanes, y, x, scaleOffset } = spec;
+  const { lanes, y, x, weights, scaleOffset } = spec;
   const body = wgsl`  let index = group * LANES + lane;
   if (index >= params.count) { return; }
   let h = index / (MY * MX);
   let k = index % (MY * MX);
   let k_y = k / MX;
   let k_x = k % MX;
-  let first = params.firstWeight + h * (2u * H - 1u) * (2u * W - 1u);
+  let diagonal = params.firstWeight + h * ${u32(weights.count)} + ${u32(weights.diagonal)}; // of no offset
   // Along x, from a row of weights: (sum, difference) of the two places of k_x.
   var below = vec2f(); // p = 0
   var above = vec2f(); // p = 1
-  if (k_y < H) { below = along_x(first + (H - 1u - k_y) * (2u * W - 1u), k_x); }
-  if (MY - k_y < H) { above = along_x(first + (H - 1u + MY - k_y) * (2u * W - 1u), k_x); }
+  if (k_y < H) { below = along_x(${weightPlace(weights, 0, "diagonal", "-", "k_y")}, k_x); }
+  if (MY - k_y < H) { above = along_x(${weightPlace(weights, 0, "diagonal", "+", "(MY - k_y)")}, k_x); }
   let circulant = below + above;
   let skew = below - above;
   let at = h * 4u * MY * MX + k;
@@ -62,12 +64,11 @@ const W = ${u32(x.size)};
 const MY = ${u32(y.period)};
 const MX = ${u32(x.period)};
 ${COMPLEX}${scaleFunction(scaleOffset)}${TURN_BY}${rootFunction(y.roots, "turn_y")}${rootFunction(x.roots, "turn_x")}
-fn along_x(row: u32, k_x: u32) -> vec2f {
-  let diagonal = row + W - 1u; // of offset x_j − x_i = 0
+fn along_x(diagonal: u32, k_x: u32) -> vec2f {
   var below = 0.0;
   var above = 0.0;
-  if (k_x < W) { below = weights[diagonal - k_x]; }
-  if (MX - k_x < W) { above = weights[diagonal + (MX - k_x)]; }
+  if (k_x < W) { below = weights[${weightPlace(weights, 1, "diagonal", "-", "k_x")}]; }
+  if (MX - k_x < W) { above = weights[${weightPlace(weights, 1, "diagonal", "+", "(MX - k_x)")}]; }
   return vec2f(below + above, below - above);
 }
 `,

@@ -6,17 +6,16 @@
  * Layout: values [B·H, N, channels] → packed [heads of the dispatch, N, pairs] complex. One lane per number.
  * Bindings: 0 values, 1 packed, 2 lengths where there are such; then params.
  */
-import { loadPair, pairElement } from "./channel-pairs.ts";
+import { type ChannelRows, loadPair, pairElement } from "./channel-pairs.ts";
 import { type Kernel, makeKernel } from "../wgsl/kernel.ts";
 import { lengthBinding, lengthFunction, lengthParams, tokensOf } from "../wgsl/lengths.ts";
 import { u32, wgsl } from "../wgsl/wgsl.ts";
 
-export interface ToeplitzPackKernelSpec {
+export interface ToeplitzPackKernelSpec extends ChannelRows {
   /** Lanes of a workgroup. */
   readonly lanes: number;
   /** Tokens of a head, `N`. */
   readonly length: number;
-  readonly channels: number;
   readonly variableLengths: boolean;
 }
 
@@ -35,13 +34,13 @@ export function toeplitzPackKernel(spec: ToeplitzPackKernelSpec): Kernel {
     constants: spec,
     workgroupSize: spec.lanes,
     bindings: [
-      { name: "values", access: "read", element: pairElement(spec.channels) },
+      { name: "values", access: "read", element: pairElement(spec) },
       { name: "packed", access: "read_write", element: "vec2f" },
       ...lengthBinding(spec),
     ],
     params: ["count", "pairs", "firstPair", "firstHead", "valuesBase", ...lengthParams(spec)],
     declarations: wgsl`const N = ${u32(spec.length)};
-${lengthFunction(spec)}${loadPair(spec.channels)}`,
+${lengthFunction(spec)}${loadPair(spec)}`,
     body,
   });
 }

@@ -11,16 +11,16 @@
 import type { Declarations, Precision } from "../wgsl/kernel.ts";
 import { stockhamColumn, stockhamDeclarations, type StockhamShape, type StockhamTransform } from "../fft/stockham.ts";
 import { u32, wgsl } from "../wgsl/wgsl.ts";
+import type { ChannelRows } from "./channel-pairs.ts";
 
 /** A pass, with the transform of its columns: of length A, or of the rows. */
-export interface ToeplitzPassSpec extends StockhamTransform {
+export interface ToeplitzPassSpec extends StockhamTransform, ChannelRows {
   /** Tokens of a head, `N`. */
   readonly length: number;
   /** Rows of the matrix of tokens, `A`. */
   readonly a: number;
   /** Columns of the matrix of tokens, `B`. */
   readonly b: number;
-  readonly channels: number;
   /** Whether to multiply by Tᵀ instead of T. */
   readonly transposed: boolean;
   readonly variableLengths: boolean;

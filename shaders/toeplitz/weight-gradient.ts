@@ -3,54 +3,75 @@
  *
  *   out[h, o_y + H − 1, o_x + W − 1] = Re r[h, o_y mod M_y, o_x mod M_x],
  *
- * or 0 for o_x > 0 of a causal matrix. A sequence is a grid of one row. With `factors` (of a multiplicative bias) it is multiplied by the
- * exponential of the weight, which the products with corners hold (attention/multiplicative/corners.ts): W e_j at token i is the weight of
- * offset j − i.
+ * or 0 for o_x > 0 of a causal matrix. Of symmetric weights it is the sum over both signs of each offset, out[h, |o_y|, |o_x|]; of weights for more
+ * positions (`reach`) than there are, those of larger offsets have 0. A sequence is a grid of one row. With `factors` (of a multiplicative bias) it is
+ * multiplied by the exponential of the weight (toeplitz/exponentials.ts), and added to what `out` holds: the part of rows that went through no transform.
  *
- * Layout: correlations [heads, M_y, M_x] complex, factors [heads, H·W, 4], out [heads, 2H − 1, 2W − 1], the heads of the
- * dispatch from minus the `…Base` on. One lane per weight.
- * Bindings: 0 correlations, 1 out, 2 factors where there are such; then params.
+ * Layout: correlations [heads, M_y, M_x] complex, kept [heads, …], out [heads, 2H − 1, 2W − 1], or of the reach, or [heads, H, W], the heads
+ * of the dispatch from minus the `…Base` on. One lane per weight.
+ * Bindings: 0 correlations, 1 out, 2 kept for factors; then params.
  */
 import { type Kernel, makeKernel } from "../wgsl/kernel.ts";
 import type { ToeplitzAxis } from "./branches.ts";
+import { EXPONENTIAL } from "../wgsl/exponential.ts";
 import { u32, wgsl } from "../wgsl/wgsl.ts";
+import { KEPT } from "./exponentials.ts";
 
-type Axis = Omit<ToeplitzAxis, "roots">;
+/** An axis, and positions that there are weights for, at least its size. */
+export type GradientAxis = Omit<ToeplitzAxis, "roots"> & { readonly reach: number };
 
 export interface ToeplitzWeightGradientKernelSpec {
   /** Lanes of a workgroup. */
   readonly lanes: number;
-  readonly y: Axis;
-  readonly x: Axis;
+  readonly y: GradientAxis;
+  readonly x: GradientAxis;
   /** Weights of offsets above 0 have no gradient. */
   readonly causal: boolean;
-  /** Multiply by the exponentials of the weights, for a multiplicative bias. */
+  /** One weight for both signs of an offset along an axis. */
+  readonly symmetric: boolean;
+  /** Multiply by the exponentials of the weights, for a multiplicative bias, and add. */
   readonly factors: boolean;
 }
 
 export function toeplitzWeightGradientKernel(spec: ToeplitzWeightGradientKernelSpec): Kernel {
-  const { lanes, y, x, causal, factors } = spec;
-  const wide = u32(2 * x.size - 1);
-  const tall = u32(2 * y.size - 1);
-  // n mod M of n = offset + size − 1, without negative numbers.
-  const place = (axis: Axis, n: string) => `(${n} + ${u32(axis.period - axis.size + 1)}) % ${u32(axis.period)}`;
-  // Offsets above 0 stand in the products with the far corner, in reverse.
-  const token = (axis: Axis, n: string) => `select(${u32(axis.size - 1)}, ${u32(2 * axis.size - 2)}, ${n} >= ${u32(axis.size)}) - ${n}`;
+  const { lanes, y, x, causal, symmetric, factors } = spec;
+  const weights = ({ reach }: GradientAxis) => u32(symmetric ? reach : 2 * reach - 1);
+  // The weight of the smallest offset has n = 0; those before it become too large for a size.
+  const place = ({ size, reach }: GradientAxis, n: string) => (reach === size || symmetric ? n : `${n} - ${u32(reach - size)}`);
+  const offsets = ({ size }: GradientAxis) => u32(symmetric ? size : 2 * size - 1);
+  // n mod M of the offset n − (size − 1), without negative numbers.
+  const modulo = (axis: GradientAxis, n: string) => `(${n} + ${u32(axis.period - axis.size + 1)}) % ${u32(axis.period)}`;
   const body = wgsl`  let index = group * LANES + lane;
   if (index >= params.count) { return; }
-  let n_x = index % ${wide};
-  let n_y = index / ${wide} % ${tall};
-  let h = index / (${wide} * ${tall});
-  var result = correlations[(h * ${u32(y.period)} + ${place(y, "n_y")}) * ${u32(x.period)} + ${place(x, "n_x")} - params.correlationsBase].x;
+  let n_x = ${place(x, `index % ${weights(x)}`)};
+  let n_y = ${place(y, `index / ${weights(x)} % ${weights(y)}`)};
+  let h = index / (${weights(x)} * ${weights(y)});
+  var result = 0.0;
+  if (n_y < ${offsets(y)} && n_x < ${causal ? u32(x.size) : offsets(x)}) {
+#if ${symmetric}
+    let before_x = (${u32(x.period)} - n_x) % ${u32(x.period)};
+    let before_y = (${u32(y.period)} - n_y) % ${u32(y.period)};
+    result = correlation(h, before_y, before_x);
+#if ${!causal}
+    if (n_x > 0u) { result += correlation(h, before_y, n_x); }
+    if (n_y > 0u) {
+      result += correlation(h, n_y, before_x);
+      if (n_x > 0u) { result += correlation(h, n_y, n_x); }
+    }
+#endif
+#else
+    result = correlation(h, ${modulo(y, "n_y")}, ${modulo(x, "n_x")});
+#endif
 #if ${factors}
-  let corner = 2u * u32(n_y >= ${u32(y.size)}) + u32(n_x >= ${u32(x.size)});
-  let n = (${token(y, "n_y")}) * ${u32(x.size)} + ${token(x, "n_x")};
-  result *= factors[(h * ${u32(y.size * x.size)} + n) * 4u + corner - params.factorsBase];
+    let record = h * (${u32(KEPT.weights)} + ${weights(x)} * ${weights(y)}) - params.keptBase;
+    result *= exponential(kept[record + ${u32(KEPT.weights)} + index % (${weights(x)} * ${weights(y)})] - kept[record + ${u32(KEPT.largest)}]);
 #endif
-#if ${causal}
-  if (n_x >= ${u32(x.size)}) { result = 0.0; }
-#endif
+  }
+#if ${factors}
+  out[index - params.outBase] += result;
+#else
   out[index - params.outBase] = result;
+#endif
 `;
   return makeKernel({
     id: "toeplitz/weight-gradient",
@@ -60,10 +81,13 @@ export function toeplitzWeightGradientKernel(spec: ToeplitzWeightGradientKernelS
     bindings: [
       { name: "correlations", access: "read", element: "vec2f" },
       { name: "out", access: "read_write", element: "f32" },
-      ...(factors ? [{ name: "factors", access: "read", element: "f32" } as const] : []),
+      ...(factors ? [{ name: "kept", access: "read", element: "f32" } as const] : []),
     ],
-    params: ["count", "correlationsBase", "outBase", ...(factors ? ["factorsBase"] : [])],
-    declarations: "",
+    params: ["count", "correlationsBase", "outBase", ...(factors ? ["keptBase"] : [])],
+    declarations: wgsl`${factors ? EXPONENTIAL : ""}
+fn correlation(h: u32, place_y: u32, place_x: u32) -> f32 {
+  return correlations[(h * ${u32(y.period)} + place_y) * ${u32(x.period)} + place_x - params.correlationsBase].x;
+}`,
     body,
   });
 }

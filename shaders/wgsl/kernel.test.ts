@@ -3,12 +3,16 @@ import { existsSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { causalApplyKernel } from "../attention/causal/apply.ts";
 import { causalGradientKernel } from "../attention/causal/gradient.ts";
+import { causalPatchesKernel } from "../attention/causal/patches.ts";
+import { runningStatesKernel } from "../attention/causal/running-states.ts";
 import { scanKernel } from "../attention/causal/scan.ts";
+import { dpfpKernel } from "../attention/dpfp.ts";
 import { type KernelFeatureMap, keyStateLayout } from "../attention/feature-map.ts";
 import { combineKernel } from "../attention/linear/combine.ts";
 import { keyGradientKernel } from "../attention/linear/key-gradient.ts";
 import { reduceKernel } from "../attention/linear/reduce.ts";
-import { firstFeatureKernel } from "../attention/multiplicative/first-feature.ts";
+import { maskRowsKernel } from "../attention/mask-rows.ts";
+import { tolerancesKernel } from "../attention/multiplicative/tolerances.ts";
 import { projectionKernel } from "../attention/random-features.ts";
 import { softmaxCombineStatisticsKernel } from "../attention/softmax/combine-statistics.ts";
 import { softmaxCombineKernel } from "../attention/softmax/combine.ts";
@@ -20,10 +24,12 @@ import { realToComplexKernel } from "../fft/real-to-complex.ts";
 import type { StockhamShape } from "../fft/stockham.ts";
 import { findNonFiniteKernel } from "../find-non-finite/find-non-finite.ts";
 import { toeplitzFusedKernel } from "../toeplitz/fused.ts";
+import { toeplitzOutsideKernel } from "../toeplitz/outside.ts";
 import { toeplitzSpectrumKernel } from "../toeplitz/spectrum.ts";
 import { ELEMENT_BYTES, type Kernel, makeKernel } from "./kernel.ts";
 
 const SHAPE: StockhamShape = { length: 64, axes: [[8, 8]], threads: 8, columns: 4, lanes: "points", exchange: "split", bankShift: 3, fused: false };
+const WEIGHTS = { count: 60, diagonal: 0, strides: [1], symmetric: true };
 const ROOTS = { kind: "full", offset: 56 } as const;
 const HEAD = { length: 200, headDim: 18, valueDim: 7, variableLengths: true };
 const ROW_TILE = { rows: 16, laneRows: 4, rowLanes: 16, laneKeys: 1 };
@@ -41,6 +47,9 @@ function ofFeatures(featureMap: KernelFeatureMap): readonly Kernel[] {
     keyGradientKernel({ ...spec, accumulate: true, depth: 2 }),
     scanKernel({ ...spec, reverse: false, width: 8, segments: 4, steps: 4 }),
     causalApplyKernel({ ...spec, tileVectors: 4, precision: f16, into: "out" }),
+    causalPatchesKernel({ ...spec, rows: 32, precision: f16, into: "statistics" }),
+    causalPatchesKernel({ ...spec, rows: 64, precision: f16, into: "sum" }),
+    runningStatesKernel({ ...spec, precision: { keys: "f16", values: "f32" }, featureVectors: 8, valueVectors: 2 }),
     causalGradientKernel({ ...spec, tileVectors: 4, of: "keys", accumulate: { out: true, dv: false } }),
   ];
 }
@@ -66,8 +75,21 @@ const KERNELS: readonly Kernel[] = [
     storage: "f16",
     variableLengths: true,
   }),
-  toeplitzSpectrumKernel({ shape: { ...SHAPE, exchange: "whole" }, twiddles: [0], length: 60, roots: ROOTS, scaleOffset: 120, causal: false }),
-  firstFeatureKernel({ lanes: 64, length: 200, features: 18 }),
+  toeplitzSpectrumKernel({
+    shape: { ...SHAPE, exchange: "whole" },
+    twiddles: [0],
+    length: 60,
+    roots: ROOTS,
+    scaleOffset: 120,
+    weights: WEIGHTS,
+    causal: false,
+  }),
+  toeplitzOutsideKernel({ lanes: 64, channels: 7, margin: { rows: 60, before: 7, around: 21, tokens: 3 }, storage: "f16" }),
+  tolerancesKernel({ lanes: 64, length: 200, features: 18, weights: 399 }),
+  dpfpKernel({ lanes: 64, headDim: 18, nu: 3, to: "features", precision: "f16" }),
+  dpfpKernel({ lanes: 64, headDim: 18, nu: 3, to: "rows", precision: "f32" }),
+  maskRowsKernel({ lanes: 64, length: 200, width: 18, precision: "f16", fill: -65504, inPlace: false }),
+  maskRowsKernel({ lanes: 64, length: 200, width: 16, precision: "f32", fill: 0, inPlace: true }),
   projectionKernel({ inputs: 18, outputs: 40, of: "keyGradients", scale: 0.25, precision: "f16", rows: 16, laneRows: 4, columns: 16 }),
   softmaxAttentionKernel({ ...HEAD, scale: 0.25, causal: true, split: true, storage: "f16", accumulate: false, tile: SOFTMAX_TILE, columnTiles: 2 }),
   softmaxAttentionKernel({
@@ -79,6 +101,7 @@ const KERNELS: readonly Kernel[] = [
     accumulate: true,
     tile: SOFTMAX_TILE,
     columnTiles: 1,
+    keyMask: true,
   }),
   softmaxCombineKernel({ ...SPLIT_ROWS, width: 7, scale: 0.25, storage: "f16", accumulate: true }),
   softmaxCombineStatisticsKernel({ ...SPLIT_ROWS, scale: 0.25 }),

@@ -12,6 +12,8 @@ export interface KernelBinding {
   readonly access: "read" | "read_write";
   /** WGSL type of one element: loads and stores move this many bytes. Elements of f16 need the device's `shader-f16`. */
   readonly element: "f32" | "vec2f" | "vec4f" | "f16" | "vec2h" | "vec4h" | "u32" | "atomic<u32>";
+  /** Accessed for some data only, beyond what plans state. */
+  readonly rarely?: boolean;
 }
 
 /** A variable in workgroup memory: `var<workgroup> name: array<element, count>`. */

@@ -3,10 +3,10 @@ import { refuse } from "./errors.ts";
 /** Every index in WGSL is a `u32`, so no tensor may hold more elements than that. */
 export const MAX_ELEMENTS = 2 ** 32 - 1;
 
-/** A positive integer that a `u32` can hold. @throws FastRpbError code `"value"` */
-export function checkSize(caller: string, argument: string, value: unknown): number {
-  if (typeof value !== "number" || !Number.isInteger(value) || value < 1 || value > MAX_ELEMENTS) {
-    throw refuse("value", caller, argument, `an integer from 1 to ${MAX_ELEMENTS}`, value);
+/** A positive integer that a `u32` can hold, or one from `least` on. @throws FastRpbError code `"value"` */
+export function checkSize(caller: string, argument: string, value: unknown, least = 1): number {
+  if (typeof value !== "number" || !Number.isInteger(value) || value < least || value > MAX_ELEMENTS) {
+    throw refuse("value", caller, argument, `an integer from ${least} to ${MAX_ELEMENTS}`, value);
   }
   return value;
 }

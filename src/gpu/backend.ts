@@ -8,7 +8,6 @@ import { LongWorkgroupError } from "../program/duration.ts";
 import type { Program } from "../program/program.ts";
 import { type ExecutableSource, GpuExecutable, planSource } from "./executable.ts";
 import { compilePipelines, InstalledProgram } from "./installed-program.ts";
-import { profile } from "./profile.ts";
 import { restore } from "./restore.ts";
 import { Session } from "./session.ts";
 import { runSliced } from "./sliced-run.ts";
@@ -127,13 +126,7 @@ export class GpuBackend implements Backend<Task> {
 
   async runSliced(caller: string, steps: readonly Step[], options: SliceOptions): Promise<void> {
     this.#checkSteps(caller, steps);
-    const storages = steps.flatMap((step) => Object.values(step.bindings) as GpuStorage[]);
-    for (const storage of storages) storage.hold();
-    try {
-      await runSliced(this.#session, caller, steps, options);
-    } finally {
-      for (const storage of storages) storage.letGo();
-    }
+    await holding(steps, () => runSliced(this.#session, caller, steps, options));
   }
 
   encode(encoder: GPUCommandEncoder, steps: readonly Step[]): void {
@@ -147,7 +140,11 @@ export class GpuBackend implements Backend<Task> {
 
   async profile(steps: readonly Step[]): Promise<Timings> {
     this.#checkSteps("profile", steps);
-    return profile(this.#session, steps);
+    return holding(steps, async () => {
+      const { profile } = await loadModule("profile", "profiling", () => import("./profile.ts"));
+      this.#session.watch.check("profile");
+      return profile(this.#session, steps);
+    });
   }
 
   async restore(caller: string, reopen: () => Promise<OpenSession>): Promise<void> {
@@ -272,4 +269,15 @@ function filledUp(data: TensorData): TensorData & ArrayBufferView<ArrayBuffer> {
   const filled = new Uint16Array(data.length + 1);
   filled.set(data);
   return filled;
+}
+
+/** Does work with the memory of steps, of which callers may dispose meanwhile. */
+async function holding<T>(steps: readonly Step[], work: () => Promise<T>): Promise<T> {
+  const storages = steps.flatMap((step) => Object.values(step.bindings) as GpuStorage[]);
+  for (const storage of storages) storage.hold();
+  try {
+    return await work();
+  } finally {
+    for (const storage of storages) storage.letGo();
+  }
 }

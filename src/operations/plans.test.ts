@@ -5,6 +5,7 @@ import { FastRpbError } from "../core/errors.ts";
 import type { PlannerLimits } from "../core/limits.ts";
 import {
   attentionSpec,
+  type BiasFormOptions,
   complexMultiplySpec,
   type ConvolveOptions,
   type ConvolveSpec,
@@ -35,6 +36,12 @@ const SMOOTH = smoothNumbers(1, 2 ** 20);
 
 function plan(spec: AnySpec, limits: PlannerLimits): Program {
   return planProgram("test", spec, limits);
+}
+
+/** A form of the weights of some tokens by a number, for which none is drawn. */
+function formOf({ grid }: SequenceOptions, n: number): BiasFormOptions {
+  const forms = ["full", "symmetric", "separable", "separable-symmetric"] as const;
+  return { biasForm: forms[n % (grid ? 4 : 2)]! };
 }
 
 /** A spec of modest size: no tensor above `mostElements`. */
@@ -106,12 +113,13 @@ function randomSpec(uniform: () => number, mostElements: number): AnySpec {
       const tokens = randomPositions(Math.min(2 ** 18, mostElements / channels));
       const length = tokens.length ?? tokens.grid[0] * tokens.grid[1];
       const heads = upTo(mostElements / channels / length / 2);
-      return toeplitzSpec({ batch: upTo(Math.min(4, mostElements / channels / length / heads)), heads, channels, ...tokens });
+      const batch = upTo(Math.min(4, mostElements / channels / length / heads));
+      return toeplitzSpec({ batch, heads, channels, ...tokens, ...formOf(tokens, channels) });
     }
     case 3: {
       const tokens = randomPositions(Math.min(2 ** 18, mostElements / 16));
       const length = tokens.length ?? tokens.grid[0] * tokens.grid[1];
-      return spectrumSpec(toeplitzSpec({ heads: upTo(mostElements / 8 / length), channels: 1, ...tokens }));
+      return spectrumSpec(toeplitzSpec({ heads: upTo(mostElements / 8 / length), channels: 1, ...tokens, ...formOf(tokens, length) }));
     }
     default: {
       const [headDim, valueDim] = [upTo(160), upTo(160)];
@@ -130,8 +138,9 @@ function longAxes(spec: RelativePositions): readonly number[] {
   return long.length > 0 ? long : [1];
 }
 
-/** Bytes of the spectrum of one head: both halves of the matrix along each axis. */
+/** Bytes of the spectrum of one head: both halves of the matrix along each axis, or the weights of all offsets of a separable one. */
 function headSpectrum(spec: RelativePositions, limits: PlannerLimits): number {
+  if (spec.form?.separable) return 4 * (2 * spec.grid![0] - 1 + 2 * spec.grid![1] - 1);
   return convolutionLengths(longAxes(spec), limits).reduce((product, period) => product * 2 * period, 8);
 }
 
@@ -179,7 +188,8 @@ function tensorBytes(spec: AnySpec, limits: PlannerLimits): Record<string, numbe
       return { a: bytes, b: bytes, out: bytes };
     }
     case "spectrum": {
-      const weights = (spec.grid ?? [spec.length]).reduce((product, size) => product * (2 * size - 1), 4 * spec.heads);
+      const along = (spec.grid ?? [spec.length]).map((size) => (spec.form?.symmetric ? size : 2 * size - 1));
+      const weights = 4 * spec.heads * (spec.form?.separable ? along[0]! + along[1]! : count(along));
       return { weights, spectrum: spec.heads * headSpectrum(spec, limits) };
     }
     case "toeplitz": {
@@ -338,6 +348,30 @@ function workComplaints(spec: AnySpec, program: Program, limits: PlannerLimits):
       check(8 * param("firstPoint") + heads * headBytes <= binding("spectrum").size, "spectrum outside its binding");
       check(2 * constant("shape.length") * 8 === headBytes, "the period");
       pieces.push([begin, begin + heads * headBytes]);
+    } else if (id === "toeplitz/separable-weights" && spec.operation === "spectrum") {
+      grid(param("count"), dispatch.workgroupSize[0]);
+      check(4 * param("count") === binding("spectrum").size, `${param("count")} weights`);
+      pieces.push([0, 4 * param("count")]);
+    } else if (id.startsWith("toeplitz/separable-") && spec.operation === "toeplitz") {
+      const later = dispatches.slice(index + 1).find((other) => other.kernel.id === id);
+      const first = param("firstHead");
+      const heads = (later ? later.params[later.kernel.params.indexOf("firstHead")]! : spec.batch * spec.heads) - first;
+      const [headBytes, pairs] = [4 * spec.length * spec.channels, Math.ceil(spec.channels / 2)];
+      const vectors = Math.ceil(spec.channels / 4);
+      const [height, width] = spec.grid!;
+      const positions = constant("xTiles") * height + constant("yTiles") * width;
+      for (const name of ["values", "out"]) {
+        if (dispatch.kernel.params.includes(`${name}Base`)) inside(name, param(`${name}Base`), first * headBytes, heads * headBytes);
+      }
+      if (id === "toeplitz/separable-product") {
+        const part = (constant("lanes") / constant("vectors")) * constant("outputs");
+        grid(heads * (Math.ceil(height / part) + Math.ceil(width / part)) * Math.ceil(vectors / constant("vectors")), 1);
+        check(binding("out").size === 16 * heads * vectors * (height + width), "products");
+      } else {
+        grid(heads * constant("xTiles") * constant("yTiles") * Math.ceil(vectors / constant("vectors")), 1);
+      }
+      if (id !== "toeplitz/separable-spread") check(binding("sums").size === 16 * heads * vectors * positions, "sums");
+      else pieces.push([first * pairs, (first + heads) * pairs]);
     } else if (id.startsWith("toeplitz/") && (spec.operation === "toeplitz" || spec.operation === "attention")) {
       const channels = spec.operation === "toeplitz" ? spec.channels : spec.valueDim;
       const allPairs = Math.ceil(channels / 2);

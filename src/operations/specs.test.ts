@@ -418,6 +418,7 @@ describe("toeplitz", () => {
 describe("attention", () => {
   const options = { heads: 2, length: 10, headDim: 4, featureMap: "sikf" } as const;
   const favor = { ...options, featureMap: "favor+" } as const;
+  const dpfp = { ...options, featureMap: "dpfp" } as const;
   const softmax = { heads: 2, length: 10, headDim: 4, kind: "softmax" } as const;
   const grid = { heads: 2, grid: [4, 5], headDim: 4, featureMap: "sikf" } as const;
 
@@ -438,6 +439,7 @@ describe("attention", () => {
       scale: 1,
       bias: "none",
       variableLengths: false,
+      keyMask: false,
       storage: "f32",
     });
     expect(attentionSpec({ ...options, valueDim: 7 }).valueDim).toBe(7);
@@ -447,10 +449,13 @@ describe("attention", () => {
     expect(attentionSpec({ ...options, causal: true, variableLengths: true })).toMatchObject({ causal: true, variableLengths: true });
   });
 
-  test.each(["sikf", "elu+1", "relu", "softmax", "favor+"] as const)("the feature map %s goes with causal, a bias and lengths", (featureMap) => {
-    const asked = { ...options, featureMap, causal: true, bias: "fastrpb", variableLengths: true } as const;
-    expect(attentionSpec(asked)).toMatchObject(asked);
-  });
+  test.each(["sikf", "elu+1", "relu", "softmax", "favor+", "dpfp"] as const)(
+    "the feature map %s goes with causal, a bias and lengths",
+    (featureMap) => {
+      const asked = { ...options, featureMap, causal: true, bias: "fastrpb", variableLengths: true } as const;
+      expect(attentionSpec(asked)).toMatchObject(asked);
+    },
+  );
 
   test("random features: ⌈D ln D⌉ of them and seed 0 by default, but not fewer than D", () => {
     expect(attentionSpec(favor)).toMatchObject({ features: 6, seed: 0, scale: 0.5 });
@@ -461,14 +466,25 @@ describe("attention", () => {
     expect(attentionSpec({ ...favor, randomFeatures: { seed: 2 ** 32 - 1 } })).toMatchObject({ features: 6, seed: 2 ** 32 - 1 });
   });
 
-  test("a bias in the logits is for softmax attention", () => {
+  test("a bias in the logits is for softmax attention, and not for lengths and a mask at once", () => {
     expect(attentionSpec({ ...softmax, bias: "logits" }).bias).toBe("logits");
-    const { code, message } = refusal(() => attentionSpec({ ...options, bias: "logits" }));
-    expect([code, message]).toEqual(["unavailable", expect.stringMatching(/options\.bias = "logits" does not go with kind: "linear"/)]);
+    for (const [given, why] of [
+      [{ ...options, bias: "logits" }, 'kind: "linear"'],
+      [{ ...softmax, bias: "logits", keyMask: true, variableLengths: true }, "keyMask and variableLengths at once"],
+    ] as const) {
+      const { code, message } = refusal(() => attentionSpec(given));
+      expect([code, message]).toEqual(["unavailable", expect.stringContaining(`options.bias = "logits" does not go with ${why}`)]);
+    }
   });
 
   test("a window of all tokens is none", () => {
     expect([1, 9, 10, 2 ** 31].map((window) => attentionSpec({ ...softmax, window }).window)).toEqual([1, 9, undefined, undefined]);
+  });
+
+  test("DPFP: 2Dν features, ν = 1 by default", () => {
+    expect(attentionSpec(dpfp)).toMatchObject({ features: 8, seed: 0, scale: 1 });
+    expect(attentionSpec({ ...dpfp, nu: 7 }).features).toBe(56);
+    expect(attentionSpec({ ...dpfp, headDim: 1 }).features).toBe(2);
   });
 
   test("a scale is a float32, by default 1/√D", () => {
@@ -511,6 +527,7 @@ describe("attention", () => {
     ["an unknown bias", { ...options, bias: "alibi" }, "options.bias", '"alibi"'],
     ["bias as a boolean", { ...options, bias: true }, "options.bias", true],
     ["causal as a number", { ...options, causal: 0 }, "options.causal", 0],
+    ["a mask as bytes", { ...options, keyMask: new Uint8Array(10) }, "options.keyMask"],
     ["variable lengths as an array", { ...options, variableLengths: [3] }, "options.variableLengths", "[3]"],
     ["variable lengths on a grid", { ...grid, variableLengths: true }, "options.variableLengths", true],
     ["a causal grid", { ...grid, causal: true }, "options.causal", true],
@@ -533,6 +550,11 @@ describe("attention", () => {
     ["a window of sikf", { ...options, window: 3 }, "options.window", 3],
     ["a window on a grid", { ...softmax, length: undefined, grid: [2, 5], window: 3 }, "options.window", 3],
     ...[0, -1, 2.5, Number.NaN, "3"].map((window): [string, unknown, string] => [`window ${window}`, { ...softmax, window }, "options.window"]),
+    ["ν of sikf", { ...options, nu: 1 }, "options.nu", 1],
+    ["ν of softmax attention", { ...softmax, nu: 2 }, "options.nu", 2],
+    ...[0, -1, 1.5, 8, Number.NaN, "1", 4n, [1]].map((nu): [string, unknown, string] => [`ν = ${String(nu)}`, { ...dpfp, nu }, "options.nu"]),
+    ["a scale of dpfp", { ...dpfp, scale: 0.5 }, "options.scale", 0.5],
+    ["too many features", { ...dpfp, length: 2 ** 20, headDim: 32, nu: 32 }, "batch × heads × length × the larger dimension"],
     ["a scale of sikf", { ...options, scale: 0.5 }, "options.scale", 0.5],
     ["a scale of softmax features", { ...options, featureMap: "softmax", scale: 1 }, "options.scale", 1],
     ...[0, -1, Number.NaN, Infinity, 1e39, 1e-50, "1", true, 4n, [0.5]].flatMap((scale): [string, unknown, string][] => [

@@ -177,6 +177,25 @@ describe("a grid that holds too few workgroups", () => {
   });
 });
 
+describe("work that would take long", () => {
+  const speed = { flopsPerSecond: 4e9, bytesPerSecond: 1e9, workgroupShare: 0.1, paces: { test: 8 } };
+  /** How many dispatches there are, of 1e9 operations each, or 8e9 at the pace of the kernel. */
+  const planned = (flops: number, mostFlops?: number) => {
+    const program = builder(limitsWith({ speed }));
+    const uses = { OUT: { buffer: program.tensor("OUT", "output", 4), writes: 4 } };
+    program.dispatch({ kernel: kernelOf(["OUT"]), groups: 1000, params: {}, uses, flops, ...(mostFlops !== undefined && { mostFlops }) });
+    const { dispatches, isLong } = program.finish();
+    return [dispatches.length, isLong];
+  };
+
+  test("is cut by the pace of its kernel, and by what it is for some data where that is far more", () => {
+    expect(planned(1e9)).toEqual([1, false]);
+    expect(planned(1e10)).toEqual([2, true]);
+    expect(planned(0, 1e10)).toEqual([10, true]);
+    expect(planned(0, 1e15)).toEqual([256, true]);
+  });
+});
+
 describe("tables", () => {
   test("with the same contents are one buffer, and count once a dispatch", () => {
     const program = builder();

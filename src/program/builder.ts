@@ -1,7 +1,7 @@
 /** Puts a Program together: planners ask it for scratch and tables, and add dispatches. */
 import { ELEMENT_BYTES, type Kernel } from "../../shaders/wgsl/kernel.ts";
 import { wholeWords, type PlannerLimits } from "../core/limits.ts";
-import { dispatchesFor, estimatedSeconds } from "./duration.ts";
+import { dispatchesFor, dispatchesForMost, estimatedSeconds } from "./duration.ts";
 import { assignSlots } from "./memory.ts";
 import type { BufferRole, Program, ProgramBinding, ProgramBuffer, ProgramDispatch } from "./program.ts";
 import { type BoundedLimit, limitError, type Slice } from "./ranges.ts";
@@ -49,6 +49,8 @@ export type DispatchRequest = Extent & {
   readonly uses: Readonly<Record<string, BindingUse | undefined>>;
   /** Operations on float32 numbers. */
   readonly flops: number;
+  /** What they may come to for some data, where that is far more: the work is cut by it, too. */
+  readonly mostFlops?: number;
 };
 
 /** What the dispatches that share the work of a request have in common. */
@@ -108,7 +110,7 @@ export class ProgramBuilder {
 
   /** Adds the dispatches that do the work of a kernel. @throws FastRpbError code `"limit"` where the device is too small for it */
   dispatch(request: DispatchRequest): void {
-    const { kernel, flops } = request;
+    const { kernel, flops, mostFlops = 0 } = request;
     const lanes = kernel.workgroupSize[0];
     this.#need("maxComputeInvocationsPerWorkgroup", lanes, `a workgroup of "${kernel.label}"`, "lanes");
     this.#need("maxStorageBuffersPerShaderStage", kernel.bindings.length, `"${kernel.label}"`, "storage buffers");
@@ -134,7 +136,10 @@ export class ProgramBuilder {
     const groups = request.groups ?? Math.ceil(request.elements / lanes);
     const bytes = sum(bindings, (b) => b.bytesRead + b.bytesWritten);
     const { speed, maxComputeWorkgroupsPerDimension } = this.limits;
-    const forTime = dispatchesFor(this.caller, kernel.label, { kernel: kernel.id, flops, bytes, groups }, speed);
+    const forTime = Math.max(
+      dispatchesFor(this.caller, kernel.label, { kernel: kernel.id, flops, bytes, groups }, speed),
+      dispatchesForMost(mostFlops, groups, speed),
+    );
     if (forTime > 1) this.#isLong = true;
     const shares = Math.max(forTime, Math.ceil(groups / gridCapacity(maxComputeWorkgroupsPerDimension)));
     for (let share = 0; share < shares; share++) this.#addShare({ kernel, params, bindings, groups, flops }, share, shares);

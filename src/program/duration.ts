@@ -53,3 +53,11 @@ export function dispatchesFor(caller: string, label: string, work: DispatchWork,
   const most = Math.max(Math.floor(1 / speed.workgroupShare), Math.floor((groups * MOST_DISPATCH_SECONDS) / seconds));
   return Math.ceil(groups / most);
 }
+
+/** Work that most data does not make is cut into this many dispatches at most: each takes some microseconds, though it does nothing. */
+const MOST_DISPATCHES = 256;
+
+/** How many dispatches work is cut into that takes so many operations for some data, on a device that all its workgroups fill. */
+export function dispatchesForMost(flops: number, groups: number, speed: Speed): number {
+  return Math.max(1, Math.min(groups, MOST_DISPATCHES, Math.ceil(flops / (speed.flopsPerSecond * MOST_DISPATCH_SECONDS))));
+}

@@ -17,12 +17,20 @@ export interface AttentionInputs {
   /** Values, `[batch, heads, length, valueDim]`. */
   readonly v: Tensor;
   /**
-   * Weights of relative positions, float32 `[heads, 2·length − 1]` or on a grid `[heads, 2H − 1, 2W − 1]`, or their spectrum, but for a bias
-   * `"logits"`, which has none. Always in plans with a bias, and only there.
+   * Weights of relative positions, float32 `[heads, 2·length − 1]` or on a grid `[heads, 2H − 1, 2W − 1]`, or of the shape of their form
+   * ({@link BiasFormOptions}), or their spectrum, but for a bias `"logits"`, which has none. Always in plans with a bias, and only there.
    */
   readonly bias?: Bias;
-  /** How many tokens of each batch row count, from 0 to `length`. Always in plans with `variableLengths`, and only there. */
-  readonly lengths?: readonly number[];
+  /**
+   * How many tokens of each batch row count, from 0 to `length`, in an array or a typed array of `batch` integers. Always in plans with
+   * `variableLengths`, and only there.
+   */
+  readonly lengths?: ArrayLike<number>;
+  /**
+   * Which keys are seen, `[batch, length]`: a byte or a float32 for each key, 0 where it is not. Keys and values that are not seen have no influence,
+   * whatever they hold, and get gradients of 0. Always in plans with `keyMask`, and only there.
+   */
+  readonly keyMask?: Tensor | Uint8Array;
 }
 
 /** What {@link AttentionPlan.backward} takes: the inputs of the run, and the gradient that came for its result. */
@@ -46,7 +54,7 @@ export type AttentionBackwardOptions = CheckedRunOptions<AttentionGradients>;
 /** The plan of {@link AttentionPlan.backward}. */
 export type AttentionGradientPlan = GradientPlan<[inputs: AttentionGradientInputs], AttentionGradients>;
 
-const INPUTS = ["q", "k", "v", "bias", "lengths"] as const;
+const INPUTS = ["q", "k", "v", "bias", "lengths", "keyMask"] as const;
 const RUN_INPUTS = [...INPUTS, "check"] as const;
 const GRADIENT_INPUTS = [...INPUTS, "dOut"] as const;
 
@@ -60,7 +68,7 @@ export async function makeAttention(context: PlanContext, operation: Operation<A
 }
 
 /**
- * Attention with or without FastRPB; see {@link Runtime.attention}. `run({ q, k, v, bias, lengths })` gives the result, `[batch, heads, length,
+ * Attention with or without FastRPB; see {@link Runtime.attention}. `run({ q, k, v, bias, lengths, keyMask })` gives the result, `[batch, heads, length,
  * valueDim]` of the dtype of the inputs.
  */
 export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
@@ -99,7 +107,7 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
 
   /**
    * The spectrum of `weights`, float32 `[heads, 2·length − 1]`, where `weights[h, j − i + length − 1]` is W_ij. On a grid [H, W] they are
-   * `[heads, 2H − 1, 2W − 1]` with W_ij at `[h, y_j − y_i + H − 1, x_j − x_i + W − 1]`.
+   * `[heads, 2H − 1, 2W − 1]` with W_ij at `[h, y_j − y_i + H − 1, x_j − x_i + W − 1]`. Other shapes: {@link BiasFormOptions}.
    *
    * @param weights a tensor, or its numbers in an array: then the spectrum keeps a copy of them in memory, and {@link Runtime.restore} makes it
    *   again after a loss of the device
@@ -191,7 +199,7 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
   #inputs(
     caller: string,
     upload: CallRequest<unknown, unknown>["upload"],
-    { q, k, v, bias, lengths }: AttentionInputs,
+    { q, k, v, bias, lengths, keyMask }: AttentionInputs,
   ): Pick<PlanCall, "inputs" | "prepare"> {
     const inputs: Record<string, Storage> = {
       q: checkTensor(caller, "inputs.q", q, this.#queries),
@@ -205,6 +213,8 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
     if (spectrum) inputs["spectrum"] = spectrum;
     const counts = this.#lengths(caller, lengths);
     if (counts) inputs["lengths"] = upload(counts, "inputs.lengths");
+    const mask = this.#keyMask(caller, upload, keyMask);
+    if (mask) inputs["keyMask"] = mask;
     return { inputs, prepare };
   }
 
@@ -220,17 +230,31 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
     return this.#weights.input(caller, "inputs.bias", bias);
   }
 
-  #lengths(caller: string, lengths: readonly number[] | undefined): Uint32Array | undefined {
+  #keyMask(caller: string, upload: CallRequest<unknown, unknown>["upload"], keyMask: Tensor | Uint8Array | undefined): Storage | undefined {
+    const { batch, length, keyMask: isMasked } = this.#spec;
+    const argument = "inputs.keyMask";
+    if (!isMasked) {
+      if (keyMask === undefined) return undefined;
+      throw refuse("value", caller, argument, "left out, because the plan has no keyMask", keyMask);
+    }
+    if (!(keyMask instanceof Uint8Array))
+      return checkTensor(caller, argument, keyMask, { owner: this.context.owner, shape: [batch, length], dtype: "f32" });
+    if (keyMask.length === batch * length) return upload(Float32Array.from(keyMask), argument);
+    throw refuse("shape", caller, argument, `${batch * length} bytes, one for each key of each batch row`, `${keyMask.length} bytes`);
+  }
+
+  #lengths(caller: string, lengths: ArrayLike<number> | undefined): Uint32Array | undefined {
     const { batch, length, variableLengths } = this.#spec;
     const argument = "inputs.lengths";
     if (!variableLengths) {
       if (lengths === undefined) return undefined;
       throw refuse("value", caller, argument, "left out, because the plan has no variableLengths", lengths);
     }
-    if (!Array.isArray(lengths) || lengths.length !== batch) {
+    if (!(Array.isArray(lengths) || ArrayBuffer.isView(lengths)) || lengths.length !== batch) {
       throw refuse("value", caller, argument, `an array of ${batch} lengths, one for each batch row`, lengths);
     }
-    for (const [b, n] of (lengths as readonly number[]).entries()) {
+    for (let b = 0; b < batch; b++) {
+      const n = lengths[b]!;
       if (!Number.isInteger(n) || n < 0 || n > length) {
         throw refuse("value", caller, `${argument}[${b}]`, `an integer from 0 to ${length}`, n);
       }

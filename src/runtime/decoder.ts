@@ -15,7 +15,7 @@ import {
   nearWeights,
   stagesOf,
 } from "../operations/attention/decode/spec.ts";
-import type { AttentionSpec } from "../operations/attention/spec.ts";
+import { type AttentionSpec, isProjected } from "../operations/attention/spec.ts";
 import { type Task, task } from "../operations/operation.ts";
 import { spectrum } from "../operations/toeplitz/operation.ts";
 import { weightsShape } from "../operations/toeplitz/spec.ts";
@@ -68,6 +68,7 @@ interface Sequence {
 export async function makeDecoder(context: PlanContext, options: DecoderOptions): Promise<Decoder> {
   const caller = "runtime.decoder";
   const shape = decoderShape(options);
+  if (isProjected(shape)) await (await import("../operations/attention/projection.ts")).loadProjection(shape.featureMap);
   const blocks = blocksOf(shape);
   const one = (block: number): Task => task(decode, decodeSpec(shape, 1, [{ tokens: 1, block }]));
   const tasks = [

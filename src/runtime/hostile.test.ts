@@ -112,6 +112,8 @@ const FACTORIES: readonly Factory[] = [
     valid: [
       { batch: 1, heads: 2, length: 8, channels: 3, causal: true },
       { heads: 2, grid: [3, 4], channels: 2 },
+      { heads: 2, grid: [3, 3], channels: 2, biasForm: "separable", biasShared: true, biasLength: [4, 4] },
+      { heads: 2, grid: [3, 4], channels: 2, gridChannels: 3, outside: { first: 1, last: 2 } },
     ],
   },
   {
@@ -135,10 +137,15 @@ const FACTORIES: readonly Factory[] = [
         causal: true,
         bias: "fastrpb",
         variableLengths: true,
+        keyMask: true,
         storage: "f32",
       },
       { heads: 1, grid: [2, 4], headDim: 4, featureMap: "sikf", bias: "multiplicative" },
+      { heads: 1, grid: [2, 2], headDim: 4, featureMap: "sikf", bias: "fastrpb", biasForm: "separable", biasShared: true, gridChannels: 2 },
+      { heads: 1, length: 5, headDim: 4, featureMap: "sikf", bias: "fastrpb", biasForm: "symmetric", biasLength: 7 },
+      { heads: 1, length: 5, headDim: 4, kind: "softmax", bias: "fastrpb", outside: { first: 1 }, variableLengths: true },
       { heads: 1, length: 8, headDim: 4, kind: "softmax", scale: 2, window: 3, bias: "logits" },
+      { heads: 1, length: 8, headDim: 4, featureMap: "dpfp", nu: 2 },
     ],
   },
 ];

@@ -46,6 +46,8 @@ export interface SelfTestProgress {
 /** 2⁻²⁴, half a unit in the last place of 1. */
 const ROUNDING = 2 ** -24;
 const TOEPLITZ_BOUND = 3e-7;
+/** With a token outside: 481 in all. */
+const SEPARABLE = { grid: [12, 40], biasForm: "separable", outside: { first: 1 } } as const;
 const CONVOLVE_BOUND = 4e-7;
 const ATTENTION_BOUND = 1e-6;
 const GRADIENT_BOUND = 3e-6;
@@ -163,21 +165,39 @@ const CASES: readonly Case[] = [
     run: (runtime, input) =>
       using(runtime.toeplitz({ heads: 2, grid: [12, 20], channels: 3 }), (plan) => plan.run(input([1, 2, 240, 3]), input([2, 23, 39]))),
   },
-  ...(["dv", "dWeights"] as const).map((name): Case => ({
-    name: `gradient of a Toeplitz product, ${name}`,
-    bound: GRADIENT_BOUND,
-    run: async (runtime, input) => {
-      const plan = await runtime.toeplitz({ heads: 2, length: 100, channels: 3 });
-      try {
-        await plan.compileBackward();
-        const gradients = plan.backward({ v: input([1, 2, 100, 3]), weights: input([2, 199]), dOut: input([1, 2, 100, 3]) });
-        gradients[name === "dv" ? "dWeights" : "dv"].dispose();
-        return gradients[name];
-      } finally {
-        plan.dispose();
-      }
-    },
-  })),
+  {
+    name: "separable Toeplitz product on a grid of 12 × 40 and a token outside",
+    bound: TOEPLITZ_BOUND,
+    run: (runtime, input) =>
+      using(runtime.toeplitz({ ...SEPARABLE, heads: 2, channels: 3 }), (plan) => plan.run(input([1, 2, 481, 3]), input([2, 102]))),
+  },
+  ...(["dv", "dWeights"] as const).flatMap((name) =>
+    [{ length: 100 }, SEPARABLE].map((positions): Case => ({
+      name: `gradient of a ${"grid" in positions ? "separable " : ""}Toeplitz product, ${name}`,
+      bound: GRADIENT_BOUND,
+      run: async (runtime, input) => {
+        const plan = await runtime.toeplitz({ ...positions, heads: 2, channels: 3 });
+        try {
+          await plan.compileBackward();
+          const [rows, weights] =
+            "grid" in positions
+              ? [
+                  [1, 2, 481, 3],
+                  [2, 102],
+                ]
+              : [
+                  [1, 2, 100, 3],
+                  [2, 199],
+                ];
+          const gradients = plan.backward({ v: input(rows), weights: input(weights), dOut: input(rows) });
+          gradients[name === "dv" ? "dWeights" : "dv"].dispose();
+          return gradients[name];
+        } finally {
+          plan.dispose();
+        }
+      },
+    })),
+  ),
   ...(["sikf", "elu+1"] as const).flatMap((featureMap) =>
     (["none", "fastrpb"] as const).map((bias): Case => ({
       name: `attention, ${featureMap}${bias === "none" ? "" : " + FastRPB"}`,

@@ -1,8 +1,10 @@
 import type { Executable } from "../core/backend.ts";
 import { checkOptions } from "../core/check.ts";
+import { loadModule } from "../core/load.ts";
 import { checkTensor, type Tensor } from "../core/tensor.ts";
 import { task } from "../operations/operation.ts";
 import { toeplitz } from "../operations/toeplitz/operation.ts";
+import { loadForm } from "../operations/toeplitz/separable-plans.ts";
 import { type ToeplitzOptions, toeplitzSpec, type ToeplitzSpec, weightsShape } from "../operations/toeplitz/spec.ts";
 import { GradientPlan, namedOutputs } from "./gradient-plan.ts";
 import { type CallRequest, type CheckedRunOptions, Plan, type PlanCall, type PlanContext, type Preparation, singleOutput } from "./plan.ts";
@@ -21,7 +23,7 @@ export interface ToeplitzGradientInputs {
 /** Gradients with respect to the inputs of the same name; they belong to the caller, who disposes of them. */
 export interface ToeplitzGradients {
   readonly dv: Tensor;
-  /** Float32 `[heads, 2·length − 1]`, or `[heads, 2H − 1, 2W − 1]`. */
+  /** Float32 of the shape of the weights. */
   readonly dWeights: Tensor;
 }
 
@@ -34,6 +36,7 @@ export type ToeplitzGradientPlan = GradientPlan<[inputs: ToeplitzGradientInputs]
 /** {@link Runtime.toeplitz} */
 export async function makeToeplitz(context: PlanContext, options: ToeplitzOptions): Promise<ToeplitzPlan> {
   const spec = toeplitzSpec(options);
+  await loadModule("runtime.toeplitz", "products of this form", () => loadForm(spec));
   const [executable, prepare] = await context.compile("runtime.toeplitz", [task(toeplitz, spec), toeplitz.preparation!(spec)!]);
   return new ToeplitzPlan(context, spec, executable!, prepare!);
 }
@@ -76,7 +79,7 @@ export class ToeplitzPlan extends Plan<[v: Tensor, weights: Bias]> {
 
   /**
    * The spectrum of `weights`, float32 `[heads, 2·length − 1]`, where `weights[h, j − i + length − 1]` is W_ij. On a grid [H, W] they are
-   * `[heads, 2H − 1, 2W − 1]` with W_ij at `[h, y_j − y_i + H − 1, x_j − x_i + W − 1]`.
+   * `[heads, 2H − 1, 2W − 1]` with W_ij at `[h, y_j − y_i + H − 1, x_j − x_i + W − 1]`. Other shapes: {@link BiasFormOptions}.
    *
    * @param weights a tensor, or its numbers in an array: then the spectrum keeps a copy of them in memory, and {@link Runtime.restore} makes it
    *   again after a loss of the device
@@ -89,8 +92,8 @@ export class ToeplitzPlan extends Plan<[v: Tensor, weights: Bias]> {
   }
 
   /**
-   * dv = Wᵀ dOut and dWeights_o = Σ_i dOut_i·v_{i+o} for every offset o, summed over batch and channels, both in O(N log N). Of a causal plan,
-   * weights that do not count have gradient zero. The first call compiles the kernels, {@link compileBackward} does so ahead.
+   * dv = Wᵀ dOut and dWeights_o = Σ_i dOut_i·v_{i+o} for every offset o, summed over batch and channels, both in O(N log N). A weight that several
+   * offsets share has the sum of theirs. Weights that do not count, those of later tokens in a causal plan, have gradient zero. The first call compiles the kernels, {@link compileBackward} does so ahead.
    *
    * @throws FastRpbError codes `"shape"`, `"value"`, `"limit"`, `"disposed"`, `"lost"`
    */

@@ -10,7 +10,8 @@ import { type AttentionOptions, attentionSpec, type AttentionSpec } from "../ope
 import { type ConvolveOptions, convolveSpec } from "../operations/convolve/spec.ts";
 import { type FftOptions, fftSpec } from "../operations/fft/spec.ts";
 import { type Operation, type OperationSpec, type Task, task } from "../operations/operation.ts";
-import { type ToeplitzOptions, toeplitzSpec } from "../operations/toeplitz/spec.ts";
+import { loadForm } from "../operations/toeplitz/separable-plans.ts";
+import { type RelativePositions, type ToeplitzOptions, toeplitzSpec } from "../operations/toeplitz/spec.ts";
 import { loadKind } from "./attention-family.ts";
 import type { PlanContext } from "./plan.ts";
 
@@ -26,7 +27,13 @@ export type TuneRequest = { /** Tunes the gradient of the plan instead. Default 
 const FAMILIES = {
   fft: { spec: fftSpec, load: async () => (await import("../operations/fft/operation.ts")).fft },
   convolve: { spec: convolveSpec, load: async () => (await import("../operations/convolve/operation.ts")).convolve },
-  toeplitz: { spec: toeplitzSpec, load: async () => (await import("../operations/toeplitz/operation.ts")).toeplitz },
+  toeplitz: {
+    spec: toeplitzSpec,
+    async load(spec: RelativePositions) {
+      await loadForm(spec);
+      return (await import("../operations/toeplitz/operation.ts")).toeplitz;
+    },
+  },
   attention: { spec: attentionSpec, load: loadKind },
 } as const;
 

@@ -3,6 +3,7 @@
  * nothing with it but the vectors of the random features, which are part of the definition.
  */
 import { orthogonalFeatures } from "../math/random-features.ts";
+import { gridOf, weightPlace } from "./reference.ts";
 import type { AttentionShape } from "./specs.ts";
 
 /** Tensors of an attention: `q`, `k`: [batch, heads, N, D], `v`: [batch, heads, N, E], `weights` with a bias. */
@@ -13,6 +14,8 @@ export interface AttentionInputs {
   readonly weights?: ArrayLike<number> | undefined;
   /** Tokens that count, of each batch row. */
   readonly lengths?: ArrayLike<number> | undefined;
+  /** 0 for keys that are not seen, [batch, N]. */
+  readonly keyMask?: ArrayLike<number> | undefined;
 }
 
 export interface AttentionGradients {
@@ -27,7 +30,7 @@ export interface AttentionGradients {
 export type ReferenceShape = Pick<AttentionShape, "batch" | "heads" | "length" | "headDim" | "valueDim"> & Partial<AttentionShape>;
 
 /**
- * out_i = Σ_j P_ij v_j, plus Σ_j w_{j−i} v_j with a bias "fastrpb", over the tokens that count, and only j ≤ i if causal. P_ij is A_ij / Σ_j A_ij,
+ * out_i = Σ_j P_ij v_j, plus Σ_j w_{j−i} v_j with a bias "fastrpb", over the tokens that count and are not masked, and only j ≤ i if causal. P_ij is A_ij / Σ_j A_ij,
  * or 0 where that sum is 0:
  *
  * - A_ij = exp(scale·q_i·k_j) for kind "softmax", or exp(scale·q_i·k_j + b_{j−i}) with a bias "logits", or 0 where j is not in the window of i
@@ -39,12 +42,12 @@ export type ReferenceShape = Pick<AttentionShape, "batch" | "heads" | "length" |
 export function attentionReference(shape: ReferenceShape, inputs: AttentionInputs): Float64Array {
   const { valueDim } = shape;
   const out = new Float64Array(shape.batch * shape.heads * shape.length * valueDim);
-  forEachHead(shape, inputs, ({ first, tokens, v, weight, additive, attention }) => {
+  forEachHead(shape, inputs, ({ first, tokens, v, weight, additive, isSeen, attention }) => {
     for (let i = 0; i < tokens; i++) {
       const p = attention.row(i);
       const count = visible(shape, tokens, i);
       for (let j = 0; j < count; j++) {
-        const share = p[j]! + (additive ? weight(i, j) : 0);
+        const share = p[j]! + (additive && isSeen(j) ? weight(i, j) : 0);
         for (let e = 0; e < valueDim; e++) out[(first + i) * valueDim + e]! += share * v[j * valueDim + e]!;
       }
     }
@@ -57,24 +60,25 @@ export function attentionGradientReference(shape: ReferenceShape, inputs: Attent
   const { batch, heads, length, headDim, valueDim } = shape;
   const rows = batch * heads * length;
   const [dq, dk, dv] = [headDim, headDim, valueDim].map((dim) => new Float64Array(rows * dim)) as [Float64Array, Float64Array, Float64Array];
-  const [height, width] = shape.grid ?? [1, length];
+  const [height, width] = gridOf(shape);
   const dBias = new Float64Array(heads * (2 * height - 1) * (2 * width - 1));
-  forEachHead(shape, inputs, ({ first, tokens, v, weight, place, additive, attention }) => {
+  forEachHead(shape, inputs, ({ first, tokens, v, weight, place, additive, isSeen, attention }) => {
     for (let i = 0; i < tokens; i++) {
       const p = attention.row(i);
       const count = visible(shape, tokens, i);
       const dp = new Float64Array(count);
       for (let j = 0; j < count; j++) {
-        const share = p[j]! + (additive ? weight(i, j) : 0);
+        const share = p[j]! + (additive && isSeen(j) ? weight(i, j) : 0);
         for (let e = 0; e < valueDim; e++) {
           const g = dOut[(first + i) * valueDim + e]!;
           dp[j]! += g * v[j * valueDim + e]!;
           dv[(first + j) * valueDim + e]! += share * g;
         }
-        if (additive) dBias[place(i, j)]! += dp[j]!;
+        const at = place(i, j);
+        if (additive && at !== undefined && isSeen(j)) dBias[at]! += dp[j]!;
       }
       const factors = attention.back(i, dp);
-      if (shape.bias === "multiplicative" || shape.bias === "logits") for (let j = 0; j < count; j++) dBias[place(i, j)]! += factors[j]!;
+      if (shape.bias === "multiplicative" || shape.bias === "logits") for (let j = 0; j < count; j++) dBias[place(i, j)!]! += factors[j]!;
     }
     const gradients = attention.gradients();
     dq.set(gradients.dq, first * headDim);
@@ -98,31 +102,34 @@ interface ReferenceHead {
   readonly first: number;
   readonly tokens: number;
   readonly v: Float64Array;
-  /** Where the weight of the offset from i to j lies, and what it is. */
-  place(i: number, j: number): number;
+  /** Where the weight of the offset from i to j lies, if there is one, and what it is. */
+  place(i: number, j: number): number | undefined;
   weight(i: number, j: number): number;
   /** Whether the weights are added. */
   readonly additive: boolean;
+  /** Whether the mask lets key j be seen. */
+  isSeen(j: number): boolean;
   readonly attention: HeadReference;
 }
 
 function forEachHead(shape: ReferenceShape, inputs: AttentionInputs, visit: (head: ReferenceHead) => void): void {
   const { batch, heads, length, headDim, valueDim } = shape;
-  const { weights, lengths } = inputs;
+  const { weights, lengths, keyMask } = inputs;
   const bias = shape.bias ?? (weights ? "fastrpb" : "none");
-  const [height, width] = shape.grid ?? [1, length];
+  const [height, width] = gridOf(shape);
   for (let slice = 0; slice < batch * heads; slice++) {
     const first = slice * length;
     const tokens = lengths?.[Math.floor(slice / heads)] ?? length;
     const rows = (tensor: ArrayLike<number>, dim: number) => Float64Array.from({ length: tokens * dim }, (_, at) => tensor[first * dim + at]!);
     const place = (i: number, j: number) => {
-      const [dy, dx] = [Math.floor(j / width) - Math.floor(i / width), (j % width) - (i % width)];
-      return ((slice % heads) * (2 * height - 1) + dy + height - 1) * (2 * width - 1) + dx + width - 1;
+      const at = weightPlace(shape, tokens, i, j);
+      return at === undefined ? undefined : (slice % heads) * (2 * height - 1) * (2 * width - 1) + at;
     };
-    const weight = (i: number, j: number) => weights![place(i, j)]!;
+    const weight = (i: number, j: number) => weights![place(i, j) ?? -1] ?? 0;
     const [q, k, v] = [rows(inputs.q, headDim), rows(inputs.k, headDim), rows(inputs.v, valueDim)];
-    const attention = headReference(shape, tokens, q, k, bias === "multiplicative" || bias === "logits" ? weight : () => 0);
-    visit({ first, tokens, v, place, weight, additive: bias === "fastrpb", attention });
+    const isSeen = (j: number) => keyMask?.[Math.floor(slice / heads) * length + j] !== 0;
+    const attention = headReference(shape, tokens, q, k, bias === "multiplicative" || bias === "logits" ? weight : () => 0, isSeen);
+    visit({ first, tokens, v, place, weight, additive: bias === "fastrpb", isSeen, attention });
   }
 }
 
@@ -136,15 +143,16 @@ interface HeadReference {
 }
 
 type Bias = (i: number, j: number) => number;
+type Seen = (j: number) => boolean;
 
-function headReference(shape: ReferenceShape, tokens: number, q: Float64Array, k: Float64Array, bias: Bias): HeadReference {
+function headReference(shape: ReferenceShape, tokens: number, q: Float64Array, k: Float64Array, bias: Bias, isSeen: Seen): HeadReference {
   const { kind = "linear", featureMap = "sikf", headDim, seed = 0 } = shape;
-  if (kind === "softmax") return softmaxReference(shape, tokens, q, k, bias);
+  if (kind === "softmax") return softmaxReference(shape, tokens, q, k, bias, isSeen);
   switch (featureMap) {
     case "softmax":
-      return efficientReference(shape, tokens, q, k);
+      return efficientReference(shape, tokens, q, k, isSeen);
     case "sikf":
-      return linearReference(shape, tokens, q, k, headDim, true, bias);
+      return linearReference(shape, tokens, q, k, headDim, true, bias, isSeen);
     case "favor+": {
       const { features: count = headDim, scale = 1 } = shape;
       const w = orthogonalFeatures(count, headDim, seed);
@@ -165,7 +173,39 @@ function headReference(shape: ReferenceShape, tokens: number, q: Float64Array, k
           for (let r = 0; r < count; r++) sum += dLogs[i * count + r]! * (Math.sqrt(scale) * w[r * headDim + d]! - scale * value);
           return sum;
         });
-      const linear = linearReference(shape, tokens, project(q), project(k), count, true, bias);
+      const linear = linearReference(shape, tokens, project(q), project(k), count, true, bias, isSeen);
+      const gradients = () => {
+        const { dq, dk } = linear.gradients();
+        return { dq: back(dq, q), dk: back(dk, k) };
+      };
+      return { ...linear, gradients };
+    }
+    case "dpfp": {
+      const { features: count = 2 * headDim } = shape;
+      const roll = (x: readonly number[], shift: number) => x.map((_, i) => x.at((i - shift) % x.length)!);
+      const shifts = Array.from({ length: count / (2 * headDim) }, (_, j) => j + 1);
+      const rows = (x: Float64Array) =>
+        Array.from({ length: tokens }, (_, i) => {
+          const row = [...x.subarray(i * headDim, (i + 1) * headDim)];
+          return [...row.map((value) => Math.max(value, 0)), ...row.map((value) => Math.max(-value, 0))];
+        });
+      const phi = (x: Float64Array) =>
+        Float64Array.from(rows(x).flatMap((row) => shifts.flatMap((shift) => roll(row, shift).map((other, i) => other * row[i]!))));
+      // A product is linear in either factor.
+      const back = (dPhi: Float64Array, x: Float64Array) => {
+        const dRows = rows(x).map((row, n) =>
+          row.map((_, part) => {
+            const unit = row.map((__, i) => (i === part ? 1 : 0));
+            const slopes = shifts.flatMap((shift) => roll(row, shift).map((other, i) => other * unit[i]! + row[i]! * roll(unit, shift)[i]!));
+            return dot(Float64Array.from(slopes), dPhi.subarray(n * count, (n + 1) * count));
+          }),
+        );
+        return x.map((value, at) => {
+          const [n, d] = [Math.floor(at / headDim), at % headDim];
+          return value > 0 ? dRows[n]![d]! : value < 0 ? -dRows[n]![d + headDim]! : 0;
+        });
+      };
+      const linear = linearReference(shape, tokens, phi(q), phi(k), count, false, bias, isSeen);
       const gradients = () => {
         const { dq, dk } = linear.gradients();
         return { dq: back(dq, q), dk: back(dk, k) };
@@ -175,7 +215,7 @@ function headReference(shape: ReferenceShape, tokens: number, q: Float64Array, k
     default: {
       const phi = (x: number) => (featureMap === "relu" ? Math.max(x, 0) : x > 0 ? x + 1 : Math.exp(x));
       const slope = (x: number) => (x > 0 ? 1 : featureMap === "relu" ? 0 : Math.exp(x));
-      const linear = linearReference(shape, tokens, q.map(phi), k.map(phi), headDim, false, bias);
+      const linear = linearReference(shape, tokens, q.map(phi), k.map(phi), headDim, false, bias, isSeen);
       const gradients = () => {
         const { dq, dk } = linear.gradients();
         return { dq: dq.map((value, at) => value * slope(q[at]!)), dk: dk.map((value, at) => value * slope(k[at]!)) };
@@ -188,7 +228,7 @@ function headReference(shape: ReferenceShape, tokens: number, q: Float64Array, k
 /**
  * A_ij = exp(b_{j−i}) Σ_d T_ijd with T_ijd = exp(x_id + y_jd), or x_id y_jd. Gradients are those of x and y, [tokens, count].
  *
- * Exponents are relative to the largest of a row: that factor cancels, and is what keeps the terms finite.
+ * Weights are relative to the largest of a row, and then the exponents to the largest there: such factors cancel, and are what keeps the terms in range.
  */
 function linearReference(
   shape: ReferenceShape,
@@ -198,41 +238,42 @@ function linearReference(
   count: number,
   exponential: boolean,
   bias: Bias,
+  isSeen: Seen,
 ): HeadReference {
   const [dq, dk] = [x.slice().fill(0), y.slice().fill(0)];
 
   const rowOf = (i: number) => {
     const seen = visible(shape, tokens, i);
-    let [top, topBias, denominator] = [-Infinity, -Infinity, 0];
-    for (let j = 0; j < seen; j++) {
-      topBias = Math.max(topBias, bias(i, j));
-      for (let d = 0; d < count; d++) top = Math.max(top, x[i * count + d]! + y[j * count + d]!);
-    }
-    const term = (j: number, d: number) => {
-      const [xd, yd] = [x[i * count + d]!, y[j * count + d]!];
-      return exponential ? Math.exp(xd + yd - top) : xd * yd;
+    const features = range(count);
+    const product = (j: number, d: number) => x[i * count + d]! * y[j * count + d]!;
+    const met = (j: number) => isSeen(j) && (exponential || features.some((d) => product(j, d) > 0));
+    const topBias = range(seen).reduce((top, j) => (met(j) ? Math.max(top, bias(i, j)) : top), -Infinity);
+    const logFactors = Float64Array.from({ length: seen }, (_, j) => (bias(i, j) === -Infinity || !met(j) ? -Infinity : bias(i, j) - topBias));
+    const exponent = (j: number, d: number) => x[i * count + d]! + y[j * count + d]! + logFactors[j]!;
+    let top = -Infinity;
+    for (let j = 0; j < seen; j++) for (const d of features) if (exponential && met(j)) top = Math.max(top, exponent(j, d));
+    /** Of A_ij; of a map that is no exponential with another number in the place of x_id y_jd. */
+    const term = (j: number, d: number, plain: number) => {
+      if (logFactors[j] === -Infinity) return 0;
+      return exponential ? Math.exp(exponent(j, d) - top) : Math.exp(logFactors[j]!) * plain;
     };
-    const factors = Float64Array.from({ length: seen }, (_, j) => Math.exp(bias(i, j) - topBias));
     const p = new Float64Array(seen);
-    for (let j = 0; j < seen; j++) {
-      for (let d = 0; d < count; d++) p[j]! += term(j, d);
-      p[j]! *= factors[j]!;
-      denominator += p[j]!;
-    }
-    for (let j = 0; j < seen; j++) p[j] = denominator === 0 ? 0 : p[j]! / denominator;
-    return { p, term, factors, denominator };
+    for (let j = 0; j < seen; j++) for (const d of features) p[j]! += term(j, d, product(j, d));
+    const denominator = p.reduce((sum, share) => sum + share, 0);
+    return { p: p.map((share) => (denominator === 0 ? 0 : share / denominator)), term, denominator };
   };
 
   return {
     row: (i) => rowOf(i).p,
     back(i, dp) {
-      const { p, term, factors, denominator } = rowOf(i);
+      const { p, term, denominator } = rowOf(i);
       const mean = dot(p, dp);
       for (let j = 0; j < p.length && denominator !== 0; j++) {
-        const dA = (factors[j]! * (dp[j]! - mean)) / denominator;
+        if (!isSeen(j)) continue;
+        const dA = (dp[j]! - mean) / denominator;
         for (let d = 0; d < count; d++) {
-          dq[i * count + d]! += dA * (exponential ? term(j, d) : y[j * count + d]!);
-          dk[j * count + d]! += dA * (exponential ? term(j, d) : x[i * count + d]!);
+          dq[i * count + d]! += dA * term(j, d, y[j * count + d]!);
+          dk[j * count + d]! += dA * term(j, d, x[i * count + d]!);
         }
       }
       return p.map((share, j) => share * (dp[j]! - mean));
@@ -241,14 +282,14 @@ function linearReference(
   };
 }
 
-function softmaxReference(shape: ReferenceShape, tokens: number, q: Float64Array, k: Float64Array, bias: Bias): HeadReference {
+function softmaxReference(shape: ReferenceShape, tokens: number, q: Float64Array, k: Float64Array, bias: Bias, isSeen: Seen): HeadReference {
   const { headDim, scale = 1 } = shape;
   const [dq, dk] = [q.slice().fill(0), k.slice().fill(0)];
   const row = (i: number) => {
     const query = q.subarray(i * headDim, (i + 1) * headDim);
     return softmax(
       Float64Array.from({ length: visible(shape, tokens, i) }, (_, j) =>
-        isNear(shape, i, j) ? scale * dot(query, k.subarray(j * headDim, (j + 1) * headDim)) + bias(i, j) : -Infinity,
+        isSeen(j) && isNear(shape, i, j) ? scale * dot(query, k.subarray(j * headDim, (j + 1) * headDim)) + bias(i, j) : -Infinity,
       ),
     );
   };
@@ -269,13 +310,15 @@ function softmaxReference(shape: ReferenceShape, tokens: number, q: Float64Array
 }
 
 /** Efficient Attention: two softmaxes, and no denominator. */
-function efficientReference(shape: ReferenceShape, tokens: number, q: Float64Array, k: Float64Array): HeadReference {
+function efficientReference(shape: ReferenceShape, tokens: number, q: Float64Array, k: Float64Array, isSeen: Seen): HeadReference {
   const { headDim } = shape;
   const [dq, dk] = [q.slice().fill(0), k.slice().fill(0)];
   const rowOf = (i: number) => {
     const seen = visible(shape, tokens, i);
     const overFeatures = softmax(q.subarray(i * headDim, (i + 1) * headDim));
-    const overTokens = Array.from({ length: headDim }, (_, d) => softmax(Float64Array.from({ length: seen }, (__, j) => k[j * headDim + d]!)));
+    const overTokens = Array.from({ length: headDim }, (_, d) =>
+      softmax(Float64Array.from({ length: seen }, (__, j) => (isSeen(j) ? k[j * headDim + d]! : -Infinity))),
+    );
     return { overFeatures, overTokens };
   };
   return {
@@ -299,7 +342,7 @@ function efficientReference(shape: ReferenceShape, tokens: number, q: Float64Arr
 
 function softmax(x: Float64Array): Float64Array {
   const top = x.reduce((largest, value) => Math.max(largest, value), -Infinity);
-  if (top === -Infinity) return x.map(() => 0);
+  if (top === -Infinity) return x.map(() => 0); // nothing is seen
   const terms = x.map((value) => Math.exp(value - top));
   const sum = terms.reduce((total, term) => total + term, 0);
   return terms.map((term) => term / sum);
@@ -314,4 +357,8 @@ function dot(x: Float64Array, y: Float64Array): number {
   let sum = 0;
   for (let at = 0; at < x.length; at++) sum += x[at]! * y[at]!;
   return sum;
+}
+
+function range(count: number): readonly number[] {
+  return Array.from({ length: count }, (_, i) => i);
 }

@@ -1,8 +1,10 @@
 /** Operations by their specs, for the tests: the library has no such table, each family brings its own. */
 import type { PlannerLimits } from "../core/limits.ts";
 import { causalAttention } from "../operations/attention/causal/operation.ts";
+import { withKeyMask } from "../operations/attention/key-mask.ts";
 import { linearAttention } from "../operations/attention/linear/operation.ts";
 import { multiplicativeAttention } from "../operations/attention/multiplicative/operation.ts";
+import { loadProjection } from "../operations/attention/projection.ts";
 import { logitBiasAttention } from "../operations/attention/softmax/logits.ts";
 import { softmaxAttention } from "../operations/attention/softmax/operation.ts";
 import type { AttentionShape, AttentionSpec } from "../operations/attention/spec.ts";
@@ -12,10 +14,21 @@ import { fft } from "../operations/fft/operation.ts";
 import { findNonFinite } from "../operations/find-non-finite/operation.ts";
 import { type Operation, planProgram as planTask, type Task, task } from "../operations/operation.ts";
 import { spectrum, toeplitz, toeplitzGradient } from "../operations/toeplitz/operation.ts";
+import { loadForm } from "../operations/toeplitz/separable-plans.ts";
 import type { Program } from "../program/program.ts";
 import type { AnySpec } from "./specs.ts";
 
-export function attentionFor({ kind, bias, causal }: AttentionShape): Operation<AttentionSpec> {
+await Promise.all([
+  loadProjection("favor+"),
+  loadProjection("dpfp"),
+  loadForm({ length: 1, grid: [1, 1], form: { symmetric: false, separable: "axes", reach: [1, 1] } }),
+]);
+
+export function attentionFor(shape: AttentionShape): Operation<AttentionSpec> {
+  return shape.keyMask ? withKeyMask(unmasked(shape)) : unmasked(shape);
+}
+
+function unmasked({ kind, bias, causal }: AttentionShape): Operation<AttentionSpec> {
   if (bias === "multiplicative") return multiplicativeAttention;
   if (bias === "logits") return logitBiasAttention;
   if (kind === "softmax") return softmaxAttention;

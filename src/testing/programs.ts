@@ -142,7 +142,7 @@ export function programComplaints(program: Program, limits: PlannerLimits): stri
     check(dispatch.bindings.length <= limits.maxStorageBuffersPerShaderStage, () => `${at}: ${dispatch.bindings.length} bindings`);
     check(dispatch.bindings.length === kernel.bindings.length, () => `${at}: bindings do not match the kernel's`);
     for (const [i, binding] of dispatch.bindings.entries()) {
-      const { name, access, element } = kernel.bindings[i]!;
+      const { name, access, element, rarely = false } = kernel.bindings[i]!;
       const where = `${at}: ${binding.name} = ${binding.buffer} ${binding.offset} + ${binding.size}`;
       const buffer = buffers.get(binding.buffer);
       check(name === binding.name, () => `${where} where the kernel has ${name}`);
@@ -154,8 +154,8 @@ export function programComplaints(program: Program, limits: PlannerLimits): stri
       check(binding.offset + binding.size <= buffer.bytes, () => `${where}: beyond ${buffer.bytes}`);
       check(binding.size <= limits.maxStorageBufferBindingSize, () => `${where}: larger than a binding may be`);
       check(access === "read_write" || binding.bytesWritten === 0, () => `${where}: written, but bound for reading`);
-      check(access === "read" || binding.bytesWritten > 0, () => `${where}: bound for writing, but not written`);
-      check(access === "read_write" || binding.bytesRead > 0, () => `${where}: bound for reading, but not read`);
+      check(access === "read" || rarely || binding.bytesWritten > 0, () => `${where}: bound for writing, but not written`);
+      check(access === "read_write" || rarely || binding.bytesRead > 0, () => `${where}: bound for reading, but not read`);
       check(binding.bytesWritten <= binding.size, () => `${where}: ${binding.bytesWritten} bytes written`);
       check(access === "read" || (buffer.role !== "input" && buffer.role !== "table"), () => `${where}: writes to the ${buffer.role}`);
       // WebGPU: a buffer that is written has no other binding in the dispatch.

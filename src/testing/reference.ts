@@ -103,6 +103,70 @@ export function convolveReference(
   return result;
 }
 
+type Tokens = Pick<RelativePositions, "length"> & Partial<RelativePositions>;
+
+/** [H, W], of a sequence [1, N]. */
+export function gridOf({ length, grid, outside }: Tokens): readonly [number, number] {
+  return grid ?? [1, length - (outside ? outside.first + outside.last : 0)];
+}
+
+/** Row, column and channel of a token, one of so many; nothing of one outside. */
+function standing(spec: Tokens, tokens: number, token: number): readonly [y: number, x: number, channel: number] | undefined {
+  const { outside = { first: 0, last: 0 }, gridChannels = 1 } = spec;
+  if (token < outside.first || token >= tokens - outside.last) return undefined;
+  const [, width] = gridOf(spec);
+  const at = token - outside.first;
+  const position = Math.floor(at / gridChannels);
+  return [Math.floor(position / width), position % width, at % gridChannels];
+}
+
+/** The place, among the weights of all offsets of a head, of that from token i to token j, of so many; nothing where there is none. */
+export function weightPlace(spec: Tokens, tokens: number, i: number, j: number): number | undefined {
+  const [height, width] = gridOf(spec);
+  const [from, to] = [standing(spec, tokens, i), standing(spec, tokens, j)];
+  if (!from || !to || from[2] !== to[2]) return undefined;
+  return (to[0] - from[0] + height - 1) * (2 * width - 1) + to[1] - from[1] + width - 1;
+}
+
+type FormedSpec = Tokens & { readonly heads: number };
+
+/** Calls for every head and offset with the place of its weight among those of all offsets, and the places of the weights whose sum it is. */
+function eachOffset(spec: FormedSpec, visit: (full: number, places: readonly number[]) => void): void {
+  const { heads, grid, form } = spec;
+  const [height, width] = gridOf(spec);
+  const { symmetric = false, separable, reach = grid ?? [width] } = form ?? {};
+  const [tall, wide] = (reach.length === 1 ? [1, reach[0]!] : reach).map((size) => (symmetric ? size : 2 * size - 1)) as [number, number];
+  // Of a sequence, dy is 0.
+  const row = (dy: number) => (symmetric ? Math.abs(dy) : dy + (tall - 1) / 2);
+  const column = (dx: number) => (symmetric ? Math.abs(dx) : dx + (wide - 1) / 2);
+  const head = { axes: tall + wide, shared: wide, none: tall * wide }[separable ?? "none"];
+  for (let h = 0, full = 0; h < heads; h++) {
+    for (let dy = 1 - height; dy < height; dy++) {
+      for (let dx = 1 - width; dx < width; dx++, full++) {
+        const start = h * head;
+        if (separable) visit(full, [start + row(dy), start + (separable === "axes" ? tall : 0) + column(dx)]);
+        else visit(full, [start + row(dy) * wide + column(dx)]);
+      }
+    }
+  }
+}
+
+/** The weights of all offsets, `[heads, 2N − 1]` or `[heads, 2H − 1, 2W − 1]`, of weights in any form. */
+export function expandWeights(spec: FormedSpec, weights: ArrayLike<number>): Float64Array {
+  const result: number[] = [];
+  eachOffset(spec, (_, places) => result.push(places.reduce((sum, place) => sum + weights[place]!, 0)));
+  return Float64Array.from(result);
+}
+
+/** The gradient of weights in any form, of which there are `count`, from that of the weights of all offsets. */
+export function foldWeights(spec: FormedSpec, count: number, gradient: ArrayLike<number>): Float64Array {
+  const result = new Float64Array(count);
+  eachOffset(spec, (full, places) => {
+    for (const place of places) result[place]! += gradient[full]!;
+  });
+  return result;
+}
+
 type ToeplitzReferenceSpec = Pick<ToeplitzSpec, "batch" | "heads" | "length" | "channels"> & Partial<RelativePositions>;
 
 /** Calls for all pairs of tokens that count in a slice of [batch, heads], with the place of their weight. `lengths`: of each batch row. */
@@ -112,15 +176,14 @@ function eachPair(
   visit: (slice: number, i: number, j: number, weight: number) => void,
 ): void {
   const { batch, heads, length, causal = false } = spec;
-  const [height, width] = spec.grid ?? [1, length];
-  const [tall, wide] = [2 * height - 1, 2 * width - 1];
+  const [height, width] = gridOf(spec);
   for (let slice = 0; slice < batch * heads; slice++) {
-    const middle = (slice % heads) * tall * wide + (height - 1) * wide + width - 1;
+    const head = (slice % heads) * (2 * height - 1) * (2 * width - 1);
     const tokens = lengths?.[Math.floor(slice / heads)] ?? length;
     for (let i = 0; i < tokens; i++) {
       for (let j = 0; j < (causal ? i + 1 : tokens); j++) {
-        const rows = Math.floor(j / width) - Math.floor(i / width);
-        visit(slice, i, j, middle + rows * wide + (j % width) - (i % width));
+        const place = weightPlace(spec, tokens, i, j);
+        if (place !== undefined) visit(slice, i, j, head + place);
       }
     }
   }
@@ -128,7 +191,8 @@ function eachPair(
 
 /**
  * out_i = Σ_j w[j − i + N − 1] v_j, without the terms j > i if `causal`; on a grid Σ_j w[y_j − y_i + H − 1, x_j − x_i + W − 1] v_j.
- * `v`, result: [batch, heads, N, channels]; `weights`: [heads, 2N − 1] or [heads, 2H − 1, 2W − 1]. Tokens beyond `lengths` do not count.
+ * `v`, result: [batch, heads, tokens, channels]; `weights`: [heads, 2N − 1] or [heads, 2H − 1, 2W − 1]. Tokens beyond `lengths` do not count, tokens
+ * outside and those of other channels have no weights.
  */
 export function toeplitzReference(
   spec: ToeplitzReferenceSpec,

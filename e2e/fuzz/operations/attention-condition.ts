@@ -18,6 +18,11 @@ function elu(x: number): number {
   return x > 0 ? x + 1 : Math.exp(x);
 }
 
+/** Whether features are taken as they are, and not as exponentials relative to the largest key. */
+export function isPlain({ featureMap }: AttentionSpec): boolean {
+  return featureMap === "elu+1" || featureMap === "relu" || featureMap === "dpfp";
+}
+
 /** How many tokens of a slice count. */
 function tokensOf(spec: AttentionSpec, lengths: readonly number[] | undefined, slice: number): number {
   return lengths?.[Math.floor(slice / spec.heads)] ?? spec.length;
@@ -30,11 +35,14 @@ function featuresOf(spec: AttentionSpec, data: Arrays, lengths: readonly number[
   const [q, k] = [data["q"]!, data["k"]!];
   const result = { q: new Float64Array(slices * length * features), k: new Float64Array(slices * length * features) };
   const project = (x: Float32Array, row: number, target: Float64Array, key: boolean) => {
+    const part = (i: number) => Math.max(0, i < headDim ? x[row * headDim + i]! : -x[row * headDim + i - headDim]!);
+    const parts = 2 * headDim;
     let square = 0;
     for (let d = 0; key && random && d < headDim; d++) square += x[row * headDim + d]! ** 2;
     for (let r = 0; r < features; r++) {
       let sum = (-scale * square) / 2;
-      if (!random) sum = x[row * headDim + r]!;
+      if (featureMap === "dpfp") sum = part(r % parts) * part((r - Math.floor(r / parts) - 1 + parts) % parts);
+      else if (!random) sum = x[row * headDim + r]!;
       else for (let d = 0; d < headDim; d++) sum += random[r * headDim + d]! * x[row * headDim + d]!;
       target[row * features + r] = featureMap === "elu+1" ? elu(sum) : featureMap === "relu" ? Math.max(sum, 0) : sum;
     }
@@ -46,9 +54,16 @@ function featuresOf(spec: AttentionSpec, data: Arrays, lengths: readonly number[
       project(q, n, result.q, false);
       project(k, n, result.k, true);
     }
-    if (featureMap === "elu+1" || featureMap === "relu") continue;
+    const isMasked = (n: number) => data["keyMask"]?.[Math.floor(slice / heads) * length + n - first] === 0;
+    for (let n = first; n < first + tokens; n++) if (isMasked(n)) result.k.fill(isPlain(spec) ? 0 : -Infinity, n * features, (n + 1) * features);
+    if (isPlain(spec)) continue;
     const top = new Float64Array(features).fill(-Infinity);
     for (let n = first; n < first + tokens; n++) for (let d = 0; d < features; d++) top[d] = Math.max(top[d]!, result.k[n * features + d]!);
+    // Where no key is seen, no feature is.
+    if (!top.every(Number.isFinite)) {
+      for (const rows of [result.q, result.k]) rows.fill(0, first * features, (first + tokens) * features);
+      continue;
+    }
     for (let n = first; n < first + tokens; n++) {
       let most = -Infinity;
       for (let d = 0; d < features; d++) most = Math.max(most, result.q[n * features + d]! + top[d]!);
@@ -73,7 +88,7 @@ export function slopeGains(
 ): { readonly q: Float64Array; readonly k: Float64Array } {
   const { batch, heads, length, features, causal } = spec;
   const gains = { q: new Float64Array(batch * heads * length).fill(1), k: new Float64Array(batch * heads * length).fill(1) };
-  if (spec.featureMap !== "elu+1" && spec.featureMap !== "relu") return gains;
+  if (!isPlain(spec)) return gains;
   const phi = featuresOf(spec, data, lengths);
   for (let slice = 0; slice < batch * heads; slice++) {
     const tokens = tokensOf(spec, lengths, slice);
@@ -97,6 +112,9 @@ export function slopeGains(
   }
   return gains;
 }
+
+/** Rows whose condition is more than this times √N do not go through transforms (shaders/attention/multiplicative/tolerances.ts). */
+const LARGEST_CONDITION = 32;
 
 /**
  * Of a multiplicative bias. A sum over keys of E_{j−i} φ(k_jd) v_je goes through transforms, whose errors are u·‖E‖·‖φ(k)_d v_e‖ in every row, however
@@ -135,8 +153,8 @@ export function multiplicativeCondition(spec: AttentionSpec, data: Arrays, lengt
         delta += exponentials[place]! * dot;
       }
       for (let d = 0; d < features; d++) error += phi.q[(first + i) * features + d]! * keyNorms[d]! * weightNorm;
-      // Rows that see nothing are zero, whatever the transforms leave.
-      result[first + i] = delta > 0 ? error / delta : 0;
+      // Rows that see nothing are zero, whatever the transforms leave; below a share of the error rows are summed directly.
+      result[first + i] = delta > 0 ? Math.min(error / delta, LARGEST_CONDITION * Math.sqrt(length)) : 0;
     }
   }
   return result;

@@ -5,9 +5,9 @@ import type { Arrays, FuzzCase, Options, TensorPlan } from "../case.ts";
 import { type DataKind, isGaussian, largest, norm, sumOf } from "../data.ts";
 import type { Draw } from "../draw-numbers.ts";
 import { type BoundContext, FACTOR_KINDS, HALF_KINDS, type Operation, U } from "../operation.ts";
-import { exponentSize, multiplicativeCondition, slopeGains } from "./attention-condition.ts";
+import { exponentSize, isPlain, multiplicativeCondition, slopeGains } from "./attention-condition.ts";
 import { flushFloor } from "./floor.ts";
-import { countedWeights, drawPositions, headWeights } from "./toeplitz.ts";
+import { countedWeights, drawForm, drawPositions, gradientTerms, hasIdleWeights, headWeights, poisonWeights } from "./toeplitz.ts";
 
 type Kinds = Partial<Record<DataKind, number>>;
 
@@ -20,13 +20,25 @@ const LOGIT_KINDS: Kinds = { normal: 1, huge: 1e4, tiny: 2 ** -36, denormal: 1, 
  * taken for zero, and the result for that of a query that has nothing in common with any key.
  */
 const RELU_KINDS: Kinds = { normal: 1, huge: 2 ** 20, tiny: 2 ** -20, constant: 5, impulse: 20, zero: 0, mixed: 2 ** 8 };
+/** Features are products of two of these already. */
+const DPFP_KINDS: Kinds = { normal: 1, huge: 2 ** 10, tiny: 2 ** -10, constant: 3, impulse: 5, zero: 0, mixed: 2 ** 4 };
 /** exp(x) of negative ones must stay in that range as well: −20 and −20 make 4e-18. */
 const ELU_KINDS: Kinds = { normal: 1, tiny: 2 ** -36, denormal: 1, constant: 5, impulse: 20, zero: 0 };
-/** The sums of a multiplicative bias go through transforms: see {@link multiplicativeCondition}. */
+/** The sums of a multiplicative bias go through transforms: see {@link multiplicativeCondition}. Random features are exponentials of squares. */
 const MULTIPLICATIVE_KINDS: Kinds = { normal: 1, tiny: 2 ** -36, constant: 2, impulse: 3, zero: 0 };
-const MULTIPLICATIVE_RELU_KINDS: Kinds = { normal: 1, constant: 2, impulse: 3, zero: 0 };
+/** Features of any size, and products of them that are no float32: rows that transforms lose are summed directly, by logarithms. */
+const MULTIPLICATIVE_ROW_KINDS: Readonly<Record<string, Kinds>> = {
+  sikf: EXPONENTIAL_KINDS,
+  "elu+1": { ...MULTIPLICATIVE_KINDS, huge: 60 },
+  relu: { normal: 1, huge: 2 ** 40, tiny: 2 ** -60, constant: 2, impulse: 3, zero: 0 },
+};
+/** Its weights: masks, and such as leave most rows to direct sums. */
+const MULTIPLICATIVE_BIAS_KINDS: Kinds = { ...MULTIPLICATIVE_KINDS, impulse: 30, mask: 2, slope: 1 };
 /** Values and gradients, of which up to three are multiplied. */
 const VALUE_KINDS: Kinds = { ...FACTOR_KINDS, huge: 2 ** 30, tiny: 2 ** -30 };
+
+/** Of keys all, half, one or none. */
+const MASK_KINDS: Kinds = { normal: 1, holes: 1, impulse: 1, zero: 0 };
 
 function given(options: Options): AttentionOptions {
   return options as unknown as AttentionOptions;
@@ -38,16 +50,17 @@ function specOf(options: Options): AttentionSpec {
 
 function rowKinds({ kind, featureMap, bias, storage }: AttentionSpec): Kinds {
   if (storage === "f16") return HALF_KINDS;
-  if (bias === "multiplicative") return featureMap === "relu" ? MULTIPLICATIVE_RELU_KINDS : MULTIPLICATIVE_KINDS;
+  if (bias === "multiplicative") return MULTIPLICATIVE_ROW_KINDS[featureMap!] ?? MULTIPLICATIVE_KINDS;
   if (kind === "softmax" || featureMap === "favor+") return LOGIT_KINDS;
   if (featureMap === "relu") return RELU_KINDS;
+  if (featureMap === "dpfp") return DPFP_KINDS;
   return featureMap === "elu+1" ? ELU_KINDS : EXPONENTIAL_KINDS;
 }
 
 /** Of the derivatives of other features than exponentials: 1/φ is a factor, so that sizes apart from 1 make what is left of the range. */
 function gradientRowKinds(spec: AttentionSpec): Kinds {
   const kinds = rowKinds(spec);
-  if (spec.featureMap !== "relu" && spec.featureMap !== "elu+1") return kinds;
+  if (!isPlain(spec)) return kinds;
   const { normal, constant, impulse, zero } = kinds;
   return { normal: normal!, constant: constant!, impulse: impulse!, zero: zero! };
 }
@@ -56,15 +69,16 @@ const MOST_ELEMENTS = 10_000;
 
 function drawAttention(draw: Draw, half: boolean, backward: boolean): Options {
   const softmax = draw.chance(0.25);
-  const featureMap = softmax ? undefined : draw.pick(["sikf", "sikf", "elu+1", "relu", "softmax", "favor+"]);
+  const featureMap = softmax ? undefined : draw.pick(["sikf", "sikf", "elu+1", "relu", "softmax", "favor+", "dpfp"]);
   const bias = draw.pick(["none", "none", "fastrpb", "fastrpb", "multiplicative"]);
   const multiplicative = bias === "multiplicative" && !softmax && featureMap !== "softmax";
   const logits = bias === "multiplicative" && softmax;
   const storage = half && !backward && !multiplicative && draw.chance(0.3);
   const random = featureMap === "favor+";
+  const dpfp = featureMap === "dpfp";
   const positions = drawPositions(draw, multiplicative ? draw.pick([12, 70]) : softmax ? draw.pick([40, 200]) : draw.pick([40, 300, 1200]));
   const room = (per: number) => Math.max(1, Math.floor(MOST_ELEMENTS / per));
-  const headDim = draw.size(Math.min(multiplicative || random ? 8 : 140, room(positions.tokens)));
+  const headDim = draw.size(Math.min(multiplicative || random ? 8 : dpfp ? 40 : 140, room(positions.tokens)));
   const valueDim = draw.chance(0.3) ? headDim : draw.size(Math.min(multiplicative ? 8 : 140, room(positions.tokens)));
   const widest = Math.max(headDim, valueDim);
   const heads = draw.size(Math.min(multiplicative ? 2 : 4, room(positions.tokens * widest)));
@@ -78,11 +92,14 @@ function drawAttention(draw: Draw, half: boolean, backward: boolean): Options {
     ...(valueDim !== headDim && { valueDim }),
     ...(softmax ? { kind: "softmax" } : { featureMap }),
     ...(random && draw.chance(0.5) && { randomFeatures: { count: draw.size(16), seed: draw.int(0, 1000) } }),
+    ...(dpfp && draw.chance(0.6) && { nu: draw.int(1, Math.min(2 * headDim - 1, 4)) }),
     ...(softmax && !positions.options["grid"] && draw.chance(0.4) && { window: draw.size(positions.tokens) }),
     ...((softmax || random) && draw.chance(0.4) && { scale: draw.pick([1, 0.3, 0.125]) }),
     ...(logits ? { bias: "logits" } : (multiplicative || bias === "fastrpb") && { bias }),
     ...(variableLengths && { variableLengths }),
+    ...(draw.chance(0.2) && !(logits && variableLengths) && { keyMask: true }),
     ...(storage && { storage: "f16" }),
+    ...(bias === "fastrpb" && drawForm(draw, positions.options)),
   };
 }
 
@@ -91,13 +108,20 @@ function inputsOf(spec: AttentionSpec, backward: boolean): Record<string, Tensor
   const dtype = spec.storage;
   const kinds = backward ? gradientRowKinds(spec) : rowKinds(spec);
   const values = spec.storage === "f16" ? HALF_KINDS : VALUE_KINDS;
-  const exponents = spec.bias === "multiplicative" || spec.bias === "logits";
-  const biasKinds = exponents ? MULTIPLICATIVE_KINDS : spec.storage === "f16" ? HALF_KINDS : VALUE_KINDS;
+  const biasKinds =
+    spec.bias === "multiplicative"
+      ? MULTIPLICATIVE_BIAS_KINDS
+      : spec.bias === "logits"
+        ? MULTIPLICATIVE_KINDS
+        : spec.storage === "f16"
+          ? HALF_KINDS
+          : VALUE_KINDS;
   return {
     q: { shape: [...rows, spec.headDim], dtype, kinds },
     k: { shape: [...rows, spec.headDim], dtype, kinds },
     v: { shape: [...rows, spec.valueDim], dtype, kinds: values },
     ...(spec.bias !== "none" && { bias: { shape: weightsShape(spec), dtype: "f32" as const, kinds: biasKinds } }),
+    ...(spec.keyMask && { keyMask: { shape: [spec.batch, spec.length], dtype: "f32" as const, kinds: MASK_KINDS } }),
     ...(backward && {
       dOut: { shape: [...rows, spec.valueDim], dtype: "f32" as const, kinds: VALUE_KINDS },
     }),
@@ -105,8 +129,8 @@ function inputsOf(spec: AttentionSpec, backward: boolean): Record<string, Tensor
 }
 
 function flagsOf(spec: AttentionSpec): ("prepared" | "poison")[] {
-  const { bias, causal, variableLengths } = spec;
-  return [...(hasSpectrum(spec) ? (["prepared"] as const) : []), ...(variableLengths || (causal && bias !== "none") ? (["poison"] as const) : [])];
+  const poisoned = spec.variableLengths || spec.keyMask || (spec.bias !== "none" && hasIdleWeights(spec));
+  return [...(hasSpectrum(spec) ? (["prepared"] as const) : []), ...(poisoned ? (["poison"] as const) : [])];
 }
 
 function drawLengths(draw: Draw, options: Options): readonly number[] | undefined {
@@ -119,15 +143,17 @@ function poison(data: Arrays, { options, lengths }: FuzzCase): void {
   const spec = specOf(options);
   const rows = spec.heads * spec.length;
   for (const [name, values] of Object.entries(data)) {
+    if (name === "keyMask") continue;
     if (name === "bias") {
-      const perHead = values.length / spec.heads;
-      if (spec.causal) for (let i = 0; i < values.length; i++) if (i % perHead >= spec.length) values[i] = NaN;
+      poisonWeights(spec, values);
       continue;
     }
     const dim = values.length / (spec.batch * rows);
-    for (let i = 0; lengths && i < values.length; i++) {
+    for (let i = 0; i < values.length; i++) {
       const row = Math.floor(i / dim);
-      if (row % spec.length >= lengths[Math.floor(row / rows)]!) values[i] = NaN;
+      const [batch, token] = [Math.floor(row / rows), row % spec.length];
+      const isMasked = (name === "k" || name === "v") && data["keyMask"]?.[batch * spec.length + token] === 0;
+      if (isMasked || (lengths && token >= lengths[batch]!)) values[i] = NaN;
     }
   }
 }
@@ -168,7 +194,7 @@ async function forwardBounds({ options, data, kinds, lengths, expected, referenc
     bound += 2 * PRODUCT * norm(multiplicativeCondition(spec, clean, lengths)) * Math.sqrt(spec.valueDim) * largest(clean["v"]!);
   }
   if (spec.storage === "f16") bound += 2 ** -10 * norm(out) + 2 ** -24 * Math.sqrt(out.length);
-  const gain = spec.bias === "fastrpb" ? 1 + largest(clean["bias"]!) : 1;
+  const gain = spec.bias === "fastrpb" ? 1 + 2 * largest(clean["bias"]!) : 1;
   return { out: bound + flushFloor(out.length, 8 * spec.length * (spec.features + 8 * Math.log2(4 * spec.length)), gain, [clean["v"]!]) };
 }
 
@@ -187,9 +213,9 @@ export const attentionOperation: Operation = {
     const plan = await runtime.attention(given(options));
     return {
       run({ tensors, encoder, prepared, lengths }) {
-        const { q, k, v, bias, out } = tensors;
+        const { q, k, v, bias, keyMask, out } = tensors;
         const spectrum = prepared && bias ? plan.prepare(bias) : undefined;
-        const inputs = { q: q!, k: k!, v: v!, ...(bias && { bias: spectrum ?? bias }), ...(lengths && { lengths }) };
+        const inputs = { q: q!, k: k!, v: v!, ...(bias && { bias: spectrum ?? bias }), ...(lengths && { lengths }), ...(keyMask && { keyMask }) };
         if (encoder) plan.encode(encoder, inputs, { out: out! });
         else plan.run(inputs, { out: out! });
         return spectrum ? [spectrum] : [];
@@ -228,7 +254,9 @@ async function backwardBounds({ options, data, kinds, lengths, expected }: Bound
     // A sum over features with weights that are at most 1 in all, of w_r·√scale and, for keys, scale·k; |w_r| is about √D and hardly twice that.
     return featureMap === "favor+" ? root * 2 * Math.sqrt(headDim) + scale * largest(k) : 1;
   };
-  const [slopeQ, slopeK] = [slope(k), slope(q)];
+  // A number is a factor of 2ν features of its row.
+  const ofRow = (own: Float32Array) => (featureMap === "dpfp" ? (spec.features / headDim) * largest(own) : 1);
+  const [slopeQ, slopeK] = [slope(k) * ofRow(q), slope(q) * ofRow(k)];
   let condition = 0;
   if (spec.bias === "multiplicative") condition = 2 * PRODUCT * largest(multiplicativeCondition(spec, clean, lengths));
   /** The norms of ‖g_i‖ and of Σ|g_i| with the gains of the rows, and the sum of all. */
@@ -268,8 +296,8 @@ async function backwardBounds({ options, data, kinds, lengths, expected }: Bound
     bounds["dv"]! += floor("dv", [g, countedWeights(spec, clean["bias"]!)], length);
     bounds["dBias"] = bound(
       "dBias",
-      norm(g) * norm(v),
-      norm(g) * Math.min(sumOf(v), Math.sqrt(2 * length) * norm(v)),
+      gradientTerms(spec) * norm(g) * norm(v),
+      gradientTerms(spec) * norm(g) * Math.min(sumOf(v), Math.sqrt(2 * length) * norm(v)),
       floor("dBias", [g, v], 4 * length),
     );
   }
@@ -283,10 +311,10 @@ export const attentionGradientOperation: Operation = {
   draw: (draw) => drawAttention(draw, false, true),
   tensors(options) {
     const spec = specOf(options);
-    const { q, k, v, bias, dOut } = inputsOf(spec, true);
+    const { q, k, v, bias, keyMask, dOut } = inputsOf(spec, true);
     const f32 = (plan: TensorPlan): TensorPlan => ({ shape: plan.shape, dtype: "f32" });
     return {
-      inputs: { q: q!, k: k!, v: v!, ...(bias && { bias }), dOut: dOut! },
+      inputs: { q: q!, k: k!, v: v!, ...(bias && { bias }), ...(keyMask && { keyMask }), dOut: dOut! },
       outputs: { dq: f32(q!), dk: f32(k!), dv: f32(v!), ...(bias && { dBias: f32(bias) }) },
     };
   },
@@ -298,9 +326,17 @@ export const attentionGradientOperation: Operation = {
     await plan.compileBackward();
     return {
       run({ tensors, prepared, lengths }) {
-        const { q, k, v, bias, dOut, dq, dk, dv, dBias } = tensors;
+        const { q, k, v, bias, keyMask, dOut, dq, dk, dv, dBias } = tensors;
         const spectrum = prepared && bias ? plan.prepare(bias) : undefined;
-        const inputs = { q: q!, k: k!, v: v!, dOut: dOut!, ...(bias && { bias: spectrum ?? bias }), ...(lengths && { lengths }) };
+        const inputs = {
+          q: q!,
+          k: k!,
+          v: v!,
+          dOut: dOut!,
+          ...(bias && { bias: spectrum ?? bias }),
+          ...(lengths && { lengths }),
+          ...(keyMask && { keyMask }),
+        };
         plan.backward(inputs, { out: { dq: dq!, dk: dk!, dv: dv!, ...(dBias && { dBias }) } });
         return spectrum ? [spectrum] : [];
       },

@@ -1,4 +1,5 @@
 import type { ToeplitzOptions } from "../../../src/index.ts";
+import { expandWeights, foldWeights } from "../../../src/testing/reference.ts";
 import { type RelativePositions, toeplitzSpec, weightsShape } from "../../../src/testing/specs.ts";
 import type { Arrays, FuzzCase, Options } from "../case.ts";
 import { isGaussian, largestSlice, norm, sumOf } from "../data.ts";
@@ -20,7 +21,21 @@ function drawToeplitz(draw: Draw): Options {
   const heads = draw.size(Math.max(1, Math.min(4, Math.floor(MOST_ELEMENTS / positions.tokens))));
   const batch = draw.size(Math.max(1, Math.min(4, Math.floor(MOST_ELEMENTS / (positions.tokens * heads)))));
   const channels = draw.size(Math.max(1, Math.min(70, Math.floor(MOST_ELEMENTS / (positions.tokens * heads * batch)))));
-  return { ...positions.options, heads, batch, channels };
+  return { ...positions.options, heads, batch, channels, ...drawForm(draw, positions.options) };
+}
+
+/** A form of the weights of some tokens, mostly one weight for every offset, and tokens without a position of their own, mostly none. */
+export function drawForm(draw: Draw, { length, grid }: Options): Options {
+  const form = draw.pick(["full", "full", "symmetric", ...(grid ? (["separable", "separable-symmetric"] as const) : [])]);
+  const [height, width] = (grid ?? [0, length]) as [number, number];
+  const longer = draw.chance(0.2) ? draw.size(9) : 0;
+  return {
+    ...(form !== "full" && { biasForm: form }),
+    ...(form.startsWith("separable") && height === width && draw.chance(0.5) && { biasShared: true }),
+    ...(longer > 0 && { biasLength: grid ? [height + longer, width + longer] : width + longer }),
+    ...(draw.chance(0.2) && { outside: { first: draw.int(0, 2), last: draw.int(0, 2) } }),
+    ...(grid !== undefined && draw.chance(0.2) && { gridChannels: draw.int(2, 3) }),
+  };
 }
 
 /** A sequence, causal or not, or a grid. */
@@ -34,23 +49,43 @@ export function drawPositions(draw: Draw, most: number): { readonly tokens: numb
   return { tokens: length, options: { length, ...(draw.chance(0.4) && { causal: true }) } };
 }
 
-/** The weights of a head that count. */
-export function countedWeights(positions: RelativePositions & { readonly heads: number }, weights: Float32Array): Float32Array {
-  const perHead = weights.length / positions.heads;
-  return positions.causal ? weights.map((w, i) => (i % perHead < positions.length ? w : 0)) : weights;
+type Weighted = RelativePositions & { readonly heads: number };
+
+/** Weights for all offsets of a head, as far as they count. */
+export function countedWeights(positions: Weighted, weights: Float32Array): Float32Array {
+  return counted(positions, Float32Array.from(expandWeights(positions, weights)));
 }
 
-/** The largest norm or sum of the weights of a head. */
-export function headWeights(positions: RelativePositions & { readonly heads: number }, weights: Float32Array, gaussian: boolean): number {
-  return largestSlice(countedWeights(positions, weights), weights.length / positions.heads, gaussian ? norm : sumOf);
+function counted({ causal, heads }: Weighted, table: Float32Array): Float32Array {
+  const perHead = table.length / heads;
+  return causal ? table.map((w, i) => (2 * (i % perHead) < perHead ? w : 0)) : table;
 }
 
-/** Of a causal matrix, weights of later tokens count as zero, whatever they are. */
-function poisonWeights(data: Arrays, fuzzCase: FuzzCase): void {
-  const spec = toeplitzSpec(given(fuzzCase.options));
-  const weights = data["weights"]!;
-  const perHead = weights.length / spec.heads;
-  if (spec.causal) for (let i = 0; i < weights.length; i++) if (i % perHead >= spec.length) weights[i] = NaN;
+/** The largest norm or sum of the weights of a head. Sums of two may cancel, what is computed of each does not: they count apart. */
+export function headWeights(positions: Weighted, weights: Float32Array, gaussian: boolean): number {
+  const table = countedWeights(positions, positions.form?.separable ? weights.map(Math.abs) : weights);
+  return largestSlice(table, table.length / positions.heads, gaussian ? norm : sumOf);
+}
+
+/** How many offsets one weight may stand for in the sum of a gradient, or how many tokens its sums add up first. */
+export function gradientTerms({ form, grid }: Weighted): number {
+  return (form?.symmetric ? 4 : 1) * (form?.separable ? 2 * Math.max(...grid!) : 1);
+}
+
+/** Weights that do not count are NaN: of a causal matrix those of later tokens, and those of offsets that there are not. */
+export function poisonWeights(spec: Weighted, weights: Float32Array): void {
+  const offsets = expandWeights(spec, weights).length;
+  const uses = foldWeights(spec, weights.length, counted(spec, new Float32Array(offsets).fill(1)));
+  for (let i = 0; i < weights.length; i++) if (uses[i] === 0) weights[i] = NaN;
+}
+
+/** Whether there may be weights that do not count. */
+export function hasIdleWeights({ causal, form }: Weighted): boolean {
+  return causal || form !== undefined;
+}
+
+function poison(data: Arrays, fuzzCase: FuzzCase): void {
+  poisonWeights(toeplitzSpec(given(fuzzCase.options)), data["weights"]!);
 }
 
 /** See convolve.ts: a norm in proportion to that of the values times the largest point of a spectrum of weights. */
@@ -74,8 +109,8 @@ export const toeplitzOperation: Operation = {
       outputs: { out: { shape, dtype: "f32" } },
     };
   },
-  flags: ({ causal }) => ["encode", "prepared", ...(causal === true ? (["poison"] as const) : [])],
-  poison: poisonWeights,
+  flags: (options) => ["encode", "prepared", ...(hasIdleWeights(toeplitzSpec(given(options))) ? (["poison"] as const) : [])],
+  poison,
   async open(runtime, options) {
     const plan = await runtime.toeplitz(given(options));
     return {
@@ -100,8 +135,8 @@ export const toeplitzGradientOperation: Operation = {
     const { v, weights } = inputs;
     return { inputs: { v: v!, weights: weights!, dOut: v! }, outputs: { dv: outputs["out"]!, dWeights: { shape: weights!.shape, dtype: "f32" } } };
   },
-  flags: ({ causal }) => ["prepared", ...(causal === true ? (["poison"] as const) : [])],
-  poison: poisonWeights,
+  flags: (options) => ["prepared", ...(hasIdleWeights(toeplitzSpec(given(options))) ? (["poison"] as const) : [])],
+  poison,
   async open(runtime, options) {
     const plan = await runtime.toeplitz(given(options));
     await plan.compileBackward();
@@ -126,7 +161,7 @@ export const toeplitzGradientOperation: Operation = {
     const share = gaussian ? 4 * U * norm(g) * norm(v) : GRADIENT_BOUND * norm(g) * Math.min(sumOf(v), Math.sqrt(2 * spec.length) * norm(v));
     return {
       dv: allowed(context, expected["dv"]!, "dOut", data["weights"]!, []),
-      dWeights: Math.max(GRADIENT_BOUND * norm(dWeights), share) + floor,
+      dWeights: Math.max(GRADIENT_BOUND * norm(dWeights), gradientTerms(spec) * share) + floor,
     };
   },
 };

@@ -16,12 +16,11 @@
  * the A of its rows and a key as one vector.
  * Bindings: 0 queries, 1 keys, 2 values, then those that there are of: states, out, gradients and statistics, lengths; then params.
  */
-import { type ChunkedStates, type KernelFeatureMap, keyStateConstants } from "../feature-map.ts";
-import type { HeadShape } from "../head-shape.ts";
-import { type Kernel, makeKernel, type Precision, workgroupBytes, type WorkgroupVariable } from "../../wgsl/kernel.ts";
-import { lengthBinding, lengthParams } from "../../wgsl/lengths.ts";
+import { keyStateConstants } from "../feature-map.ts";
+import { type Kernel, makeKernel, workgroupBytes, type WorkgroupVariable } from "../../wgsl/kernel.ts";
 import { featureTileDeclarations, featureTileVariables, laneRow, tileLanes, together } from "../query-features.ts";
-import { loadVector, storeVector, vectorArray, vectorElement, vectorsOf, withinRow } from "../../wgsl/rows.ts";
+import { vectorArray, vectorsOf, withinRow } from "../../wgsl/rows.ts";
+import { causalProduct, causalProductFunctions, type CausalProductSpec, storeStatistics } from "./product.ts";
 import { timesStateColumns } from "../state-products.ts";
 import {
   causalConstants,
@@ -29,7 +28,6 @@ import {
   causalStart,
   type CausalTile,
   findLevels,
-  LEVEL_FUNCTIONS,
   levelVariables,
   scorePitch,
   scoresVariable,
@@ -38,13 +36,7 @@ import {
 } from "./tiles.ts";
 import { LOWEST, range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
-export interface CausalApplyKernelSpec extends CausalMemory, HeadShape, ChunkedStates {
-  readonly featureMap: KernelFeatureMap;
-  readonly variableLengths: boolean;
-  readonly precision: { readonly queries: Precision; readonly keys: Precision; readonly values: Precision; readonly out: Precision };
-  /** `"sum"` adds to what `out` holds. `"statistics"` writes the statistics of the rows, and no output. */
-  readonly into: "out" | "sum" | "statistics";
-}
+export interface CausalApplyKernelSpec extends CausalMemory, CausalProductSpec {}
 
 /** vec4f of a row of values in a tile of them. */
 function valueVectors({ rowLanes, valueDim }: CausalMemory): number {
@@ -308,48 +300,12 @@ ${unroll(
     }`,
 )}
   }
-#if ${statistics}
-${together(spec, "product", (a, b) => `${a} + ${b}`)}
-${unroll(
-  rows,
-  (i) => `  if (column == 0u && ${laneRow(i)} < N) {
-    let denominator = denominator0[${i}];
-    // A reference about as large as the sum keeps what is relative to it small.
-    let shift = ${sikf ? "round(log(max(denominator, 1e-30)))" : "0.0"};
-    let p = select(${sikf ? "exponential_of_parts4(vec4f(shift), vec4f()).x" : "1.0"} / denominator, 0.0, denominator == 0.0 || ${laneRow(i)} >= tokens);
-    let n = select(-product0[${i}] * p, 0.0, p == 0.0);
-    statistics[bh * N + ${laneRow(i)} - params.statisticsBase] = vec4f(${sikf ? `largest0[${i}] + shift` : "0.0"}, p, n, 0.0);
-  }`,
-)}
-#endif
+${statistics ? together(spec, "product", (a, b) => `${a} + ${b}`) + "\n" + storeStatistics(spec, laneRows, laneRow) : ""}
 `;
-  const into = { out: "", sum: " + bias", statistics: ", statistics" }[spec.into];
   return makeKernel({
     id: "attention/causal/apply",
-    label: `linear attention causal apply ${spec.featureMap}${into} ${spec.rows}×${spec.rowLanes} of ${spec.chunkRows}`,
-    constants: spec,
+    ...causalProduct(spec, `${spec.rows}×${spec.rowLanes} of ${spec.chunkRows}`),
     workgroupSize: tileLanes(spec),
-    bindings: [
-      { name: "queries", access: "read", element: vectorElement(headDim, precision.queries) },
-      { name: "keys", access: "read", element: vectorElement(headDim, precision.keys) },
-      { name: "values", access: "read", element: vectorElement(valueDim, precision.values) },
-      ...(carried ? [{ name: "states", access: "read", element: "vec4f" } as const] : []),
-      ...(statistics
-        ? ([
-            { name: "gradients", access: "read", element: vectorElement(valueDim) },
-            { name: "statistics", access: "read_write", element: "vec4f" },
-          ] as const)
-        : [{ name: "out", access: "read_write", element: vectorElement(valueDim, precision.out) } as const]),
-      ...lengthBinding(spec),
-    ],
-    params: [
-      "firstHead",
-      "queriesBase",
-      "keysBase",
-      "valuesBase",
-      ...(statistics ? ["gradientsBase", "statisticsBase"] : ["outBase"]),
-      ...lengthParams(spec),
-    ],
     declarations: [
       wgsl`const N = ${u32(spec.length)};
 const D = ${u32(headDim)};
@@ -363,11 +319,7 @@ const SCORE_PITCH = ${u32(scorePitch(spec.chunkRows))};
 ${keyStateConstants(spec.state)}`,
       ...variables(spec, sikf),
       ...featureTileDeclarations({ ...spec, precision: precision.queries }),
-      wgsl`${sikf ? LEVEL_FUNCTIONS : ""}${loadVector("load_keys", "keys", headDim, precision.keys)}${loadVector("load_values", "values", valueDim, precision.values)}${
-        statistics
-          ? loadVector("load_gradients", "gradients", valueDim)
-          : storeVector("store_out", "out", valueDim, spec.into === "sum", precision.out)
-      }`,
+      causalProductFunctions(spec),
     ],
     body,
   });

@@ -21,6 +21,15 @@ export function firstPlainChannel(features: number, valueDim: number): number {
   return 2 * Math.ceil((features * valueDim) / 2);
 }
 
+/**
+ * Rows of totals: E numerators, then the denominator, and what a denominator must exceed for transforms to be trusted with its row. Backward
+ * these become the gradients of numerators and denominator, and of rows that are summed directly: 1/δ, the largest weight and the exponent that δ is
+ * relative to, g·o.
+ */
+export function totalsWidth(valueDim: number): number {
+  return valueDim + 5;
+}
+
 /** Channels of so many features, with the padding. */
 export function multiplicativeChannels(features: number, valueDim: number): number {
   return firstPlainChannel(features, valueDim) + features;

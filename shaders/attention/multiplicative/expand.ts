@@ -2,17 +2,18 @@
  * Products of features and values, as channels of a sequence (Luo et al. 2021): out[h, n, (d, e)] = φ_nd v_ne, with v_nE = 1, so that a sum
  * over positions with e = E makes the denominator. Where the channel (d, e) lies, attention/multiplicative/channels.ts says.
  *
- * Layout: features [heads of the dispatch, N, D]; values [B·H, N, E], or `wide` [heads of the dispatch, N, E + 1] as they are; out [heads of the
+ * Layout: features [heads of the dispatch, N, D]; values [B·H, N, E], or `wide` the totals [heads of the dispatch, N, totals]
+ * (attention/multiplicative/channels.ts); out [heads of the
  * dispatch, N, channels], of the features from `first` on. One lane per number; rows from a length on have no features.
  * Bindings: 0 features, 1 values, 2 out, 3 lengths where there are such and values are not wide; then params.
  */
 import { type Kernel, makeKernel } from "../../wgsl/kernel.ts";
 import { lengthBinding, lengthFunction, lengthParams } from "../../wgsl/lengths.ts";
-import type { ChannelKernelSpec } from "./channels.ts";
+import { type ChannelKernelSpec, totalsWidth } from "./channels.ts";
 import { u32, wgsl } from "../../wgsl/wgsl.ts";
 
 export interface MultiplicativeExpandKernelSpec extends ChannelKernelSpec {
-  /** Rows of values have E + 1 numbers, the last one for e = E, and are those of the heads of the dispatch. */
+  /** The values are totals, with a number for e = E, of the heads of the dispatch. */
   readonly wide: boolean;
   readonly variableLengths: boolean;
 }
@@ -32,7 +33,7 @@ export function multiplicativeExpandKernel(spec: MultiplicativeExpandKernelSpec)
   let e = select(c % E, E, plain);
   let feature = features[row * D + params.firstFeature + d];
 #if ${spec.wide}
-  out[index] = feature * values[row * (E + 1u) + e];
+  out[index] = feature * values[row * ${u32(totalsWidth(spec.valueDim))} + e];
 #else
   var value = 1.0;
   if (!plain) {

@@ -9,12 +9,12 @@
 import { type Kernel, makeKernel } from "../../wgsl/kernel.ts";
 import type { KernelFeatureMap } from "../feature-map.ts";
 import { lengthBinding, lengthFunction, lengthParams } from "../../wgsl/lengths.ts";
-import type { ChannelKernelSpec } from "./channels.ts";
+import { type ChannelKernelSpec, totalsWidth } from "./channels.ts";
 import { u32, wgsl } from "../../wgsl/wgsl.ts";
 
 export interface MultiplicativeGradientKernelSpec extends ChannelKernelSpec {
   readonly featureMap: KernelFeatureMap;
-  /** Rows of values have E + 1 numbers, the last one for e = E, and are those of the heads of the dispatch. */
+  /** The values are totals, with a number for e = E, of the heads of the dispatch. */
   readonly wide: boolean;
   readonly variableLengths: boolean;
 }
@@ -30,8 +30,8 @@ export function multiplicativeGradientKernel(spec: MultiplicativeGradientKernelS
   let plain = row * params.channels + params.firstPlain + d;
   var sum = 0.0;
 #if ${spec.wide}
-  sum = channels[plain] * values[row * (E + 1u) + E];
-  for (var e = 0u; e < E; e++) { sum = fma(channels[channel + e], values[row * (E + 1u) + e], sum); }
+  sum = channels[plain] * values[row * ${u32(totalsWidth(spec.valueDim))} + E];
+  for (var e = 0u; e < E; e++) { sum = fma(channels[channel + e], values[row * ${u32(totalsWidth(spec.valueDim))} + e], sum); }
 #else
 #if ${masked.variableLengths}
   let inside = row % N < length_of(params.firstHead + row / N);

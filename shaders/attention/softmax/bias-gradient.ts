@@ -8,11 +8,12 @@
  * dispatch, parts, row tiles of a period, bands, FLAGS, DIAGONALS]: diagonal δ of band b has pairs with j − i = δ − (ROWS − 1) + b·OTHERS − BEFORE; on
  * a grid those with x_j < x_i stand apart, as flag 1. Workgroup → (bh, part, row tile, band), band fastest; a part is `steps` periods. Lanes:
  * attention/softmax/tiles.ts, rows being queries, and others keys, four of each.
- * Bindings: 0 queries, 1 keys, 2 values, 3 gradients, 4 statistics, 5 partials, 6 bias, 7 lengths where there are such; then params.
+ * Bindings: 0 queries, 1 keys, 2 values, 3 gradients, 4 statistics, 5 partials, 6 bias, 7 lengths or keyMask where there are such; then params.
  */
 import { type Kernel, makeKernel } from "../../wgsl/kernel.ts";
 import { lengthBinding, lengthFunction, tokensOf } from "../../wgsl/lengths.ts";
 import { loadFunctions, readBindings } from "../../wgsl/rows.ts";
+import { maskBinding, maskFunction, seenToo } from "./key-mask.ts";
 import { addLogitBias, biasBinding, biasDeclarations, headParams } from "./logit-bias.ts";
 import { SOFTMAX_WEIGHT } from "./online.ts";
 import { scoreProduct } from "./products.ts";
@@ -138,7 +139,7 @@ ${unroll(
   others,
   (p) => wgsl`    let key${p} = tile_first + 4u * other_group + ${u32(p)};
     let gradient${p} = weight(s0_${p} - maximum) * inverse * (d0_${p} - mean);
-    run${p} += select(vec4f(), gradient${p}, ${queriesThatSee(spec, "rows", `key${p}`)});`,
+    run${p} += select(vec4f(), gradient${p}, ${seenToo(spec, queriesThatSee(spec, "rows", `key${p}`), `is_seen(bh, key${p})`)});`,
 )}
     // Sums of a long walk are made of those of short ones, which keeps their rounding error down.
     if (step % ${u32(RUN)} == ${u32(RUN - 1)}) {
@@ -172,6 +173,7 @@ ${
       { name: "partials", access: "read_write", element: "f32" },
       ...biasBinding(spec),
       ...lengthBinding(spec),
+      ...maskBinding(spec),
     ],
     params: ["firstHead", "queriesBase", "keysBase", "valuesBase", "gradientsBase", "statisticsBase", "parts", "steps", ...headParams(spec)],
     declarations: [
@@ -183,7 +185,7 @@ const BANDS = ${u32(bands)};
 const BEFORE = ${u32(before)};
 const ROW_GROUPS = ${u32(tile.rowGroups)};
 const DIAGONALS = ROWS + OTHERS - 1u;
-${ALONG_DIAGONAL}${SOFTMAX_WEIGHT}${biasDeclarations(spec)}${lengthFunction(spec)}${loadFunctions(rows)}`,
+${ALONG_DIAGONAL}${SOFTMAX_WEIGHT}${biasDeclarations(spec)}${lengthFunction(spec)}${maskFunction(spec)}${loadFunctions(rows)}`,
     ],
     body,
   });

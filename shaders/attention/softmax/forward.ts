@@ -10,11 +10,12 @@
  * Layout: queries, keys [B·H, N, D], values, out [B·H, N, E]. Workgroup → (bh, row tile, column tile of the values), column tile fastest;
  * causal: the longest rows first. Lanes: attention/softmax/tiles.ts, rows being queries, and others keys. Split: out has the sums as they are,
  * and maxima (m, l), l being the sum of weights, for attention/softmax/combine.ts; layout as in attention/softmax/splits.ts.
- * Bindings: 0 queries, 1 keys, 2 values, 3 out, then those that there are of: maxima, bias, lengths; then params.
+ * Bindings: 0 queries, 1 keys, 2 values, 3 out, then those that there are of: maxima, bias, lengths, keyMask; then params.
  */
 import { type Kernel, makeKernel, type Precision } from "../../wgsl/kernel.ts";
 import { lengthBinding, lengthFunction } from "../../wgsl/lengths.ts";
 import { loadFunctions, readBindings, storeVector, vectorElement } from "../../wgsl/rows.ts";
+import { maskBinding, maskFunction } from "./key-mask.ts";
 import { addLogitBias, biasBinding, biasDeclarations, headParams } from "./logit-bias.ts";
 import { firstOther, overKeys, quotient, raiseMaximum, SOFTMAX_WEIGHT, sumOfPatch, sumOverOthers, tileWeight } from "./online.ts";
 import { resultRows, splitParams } from "./splits.ts";
@@ -60,7 +61,7 @@ ${declareSums(tile, out)}
   for (var tile_first = ${firstOther(spec, "queries")}; tile_first < end; tile_first += OTHERS) {
 ${scoreProduct(layout, score)}
 ${addLogitBias(spec, tile, "queries")}${diagonalTile(spec, "queries")}
-${raiseMaximum(tile, spec)}
+${raiseMaximum(spec)}
 ${unroll(patch(tile), ({ v, name }) => `    let w${name} = ${tileWeight(spec, v, name)};`)}
 ${unroll(vectors, (v) => `    total${v} = fma(total${v}, factor${v}, ${sumOfPatch(tile, "w", v)});`)}
 ${unroll(sumNames(tile, out), ({ v, r, name }) => `    ${name} *= factor${v}[${r}];`)}
@@ -90,6 +91,7 @@ ${storeSums(tile, out, "out", resultRows(spec), spec.accumulate, (name, v, r) =>
       ...(split ? [{ name: "maxima", access: "read_write", element: "vec2f" } as const] : []),
       ...biasBinding(spec),
       ...lengthBinding(spec),
+      ...maskBinding(spec),
     ],
     params: [
       "firstHead",
@@ -103,7 +105,7 @@ ${storeSums(tile, out, "out", resultRows(spec), spec.accumulate, (name, v, r) =>
     ],
     declarations: [
       ...softmaxDeclarations(spec, layout),
-      wgsl`${SOFTMAX_WEIGHT}${biasDeclarations(spec)}${lengthFunction(spec)}${loadFunctions(rows, spec.storage)}${storeVector("store_out", "out", valueDim, spec.accumulate, outStorage)}`,
+      wgsl`${SOFTMAX_WEIGHT}${biasDeclarations(spec)}${lengthFunction(spec)}${maskFunction(spec)}${loadFunctions(rows, spec.storage)}${storeVector("store_out", "out", valueDim, spec.accumulate, outStorage)}`,
     ],
     body,
   });

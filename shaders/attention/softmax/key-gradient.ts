@@ -8,7 +8,8 @@
  *
  * Layout: queries, keys, dk [B·H, N, D], values, gradients of the output, dv [B·H, N, E], statistics [B·H, N] of (m, 1/l, c, 0).
  * Workgroup → (bh, row tile, column tile of the output), column tile fastest. Lanes: attention/softmax/tiles.ts, rows being keys, and
- * others queries. Split: dk and dv have partial sums for attention/softmax/sum.ts; layout as in attention/softmax/splits.ts.
+ * others queries. With a mask over keys, rows of keys that are not seen get any numbers. Split: dk and dv have partial sums for
+ * attention/softmax/sum.ts; layout as in attention/softmax/splits.ts.
  * Bindings: 0 queries, 1 keys, 2 values (for dk only), 3 gradients, 4 statistics, then those that there are of: dk, dv, bias, lengths; then params.
  */
 import { type Kernel, makeKernel } from "../../wgsl/kernel.ts";
@@ -108,7 +109,7 @@ ${dk ? storeSums(tile, dk, "dk", resultRows(spec), split, (name) => `SCALE * ${n
       "gradientsBase",
       "statisticsBase",
       ...splitParams(spec),
-      ...headParams(spec),
+      ...headParams({ ...spec, keyMask: undefined }),
     ],
     declarations: [
       ...softmaxDeclarations(spec, layout),

@@ -15,9 +15,13 @@ export function biasBinding({ biasGrid }: Pick<Biased, "biasGrid">): readonly Om
   return biasGrid ? [{ name: "bias", access: "read", element: "f32" }] : [];
 }
 
-/** The parameter `heads`, where lengths or a bias need it. */
-export function headParams({ biasGrid, variableLengths }: Pick<SoftmaxKernelSpec, "biasGrid" | "variableLengths">): readonly string[] {
-  return lengthParams({ variableLengths: variableLengths || biasGrid !== undefined });
+/** The parameter `heads`, where lengths, a bias or a mask need it. */
+export function headParams({
+  biasGrid,
+  variableLengths,
+  keyMask,
+}: Pick<SoftmaxKernelSpec, "biasGrid" | "variableLengths" | "keyMask">): readonly string[] {
+  return lengthParams({ variableLengths: variableLengths || biasGrid !== undefined || keyMask === true });
 }
 
 /** Declarations: `place`, and `load_bias(first, at)`, a weight of the head whose weights begin at `first`. */

@@ -3,12 +3,13 @@
  * maxima of the rows, and their sums over lanes.
  */
 import { tokensOf } from "../../wgsl/lengths.ts";
+import { seenToo } from "./key-mask.ts";
 import { splitStart } from "./splits.ts";
 import { othersSeen, queriesThatSee } from "./visible.ts";
 import { otherOffset, patch, type SoftmaxKernelSpec, type SoftmaxTile } from "./tiles.ts";
 import { LOWEST, range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
-type Sequence = Pick<SoftmaxKernelSpec, "causal" | "window" | "biasGrid" | "variableLengths" | "split">;
+type Sequence = Pick<SoftmaxKernelSpec, "causal" | "window" | "biasGrid" | "variableLengths" | "keyMask" | "split">;
 
 /** Statements that start a kernel: which rows and columns are the workgroup's, and which are the lane's. */
 export function softmaxStart(sequence: Pick<Sequence, "variableLengths" | "split">, columnTiles: number, longestLast: boolean): string {
@@ -80,9 +81,14 @@ export function isSparse({ window, biasGrid }: Pick<Sequence, "window" | "biasGr
   return window !== undefined || biasGrid !== undefined;
 }
 
+/** Whether there may be rows without any weight. Where neither window nor bias leave out keys, a row that sees none weighs those of its mask alike. */
+export function mayBeEmpty({ window, biasGrid, keyMask }: Pick<Sequence, "window" | "biasGrid" | "keyMask">): boolean {
+  return biasGrid !== undefined || (window !== undefined && keyMask === true);
+}
+
 /** WGSL expression of a sum over its total weight, 0 where there is none. */
-export function quotient({ biasGrid }: Pick<Sequence, "biasGrid">, sum: string, total: string): string {
-  return biasGrid ? `select(vec4f(), ${sum} / ${total}, ${total} > 0.0)` : `${sum} / ${total}`;
+export function quotient(sequence: Pick<Sequence, "window" | "biasGrid" | "keyMask">, sum: string, total: string): string {
+  return mayBeEmpty(sequence) ? `select(vec4f(), ${sum} / ${total}, ${total} > 0.0)` : `${sum} / ${total}`;
 }
 
 /** WGSL expression of the weights `<v>_<p>` of a tile: none for what is masked, also in rows that have seen nothing yet. */
@@ -95,12 +101,14 @@ export function tileWeight(sequence: Pick<Sequence, "window" | "biasGrid">, v: n
  * Statements that raise `maximum<v>` to the maxima of the scores `s<v>_<p>` of the tile, among the keys that a row sees, and say by which
  * factor what has been summed so far shrinks (`factor<v>`). Other scores become the lowest float. They hold one barrier.
  */
-export function raiseMaximum(tile: SoftmaxTile, sequence: Sequence): string {
+export function raiseMaximum(spec: Sequence & Pick<SoftmaxKernelSpec, "tile">): string {
+  const { tile, keyMask } = spec;
   const vectors = range(tile.rowVectors);
   const others = range(tile.patchOthers);
-  return wgsl`${unroll(others, (p) => `    let key${p} = tile_first + 4u * other_group + ${u32(otherOffset(tile, p))};`)}
+  const isSeen = (p: number) => (keyMask ? `\n    let seen${p} = is_seen(bh, key${p});` : "");
+  return wgsl`${unroll(others, (p) => `    let key${p} = tile_first + 4u * other_group + ${u32(otherOffset(tile, p))};${isSeen(p)}`)}
 ${unroll(patch(tile), ({ v, p, name }) => {
-  return `    s${name} = select(vec4f(${LOWEST}), s${name}, ${seesKey(sequence, v, p)});`;
+  return `    s${name} = select(vec4f(${LOWEST}), s${name}, ${seenToo(spec, seesKey(spec, v, p), `seen${p}`)});`;
 })}
 ${unroll(vectors, (v) => `    shared${v}[lane] = ${others.slice(1).reduce((largest, p) => `max(${largest}, s${v}_${p})`, `s${v}_0`)};`)}
     workgroupBarrier();

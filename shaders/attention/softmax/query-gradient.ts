@@ -9,16 +9,17 @@
  * Workgroup → (bh, row tile, column tile of the keys), column tile fastest; causal: the longest rows first. Lanes:
  * attention/softmax/tiles.ts, rows being queries, and others keys. Split: out has partial sums for attention/softmax/sum.ts; layout as in
  * attention/softmax/splits.ts.
- * Bindings: 0 queries, 1 keys, 2 values, 3 gradients, 4 statistics, 5 out, then those that there are of: bias, lengths; then params.
+ * Bindings: 0 queries, 1 keys, 2 values, 3 gradients, 4 statistics, 5 out, then those that there are of: bias, lengths, keyMask; then params.
  */
 import { type Kernel, makeKernel } from "../../wgsl/kernel.ts";
 import { lengthBinding, lengthFunction } from "../../wgsl/lengths.ts";
 import { loadFunctions, readBindings, storeVector, vectorElement } from "../../wgsl/rows.ts";
+import { maskBinding, maskFunction } from "./key-mask.ts";
 import { addLogitBias, biasBinding, biasDeclarations, headParams } from "./logit-bias.ts";
 import { firstOther, overKeys, SOFTMAX_WEIGHT } from "./online.ts";
 import { declareSums, scoreProduct, storeSums, type WeightedProduct, weightedProduct } from "./products.ts";
 import { resultRows, splitParams } from "./splits.ts";
-import { patch, softmaxDeclarations, type SoftmaxKernelLayout, type SoftmaxKernelSpec, softmaxLanes } from "./tiles.ts";
+import { otherOffset, patch, softmaxDeclarations, type SoftmaxKernelLayout, type SoftmaxKernelSpec, softmaxLanes } from "./tiles.ts";
 import { diagonalTile, visible } from "./visible.ts";
 import { range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
@@ -66,7 +67,11 @@ ${declareSums(tile, out)}
 ${scoreProduct(layout, { own: "queries", other: "keys", width: headDim, sum: "s" })}
 ${scoreProduct(layout, { own: "gradients", other: "values", width: valueDim, sum: "d" })}
 ${addLogitBias(spec, tile, "queries")}${diagonalTile(spec, "queries")}
-${unroll(patch(tile), ({ v, name }) => `    let w${name} = weight(s${name} - maximum${v}) * inverse${v} * (d${name} - mean${v});`)}
+${unroll(patch(tile), ({ v, p, name }) => {
+  const weight = `weight(s${name} - maximum${v}) * inverse${v} * (d${name} - mean${v})`;
+  const key = `tile_first + 4u * other_group + ${u32(otherOffset(tile, p))}`;
+  return `    let w${name} = ${spec.keyMask ? `select(vec4f(), ${weight}, is_seen(bh, ${key}))` : weight};`;
+})}
     workgroupBarrier();
 ${weightedProduct(layout, out, "w", visible(spec, "queries"))}
   }
@@ -83,6 +88,7 @@ ${storeSums(tile, out, "out", resultRows(spec), split, (name) => `SCALE * ${name
       { name: "out", access: "read_write", element: vectorElement(headDim) },
       ...biasBinding(spec),
       ...lengthBinding(spec),
+      ...maskBinding(spec),
     ],
     params: [
       "firstHead",
@@ -97,7 +103,7 @@ ${storeSums(tile, out, "out", resultRows(spec), split, (name) => `SCALE * ${name
     ],
     declarations: [
       ...softmaxDeclarations(spec, layout),
-      wgsl`${SOFTMAX_WEIGHT}${biasDeclarations(spec)}${lengthFunction(spec)}${loadFunctions(rows)}${storeVector("store_out", "out", headDim, false)}`,
+      wgsl`${SOFTMAX_WEIGHT}${biasDeclarations(spec)}${lengthFunction(spec)}${maskFunction(spec)}${loadFunctions(rows)}${storeVector("store_out", "out", headDim, false)}`,
     ],
     body,
   });

@@ -39,7 +39,7 @@ export function resultRows({ split }: { readonly split: boolean }): string {
 export interface SplitRowsSpec extends Pick<HeadShape, "length">, Sequence {
   /** Numbers of a row. */
   readonly width: number;
-  /** Whether there may be rows that see nothing, because a bias masks it. */
+  /** Whether there may be rows without any weight, because a bias masks what they see, or a mask their window. */
   readonly masked?: boolean | undefined;
   /** Rows of a tile, where there is a window. */
   readonly tileRows?: number | undefined;

@@ -38,6 +38,8 @@ export interface SoftmaxKernelSpec extends HeadShape, Sequence {
   /** Of a bias in the logits, the grid of the tokens, [1, N] of a sequence: attention/softmax/logit-bias.ts. */
   readonly biasGrid?: readonly [height: number, width: number] | undefined;
   readonly variableLengths: boolean;
+  /** Whether keys have a mask; values that are not seen are zero then. Left out where they have none. */
+  readonly keyMask?: true | undefined;
   /** Whether workgroups go through a split of the others each, and leave partial results: attention/softmax/splits.ts. */
   readonly split: boolean;
   readonly tile: SoftmaxTile;

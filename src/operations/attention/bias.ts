@@ -15,6 +15,8 @@ export type AttentionTensors = {
   readonly bias?: Handle;
   /** The tensor `lengths`, where lengths vary. */
   readonly lengths?: Handle;
+  /** The tensor `keyMask`, where keys have a mask. */
+  readonly keyMask?: Handle;
   readonly out: Handle;
 };
 

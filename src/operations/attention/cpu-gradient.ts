@@ -3,8 +3,9 @@ import type { FftOf } from "../../math/fft.ts";
 import { float64Array } from "../../math/memory.ts";
 import type { CpuComputation } from "../operation.ts";
 import { createToeplitz } from "../toeplitz/cpu-product.ts";
+import { exponentialsOf } from "../toeplitz/cpu-spectrum.ts";
 import { weightsShape } from "../toeplitz/spec.ts";
-import { biasChannels, type HeadKind, readInputs } from "./cpu.ts";
+import { biasChannels, biasRowsOf, type HeadKind, masked, multiplierOf, readInputs, spectraBytes } from "./cpu.ts";
 import { type AttentionGradientSpec, hasSpectrum } from "./spec.ts";
 
 /** dq, dk, dv and, with a bias, that of its weights. What lies beyond a length has no gradient. */
@@ -13,16 +14,24 @@ export function attentionGradientCpu(kind: HeadKind, spec: AttentionGradientSpec
   const slices = batch * heads;
   const toeplitz = hasSpectrum(spec) ? createToeplitz(spec, fftOf) : undefined;
   const weights = elementCount(weightsShape(spec).slice(1));
+  const biasRows = biasRowsOf(spec);
   return {
-    ...(toeplitz && { spectrumBytes: toeplitz.bytesOf(heads) }),
+    ...(toeplitz && { spectrumBytes: spectraBytes(spec, toeplitz) }),
     flops: slices * (3 * kind.flops(spec) + (toeplitz ? 3 * biasChannels(spec) * toeplitz.multiplyFlops : 0)),
     run(memoryOf) {
       const dOut = memoryOf("dOut").floats;
       const inputs = readInputs(spec, memoryOf);
       const spectra = toeplitz && memoryOf("spectrum").doubles;
       const spectrumOf = (head: number) => spectra!.subarray(head * toeplitz!.floats, (head + 1) * toeplitz!.floats);
-      const attention = kind.create(spec, bias === "multiplicative" ? { toeplitz: toeplitz!, spectrumOf } : undefined);
-      const sums = bias === "none" ? undefined : Array.from({ length: heads }, () => float64Array("cpu attention", toeplitz?.floats ?? weights));
+      const multiplier = multiplierOf(spec, toeplitz, spectra);
+      const attention = kind.create(spec, multiplier);
+      const sums =
+        bias === "none"
+          ? undefined
+          : Array.from({ length: heads }, () => ({
+              spectrum: float64Array("cpu attention", toeplitz?.floats ?? 0),
+              direct: float64Array("cpu attention", bias === "fastrpb" ? 0 : weights),
+            }));
       for (let slice = 0; slice < slices; slice++) {
         const head = inputs.head(slice);
         const g = inputs.rows(dOut, slice, valueDim);
@@ -33,16 +42,18 @@ export function attentionGradientCpu(kind: HeadKind, spec: AttentionGradientSpec
         ];
         attention.backward(head, g, { dq, dk, dv }, sums?.[head.index]);
         if (bias === "fastrpb") {
+          const { start, rows, channels } = biasRows(head.tokens);
           const add = (index: number, value: number) => {
-            dv[index]! += value;
+            dv[start + index]! += value;
           };
-          toeplitz!.multiply(g, head.tokens, valueDim, spectrumOf(head.index), add, true);
-          toeplitz!.correlate(g, head.v, head.tokens, valueDim, sums![head.index]!);
+          const own = g.subarray(start);
+          toeplitz!.multiply(own, rows, channels, spectrumOf(head.index), add, true);
+          toeplitz!.correlate(own, head.v.subarray(start), rows, channels, sums![head.index]!.spectrum);
         }
         for (const [name, gradient, dim] of [
           ["dq", dq, headDim],
-          ["dk", dk, headDim],
-          ["dv", dv, valueDim],
+          ["dk", masked(dk, headDim, head.keyMask, 0), headDim],
+          ["dv", masked(dv, valueDim, head.keyMask, 0), valueDim],
         ] as const) {
           const target = memoryOf(name).floats.subarray(slice * length * dim, (slice + 1) * length * dim);
           target.set(gradient);
@@ -51,26 +62,17 @@ export function attentionGradientCpu(kind: HeadKind, spec: AttentionGradientSpec
       }
       if (!sums) return;
       const dBias = memoryOf("dBias").floats;
-      for (const [head, sum] of sums.entries()) {
-        const own = dBias.subarray(head * weights, (head + 1) * weights);
-        if (!toeplitz) {
-          own.set(sum);
-          continue;
-        }
-        if (bias === "fastrpb") {
-          toeplitz.restore(sum, (index, value) => {
-            own[index] = value;
-          });
-          continue;
-        }
-        // d/db = exp(b) d/dexp(b); the common factor exp(−max b) makes no difference to the loss.
-        const exponentials = float64Array("cpu attention", weights);
-        toeplitz.weightsOf(spectrumOf(head), (index, value) => {
-          exponentials[index] = value;
+      for (const [head, { spectrum: sum, direct }] of sums.entries()) {
+        const own = toeplitz ? float64Array("cpu attention", weights) : direct;
+        toeplitz?.restore(sum, (index, value) => {
+          own[index]! += value;
         });
-        toeplitz.restore(sum, (index, value) => {
-          own[index] = value * exponentials[index]!;
-        });
+        if (multiplier) {
+          // d/db = exp(b) d/dexp(b); the common factor exp(−max b) makes no difference to the loss.
+          const exponentials = exponentialsOf(multiplier.weightsOf(head), spec);
+          for (const [index, value] of own.entries()) own[index] = value * exponentials[index]! + direct[index]!;
+        }
+        dBias.set(own, head * weights);
       }
     },
   };

@@ -3,8 +3,9 @@ import { describe, expect, test } from "vitest";
 import { createFft } from "../../math/fft.ts";
 import { type AttentionOptions, attentionSpec, type AttentionSpec, weightsShape } from "../../testing/specs.ts";
 import { normals, relativeL2 } from "../../testing/random.ts";
-import { attentionReference } from "../../testing/attention-reference.ts";
+import { attentionGradientReference, attentionReference } from "../../testing/attention-reference.ts";
 import { createToeplitz } from "../toeplitz/cpu-product.ts";
+import { exponentialsOf } from "../toeplitz/cpu-spectrum.ts";
 import { linearHead } from "./linear/cpu-kind.ts";
 import { multiplicativeHead } from "./multiplicative/cpu-kind.ts";
 import { softmaxHead } from "./softmax/cpu-kind.ts";
@@ -13,24 +14,27 @@ const VARIANTS: readonly Partial<AttentionOptions>[] = [
   ...(["sikf", "elu+1", "relu", "softmax"] as const).flatMap((featureMap) => [false, true].map((causal) => ({ featureMap, causal }))),
   { featureMap: "favor+" },
   { featureMap: "favor+", causal: true, randomFeatures: { count: 5, seed: 9 }, scale: 0.3 },
+  { featureMap: "dpfp" },
+  { featureMap: "dpfp", nu: 5, causal: true },
   { kind: "softmax" },
   { kind: "softmax", causal: true, scale: 0.7 },
-  ...(["sikf", "elu+1", "relu", "favor+"] as const).flatMap((featureMap) =>
+  ...(["sikf", "elu+1", "relu", "favor+", "dpfp"] as const).flatMap((featureMap) =>
     [false, true].map((causal) => ({ featureMap, causal, bias: "multiplicative" as const })),
   ),
 ];
 
 const headOf = ({ kind, bias }: AttentionSpec) => (bias === "multiplicative" ? multiplicativeHead : kind === "softmax" ? softmaxHead : linearHead);
 
-function run(variant: Partial<AttentionOptions>, length: number, seed: number) {
+function run(variant: Partial<AttentionOptions>, length: number, seed: number, weightOf?: (at: number) => number) {
   const spec = attentionSpec({ heads: 1, length, headDim: 3, valueDim: 2, ...variant } as AttentionOptions);
   const numbers = (offset: number, n: number) => Float64Array.from(normals(seed + offset, n));
   const head = { tokens: length, index: 0, q: numbers(0, 3 * length), k: numbers(1, 3 * length), v: numbers(2, 2 * length) };
-  const weights = numbers(3, weightsShape(spec)[1]!);
+  const drawn = numbers(3, weightsShape(spec)[1]!);
+  const weights = weightOf ? drawn.map((_, at) => weightOf(at)) : drawn;
   const toeplitz = createToeplitz(spec, createFft);
   const spectrum = new Float64Array(toeplitz.floats);
-  toeplitz.prepare(weights.map(Math.exp), spectrum);
-  const attention = headOf(spec).create(spec, { toeplitz, spectrumOf: () => spectrum });
+  toeplitz.prepare(exponentialsOf(weights, spec), spectrum);
+  const attention = headOf(spec).create(spec, { toeplitz, spectrumOf: () => spectrum, weightsOf: () => weights });
   return { spec, head, weights, toeplitz, attention, g: numbers(4, 2 * length) };
 }
 
@@ -62,8 +66,8 @@ describe.each(VARIANTS)("%j", (variant) => {
     );
 
     const gradients = { dq: head.q.slice().fill(NaN), dk: head.k.slice().fill(NaN), dv: head.v.slice().fill(NaN) };
-    const sum = new Float64Array(toeplitz.floats);
-    attention.backward(head, g, gradients, sum);
+    const sums = { spectrum: new Float64Array(toeplitz.floats), direct: new Float64Array(weights.length) };
+    attention.backward(head, g, gradients, sums);
     const expected = differences(spec, { q: head.q, k: head.k, v: head.v, weights }, g);
     const incoming = Math.hypot(...g);
     const close = (actual: Float64Array, wanted: Float64Array, what: string) => {
@@ -74,9 +78,10 @@ describe.each(VARIANTS)("%j", (variant) => {
     close(gradients.dk, expected.dk, "dk");
     close(gradients.dv, expected.dv, "dv");
     if (spec.bias === "none") return;
-    const dWeights = weights.slice().fill(NaN);
-    toeplitz.restore(sum, (index, value) => {
-      dWeights[index] = value * Math.exp(weights[index]!);
+    const dWeights = Float64Array.from(sums.direct);
+    const exponentials = exponentialsOf(weights, spec);
+    toeplitz.restore(sums.spectrum, (index, value) => {
+      dWeights[index]! += value * exponentials[index]!;
     });
     close(dWeights, expected.dWeights, "dWeights");
   });
@@ -88,6 +93,8 @@ describe("extremes", () => {
     { featureMap: "softmax" },
     { featureMap: "sikf", causal: true },
     { featureMap: "softmax", causal: true },
+    { featureMap: "dpfp" },
+    { featureMap: "dpfp", nu: 5, causal: true },
     { kind: "softmax" },
   ] as const)("%j of ±1e4 is finite, and so are its gradients", (variant) => {
     const { head, attention, g } = run(variant, 12, 5);
@@ -99,9 +106,32 @@ describe("extremes", () => {
     for (const array of [out, ...Object.values(gradients)]) expect(array.every(Number.isFinite)).toBe(true);
   });
 
-  test("a query without a feature in common with any key gets zero, and no gradient", () => {
-    const { head, attention, g } = run({ featureMap: "relu" }, 4, 6);
-    head.k.fill(-1);
+  test.each([
+    ["only earlier tokens", (offset: number) => (offset < 0 ? 0 : -Infinity)],
+    ["one offset of 400", (offset: number) => (offset === 2 ? 400 : 0)],
+    ["a slope of 90", (offset: number) => -90 * Math.abs(offset)],
+    ["nothing", () => -Infinity],
+  ] as const)("weights of a multiplicative bias: %s", (_, weightOf) => {
+    const { spec, head, attention, g, toeplitz, weights } = run({ featureMap: "elu+1", bias: "multiplicative" }, 9, 7, (at) => weightOf(at - 8));
+    const out = new Float64Array(18).fill(NaN);
+    attention.forward(head, out);
+    const close = (actual: Float64Array, expected: Float64Array) => actual.forEach((x, i) => expect(x).toBeCloseTo(expected[i]!, 11));
+    close(out, attentionReference(spec, { ...head, weights }));
+    const gradients = { dq: head.q.slice(), dk: head.k.slice(), dv: head.v.slice() };
+    const sums = { spectrum: new Float64Array(toeplitz.floats), direct: new Float64Array(weights.length) };
+    attention.backward(head, g, gradients, sums);
+    const expected = attentionGradientReference(spec, { ...head, weights }, g);
+    close(gradients.dq, expected.dq);
+    close(gradients.dk, expected.dk);
+    close(gradients.dv, expected.dv);
+  });
+
+  test.each([
+    ["relu", -1],
+    ["dpfp", 0],
+  ] as const)("%s: a query without a feature in common with any key gets zero, and no gradient", (featureMap, key) => {
+    const { head, attention, g } = run({ featureMap }, 4, 6);
+    head.k.fill(key);
     const out = new Float64Array(8).fill(NaN);
     attention.forward(head, out);
     expect([...out]).toEqual(Array(8).fill(0));

@@ -11,6 +11,8 @@ export interface Head {
   readonly index: number;
   /** Of a bias in the logits, its weights. */
   readonly bias?: Float32Array | undefined;
+  /** 0 where a key is not seen; left out where all are. Only softmax attention looks: elsewhere the key itself has no feature. */
+  readonly keyMask?: Float32Array | undefined;
 }
 
 /** Of the rows of a {@link Head}; overwritten. */
@@ -20,13 +22,21 @@ export interface HeadGradients {
   readonly dv: Float64Array;
 }
 
+/** Sums of which the gradient of a bias is made, of a head. */
+export interface BiasSums {
+  /** Of a multiplicative one the spectrum of the gradient with respect to the exponentials, of an additive one that with respect to the weights. */
+  readonly spectrum: Float64Array;
+  /** What is to be added to the gradient with respect to the weights: all of it with a bias in the logits. */
+  readonly direct: Float64Array;
+}
+
 /** Attention of a head, without an additive bias. */
 export interface HeadAttention {
   /** Overwrites `out: [tokens, E]`. */
   forward(head: Head, out: Float64Array): void;
   /**
    * @param g gradient of the output, [tokens, E]
-   * @param weights where the gradient of a bias in the logits is added, or the spectrum of that of the exponentials of a multiplicative one
+   * @param sums with a bias that is not added to the output: where its gradient is added
    */
-  backward(head: Head, g: Float64Array, gradients: HeadGradients, weights?: Float64Array): void;
+  backward(head: Head, g: Float64Array, gradients: HeadGradients, sums?: BiasSums): void;
 }

@@ -17,6 +17,7 @@ interface Data {
   readonly dOut: Float32Array;
   readonly weights: Float32Array;
   readonly lengths: Uint32Array;
+  readonly keyMask?: Float32Array;
 }
 
 type Gradients = Readonly<Record<"dq" | "dk" | "dv" | "dBias", Float32Array>>;
@@ -33,7 +34,17 @@ function draw(options: AttentionOptions, seed: number): Data {
     dOut: normals(seed + 3, rows * spec.valueDim),
     weights: normals(seed + 4, elementCount(weightsShape(spec))),
     lengths: Uint32Array.from({ length: spec.batch }, () => Math.floor(uniform() * (spec.length + 1))),
+    ...(spec.keyMask && { keyMask: drawMask(spec, uniform) }),
   };
+}
+
+/** Of every batch row some keys, none, or those from somewhere on. */
+function drawMask({ batch, length }: AttentionSpec, uniform: () => number): Float32Array {
+  const rows = Array.from({ length: batch }, () => {
+    const [kind, first] = [uniform(), Math.floor(uniform() * length)];
+    return Array.from({ length }, (_, j) => (kind < 0.6 ? Number(uniform() < 0.6) : kind < 0.8 ? Number(j >= first) : 0));
+  });
+  return Float32Array.from(rows.flat());
 }
 
 const attend = (options: AttentionOptions, data: Data): Promise<Float32Array> => compute(attentionSpec(options), { ...data, bias: data.weights });
@@ -46,8 +57,8 @@ async function backward(options: AttentionOptions, data: Data): Promise<Gradient
 }
 
 /** What of the data the definition may see. */
-function visibleTo(spec: AttentionSpec, { q, k, v, weights, lengths }: Data) {
-  return { q, k, v, ...(spec.bias !== "none" && { weights }), ...(spec.variableLengths && { lengths }) };
+function visibleTo(spec: AttentionSpec, { q, k, v, weights, lengths, keyMask }: Data) {
+  return { q, k, v, ...(spec.bias !== "none" && { weights }), ...(spec.variableLengths && { lengths }), keyMask };
 }
 
 function norm(x: ArrayLike<number>): number {
@@ -71,7 +82,7 @@ async function compare(options: AttentionOptions, data: Data, what: string): Pro
   for (const name of ["dq", "dk", "dv", "dBias"] as const) expectClose(gradients[name], expected[name], norm(data.dOut), `${name} of ${message}`);
 }
 
-const MAPS = ["sikf", "elu+1", "relu", "softmax", "favor+"] as const;
+const MAPS = ["sikf", "elu+1", "relu", "softmax", "favor+", "dpfp"] as const;
 
 /** Every kind of attention. */
 const KINDS = [...MAPS.map((featureMap) => ({ featureMap })), { kind: "softmax" }] as const;
@@ -88,17 +99,21 @@ function drawOptions(kind: (typeof KINDS)[number], seed: number): AttentionOptio
   const biases = multiplicative
     ? (["none", "fastrpb", "multiplicative"] as const)
     : (["none", "fastrpb", ...("kind" in kind ? (["logits"] as const) : [])] as const);
+  const bias = biases[Math.floor(biases.length * uniform())]!;
+  const headDim = upTo(5);
   return {
     ...kind,
     ...positions,
     batch: upTo(3),
     heads: upTo(3),
-    headDim: upTo(5),
+    headDim,
     valueDim: upTo(5),
-    bias: biases[Math.floor(biases.length * uniform())]!,
+    bias,
+    keyMask: seed % 3 === 0 && !(bias === "logits" && "variableLengths" in positions && positions.variableLengths),
     ...(isScaled && uniform() < 0.5 && { scale: 0.1 + uniform() }),
     ...("kind" in kind && !onGrid && uniform() < 0.5 && { window: upTo(20) }),
     ...(isFavor && uniform() < 0.7 && { randomFeatures: { count: upTo(9), seed } }),
+    ...("featureMap" in kind && kind.featureMap === "dpfp" && uniform() < 0.7 && { nu: upTo(2 * headDim - 1) }),
   } as AttentionOptions;
 }
 
@@ -166,19 +181,22 @@ describe("the largest inputs", () => {
     }
   });
 
-  test.each(["sikf", "relu", "elu+1", "favor+"] as const)("%s with a multiplicative bias: values and gradients are finite", async (featureMap) => {
-    for (const causal of [false, true]) {
-      const options = { featureMap, heads: 1, length: 12, headDim: 4, bias: "multiplicative", causal } as AttentionOptions;
-      const data = draw(options, 620);
-      for (const factor of [30, 1e4]) {
-        const inputs = { ...data, q: data.q.map((x) => factor * x), k: data.k.map((x) => factor * x) };
-        const results = { out: await attend(options, inputs), ...(await backward(options, inputs)) };
-        for (const [result, values] of Object.entries(results)) {
-          expect(values.every(Number.isFinite), `${result}, × ${factor}, causal ${causal}, seeds 620 to 625`).toBe(true);
+  test.each(["sikf", "relu", "elu+1", "favor+", "dpfp"] as const)(
+    "%s with a multiplicative bias: values and gradients are finite",
+    async (featureMap) => {
+      for (const causal of [false, true]) {
+        const options = { featureMap, heads: 1, length: 12, headDim: 4, bias: "multiplicative", causal } as AttentionOptions;
+        const data = draw(options, 620);
+        for (const factor of [30, 1e4]) {
+          const inputs = { ...data, q: data.q.map((x) => factor * x), k: data.k.map((x) => factor * x) };
+          const results = { out: await attend(options, inputs), ...(await backward(options, inputs)) };
+          for (const [result, values] of Object.entries(results)) {
+            expect(values.every(Number.isFinite), `${result}, × ${factor}, causal ${causal}, seeds 620 to 625`).toBe(true);
+          }
         }
       }
-    }
-  });
+    },
+  );
 
   test("a row of softmax with one huge logit takes that key's value", async () => {
     const options: AttentionOptions = { kind: "softmax", heads: 1, length: 7, headDim: 2, valueDim: 3, scale: 1 };
@@ -188,6 +206,39 @@ describe("the largest inputs", () => {
     const q = data.q.map((_, at) => (at % 2 === 0 ? 1e4 : 1));
     const out = await attend(options, { ...data, q, k });
     for (let i = 0; i < 7; i++) expect([...out.subarray(3 * i, 3 * i + 3)], "seed 632").toEqual([...data.v.subarray(12, 15)]);
+  });
+});
+
+describe("a mask over keys", () => {
+  const cases = KINDS.flatMap((kind) => [false, true].map((causal) => ({ ...kind, causal })));
+  test.each(cases)("%j: what is not seen has no influence, whatever it holds, and no gradient; rows that see nothing are zero", async (kind) => {
+    const options = { ...kind, batch: 3, heads: 2, length: 9, headDim: 3, valueDim: 2, bias: "fastrpb", keyMask: true } as AttentionOptions;
+    const drawn = draw(options, 800);
+    // Some keys, none, and those from the fifth on.
+    const keyMask = Float32Array.of(1, 0, 1, 1, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1);
+    const fill = (x: Float32Array, dim: number, value: number) =>
+      x.map((given, at) => (keyMask[Math.floor(at / dim / 18) * 9 + (Math.floor(at / dim) % 9)] ? given : value));
+    const data = { ...drawn, keyMask, k: fill(drawn.k, 3, NaN), v: fill(drawn.v, 2, Infinity) };
+    const zeros = { ...data, k: fill(drawn.k, 3, 0), v: fill(drawn.v, 2, 0) };
+    await compare(options, zeros, "seeds 800 to 804");
+    const [out, { dq, dk, dv, dBias }] = [await attend(options, data), await backward(options, data)];
+    const [expected, gradients] = [await attend(options, zeros), await backward(options, zeros)];
+    expect({ out, dq, dk, dv, dBias }, "seeds 800 to 804").toEqual({ out: expected, ...gradients });
+    for (const [values, dim] of [
+      [dk, 3],
+      [dv, 2],
+    ] as const) {
+      expect([...values], "seeds 800 to 804").toEqual([...fill(values, dim, 0)]);
+    }
+    // The second batch row sees nothing, nor do the first four of the third where it is causal.
+    const silent = (values: Float32Array, dim: number) =>
+      values.filter((_, at) => {
+        const [b, n] = [Math.floor(at / dim / 18), Math.floor(at / dim) % 9];
+        return b === 1 || (b === 2 && kind.causal && n < 4);
+      });
+    expect(norm(silent(dq, 3)), "seeds 800 to 804").toBe(0);
+    // What transforms of later values leave.
+    expect(norm(silent(out, 2)), "seeds 800 to 804").toBeLessThan(1e-12);
   });
 });
 
@@ -321,7 +372,7 @@ describe("properties", () => {
   });
 
   test.each(KINDS)("%j: one token gets its own value, and gives its gradient", async (kind) => {
-    const options = { ...kind, batch: 3, heads: 2, length: 1, headDim: 1, valueDim: 4 } as AttentionOptions;
+    const options = { ...kind, batch: 3, heads: 2, length: 1, headDim: 2, valueDim: 4 } as AttentionOptions;
     const drawn = draw(options, 920);
     const data = { ...drawn, q: drawn.q.map(Math.abs), k: drawn.k.map(Math.abs) };
     expect(relativeL2(await attend(options, data), data.v), "seeds 920 to 924").toBeLessThan(ROUNDING);
@@ -362,29 +413,32 @@ describe("properties", () => {
     }
   });
 
-  test.each(["sikf", "elu+1", "relu", "favor+"] as const)("%s with a multiplicative bias that is constant is without one", async (featureMap) => {
-    for (const [positions, weight] of [
-      [{ length: 9 }, 0],
-      [{ length: 9, causal: true }, -70.5],
-      [{ grid: [3, 4] }, 200],
-    ] as const) {
-      const options = { featureMap, batch: 2, heads: 2, headDim: 3, valueDim: 2, ...positions } as AttentionOptions;
-      const drawn = draw(options, 950);
-      const data = { ...drawn, weights: drawn.weights.fill(weight) };
-      const biased: AttentionOptions = { ...options, bias: "multiplicative" };
-      expect(relativeL2(await attend(biased, data), await attend(options, data)), "seeds 950 to 954").toBeLessThan(1e-6);
-      const [actual, expected] = [await backward(biased, data), await backward(options, data)];
-      for (const name of ["dq", "dk", "dv"] as const) {
-        expect(relativeL2(actual[name], expected[name]), `${name}, seeds 950 to 954`).toBeLessThan(1e-6);
+  test.each(["sikf", "elu+1", "relu", "favor+", "dpfp"] as const)(
+    "%s with a multiplicative bias that is constant is without one",
+    async (featureMap) => {
+      for (const [positions, weight] of [
+        [{ length: 9 }, 0],
+        [{ length: 9, causal: true }, -70.5],
+        [{ grid: [3, 4] }, 200],
+      ] as const) {
+        const options = { featureMap, batch: 2, heads: 2, headDim: 3, valueDim: 2, ...positions } as AttentionOptions;
+        const drawn = draw(options, 950);
+        const data = { ...drawn, weights: drawn.weights.fill(weight) };
+        const biased: AttentionOptions = { ...options, bias: "multiplicative" };
+        expect(relativeL2(await attend(biased, data), await attend(options, data)), "seeds 950 to 954").toBeLessThan(1e-6);
+        const [actual, expected] = [await backward(biased, data), await backward(options, data)];
+        for (const name of ["dq", "dk", "dv"] as const) {
+          expect(relativeL2(actual[name], expected[name]), `${name}, seeds 950 to 954`).toBeLessThan(1e-6);
+        }
+        // A constant on all weights of a head makes no difference.
+        const sums = [0, 1].map((head) => {
+          const size = actual.dBias.length / 2;
+          return actual.dBias.subarray(head * size, (head + 1) * size).reduce((sum, x) => sum + x, 0);
+        });
+        sums.forEach((sum) => expect(Math.abs(sum), "seeds 950 to 954").toBeLessThan(1e-5));
       }
-      // A constant on all weights of a head makes no difference.
-      const sums = [0, 1].map((head) => {
-        const size = actual.dBias.length / 2;
-        return actual.dBias.subarray(head * size, (head + 1) * size).reduce((sum, x) => sum + x, 0);
-      });
-      sums.forEach((sum) => expect(Math.abs(sum), "seeds 950 to 954").toBeLessThan(1e-5));
-    }
-  });
+    },
+  );
 
   test("softmax weights do not change when all keys are shifted; without a scale it is 1/√D", async () => {
     const options: AttentionOptions = { kind: "softmax", heads: 2, length: 9, headDim: 4 };

@@ -3,15 +3,18 @@ import type { FftOf } from "../../math/fft.ts";
 import { float64Array } from "../../math/memory.ts";
 import type { CpuComputation, CpuMemory } from "../operation.ts";
 import { createToeplitz, type Toeplitz } from "../toeplitz/cpu-product.ts";
-import type { Head, HeadAttention } from "./cpu-head.ts";
+import { countedRows, productOf } from "../toeplitz/outside.ts";
 import { weightsShape } from "../toeplitz/spec.ts";
-import { type AttentionShape, type AttentionSpec, hasSpectrum } from "./spec.ts";
+import type { Head, HeadAttention } from "./cpu-head.ts";
+import { type AttentionShape, type AttentionSpec, biasSpec, hasSpectrum, unseenKey } from "./spec.ts";
 
 /** The weights of a multiplicative bias. */
 export interface Multiplier {
   readonly toeplitz: Toeplitz;
   /** The spectrum of exp(b − max b), of a head. */
   readonly spectrumOf: (head: number) => Float64Array;
+  /** The weights b of a head. */
+  readonly weightsOf: (head: number) => Float64Array;
 }
 
 /** Attention of one head as the shape says, but for an additive bias, and its operations. */
@@ -26,22 +29,24 @@ export function attentionCpu(kind: HeadKind, spec: AttentionSpec, fftOf: FftOf):
   const { batch, heads, length, valueDim, bias } = spec;
   const slices = batch * heads;
   const toeplitz = hasSpectrum(spec) ? createToeplitz(spec, fftOf) : undefined;
+  const biasRows = biasRowsOf(spec);
   return {
-    ...(toeplitz && { spectrumBytes: toeplitz.bytesOf(heads) }),
+    ...(toeplitz && { spectrumBytes: spectraBytes(spec, toeplitz) }),
     flops: slices * (kind.flops(spec) + (toeplitz ? biasChannels(spec) * toeplitz.multiplyFlops : 0)),
     run(memoryOf) {
       const out = memoryOf("out").floats;
       const inputs = readInputs(spec, memoryOf);
       const spectra = toeplitz && memoryOf("spectrum").doubles;
       const spectrumOf = (head: number) => spectra!.subarray(head * toeplitz!.floats, (head + 1) * toeplitz!.floats);
-      const attention = kind.create(spec, bias === "multiplicative" ? { toeplitz: toeplitz!, spectrumOf } : undefined);
+      const attention = kind.create(spec, multiplierOf(spec, toeplitz, spectra));
       for (let slice = 0; slice < slices; slice++) {
         const head = inputs.head(slice);
         const result = float64Array("cpu attention", head.tokens * valueDim);
         attention.forward(head, result);
         if (bias === "fastrpb") {
-          toeplitz!.multiply(head.v, head.tokens, valueDim, spectrumOf(head.index), (index, value) => {
-            result[index]! += value;
+          const { start: first, rows, channels } = biasRows(head.tokens);
+          toeplitz!.multiply(head.v.subarray(first), rows, channels, spectrumOf(head.index), (index, value) => {
+            result[first + index]! += value;
           });
         }
         const start = slice * length * valueDim;
@@ -52,9 +57,34 @@ export function attentionCpu(kind: HeadKind, spec: AttentionSpec, fftOf: FftOf):
   };
 }
 
+/** Where the rows of an additive bias begin in the values of a head, how many of them count with so many tokens, and their channels. */
+export function biasRowsOf(spec: AttentionShape) {
+  const product = productOf(biasSpec(spec));
+  const { channels, margin } = product;
+  return (tokens: number) => ({ start: margin?.before ?? 0, rows: countedRows(product, tokens), channels });
+}
+
+/** Bytes of the spectra of all heads, and behind them of the weights of a multiplicative bias. */
+export function spectraBytes(spec: AttentionShape, toeplitz: Toeplitz): number {
+  const kept = spec.bias === "multiplicative" ? elementCount(weightsShape(spec)) : 0;
+  return toeplitz.bytesOf(spec.heads) + kept * Float64Array.BYTES_PER_ELEMENT;
+}
+
+/** The multiplier of a multiplicative bias, by its spectra. */
+export function multiplierOf(spec: AttentionShape, toeplitz: Toeplitz | undefined, spectra: Float64Array | undefined): Multiplier | undefined {
+  if (spec.bias !== "multiplicative" || !toeplitz || !spectra) return undefined;
+  const weights = elementCount(weightsShape(spec).slice(1));
+  const piece = (start: number, size: number) => spectra.subarray(start, start + size);
+  return {
+    toeplitz,
+    spectrumOf: (head) => piece(head * toeplitz.floats, toeplitz.floats),
+    weightsOf: (head) => piece(spec.heads * toeplitz.floats + head * weights, weights),
+  };
+}
+
 /** Channels that go through the Toeplitz product. */
-export function biasChannels({ bias, features, valueDim }: AttentionShape): number {
-  return bias === "multiplicative" ? features * (valueDim + 1) : valueDim;
+export function biasChannels({ bias, features, valueDim, gridChannels = 1 }: AttentionShape): number {
+  return bias === "multiplicative" ? features * (valueDim + 1) : gridChannels * valueDim;
 }
 
 /** The tensors that go in, head by head. */
@@ -76,6 +106,9 @@ export function readInputs(spec: AttentionShape, memoryOf: (name: string) => Cpu
     const start = slice * length * dim;
     return Float64Array.from(tensor.subarray(start, start + tokensOf(slice) * dim));
   };
+  const mask = spec.keyMask ? memoryOf("keyMask").floats : undefined;
+  const maskOf = (slice: number) => mask?.subarray(Math.floor(slice / heads) * length, (Math.floor(slice / heads) + 1) * length);
+  const unseen = unseenKey(spec);
   return {
     rows,
     head: (slice) => ({
@@ -83,8 +116,15 @@ export function readInputs(spec: AttentionShape, memoryOf: (name: string) => Cpu
       index: slice % heads,
       bias: weights?.subarray((slice % heads) * perHead, ((slice % heads) + 1) * perHead),
       q: rows(q, slice, headDim),
-      k: rows(k, slice, headDim),
-      v: rows(v, slice, valueDim),
+      k: masked(rows(k, slice, headDim), headDim, maskOf(slice), unseen),
+      v: masked(rows(v, slice, valueDim), valueDim, maskOf(slice), 0),
+      keyMask: maskOf(slice),
     }),
   };
+}
+
+/** The rows, with `fill` in those that a mask leaves out. */
+export function masked<Rows extends Float64Array | Float32Array>(rows: Rows, dim: number, mask: Float32Array | undefined, fill: number): Rows {
+  for (let at = 0; mask && at < rows.length; at++) if (mask[Math.floor(at / dim)] === 0) rows[at] = fill;
+  return rows;
 }

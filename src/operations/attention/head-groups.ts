@@ -17,6 +17,8 @@ export interface HeadWork {
   readonly shape: AttentionShape;
   /** The tensor `lengths`, where lengths vary. */
   readonly lengths: Handle | undefined;
+  /** The tensor `keyMask`, for kernels that look at it. */
+  readonly keyMask?: Handle | undefined;
 }
 
 /** Some attention in a program, and the size of its groups of heads. */
@@ -105,30 +107,38 @@ export function groupRows({ program, shape }: HeadWork, group: HeadGroup, rows: 
   const headBytes = shape.length * dim * elementBytes;
   const [start, bytes] = [group.first * headBytes, group.count * headBytes];
   const rowBytes = group.count * columns * elementBytes;
-  const use = { buffer, reads: reads * rowBytes, writes: writes * rowBytes };
+  // Rows may be read in part.
+  const use = { buffer, reads: Math.round(reads * rowBytes), writes: writes * rowBytes };
   if (rows.local) return { ...use, slice: firstBytes(bytes), start };
   return group.count === shape.batch * shape.heads ? use : { ...use, slice: sliceBytes(program.limits, start, start + bytes) };
 }
 
 /** Work of a kernel over heads: extent, what is moved of rows and `flops` are those of one head, `uses` those of the group. */
 export type HeadKernelRequest = Extent &
-  Pick<DispatchRequest, "params" | "flops"> & {
+  Pick<DispatchRequest, "params" | "flops" | "mostFlops"> & {
     /** Rows by the name of their binding. */
     readonly rows?: Readonly<Record<string, MovedRows | undefined>>;
     /** Uses of other bindings. */
     readonly uses?: DispatchRequest["uses"];
   };
 
-/** Adds a kernel over a group of heads, with the parameters `firstHead` and `heads` and the binding `lengths` for kernels that have them. */
+/** Adds a kernel over a group of heads, with the parameters `firstHead` and `heads` and the bindings `lengths` and `keyMask` for kernels that have them. */
 export function addHeadKernel(work: HeadWork, group: HeadGroup, kernel: Kernel, request: HeadKernelRequest): void {
-  const { program, shape, lengths } = work;
-  const { groups, elements, rows = {}, uses, params, flops } = request;
+  const { program, shape, lengths, keyMask } = work;
+  const { groups, elements, rows = {}, uses, params, flops, mostFlops } = request;
   const bound = Object.entries(rows).map(([name, moved]) => [name, moved && groupRows(work, group, moved)] as const);
   program.dispatch({
     kernel,
     ...(elements === undefined ? { groups: group.count * groups } : { elements: group.count * elements }),
     params: { firstHead: group.first, heads: shape.heads, ...params },
-    uses: { ...Object.fromEntries(bound), lengths: lengthsUse(shape, lengths), ...uses },
+    uses: {
+      ...Object.fromEntries(bound),
+      lengths: lengthsUse(shape, lengths),
+      // A row of it is shared by all heads and workgroups of a batch row.
+      keyMask: keyMask && { buffer: keyMask, reads: keyMask.bytes },
+      ...uses,
+    },
     flops: group.count * flops,
+    ...(mostFlops !== undefined && { mostFlops: group.count * mostFlops }),
   });
 }

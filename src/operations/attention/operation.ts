@@ -65,9 +65,10 @@ function inputs(spec: AttentionShape, limits: PlannerLimits): TensorLayouts {
     q: rows("input", spec, spec.headDim),
     k: rows("input", spec, spec.headDim),
     v: rows("input", spec, spec.valueDim),
-    ...(hasSpectrum(spec) && { spectrum: spectrumLayout("input", spec, limits) }),
+    ...(hasSpectrum(spec) && { spectrum: spectrumLayout("input", spectrumSpec(spec), limits) }),
     ...(spec.bias === "logits" && { bias: layout("input", weightsShape(spec)) }),
     ...lengthsLayout(spec),
+    ...(spec.keyMask && { keyMask: layout("input", [spec.batch, spec.length]) }),
   };
 }
 

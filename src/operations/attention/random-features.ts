@@ -2,7 +2,8 @@
 import { projectionBytes, projectionKernel, type ProjectionKernelSpec, projectionLanes } from "../../../shaders/attention/random-features.ts";
 import { paddedToVec4 } from "../../../shaders/wgsl/kernel.ts";
 import { firstTile } from "../../program/workgroups.ts";
-import { type GroupedWork, groupRows, type HeadGroup, type HeadWork, type Rows, scratchRows } from "./head-groups.ts";
+import { groupRows, type HeadGroup, type HeadWork } from "./head-groups.ts";
+import type { ProjectedTensor, ProjectionRows } from "./projection.ts";
 
 /** Columns per workgroup, and rows of a lane, at most. */
 const COLUMNS = 64;
@@ -10,22 +11,8 @@ const LANE_ROWS = 4;
 /** Rows of a workgroup, from the best to the smallest. */
 const ROWS = [16, 8, 4, 2, 1] as const;
 
-/** Scratch for the features of a group's rows. */
-export function projectedRows(work: GroupedWork, name: string): Rows {
-  return scratchRows(work, name, work.shape.features);
-}
-
-/**
- * Adds the projection of a group's rows, or the gradient of rows from that of their features.
- *
- * @param of the tensor that the rows are of; the gradient of keys depends on the keys themselves
- */
-export function addProjection(
-  work: HeadWork,
-  group: HeadGroup,
-  of: ProjectionKernelSpec["of"],
-  { from, to, keys }: { readonly from: Rows; readonly to: Rows; readonly keys?: Rows },
-): void {
+/** Adds the projection of a group's rows, or the gradient of rows from that of their features. */
+export function addRandomFeatures(work: HeadWork, group: HeadGroup, of: ProjectedTensor, { from, to, rows: keys }: ProjectionRows): void {
   const { program } = work;
   const { seed, scale, headDim, features, length } = work.shape;
   const [inputs, outputs] = [from.dim, to.dim];

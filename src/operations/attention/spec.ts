@@ -1,6 +1,15 @@
 import { checkBoolean, checkElements, checkEnum, checkOptions, checkSize } from "../../core/check.ts";
 import { FastRpbError, refuse } from "../../core/errors.ts";
-import { checkPositions, type RelativePositions, type SequenceOptions, type ToeplitzSpec, weightsShape } from "../toeplitz/spec.ts";
+import {
+  BIAS_FORM_OPTIONS,
+  type BiasFormOptions,
+  checkPositions,
+  type RelativePositions,
+  type SequenceOptions,
+  type TokenOptions,
+  type ToeplitzSpec,
+  weightsShape,
+} from "../toeplitz/spec.ts";
 
 /**
  * Feature maps φ of linear attention, for which out_i = Σ_j φ(q_i)·φ(k_j) v_j / Σ_j φ(q_i)·φ(k_j):
@@ -12,8 +21,10 @@ import { checkPositions, type RelativePositions, type SequenceOptions, type Toep
  *   out_i = Σ_d softmax(q_i)_d Σ_j softmax_j(k_jd) v_j. Causal: the second softmax runs over j ≤ i.
  * - `"favor+"`: positive orthogonal random features of the Performer (Choromanski et al. 2020), an estimate of softmax attention:
  *   φ(x)_r = exp(w_r·x′ − |x′|²/2) with x′ = √scale·x.
+ * - `"dpfp"`: the deterministic parameter-free projection (Schlag, Irie and Schmidhuber 2021): with x′ = [max(x, 0), max(−x, 0)], the products of x′
+ *   with itself rolled by j = 1 … ν, x′_i x′_{(i − j) mod 2D}: 2Dν features. A query that has none in common with any key gets zero.
  */
-export type FeatureMap = "sikf" | "elu+1" | "relu" | "softmax" | "favor+";
+export type FeatureMap = "sikf" | "elu+1" | "relu" | "softmax" | "favor+" | "dpfp";
 
 /** How weights of relative positions come into attention: {@link AttentionOptions}. */
 export type BiasKind = "none" | "fastrpb" | "multiplicative" | "logits";
@@ -27,50 +38,60 @@ export interface RandomFeatures {
 }
 
 /** Options of attention over q, k `[batch, heads, N, D]` and v `[batch, heads, N, E]`. */
-export type AttentionOptions = SequenceOptions & {
-  /** Default 1. */
-  batch?: number;
-  heads: number;
-  /** Dimension D of the queries and keys. */
-  headDim: number;
-  /** Dimension of the values and the output. Default: `headDim`. */
-  valueDim?: number;
-  /**
-   * `"linear"` (default) is O(N) and takes a `featureMap`. `"softmax"` is the original, out_i = Σ_j softmax_j(scale·q_i·k_j) v_j: O(N²)
-   * time in tiles with online softmax, O(N) memory.
-   */
-  kind?: "linear" | "softmax";
-  /** The feature map of linear attention, which needs one; `kind: "softmax"` has none. */
-  featureMap?: FeatureMap;
-  /** How the features of `"favor+"` are drawn; only with that feature map. */
-  randomFeatures?: RandomFeatures;
-  /** Factor of q·k for `kind: "softmax"` and `"favor+"`, a positive float32. Default 1/√D. */
-  scale?: number;
-  /** Sums run over j ≤ i. Default `false`; not on a grid. */
-  causal?: boolean;
-  /**
-   * A sliding window of w, an integer from 1, for `kind: "softmax"`: query i sees the keys j with |i − j| < w, or with `causal` i − w < j ≤ i, which
-   * is w keys with its own. That is Mistral's `sliding_window`, and FlashAttention's `window_size` of (w − 1, w − 1) or (w − 1, 0). O(N·w) time. A
-   * bias `"fastrpb"` is not in the window. Default: all keys; not on a grid.
-   */
-  window?: number;
-  /**
-   * - `"none"` (default)
-   * - `"fastrpb"` adds the Toeplitz product of learned weights and the values, outside the normalisation.
-   * - `"multiplicative"` (Luo et al. 2021): every term of the numerator and the denominator has a factor exp(b_{j−i}), by FFT. Linear
-   *   attention only, and not for `"softmax"` features.
-   * - `"logits"`, for `kind: "softmax"` only: the logits are scale·q_i·k_j + b_{j−i} (T5, Raffel et al. 2020; ALiBi, Press et al. 2022; on a grid
-   *   Swin, Liu et al. 2021). −∞ is a mask; a query that sees no key gets zeros.
-   */
-  bias?: BiasKind;
-  /** `run` takes `lengths`, one for each batch row; tokens beyond have no influence, and zeros as output. Default `false`; not on a grid. */
-  variableLengths?: boolean;
-  /**
-   * How q, k, v and the output are stored; sums are in f32. `"f16"` halves their bytes, on devices with `shader-f16`; forward only, and not with
-   * a multiplicative bias. Default `"f32"`.
-   */
-  storage?: "f32" | "f16";
-};
+export type AttentionOptions = SequenceOptions &
+  BiasFormOptions &
+  TokenOptions & {
+    /** Default 1. */
+    batch?: number;
+    heads: number;
+    /** Dimension D of the queries and keys. */
+    headDim: number;
+    /** Dimension of the values and the output. Default: `headDim`. */
+    valueDim?: number;
+    /**
+     * `"linear"` (default) is O(N) and takes a `featureMap`. `"softmax"` is the original, out_i = Σ_j softmax_j(scale·q_i·k_j) v_j: O(N²)
+     * time in tiles with online softmax, O(N) memory.
+     */
+    kind?: "linear" | "softmax";
+    /** The feature map of linear attention, which needs one; `kind: "softmax"` has none. */
+    featureMap?: FeatureMap;
+    /** How the features of `"favor+"` are drawn; only with that feature map. */
+    randomFeatures?: RandomFeatures;
+    /** ν of `"dpfp"`, an integer from 1 to 2·headDim − 1: a row has 2·headDim·ν features. Only with that feature map. Default 1. */
+    nu?: number;
+    /** Factor of q·k for `kind: "softmax"` and `"favor+"`, a positive float32. Default 1/√D. */
+    scale?: number;
+    /** Sums run over j ≤ i. Default `false`; not on a grid. */
+    causal?: boolean;
+    /**
+     * A sliding window of w, an integer from 1, for `kind: "softmax"`: query i sees the keys j with |i − j| < w, or with `causal` i − w < j ≤ i, which
+     * is w keys with its own. That is Mistral's `sliding_window`, and FlashAttention's `window_size` of (w − 1, w − 1) or (w − 1, 0). O(N·w) time. A
+     * bias `"fastrpb"` is not in the window. Default: all keys; not on a grid.
+     */
+    window?: number;
+    /**
+     * - `"none"` (default)
+     * - `"fastrpb"` adds the Toeplitz product of learned weights and the values, outside the normalisation.
+     * - `"multiplicative"` (Luo et al. 2021): every term of the numerator and the denominator has a factor exp(b_{j−i}), by FFT. Linear
+     *   attention only, and not for `"softmax"` features.
+     * - `"logits"`, for `kind: "softmax"` only: the logits are scale·q_i·k_j + b_{j−i} (T5, Raffel et al. 2020; ALiBi, Press et al. 2022; on a grid
+     *   Swin, Liu et al. 2021). −∞ is a mask; a query that sees no key gets zeros.
+     */
+    bias?: BiasKind;
+    /** `run` takes `lengths`, one for each batch row; tokens beyond have no influence, and zeros as output. Default `false`; not on a grid. */
+    variableLengths?: boolean;
+    /**
+     * `run` takes `keyMask`, which says for each batch row which keys are seen; the others contribute nothing, and their values nothing through a bias
+     * either. A row that sees no key gets zero. It takes scratch for a copy of keys and values. Not with a bias `"logits"` and
+     * `variableLengths` at once: a mask can leave out what lies beyond a length. Default `false`.
+     */
+    keyMask?: boolean;
+    /**
+     * How q, k, v and the output are stored; sums are in f32. `"f16"` halves their bytes, on devices with `shader-f16`; forward only, and not with
+     * a multiplicative bias. Default `"f32"`.
+     */
+    storage?: "f32" | "f16";
+  };
 
 /** Sizes and choices of an attention, which its gradient shares. */
 export interface AttentionShape extends RelativePositions {
@@ -81,7 +102,7 @@ export interface AttentionShape extends RelativePositions {
   readonly kind: "linear" | "softmax";
   /** `undefined` for `kind: "softmax"`. */
   readonly featureMap: FeatureMap | undefined;
-  /** Number of features of a key: D, or that of the random features. */
+  /** Number of features of a key: D, that of the random features, or 2Dν of `"dpfp"`. */
   readonly features: number;
   /** Seed of the random features. */
   readonly seed: number;
@@ -91,22 +112,27 @@ export interface AttentionShape extends RelativePositions {
   readonly window: number | undefined;
   readonly bias: BiasKind;
   readonly variableLengths: boolean;
+  /** Whether there is a tensor `keyMask`, [batch, length]. */
+  readonly keyMask: boolean;
   /** How q, k, v and the output are stored. */
   readonly storage: "f32" | "f16";
 }
 
-/** `q`, `k`, `v`, `spectrum` with a bias, or `bias` where it is in the logits, `lengths` with variable lengths → `out`. */
+/** `q`, `k`, `v`, `spectrum` with a bias, or `bias` where it is in the logits, `lengths` with variable lengths, `keyMask` with a mask → `out`. */
 export interface AttentionSpec extends AttentionShape {
   readonly operation: "attention";
 }
 
-/** `q`, `k`, `v`, `spectrum`, `lengths` as of the attention, and `dOut` → `dq`, `dk`, `dv`, and `dBias` with a bias. */
+/** `q`, `k`, `v`, `spectrum`, `lengths`, `keyMask` as of the attention, and `dOut` → `dq`, `dk`, `dv`, and `dBias` with a bias. */
 export interface AttentionGradientSpec extends AttentionShape {
   readonly operation: "attentionGradient";
 }
 
 const SIZES = ["batch", "heads", "length", "grid", "headDim", "valueDim"] as const;
-const CHOICES = ["kind", "featureMap", "randomFeatures", "scale", "causal", "window", "bias", "variableLengths", "storage"] as const;
+const CHOICES = [
+  ...(["kind", "featureMap", "randomFeatures", "nu", "scale", "causal", "window", "bias", "variableLengths", "keyMask", "storage"] as const),
+  ...BIAS_FORM_OPTIONS,
+] as const;
 
 /** Checks the options of an attention. @throws FastRpbError codes `"value"`, `"unavailable"` */
 export function attentionSpec(options: AttentionOptions, caller = "runtime.attention"): AttentionSpec {
@@ -116,6 +142,7 @@ export function attentionSpec(options: AttentionOptions, caller = "runtime.atten
   const headDim = checkSize(caller, "options.headDim", options.headDim);
   const featureMap = checkFeatureMap(caller, kind, options.featureMap);
   const { count, seed } = checkRandomFeatures(caller, featureMap, options.randomFeatures, headDim);
+  const nu = checkNu(caller, featureMap, options.nu, headDim);
   const variableLengths = checkBoolean(caller, "options.variableLengths", options.variableLengths ?? false);
   if (variableLengths && positions.grid) {
     throw refuse("value", caller, "options.variableLengths", "false on a grid, which is always full", true);
@@ -123,11 +150,15 @@ export function attentionSpec(options: AttentionOptions, caller = "runtime.atten
   const bias = checkEnum(caller, "options.bias", options.bias ?? "none", ["none", "fastrpb", "multiplicative", "logits"]);
   const storage = checkEnum(caller, "options.storage", options.storage ?? "f32", ["f32", "f16"]);
   if (bias === "multiplicative") checkMultiplicative(caller, kind, featureMap, storage);
-  if (bias === "logits" && kind !== "softmax") {
-    throw new FastRpbError(
-      "unavailable",
-      `${caller}: options.bias = "logits" does not go with kind: "linear"; use "multiplicative", or change that.`,
-    );
+  const keyMask = checkBoolean(caller, "options.keyMask", options.keyMask ?? false);
+  if (bias === "logits") checkLogits(caller, kind, variableLengths && keyMask);
+  if (bias !== "fastrpb") {
+    const expected = 'left out without bias: "fastrpb"';
+    if (positions.form) {
+      throw refuse("value", caller, "options.biasForm or options.biasLength", expected, options.biasForm ?? options.biasLength);
+    }
+    if (positions.outside) throw refuse("value", caller, "options.outside", expected, options.outside);
+    if (positions.gridChannels) throw refuse("value", caller, "options.gridChannels", expected, options.gridChannels);
   }
   const spec: AttentionSpec = {
     operation: "attention",
@@ -138,12 +169,13 @@ export function attentionSpec(options: AttentionOptions, caller = "runtime.atten
     valueDim: checkSize(caller, "options.valueDim", options.valueDim ?? headDim),
     kind,
     featureMap,
-    features: count,
+    features: featureMap === "dpfp" ? 2 * headDim * nu : count,
     seed,
     scale: checkScale(caller, kind === "softmax" || featureMap === "favor+", options.scale, headDim),
     window: checkWindow(caller, kind, positions, options.window),
     bias,
     variableLengths,
+    keyMask,
     storage,
   };
   const widest = Math.max(spec.headDim, spec.valueDim, spec.features);
@@ -157,13 +189,31 @@ export function hasSpectrum({ bias }: Pick<AttentionShape, "bias">): boolean {
   return bias === "fastrpb" || bias === "multiplicative";
 }
 
+/** Whether features are made of queries and keys first, as rows of their own, of which the rest is SIKF or ReLU. */
+export function isProjected({ featureMap }: Pick<AttentionShape, "featureMap">): boolean {
+  return featureMap === "favor+" || featureMap === "dpfp";
+}
+
+/** Far below all keys, so that exp of its difference from any of these is 0, and within the range of float32 when numbers are added. */
+const LOWEST_KEY = -(2 ** 120);
+/** The lowest float16. */
+const LOWEST_HALF_KEY = -65504;
+
+/** The number in keys that a mask leaves out: their features are 0, or are when relative to those of any other key. */
+export function unseenKey({ kind, featureMap, headDim, scale, storage }: AttentionShape): number {
+  if (kind === "softmax" || featureMap === "relu" || featureMap === "dpfp") return 0;
+  if (storage === "f16") return LOWEST_HALF_KEY;
+  // Of FAVOR+, −scale·|k|²/2 is what has to be low.
+  return featureMap === "favor+" ? -(2 ** 58) / Math.sqrt(headDim * Math.max(1, scale)) : LOWEST_KEY;
+}
+
 /** The gradient of an attention whose tensors are float32. */
 export function attentionGradientSpec(spec: AttentionSpec): AttentionGradientSpec {
   return Object.freeze({ ...spec, operation: "attentionGradient" });
 }
 
 function checkFeatureMap(caller: string, kind: "linear" | "softmax", given: unknown): FeatureMap | undefined {
-  if (kind === "linear") return checkEnum(caller, "options.featureMap", given, ["sikf", "elu+1", "relu", "softmax", "favor+"]);
+  if (kind === "linear") return checkEnum(caller, "options.featureMap", given, ["sikf", "elu+1", "relu", "softmax", "favor+", "dpfp"]);
   if (given === undefined) return undefined;
   throw refuse("value", caller, "options.featureMap", 'left out with kind: "softmax"', given);
 }
@@ -186,6 +236,17 @@ function checkRandomFeatures(
   }
   const usual = Math.max(headDim, Math.ceil(headDim * Math.log(headDim)));
   return { count: checkSize(caller, "options.randomFeatures.count", count ?? usual), seed };
+}
+
+function checkNu(caller: string, featureMap: FeatureMap | undefined, given: number | undefined, headDim: number): number {
+  const most = 2 * headDim - 1;
+  if (featureMap === "dpfp") {
+    const nu: unknown = given ?? 1;
+    if (typeof nu === "number" && Number.isInteger(nu) && nu >= 1 && nu <= most) return nu;
+    throw refuse("value", caller, "options.nu", `an integer from 1 to ${most}, 2·headDim − 1`, given);
+  }
+  if (given === undefined) return 1;
+  throw refuse("value", caller, "options.nu", 'left out without featureMap: "dpfp"', given);
 }
 
 function checkScale(caller: string, scaled: boolean, given: number | undefined, headDim: number): number {
@@ -218,8 +279,24 @@ function checkMultiplicative(caller: string, kind: "linear" | "softmax", feature
   throw new FastRpbError("unavailable", `${caller}: options.bias = "multiplicative" does not go with ${why}; use "fastrpb", or change that.`);
 }
 
+/** @param both whether there are lengths and a mask: with the weights, the gradient would take more than 8 storage buffers of a kernel */
+function checkLogits(caller: string, kind: "linear" | "softmax", both: boolean): void {
+  if (kind === "linear") {
+    throw new FastRpbError(
+      "unavailable",
+      `${caller}: options.bias = "logits" does not go with kind: "linear"; use "multiplicative", or change that.`,
+    );
+  }
+  if (!both) return;
+  throw new FastRpbError(
+    "unavailable",
+    `${caller}: options.bias = "logits" does not go with keyMask and variableLengths at once; let the mask leave out what lies beyond a length.`,
+  );
+}
+
 /** The Toeplitz product of an attention with a FastRPB bias: its weights times the values. */
 export function biasSpec(spec: AttentionShape): ToeplitzSpec {
-  const { batch, heads, length, grid, causal, valueDim, variableLengths, storage } = spec;
-  return Object.freeze({ operation: "toeplitz", batch, heads, length, grid, causal, channels: valueDim, variableLengths, storage });
+  const { batch, heads, length, grid, causal, form, outside, gridChannels, valueDim, variableLengths, storage } = spec;
+  const positions = { length, grid, causal, form, outside, gridChannels };
+  return Object.freeze({ operation: "toeplitz", batch, heads, ...positions, channels: valueDim, variableLengths, storage });
 }

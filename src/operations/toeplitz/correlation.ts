@@ -20,8 +20,9 @@ import type { BufferEnd } from "../fft/pass.ts";
 import { convolutionLengths } from "../fft/stockham.ts";
 import { lengthsUse } from "../lengths.ts";
 import { type AxisPeriod, axisWithRoots, type PairGroup, pairGroups, toeplitzLayout } from "./layout.ts";
+import type { ToeplitzProduct } from "./outside.ts";
 import { lanesFor, rowsUse } from "./pairs.ts";
-import type { RelativePositions, ToeplitzSpec } from "./spec.ts";
+import type { RelativePositions } from "./spec.ts";
 
 /** Sums of correlations. */
 export interface CorrelationSums {
@@ -66,7 +67,7 @@ export function correlationPoints(positions: RelativePositions, limits: PlannerL
  * @param scratch bytes in all: half of what the sums leave, or `share` of that, goes into what is correlated at a time
  * @throws FastRpbError code `"limit"` where there is no room for one pair of channels
  */
-export function makeCorrelation(program: ProgramBuilder, specs: readonly ToeplitzSpec[], heads: number, scratch: number, share = 1): Correlation {
+export function makeCorrelation(program: ProgramBuilder, specs: readonly ToeplitzProduct[], heads: number, scratch: number, share = 1): Correlation {
   const { limits } = program;
   const spec = specs[0]!;
   const axes = correlationAxes(spec, limits);
@@ -104,7 +105,7 @@ export interface CorrelatedTensors {
 /** Adds the correlations of two tensors, group by group, to the sums. Transforms take `scratch` bytes beside what the correlation holds. */
 export function addCorrelations(
   program: ProgramBuilder,
-  spec: ToeplitzSpec,
+  spec: ToeplitzProduct,
   correlation: Correlation,
   tensors: CorrelatedTensors,
   scratch: number,
@@ -146,11 +147,11 @@ const ALONE_THREADS = 256;
  */
 export function addFusedCorrelations(
   program: ProgramBuilder,
-  spec: ToeplitzSpec,
+  spec: ToeplitzProduct,
   { gradients, values, lengths }: Pick<CorrelatedTensors, "gradients" | "values" | "lengths">,
   scratch: number,
 ): CorrelationSums | undefined {
-  const { batch, heads, channels, variableLengths } = spec;
+  const { batch, heads, channels, margin, variableLengths } = spec;
   const { limits } = program;
   const layout = toeplitzLayout(program, spec);
   if (layout.kind !== "fused") return undefined;
@@ -163,10 +164,13 @@ export function addFusedCorrelations(
   const alone = several.shape.threads >= ALONE_THREADS && columns * heads * branches >= MANY_COLUMNS;
   const { shape, twiddles, tables } = alone ? transform(1) : several;
   const doubled = layout.axes.map(({ size, period }) => ({ size, period: 2 * period }));
-  const axes = [doubled.length === 2 ? doubled[0]! : { size: 1, period: 1 }, doubled.at(-1)!] as const;
+  const one = { size: 1, period: 1 };
+  const [first, second] = doubled;
+  // Weights of more positions than a column has lie on a grid all the same.
+  const axes = second ? ([first!, second] as const) : spec.grid?.[1] === 1 ? ([first!, one] as const) : ([one, first!] as const);
   const points = elementCount(doubled.map(({ period }) => period));
   const sumBytes = heads * points * COMPLEX_BYTES;
-  const tensorBytes = heads * columns * spec.length * COMPLEX_BYTES;
+  const tensorBytes = heads * (columns * spec.length * COMPLEX_BYTES + batch * (margin?.around ?? 0) * FLOAT_BYTES);
   // A part has sums for each slot of its workgroup; those of all parts together stand beside them.
   const affordable = Math.floor((largestScratch(limits, scratch) - sumBytes) / sumBytes / shape.columns);
   const wanted = Math.ceil(ENOUGH_LANES / (workgroupLanes(shape) * heads * branches));
@@ -183,6 +187,7 @@ export function addFusedCorrelations(
       twiddles,
       axes: layout.axes.map((axis) => axisWithRoots(tables, axis)),
       channels,
+      margin,
       variableLengths,
     }),
     groups: heads * branches * parts,
@@ -226,14 +231,14 @@ function alikeSpans(heads: readonly number[], most: number, kind: (head: number)
 }
 
 /** Whether rows are whole pairs of channels, and so complex numbers as they are. */
-function isPacked({ channels, variableLengths }: ToeplitzSpec): boolean {
-  return channels % 2 === 0 && !variableLengths;
+function isPacked({ channels, margin, variableLengths }: ToeplitzProduct): boolean {
+  return channels % 2 === 0 && !margin && !variableLengths;
 }
 
 /** Adds the spectra of a group's pairs of channels of a tensor. */
 function addPacked(
   program: ProgramBuilder,
-  spec: ToeplitzSpec,
+  spec: ToeplitzProduct,
   group: PairGroup,
   tensor: Handle,
   lengths: Handle | undefined,
@@ -243,7 +248,7 @@ function addPacked(
   const [y, x] = axes;
   const { heads, pairs } = group;
   const count = heads * pairs;
-  const { length, channels, variableLengths } = spec;
+  const { length, channels, margin, variableLengths } = spec;
   const space = (name: string, elements: number): BufferEnd & { readonly slice: Slice } => {
     const bytes = count * elements * COMPLEX_BYTES;
     return { buffer: program.temporary(name, bytes), slice: firstBytes(bytes), firstOuter: 0 };
@@ -257,7 +262,7 @@ function addPacked(
   const source = ready ? { buffer: tensor, slice: group.rows, firstOuter: group.firstHead * y.size } : space("packed", length);
   if (!ready) {
     program.dispatch({
-      kernel: toeplitzPackKernel({ lanes: elementwiseLanes(program.limits), length, channels, variableLengths }),
+      kernel: toeplitzPackKernel({ lanes: elementwiseLanes(program.limits), length, channels, margin, variableLengths }),
       elements: count * length,
       params: { pairs, firstPair: group.firstPair, firstHead: group.firstHead, heads: spec.heads },
       uses: {
@@ -279,7 +284,7 @@ function addPacked(
 /** Adds the correlations of some of a group's heads to the sums, from the place `sum` on. */
 function addCorrelate(
   program: ProgramBuilder,
-  spec: ToeplitzSpec,
+  spec: ToeplitzProduct,
   group: PairGroup,
   { points, sums }: Correlation,
   span: Span,

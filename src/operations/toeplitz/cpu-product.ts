@@ -3,11 +3,12 @@ import type { FftOf } from "../../math/fft.ts";
 import { createGrid, spectrumBytes } from "../../math/grid.ts";
 import { float64Array } from "../../math/memory.ts";
 import { nextSmooth } from "../../math/smooth.ts";
-import type { RelativePositions } from "./spec.ts";
+import { axisSizes, type RelativePositions, weightPlaces } from "./spec.ts";
 
 /** Sizes of a circulant that holds the Toeplitz matrix as its corner: its 2N − 1 diagonals must not fall together. Even: rows split in two. */
-function circulantPeriods({ length, grid }: RelativePositions): readonly number[] {
-  return grid ? [nextSmooth(2 * grid[0] - 1), 2 * nextSmooth(grid[1])] : [2 * nextSmooth(length)];
+function circulantPeriods(spec: RelativePositions): readonly number[] {
+  const sizes = axisSizes(spec);
+  return [...sizes.slice(0, -1).map((size) => nextSmooth(2 * size - 1)), 2 * nextSmooth(sizes.at(-1)!)];
 }
 
 /** Toeplitz matrices of relative positions, with the spectra of their circulants. */
@@ -22,10 +23,8 @@ export interface Toeplitz {
   multiply(v: ArrayLike<number>, tokens: number, channels: number, spectrum: Float64Array, store: Store, transposed?: boolean): void;
   /** Adds the spectrum of Σ_i Σ_c g_ic v_{i+o,c} over offsets o, to `sum`. */
   correlate(g: ArrayLike<number>, v: ArrayLike<number>, tokens: number, channels: number, sum: Float64Array): void;
-  /** What {@link correlate} added up, in the order of the weights; overwrites `sum`. Of a causal matrix, offsets that do not count have zero. */
-  restore(sum: Float64Array, store: Store): void;
-  /** The weights of which {@link prepare} made the spectrum, zero where they do not count. */
-  weightsOf(spectrum: Float64Array, store: Store): void;
+  /** Adds what {@link correlate} added up to its weights, which start at zero; overwrites `sum`. Of a causal matrix, offsets that do not count add nothing. */
+  restore(sum: Float64Array, add: Store): void;
   /** Of one product with one channel, and of a preparation. */
   readonly multiplyFlops: number;
   readonly prepareFlops: number;
@@ -34,8 +33,8 @@ export interface Toeplitz {
 export type Store = (index: number, value: number) => void;
 
 export function createToeplitz(positions: RelativePositions, fftOf: FftOf): Toeplitz {
-  const { length, causal } = positions;
-  const [height, width] = positions.grid ?? [1, length];
+  const { causal } = positions;
+  const [width, height = 1] = [...axisSizes(positions)].reverse() as [number, number?];
   const periods = circulantPeriods(positions);
   const [rows, columns] = [elementCount(periods.slice(0, -1)), periods.at(-1)!];
   const grid = createGrid(periods, true, fftOf);
@@ -48,15 +47,15 @@ export function createToeplitz(positions: RelativePositions, fftOf: FftOf): Toep
       for (let x = 0; x < width && token < tokens; x++, token++) target[y * grid.pitch + x] = v[token * channels + channel]!;
     }
   };
-  /** The weight of the offset (dy, dx), from query to key, moves a value by (−dy, −dx): calls with the place of each, and whether it counts. */
-  const eachOffset = (sign: 1 | -1, visit: (index: number, place: number, counts: boolean) => void) => {
-    let index = 0;
+  const placesOf = weightPlaces(positions);
+  /** The weight of the offset (dy, dx), from query to key, moves a value by (−dy, −dx): calls with each weight that counts and the place of the offset. */
+  const eachOffset = (sign: 1 | -1, visit: (index: number, place: number) => void) => {
     for (let dy = 1 - height; dy < height; dy++) {
       const y = sign * dy;
       const row = grid.pitch * (y < 0 ? rows + y : y);
-      for (let dx = 1 - width; dx < width; dx++, index++) {
+      for (let dx = 1 - width; dx < (causal ? 1 : width); dx++) {
         const x = sign * dx;
-        visit(index, row + (x < 0 ? columns + x : x), !causal || dx <= 0);
+        for (const index of placesOf(dy, dx)) visit(index, row + (x < 0 ? columns + x : x));
       }
     }
   };
@@ -66,8 +65,8 @@ export function createToeplitz(positions: RelativePositions, fftOf: FftOf): Toep
     bytesOf: (spectra) => spectrumBytes(spectra, grid),
     prepare(weights, spectrum) {
       spectrum.fill(0);
-      eachOffset(-1, (index, place, counts) => {
-        if (counts) spectrum[place] = weights[index]!;
+      eachOffset(-1, (index, place) => {
+        spectrum[place]! += weights[index]!;
       });
       grid.prepare(spectrum);
     },
@@ -87,14 +86,9 @@ export function createToeplitz(positions: RelativePositions, fftOf: FftOf): Toep
         grid.correlate(data, other, sum);
       }
     },
-    restore(sum, store) {
+    restore(sum, add) {
       grid.restore(sum);
-      eachOffset(1, (index, place, counts) => store(index, counts ? sum[place]! / grid.points : 0));
-    },
-    weightsOf(spectrum, store) {
-      const restored = spectrum.slice();
-      grid.restore(restored);
-      eachOffset(-1, (index, place, counts) => store(index, counts ? restored[place]! : 0));
+      eachOffset(1, (index, place) => add(index, sum[place]! / grid.points));
     },
     multiplyFlops: grid.convolveFlops,
     prepareFlops: grid.prepareFlops,

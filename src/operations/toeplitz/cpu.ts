@@ -1,13 +1,14 @@
 import type { FftOf } from "../../math/fft.ts";
 import type { CpuComputation, CpuMemory } from "../operation.ts";
 import { createToeplitz } from "./cpu-product.ts";
+import { countedRows, headNumbers, productOf, type ToeplitzProduct } from "./outside.ts";
 import type { ToeplitzSpec } from "./spec.ts";
 
 /** out_i = Σ_j W_ij v_j for `v: [batch, heads, N, channels]`. */
 export function toeplitzCpu(spec: ToeplitzSpec, fftOf: FftOf): CpuComputation {
-  const { batch, heads, length, channels } = spec;
-  const sliceSize = length * channels;
-  const { bytesOf, multiply, multiplyFlops, floats } = createToeplitz(spec, fftOf);
+  const product = productOf(spec);
+  const { batch, heads, channels } = product;
+  const { bytesOf, multiply, multiplyFlops, floats } = createToeplitz(product, fftOf);
   return {
     spectrumBytes: bytesOf(heads),
     flops: batch * heads * channels * multiplyFlops,
@@ -15,13 +16,13 @@ export function toeplitzCpu(spec: ToeplitzSpec, fftOf: FftOf): CpuComputation {
       const v = memoryOf("v").floats;
       const spectra = memoryOf("spectrum").doubles;
       const out = memoryOf("out").floats;
-      const tokensOf = tokenCounts(spec, memoryOf);
-      if (spec.variableLengths) out.fill(0);
+      const sliceOf = slices(product, memoryOf);
+      out.fill(0);
       for (let slice = 0; slice < batch * heads; slice++) {
-        const start = slice * sliceSize;
+        const { start, end, rows } = sliceOf(slice);
         const head = slice % heads;
         const spectrum = spectra.subarray(head * floats, (head + 1) * floats);
-        multiply(v.subarray(start, start + sliceSize), tokensOf(slice), channels, spectrum, (index, value) => {
+        multiply(v.subarray(start, end), rows, channels, spectrum, (index, value) => {
           out[start + index] = value;
         });
       }
@@ -29,11 +30,12 @@ export function toeplitzCpu(spec: ToeplitzSpec, fftOf: FftOf): CpuComputation {
   };
 }
 
-/** How many tokens count in a slice of [batch, heads]. */
-export function tokenCounts(
-  { heads, length, variableLengths }: Pick<ToeplitzSpec, "heads" | "length" | "variableLengths">,
-  memoryOf: (name: string) => CpuMemory,
-): (slice: number) => number {
+/** Where the rows of a slice of [batch, heads] lie in a tensor, and how many of them count. */
+export function slices(product: ToeplitzProduct, memoryOf: (name: string) => CpuMemory) {
+  const { heads, length, channels, margin, variableLengths } = product;
   const lengths = variableLengths ? memoryOf("lengths").words : undefined;
-  return (slice) => Math.min(length, lengths?.[Math.floor(slice / heads)] ?? length);
+  return (slice: number): { readonly start: number; readonly end: number; readonly rows: number } => {
+    const start = slice * headNumbers(product) + (margin?.before ?? 0);
+    return { start, end: start + length * channels, rows: countedRows(product, lengths?.[Math.floor(slice / heads)] ?? 0) };
+  };
 }

@@ -13,12 +13,13 @@ import { elementwiseLanes } from "../../program/workgroups.ts";
 import { addFft } from "../fft/lines.ts";
 import type { BufferEnd } from "../fft/pass.ts";
 import { addCorrelations, addFusedCorrelations, type CorrelationSums, correlationPoints, makeCorrelation } from "./correlation.ts";
+import { keptNumbers, keptUse } from "./kept.ts";
 import type { ToeplitzTensors } from "./pairs.ts";
+import { addOutside, productOf, type ToeplitzProduct } from "./outside.ts";
 import { planToeplitz } from "./plan.ts";
-import { type ToeplitzSpec, weightsShape } from "./spec.ts";
+import { separablePlans } from "./separable-plans.ts";
+import { isSeparable, offsetCount, type ToeplitzSpec, weightsShape } from "./spec.ts";
 
-/** Numbers of a token among the factors: its products with the corners of a grid. */
-const FACTORS = 4;
 /** Share of the workspace that the correlations of several heads may take; otherwise heads go one after the other. */
 const MOST_HELD = 1 / 4;
 
@@ -32,9 +33,15 @@ export function planToeplitzGradient(
   { dOut, dv, dWeights, ...tensors }: ToeplitzGradientTensors,
   scratch: number,
 ): void {
-  const product: ToeplitzSpec = { ...spec, operation: "toeplitz" };
+  const product = productOf(spec);
+  if (isSeparable(spec)) {
+    addOutside(program, product, dv);
+    separablePlans().addSeparableGradient(program, product, { ...tensors, dOut, dv, dWeights }, scratch);
+    return;
+  }
   const { heads } = spec;
-  const transposedProduct = (room: number) => planToeplitz(program, product, { ...tensors, v: dOut, out: dv }, room, { transposed: true });
+  const transposedProduct = (room: number) =>
+    planToeplitz(program, { ...spec, operation: "toeplitz" }, { ...tensors, v: dOut, out: dv }, room, { transposed: true });
   const correlated = { gradients: dOut, values: tensors.v, lengths: tensors.lengths };
   const fused = addFusedCorrelations(program, product, correlated, MOST_HELD * scratch);
   if (fused) {
@@ -42,7 +49,7 @@ export function planToeplitzGradient(
     transposedProduct(scratch);
     return;
   }
-  const headBytes = correlationPoints(spec, program.limits) * COMPLEX_BYTES;
+  const headBytes = correlationPoints(product, program.limits) * COMPLEX_BYTES;
   const affordable = Math.min(MOST_HELD * scratch, program.limits.maxBufferSize);
   const held = heads * headBytes <= affordable ? heads : 1;
   const scratchLeft = program.scratchLeft(scratch);
@@ -58,23 +65,34 @@ export function planToeplitzGradient(
 /**
  * Adds the transforms back of correlations, which it overwrites, and from them the gradient of the weights.
  *
- * @param buffers `factors` [heads, N, 4] that the gradient is multiplied by; `range`: the heads that are there, all when left out
+ * @param buffers `kept`: the spectrum of a multiplicative bias, by whose exponentials the gradient is multiplied, and added to what is in `out`; `range`:
+ *   the heads that are there, all when left out
  */
 export function addWeightGradient(
   program: ProgramBuilder,
-  spec: ToeplitzSpec,
+  spec: ToeplitzProduct,
   { axes, points, sums: correlations }: CorrelationSums,
-  buffers: { readonly out: Handle; readonly factors?: Handle; readonly range?: Span },
+  buffers: { readonly out: Handle; readonly kept?: Handle; readonly range?: Span },
   scratch: number,
 ): void {
-  const { factors, range = { first: 0, count: spec.heads } } = buffers;
+  const { kept, range = { first: 0, count: spec.heads } } = buffers;
   const [y, x] = axes;
   const weights = elementCount(weightsShape(spec).slice(1));
-  const [weightBytes, factorBytes] = [weights * FLOAT_BYTES, spec.length * FACTORS * FLOAT_BYTES];
+  const weightBytes = weights * FLOAT_BYTES;
   const correlationBytes = points * COMPLEX_BYTES;
   const lanes = elementwiseLanes(program.limits);
-  const kernel = toeplitzWeightGradientKernel({ lanes, y, x, causal: spec.causal, factors: factors !== undefined });
-  const each = [correlationBytes, weightBytes, ...(factors === undefined ? [] : [factorBytes])];
+  const { symmetric = false, reach = [] } = spec.form ?? {};
+  const [reachX = x.size, reachY = y.size] = [...reach].reverse();
+  const kernel = toeplitzWeightGradientKernel({
+    lanes,
+    y: { ...y, reach: reachY },
+    x: { ...x, reach: reachX },
+    causal: spec.causal,
+    symmetric,
+    factors: kept !== undefined,
+  });
+  const counting = spec.causal ? spec.length : offsetCount(spec);
+  const each = [correlationBytes, weightBytes, ...(kept === undefined ? [] : [keptNumbers(spec) * FLOAT_BYTES])];
   forSlices(program, "the weights of one head", range.count, each, (first, count) => {
     /** So many bytes of each of these heads, of which the first is at `from` in the buffer and 0 for the kernel. */
     const headsUse = (buffer: Handle, bytes: number, from: number) => {
@@ -88,15 +106,15 @@ export function addWeightGradient(
       addFft(program, { layout, source: rows, destination: rows, inverse: true, scale: 1 / layout.length, order: "natural" }, scratch);
     };
     if (y.period > 1) addAlong({ outer: count, length: y.period, inner: x.period }, first);
-    addAlong({ outer: count * y.period, length: x.period, inner: 1 }, first * y.period);
+    if (x.period > 1) addAlong({ outer: count * y.period, length: x.period, inner: 1 }, first * y.period);
     const head = range.first + first;
     program.dispatch({
       kernel,
       elements: count * weights,
       uses: {
-        correlations: { ...sums, reads: count * weights * COMPLEX_BYTES },
-        out: { ...headsUse(buffers.out, weightBytes, head), writes: count * weightBytes },
-        factors: factors && { ...headsUse(factors, factorBytes, head), reads: count * weightBytes },
+        correlations: { ...sums, reads: count * counting * COMPLEX_BYTES },
+        out: { ...headsUse(buffers.out, weightBytes, head), reads: kept ? count * weightBytes : 0, writes: count * weightBytes },
+        kept: kept && { ...keptUse(program.limits, spec, kept, { first: head, count }, head), reads: 2 * count * counting * FLOAT_BYTES },
       },
       flops: 0,
     });

@@ -2,7 +2,7 @@
  * The layout of a Toeplitz product: what its spectrum holds, and in which groups of channel pairs it is done. Along an axis the matrix is the sum of
  * a circulant and a skew-circulant one, each the size of the axis or a little more, instead of a circulant one of twice the size.
  */
-import { ELEMENT_BYTES, type Precision } from "../../../shaders/wgsl/kernel.ts";
+import { ELEMENT_BYTES } from "../../../shaders/wgsl/kernel.ts";
 import { elementCount } from "../../core/check.ts";
 import { FastRpbError } from "../../core/errors.ts";
 import type { PlannerLimits } from "../../core/limits.ts";
@@ -13,7 +13,8 @@ import type { TableLayout } from "../../program/tables.ts";
 import { COMPLEX_BYTES } from "../../program/units.ts";
 import { splitLength } from "../fft/split.ts";
 import { convolutionLengths, fits } from "../fft/stockham.ts";
-import type { RelativePositions } from "./spec.ts";
+import { headNumbers, type ToeplitzProduct } from "./outside.ts";
+import { axisSizes, type RelativePositions } from "./spec.ts";
 
 /** An axis along which the matrix is Toeplitz. */
 export interface AxisPeriod {
@@ -23,8 +24,8 @@ export interface AxisPeriod {
 }
 
 /** The axes, the slowest first, without those of one position: a grid of one row is a sequence. */
-export function toeplitzAxes({ grid, length }: RelativePositions, limits: PlannerLimits): readonly AxisPeriod[] {
-  const long = (grid ?? [length]).filter((size) => size > 1);
+export function toeplitzAxes(spec: RelativePositions, limits: PlannerLimits): readonly AxisPeriod[] {
+  const long = axisSizes(spec).filter((size) => size > 1);
   const sizes = long.length > 0 ? long : [1];
   const periods = convolutionLengths(sizes, limits);
   return sizes.map((size, i) => ({ size, period: periods[i]! }));
@@ -95,25 +96,17 @@ export interface PairGroup {
   readonly spectrum: Slice | undefined;
 }
 
-/** Sizes of a Toeplitz product. */
-export interface ToeplitzSize extends RelativePositions {
-  readonly batch: number;
-  readonly heads: number;
-  readonly channels: number;
-  readonly storage: Precision;
-}
-
 /**
  * Splits the work so that every binding stays within its limit, and a group has at most `mostPairs` in all its heads.
  *
  * @param firstSpectrum index of the spectrum of head 0, where the heads are some of those that have one
  * @throws FastRpbError code `"limit"` where a binding cannot hold one head
  */
-export function pairGroups(program: ProgramBuilder, spec: ToeplitzSize, mostPairs: number, firstSpectrum?: number): readonly PairGroup[] {
+export function pairGroups(program: ProgramBuilder, spec: ToeplitzProduct, mostPairs: number, firstSpectrum?: number): readonly PairGroup[] {
   const { limits } = program;
   const pairs = Math.ceil(spec.channels / 2);
   const allHeads = spec.batch * spec.heads;
-  const headBytes = spec.length * spec.channels * ELEMENT_BYTES[spec.storage];
+  const headBytes = headNumbers(spec) * ELEMENT_BYTES[spec.storage];
   const spectrumBytes = headSpectrumBytes(spec, limits);
   const rowHeads = bindable(program, headBytes, allHeads, "one head of v");
   const spectrumHeads = bindable(program, spectrumBytes, spec.heads, "one head of the spectrum");

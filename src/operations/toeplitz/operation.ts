@@ -4,7 +4,10 @@ import { planToeplitzGradient } from "./gradient.ts";
 import { headSpectrumPoints } from "./layout.ts";
 import { planToeplitz } from "./plan.ts";
 import {
+  formName,
+  isSeparable,
   type RelativePositions,
+  separableOffsets,
   spectrumSpec,
   type SpectrumSpec,
   toeplitzGradientSpec,
@@ -12,6 +15,7 @@ import {
   type ToeplitzSpec,
   weightsShape,
 } from "./spec.ts";
+import { keptNumbers } from "./kept.ts";
 import { planSpectrum } from "./spectrum.ts";
 import type { PlannerLimits } from "../../core/limits.ts";
 
@@ -21,13 +25,16 @@ function rows(role: TensorLayout["role"], { batch, heads, length, channels, stor
   return layout(role, [batch, heads, length, channels], storage);
 }
 
-/** The spectra of all heads, as the product reads them. */
+/** The spectra of all heads, as the product reads them: of a separable bias, weights of all offsets, of a multiplicative one also what is kept of them. */
 export function spectrumLayout(
   role: TensorLayout["role"],
-  spec: RelativePositions & { readonly heads: number },
+  spec: RelativePositions & { readonly heads: number; readonly exponential?: boolean },
   limits: PlannerLimits,
 ): TensorLayout {
-  return layout(role, [spec.heads, headSpectrumPoints(spec, limits)], "complex64");
+  if (isSeparable(spec)) return layout(role, [spec.heads, separableOffsets(spec)]);
+  const points = headSpectrumPoints(spec, limits);
+  if (!spec.exponential) return layout(role, [spec.heads, points], "complex64");
+  return layout(role, [spec.heads * points + Math.ceil((spec.heads * keptNumbers(spec)) / 2)], "complex64");
 }
 
 function sizes({ grid, length }: RelativePositions): string {
@@ -71,8 +78,8 @@ export const toeplitzGradient: Operation<ToeplitzGradientSpec> = {
 export const spectrum: Operation<SpectrumSpec> = {
   name: "toeplitz spectrum",
   label: (spec) => `toeplitz spectrum ${sizes(spec)}`,
-  describe: ({ heads, grid, length, causal }) =>
-    `${heads} heads and ${grid ? `grid ${grid.join(" × ")}` : `length ${length}`}${causal ? ", causal" : ""}`,
+  describe: ({ heads, grid, length, causal, form }) =>
+    `${heads} heads and ${grid ? `grid ${grid.join(" × ")}` : `length ${length}`}${causal ? ", causal" : ""}${form ? `, in the form ${formName(form)}` : ""}`,
   tensors: (spec, limits) => ({
     weights: layout("input", weightsShape(spec)),
     spectrum: spectrumLayout("output", spec, limits),

@@ -3,7 +3,7 @@ import { ELEMENT_BYTES } from "../../../shaders/wgsl/kernel.ts";
 import type { StockhamShape } from "../../../shaders/fft/stockham.ts";
 import type { BindingUse, Handle } from "../../program/builder.ts";
 import type { PairGroup } from "./layout.ts";
-import type { ToeplitzSpec } from "./spec.ts";
+import type { ToeplitzProduct } from "./outside.ts";
 
 /** The tensors of a Toeplitz product. */
 export type ToeplitzTensors = {
@@ -31,7 +31,7 @@ export function lanesFor(pairs: number): StockhamShape["lanes"] {
 }
 
 /** The rows of a group in `v` or in the output as a binding: a pair is two channels, or the odd last one. */
-export function rowsUse(spec: ToeplitzSpec, group: PairGroup, buffer: Handle, moves: "reads" | "writes"): BindingUse {
+export function rowsUse(spec: ToeplitzProduct, group: PairGroup, buffer: Handle, moves: "reads" | "writes"): BindingUse {
   const channels = Math.min(2 * (group.firstPair + group.pairs), spec.channels) - 2 * group.firstPair;
   return { buffer, slice: group.rows, [moves]: group.heads * spec.length * channels * ELEMENT_BYTES[spec.storage] };
 }
@@ -43,7 +43,7 @@ export function rowsUse(spec: ToeplitzSpec, group: PairGroup, buffer: Handle, mo
  * @param reads bytes that are read of it
  */
 export function spectrumUse(
-  { heads }: ToeplitzSpec,
+  { heads }: ToeplitzProduct,
   group: PairGroup,
   buffer: Handle,
   { firstSpectrum = 0 }: ToeplitzVariant,

@@ -14,8 +14,8 @@ import { addColumns, columnTransform, type ColumnTransform } from "../fft/column
 import type { ShapeRequest } from "../fft/stockham.ts";
 import { lengthsUse } from "../lengths.ts";
 import { headSpectrumBytes, pairGroups, type ToeplitzLayout } from "./layout.ts";
+import type { ToeplitzProduct } from "./outside.ts";
 import { lanesFor, rowsUse, spectrumUse, type ToeplitzTensors, type ToeplitzVariant } from "./pairs.ts";
-import type { ToeplitzSpec } from "./spec.ts";
 
 /** Circulant and skew-circulant, of the axis that the columns run along. */
 const COLUMN_BRANCHES = 2;
@@ -33,7 +33,7 @@ interface ToeplitzPass {
 /** Adds the three passes of a product that does not fit into a workgroup. @throws FastRpbError code `"limit"` */
 export function addToeplitzPasses(
   program: ProgramBuilder,
-  spec: ToeplitzSpec,
+  spec: ToeplitzProduct,
   layout: Exclude<ToeplitzLayout, { kind: "fused" }>,
   tensors: ToeplitzTensors,
   scratch: number,
@@ -60,9 +60,9 @@ export function addToeplitzPasses(
   ): ToeplitzPass => {
     const transform = columnTransform({ lengths: [length], columns: largest * columns, ...across }, program.limits)!;
     const { shape, twiddles, tables } = transform;
-    const { length: tokens, channels, variableLengths, storage } = spec;
+    const { length: tokens, channels, margin, variableLengths, storage } = spec;
     const { transposed = false } = variant;
-    const kernel = make({ shape, twiddles, length: tokens, a, b, channels, transposed, variableLengths, storage }, tables);
+    const kernel = make({ shape, twiddles, length: tokens, a, b, channels, margin, transposed, variableLengths, storage }, tables);
     return { kernel, transform, columns, flops: columns * transforms * (fftFlops(length) + MULTIPLY_FLOPS * length) };
   };
   const lines = COLUMN_BRANCHES * a;

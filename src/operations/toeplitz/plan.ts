@@ -1,22 +1,30 @@
-/** Plans for FastRPB: the Toeplitz product, fused in one dispatch, or in three passes (toeplitz/passes.ts). */
+/** Plans for FastRPB: the Toeplitz product, fused in one dispatch, in three passes (toeplitz/passes.ts), or by rows and columns (toeplitz/separable.ts). */
 import { toeplitzFusedKernel } from "../../../shaders/toeplitz/fused.ts";
 import { fftFlops, MULTIPLY_FLOPS } from "../../math/flops.ts";
 import type { ProgramBuilder } from "../../program/builder.ts";
 import { addColumns, columnTransform } from "../fft/columns.ts";
 import { lengthsUse } from "../lengths.ts";
 import { axisWithRoots, branchPoints, headSpectrumBytes, pairGroups, toeplitzLayout } from "./layout.ts";
+import { addOutside, productOf } from "./outside.ts";
 import { lanesFor, rowsUse, spectrumUse, type ToeplitzTensors, type ToeplitzVariant } from "./pairs.ts";
 import { addToeplitzPasses } from "./passes.ts";
-import type { ToeplitzSpec } from "./spec.ts";
+import { separablePlans } from "./separable-plans.ts";
+import { isSeparable, type ToeplitzSpec } from "./spec.ts";
 
 /** Adds the products of the matrices that `spectrum` is of with `v`, into `out`. @throws FastRpbError code `"limit"` */
 export function planToeplitz(
   program: ProgramBuilder,
-  spec: ToeplitzSpec,
+  given: ToeplitzSpec,
   tensors: ToeplitzTensors,
   scratch: number,
   variant: ToeplitzVariant = {},
 ): void {
+  const spec = productOf(given);
+  addOutside(program, spec, tensors.out);
+  if (isSeparable(spec)) {
+    separablePlans().addSeparable(program, spec, tensors, scratch);
+    return;
+  }
   const layout = toeplitzLayout(program, spec);
   if (layout.kind !== "fused") {
     addToeplitzPasses(program, spec, layout, tensors, scratch, variant);
@@ -28,10 +36,10 @@ export function planToeplitz(
   const columns = spec.batch * spec.heads * pairs;
   const transform = columnTransform({ lengths, columns, lanes: lanesFor(pairs), fused: true }, program.limits)!;
   const { shape, twiddles, tables } = transform;
-  const { channels, variableLengths, storage } = spec;
+  const { channels, margin, variableLengths, storage } = spec;
   const { transposed = false } = variant;
   const axesWithRoots = axes.map((axis) => axisWithRoots(tables, axis));
-  const kernel = toeplitzFusedKernel({ shape, twiddles, axes: axesWithRoots, channels, transposed, variableLengths, storage });
+  const kernel = toeplitzFusedKernel({ shape, twiddles, axes: axesWithRoots, channels, margin, transposed, variableLengths, storage });
   const points = branchPoints(axes);
   const spectrumHead = headSpectrumBytes(spec, program.limits);
   for (const group of pairGroups(program, spec, Infinity, variant.firstSpectrum)) {

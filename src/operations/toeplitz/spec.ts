@@ -1,19 +1,9 @@
-import { checkBoolean, checkElements, checkOptions, checkSize } from "../../core/check.ts";
-import { refuse } from "../../core/errors.ts";
+import { checkElements, checkOptions, checkSize } from "../../core/check.ts";
+import { BIAS_FORM_OPTIONS, checkPositions, positionCount, type TokenOptions, weightsShape } from "./forms.ts";
+import type { BiasFormOptions, RelativePositions, SequenceOptions } from "./positions.ts";
 
-/** A sequence of N tokens, or N = H·W tokens on a grid, token n at row ⌊n/W⌋ and column n mod W. Exactly one of the two. */
-export type SequenceOptions =
-  | { /** Sequence length N. */ length: number; grid?: undefined }
-  | { length?: undefined; /** [H, W] */ grid: readonly [number, number] };
-
-/** The tokens between which there are weights of relative positions. */
-export interface RelativePositions {
-  /** N, that is H·W on a grid. */
-  readonly length: number;
-  /** [H, W], or `undefined` in one dimension. */
-  readonly grid: readonly [number, number] | undefined;
-  readonly causal: boolean;
-}
+export * from "./forms.ts";
+export * from "./positions.ts";
 
 /** The FastRPB product: out_i = Σ_j W_ij v_j in every head, for every channel. */
 export interface ToeplitzSpec extends RelativePositions {
@@ -47,50 +37,27 @@ export function toeplitzGradientSpec(spec: ToeplitzSpec): ToeplitzGradientSpec {
 
 /** The transforms of the weights of a product, or of the exponentials of those of a multiplicative bias. */
 export function spectrumSpec(product: RelativePositions & { readonly heads: number; readonly bias?: string }): SpectrumSpec {
-  const { heads, length, grid, causal, bias } = product;
-  return Object.freeze({ operation: "spectrum", heads, length, grid, causal, exponential: bias === "multiplicative" });
-}
-
-/** Shape of the weights of relative positions: `[heads, 2N − 1]`, or `[heads, 2H − 1, 2W − 1]` on a grid. */
-export function weightsShape(spec: RelativePositions & { readonly heads: number }): readonly number[] {
-  return Object.freeze([spec.heads, ...(spec.grid ?? [spec.length]).map((size) => 2 * size - 1)]);
-}
-
-/** Checks the options that say what the tokens are. @throws FastRpbError code `"value"` */
-export function checkPositions(caller: string, options: SequenceOptions & { causal?: boolean }): RelativePositions {
-  const causal = checkBoolean(caller, "options.causal", options.causal ?? false);
-  if (options.grid === undefined) {
-    return { length: checkSize(caller, "options.length", options.length), grid: undefined, causal };
-  }
-  const { length }: { readonly length?: unknown } = options;
-  if (length !== undefined) {
-    throw refuse("value", caller, "options.length", "left out, because options.grid is given", length);
-  }
-  const grid: unknown = options.grid;
-  if (!Array.isArray(grid) || grid.length !== 2) {
-    throw refuse("value", caller, "options.grid", "an array [H, W]", grid);
-  }
-  if (causal) throw refuse("value", caller, "options.causal", "false on a grid, which has no order", true);
-  const [height, width] = [checkSize(caller, "options.grid[0]", grid[0]), checkSize(caller, "options.grid[1]", grid[1])];
-  checkElements(caller, "options.grid", [height, width]);
-  return { length: height * width, grid: Object.freeze([height, width] as const), causal };
+  const { heads, grid, causal, form, bias } = product;
+  return Object.freeze({ operation: "spectrum", heads, length: positionCount(product), grid, causal, form, exponential: bias === "multiplicative" });
 }
 
 /** Options of a Toeplitz product that stands alone. */
-export type ToeplitzOptions = SequenceOptions & {
-  /** Default 1. */
-  batch?: number;
-  heads: number;
-  /** Real channels per head, the D of `v: [batch, heads, N, D]`. */
-  channels: number;
-  /** Weights of offsets j − i > 0 count as zero. Default `false`; not on a grid. */
-  causal?: boolean;
-};
+export type ToeplitzOptions = SequenceOptions &
+  BiasFormOptions &
+  TokenOptions & {
+    /** Default 1. */
+    batch?: number;
+    heads: number;
+    /** Real channels per head, the D of `v: [batch, heads, N, D]`. */
+    channels: number;
+    /** Weights of offsets j − i > 0 count as zero. Default `false`; not on a grid. */
+    causal?: boolean;
+  };
 
 /** Checks the options of a Toeplitz product. @throws FastRpbError code `"value"` */
 export function toeplitzSpec(options: ToeplitzOptions): ToeplitzSpec {
   const caller = "runtime.toeplitz";
-  checkOptions(caller, "options", options, ["batch", "heads", "length", "grid", "channels", "causal"]);
+  checkOptions(caller, "options", options, ["batch", "heads", "length", "grid", "channels", "causal", ...BIAS_FORM_OPTIONS]);
   const spec: ToeplitzSpec = {
     operation: "toeplitz",
     batch: checkSize(caller, "options.batch", options.batch ?? 1),

@@ -15,8 +15,10 @@ import { addColumns, columnTransform } from "../fft/columns.ts";
 import { lineEnd } from "../fft/line-ends.ts";
 import { addFft } from "../fft/lines.ts";
 import { addPass, type BufferEnd } from "../fft/pass.ts";
+import { keptNumbers, keptUse } from "./kept.ts";
 import { type AxisPeriod, axisWithRoots, branchPoints, headSpectrumBytes, toeplitzAxes, type ToeplitzLayout, toeplitzLayout } from "./layout.ts";
-import { type SpectrumSpec, weightsShape } from "./spec.ts";
+import { separablePlans } from "./separable-plans.ts";
+import { isSeparable, offsetCount, type SpectrumSpec, weightLayout, weightsShape } from "./spec.ts";
 
 /** Circulant and skew-circulant. */
 const HALVES = 2;
@@ -39,6 +41,10 @@ interface SpectrumMethod {
 
 /** Adds the transforms of `weights`, or of their exponentials, into `spectrum`. @throws FastRpbError code `"limit"` */
 export function planSpectrum(program: ProgramBuilder, spec: SpectrumSpec, tensors: NamedHandles<"weights" | "spectrum">, scratch: number): void {
+  if (isSeparable(spec)) {
+    separablePlans().addSeparableWeights(program, spec, tensors);
+    return;
+  }
   const { limits } = program;
   const layout = toeplitzLayout(program, spec);
   const headWeights = elementCount(weightsShape(spec).slice(1));
@@ -51,7 +57,7 @@ export function planSpectrum(program: ProgramBuilder, spec: SpectrumSpec, tensor
   const most = Math.min(bindableHeads, Math.floor(scratch / between)); // of none, any number
   if (most < 1) throw limitError(program, "workspaceBytes", between, "the transform of one head's weights", scratch);
   // Of a causal matrix half the weights are zero, whatever they hold.
-  const counting = spec.causal ? spec.length : headWeights;
+  const counting = spec.causal ? spec.length : offsetCount(spec);
   for (const heads of spansOf(spec.heads, most)) {
     const { first, count } = heads;
     const headsSlice = (bytes: number) => sliceBytes(limits, first * bytes, (first + count) * bytes);
@@ -65,9 +71,13 @@ export function planSpectrum(program: ProgramBuilder, spec: SpectrumSpec, tensor
       program.dispatch({
         kernel: toeplitzExponentialsKernel({ lanes: floorPowerOfTwo(elementwiseLanes(limits)), size: headWeights, count: counting }),
         groups: count,
-        params: { firstWeight: from.first },
+        params: { firstWeight: from.first, firstHead: first },
         // Once for the maximum, once for the exponentials.
-        uses: { weights: { ...from.use, reads: 2 * reads }, out: { ...exponentials, writes: bytes } },
+        uses: {
+          weights: { ...from.use, reads: 2 * reads },
+          out: { ...exponentials, writes: bytes },
+          kept: { ...keptUse(limits, spec, tensors.spectrum, heads), writes: count * keptNumbers(spec) * FLOAT_BYTES },
+        },
         flops: count * counting,
       });
       from = { use: { ...exponentials, reads }, first: 0 };
@@ -83,7 +93,8 @@ function fusedSpectrum(program: ProgramBuilder, spec: SpectrumSpec, axis: AxisPe
   const { shape, twiddles, tables } = transform;
   const { roots } = axisWithRoots(tables, axis);
   const scaleOffset = tables.scale(1 / (HALVES * period));
-  const kernel = toeplitzSpectrumKernel({ shape, twiddles, length: axis.size, roots, scaleOffset, causal: spec.causal });
+  const weightsOf = weightLayout(spec);
+  const kernel = toeplitzSpectrumKernel({ shape, twiddles, length: axis.size, roots, scaleOffset, weights: weightsOf, causal: spec.causal });
   return {
     headBytes: 0,
     add({ first, count }, weights, spectrum) {
@@ -110,7 +121,7 @@ function longSpectrum(program: ProgramBuilder, spec: SpectrumSpec, layout: Toepl
   const headBytes = headSpectrumBytes(spec, limits);
   const buffersBetween = layout.kind === "sequence" ? 2 : 1; // embedded, and the columns of a four-step transform
   const tables = new TableLayout(limits);
-  const common = { lanes: elementwiseLanes(limits), scaleOffset: tables.scale(1 / (branches * points)) };
+  const common = { lanes: elementwiseLanes(limits), weights: weightLayout(spec), scaleOffset: tables.scale(1 / (branches * points)) };
   const [y, x] = axes.map((axis) => axisWithRoots(tables, axis));
   const kernel = x
     ? toeplitzGridEmbedKernel({ ...common, y: y!, x })

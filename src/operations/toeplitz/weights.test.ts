@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { biasFromFunction, decayBias, manhattanBias, separableBias } from "./weights.ts";
-import { toeplitzReference } from "../../testing/reference.ts";
+import { expandWeights, toeplitzReference } from "../../testing/reference.ts";
+import { type ToeplitzOptions, toeplitzSpec } from "../../testing/specs.ts";
 import type { FastRpbError } from "../../core/errors.ts";
 import { normals } from "../../testing/random.ts";
 
@@ -70,6 +71,32 @@ test("Manhattan distance", () => {
   expect([...manhattanBias([5], { grid: [1, 1] })]).toEqual([5]);
 });
 
+test("a function of distances, and of the axes of a separable form", () => {
+  expect([...biasFromFunction({ heads: 2, length: 3, biasForm: "symmetric" }, (distance, head) => distance + 10 * head)]).toEqual([
+    0, 1, 2, 10, 11, 12,
+  ]);
+  expect([...biasFromFunction({ grid: [2, 3], biasForm: "symmetric" }, (dy, dx) => 10 * dy + dx)]).toEqual([0, 1, 2, 10, 11, 12]);
+  const named = { rows: 100, columns: 200, both: 300 };
+  const f = (offset: number, axis: keyof typeof named, head: number) => 1000 * head + named[axis] + offset;
+  const separable = biasFromFunction({ heads: 2, grid: [2, 3], biasForm: "separable" }, f);
+  expect([...separable]).toEqual([99, 100, 101, 198, 199, 200, 201, 202, 1099, 1100, 1101, 1198, 1199, 1200, 1201, 1202]);
+  expect([...biasFromFunction({ grid: [2, 3], biasForm: "separable-symmetric" }, f)]).toEqual([100, 101, 200, 201, 202]);
+  expect([...biasFromFunction({ grid: [2, 2], biasForm: "separable", biasShared: true }, f)]).toEqual([299, 300, 301]);
+});
+
+test("forms of decay, Manhattan distance and sums say the same as all offsets", () => {
+  const sequence = { heads: 2, length: 5, biasForm: "symmetric" } as const;
+  const spec = (options: object, channels = 1) => toeplitzSpec({ heads: 2, channels, ...options } as ToeplitzOptions);
+  expect([...expandWeights(spec(sequence), decayBias(sequence, [0.5, 1]))]).toEqual([...decayBias({ heads: 2, length: 5 }, [0.5, 1])]);
+  const [distances, grid] = [{ heads: 2, grid: [2, 3], biasForm: "symmetric" } as const, { heads: 2, grid: [2, 3] } as const];
+  const byDistance = [1, 2, 3, 4, 10, 20, 30, 40];
+  expect([...expandWeights(spec(distances), manhattanBias(byDistance, distances))]).toEqual([...manhattanBias(byDistance, grid)]);
+  const [rows, columns] = [Float32Array.of(1, 2, 3, 4, 5, 6), [10, 20, 30, 40, 50, 60, 70, 80, 90, 100]];
+  const separable = separableBias(rows, columns, { heads: 2, biasForm: "separable" });
+  expect([...separable]).toEqual([1, 2, 3, 10, 20, 30, 40, 50, 4, 5, 6, 60, 70, 80, 90, 100]);
+  expect([...expandWeights(spec({ grid: [2, 3], biasForm: "separable" }), separable)]).toEqual([...separableBias(rows, columns, { heads: 2 })]);
+});
+
 // oxlint-disable-next-line typescript/no-explicit-any
 const any = (value: unknown) => value as any;
 
@@ -94,6 +121,11 @@ test.each([
   ["value", "separableBias: the weight of (0, 0) in head 0", () => separableBias([3e38], [3e38])],
   ["shape", "manhattanBias: byDistance must be 4 numbers", () => manhattanBias([1, 2, 3], { grid: [2, 3] })],
   ["value", "manhattanBias: options.grid", () => manhattanBias([1], any({}))],
+  ["value", "biasFromFunction: options.biasForm", () => biasFromFunction(any({ length: 3, biasForm: "separable" }), () => 0)],
+  ["value", "biasFromFunction: f(1, columns, 0)", () => biasFromFunction({ grid: [1, 2], biasForm: "separable" }, (offset) => 1 / (1 - offset))],
+  ["value", "separableBias: options.biasForm", () => separableBias([1], [2], any({ biasForm: "symmetric" }))],
+  ["value", "manhattanBias: options.biasForm", () => manhattanBias([1], any({ grid: [1, 1], biasForm: "separable" }))],
+  ["value", "decayBias: options.biasForm", () => decayBias(any({ length: 2, biasForm: "separable" }), 1)],
   ["value", "manhattanBias: options.heads", () => manhattanBias([1], { heads: 1.5, grid: [1, 1] })],
 ])("refused with %s: %s", (code, message, action) => {
   let error: unknown;

@@ -1,6 +1,8 @@
 /** Causal linear attention chunk by chunk: states of chunks, their scan, and products of rows with those of earlier chunks and of their own. */
 import { efficientQueriesKernel } from "../../../../shaders/attention/causal/efficient-queries.ts";
 import { causalApplyBytes, causalApplyKernel } from "../../../../shaders/attention/causal/apply.ts";
+import { causalPatchesKernel, patchBytes, patchLanes, PATCH_WIDTH } from "../../../../shaders/attention/causal/patches.ts";
+import { RUNNING_ROWS, runningStatesBytes, runningStatesKernel, runningStatesLanes } from "../../../../shaders/attention/causal/running-states.ts";
 import { scanBytes, scanKernel, type ScanKernelSpec } from "../../../../shaders/attention/causal/scan.ts";
 import { type CausalTile, tileKeys } from "../../../../shaders/attention/causal/tiles.ts";
 import { tileLanes } from "../../../../shaders/attention/query-features.ts";
@@ -31,6 +33,15 @@ import type { AttentionShape } from "../spec.ts";
 const CHUNK_ROWS = 64;
 /** Chunks are whole tiles of keys, of whichever size. */
 const CHUNK_STEP = 64;
+/** Rows of a tile of patches, from the best to the smallest. */
+const PATCH_ROWS = [64, 32] as const;
+/** Features × values, in fours, of a workgroup that goes through all rows of a head, from the best to the smallest. */
+const RUNNING_TILES = [
+  { featureVectors: 16, valueVectors: 16 },
+  { featureVectors: 8, valueVectors: 16 },
+] as const;
+/** Workgroups of those that fill a large GPU: one for each core. */
+const ENOUGH_RUNNING = 128;
 /**
  * The best tiles of rows, with as many keys: a lane has four rows, and products of more keys with them load less. All of a chunk takes more workgroup
  * memory than many devices have.
@@ -88,7 +99,10 @@ export function causalWork(
   const alone = rowFloats === 0 && shape.bias === "none";
   const dims = [headDim, valueDim, features, ...(rowFloats === 0 ? [] : [STATISTICS])];
   const most = alone && perHead > 0 ? Math.floor(largestScratch(program.limits, scratch) / perHead) : Infinity;
-  const groups = headGroups(program, shape, dims, scratch, perHead, most, alone ? 1 : 1 / 2);
+  const [largest] = headGroups(program, shape, dims, scratch, perHead, most, alone ? 1 : 1 / 2);
+  const heads = shape.batch * shape.heads;
+  // A group of few heads would leave most of a GPU idle.
+  const groups = spansOf(heads, evenStep(heads, largest!.count));
   return { work: { ...one, mostHeads: groups[0]!.count }, groups, reduction };
 }
 
@@ -120,8 +134,38 @@ export function addEarlierStates(
   group: HeadGroup,
   { keys, values, states }: NamedRows<"keys" | "values"> & { readonly states: Handle },
 ): void {
-  addReduce(work, reduction, group, { keys, values }, states);
-  addScan(work, reduction, group, states, { reverse: false });
+  const tile = chooseRunningTile(work);
+  if (!tile) {
+    addReduce(work, reduction, group, { keys, values }, states);
+    addScan(work, reduction, group, states, { reverse: false });
+    return;
+  }
+  const { features } = work;
+  const { length, valueDim } = work.shape;
+  const { chunks, chunkRows, state } = reduction;
+  const precision = { keys: keys.precision, values: values.precision };
+  const { featureTiles, valueTiles, ...vectors } = tile;
+  const rows = RUNNING_ROWS * Math.ceil(length / RUNNING_ROWS);
+  addHeadKernel(work, group, runningStatesKernel({ ...kernelShape(work), state, chunks, chunkRows, precision, ...vectors }), {
+    groups: featureTiles * valueTiles,
+    rows: { keys: { ...keys, reads: rows * valueTiles }, values: { ...values, reads: rows * featureTiles } },
+    uses: { states: statesUse(states, reduction, group, chunks, { writes: state.size * FLOAT_BYTES }) },
+    flops: length * (2 * features * (valueDim + 1) + EXP_FLOPS * features),
+  });
+}
+
+/** The tile with which workgroups go through all rows of a head, if heads are so many, and so wide, that this takes less than chunks and a scan. */
+function chooseRunningTile({ program: { limits }, features, shape: { valueDim }, mostHeads }: LinearWork) {
+  const fitting = RUNNING_TILES.find(
+    (tile) => runningStatesLanes(tile) <= mostLanes(limits) && runningStatesBytes(tile) <= limits.maxComputeWorkgroupStorageSize,
+  );
+  if (!fitting || Math.min(features, valueDim) <= 32) return undefined;
+  const tile = {
+    ...fitting,
+    featureTiles: Math.ceil(features / 4 / fitting.featureVectors),
+    valueTiles: Math.ceil(valueDim / 4 / fitting.valueVectors),
+  };
+  return mostHeads * tile.featureTiles * tile.valueTiles >= ENOUGH_RUNNING ? tile : undefined;
 }
 
 /** Adds the scan that turns states of chunks into those of all before, or with `reverse` after, each. */
@@ -143,26 +187,39 @@ export function addCausalApply(work: LinearWork, reduction: Reduction, group: He
   const { length, valueDim } = work.shape;
   const { chunks, chunkRows, state, usedBytes } = reduction;
   const { queries, keys, values, states } = rows;
-  const tile = chooseCausalTile(work, chunkRows, causalApplyBytes);
   const { out, accumulate, gradients, statistics } = result;
   const into = out ? (accumulate ? "sum" : "out") : "statistics";
   const precision = { queries: queries.precision, keys: keys.precision, values: values.precision, out: out?.precision ?? "f32" };
-  const kernel = causalApplyKernel({ ...kernelShape(work), state, chunks, chunkRows, into, precision, ...tile });
-  const seen = seenRows(length, chunkRows, tile);
-  addHeadKernel(work, group, kernel, {
-    groups: Math.ceil(length / tile.rows),
+  const spec = { ...kernelShape(work), state, chunks, chunkRows, into, precision } as const;
+  const patchRows = choosePatchRows(work, chunkRows);
+  const tile = patchRows ? { rows: patchRows } : chooseCausalTile(work, chunkRows, causalApplyBytes);
+  const tiles = Math.ceil(length / tile.rows);
+  const seen = "rowLanes" in tile ? seenRows(length, chunkRows, tile).all : tiles * PATCH_WIDTH;
+  addHeadKernel(work, group, "rowLanes" in tile ? causalApplyKernel({ ...spec, ...tile }) : causalPatchesKernel({ ...spec, ...tile }), {
+    groups: tiles,
     rows: {
-      queries: { ...queries, reads: length },
-      keys: { ...keys, reads: seen.all + levelRows(work, tile) },
-      values: { ...values, reads: seen.all },
+      queries: { ...queries, reads: patchRows ? tiles * patchRows : length },
+      keys: { ...keys, reads: seen + levelRows(work, tile) },
+      values: { ...values, reads: seen },
       out: out && { ...out, reads: accumulate ? length : 0, writes: length },
       gradients: gradients && { ...gradients, reads: length },
       statistics: statistics && { ...statistics, writes: length },
     },
     // A chunk's state is shared by its workgroups: from memory it comes once.
     uses: { states: statesUse(states, reduction, group, chunks, { reads: usedBytes }) },
-    flops: 2 * features * length * (valueDim + 1) + EXP_FLOPS * features * (length + seen.all) + 2 * (features + valueDim) * seen.all * tile.rows,
+    flops: 2 * features * length * (valueDim + 1) + EXP_FLOPS * features * (length + seen) + 2 * (features + valueDim) * seen * tile.rows,
   });
+}
+
+/** Rows of the tiles of patches that a chunk is done in, where they are made for it and half of the rows are there. */
+function choosePatchRows({ program: { limits }, shape: { length, valueDim }, features }: LinearWork, chunkRows: number): 64 | 32 | undefined {
+  if (chunkRows !== PATCH_WIDTH || Math.max(features, valueDim) > PATCH_WIDTH) return undefined;
+  return PATCH_ROWS.find(
+    (rows) =>
+      rows < 2 * length &&
+      patchLanes({ rows }) <= mostLanes(limits) &&
+      patchBytes({ rows, headDim: features, valueDim }) <= limits.maxComputeWorkgroupStorageSize,
+  );
 }
 
 /** Adds the queries q − log Σ_{j ≤ i} exp(k_j) with which causal Efficient Attention is SIKF. */
@@ -190,7 +247,7 @@ export function addEfficientQueries(
 }
 
 /** Keys that the tiles of a head load besides those that they see: what their levels are found from. */
-export function levelRows({ featureMap, shape: { length } }: LinearWork, { rows }: CausalTile): number {
+export function levelRows({ featureMap, shape: { length } }: LinearWork, { rows }: Pick<CausalTile, "rows">): number {
   return featureMap === "sikf" ? 2 * Math.ceil(length / rows) : 0;
 }
 

@@ -20,8 +20,8 @@ import {
   statisticsRows,
 } from "../linear/key-state.ts";
 import { addKeyGradient, addQueryGradient } from "../linear/state-gradient.ts";
-import { addProjection, projectedRows } from "../random-features.ts";
-import type { AttentionShape } from "../spec.ts";
+import { addProjection, projectedRows } from "../projection.ts";
+import { type AttentionShape, isProjected } from "../spec.ts";
 import {
   addCausalApply,
   addEarlierStates,
@@ -45,15 +45,15 @@ export function planCausalAttentionGradient(
   scratch: number,
 ): void {
   const { featureMap, headDim } = shape;
-  const random = featureMap === "favor+";
+  const made = isProjected(shape);
   const efficient = featureMap === "softmax";
-  const rowFloats = STATISTICS + (random ? 4 * shape.features : efficient ? headDim : 0);
+  const rowFloats = STATISTICS + (made ? 4 * shape.features : efficient ? headDim : 0);
   const { work, groups, reduction } = causalWork(program, shape, tensors.lengths, scratch, rowFloats);
   const scratchLeft = program.scratchLeft(scratch);
   const states = causalStates(work, reduction, "states");
   const statistics = statisticsRows(work);
   const { q, k, dq, dk, v: values, dOut: gradients, dv } = gradientRows(shape, tensors);
-  const projected = random && {
+  const projected = made && {
     queries: projectedRows(work, "projectedQ"),
     keys: projectedRows(work, "projectedK"),
     dq: projectedRows(work, "projectedQGradient"),
@@ -83,8 +83,8 @@ export function planCausalAttentionGradient(
     addGradientWithinChunks(work, reduction, group, { ...common, of: "keys", own: ofKeys, others: ofQueries, out: rows.dk });
     if (relative) addEfficientKeyGradient(work, reduction, group, { queries: q, efficient: relative, gradients: dq, keys: k, dk, states });
     if (projected) {
-      addProjection(work, group, "queryGradients", { from: projected.dq, to: dq });
-      addProjection(work, group, "keyGradients", { from: projected.dk, to: dk, keys: k });
+      addProjection(work, group, "queryGradients", { from: projected.dq, to: dq, rows: q });
+      addProjection(work, group, "keyGradients", { from: projected.dk, to: dk, rows: k });
     }
   }
 }

@@ -6,7 +6,7 @@ import { tryPlan } from "../../../testing/programs.ts";
 import { seenRows } from "./chunks.ts";
 import { planProgram } from "../../../testing/operations.ts";
 
-const FEATURE_MAPS = ["sikf", "elu+1", "relu", "softmax", "favor+"] as const;
+const FEATURE_MAPS = ["sikf", "elu+1", "relu", "softmax", "favor+", "dpfp"] as const;
 
 function specs(options: AttentionOptions): readonly AnySpec[] {
   const spec = attentionSpec({ causal: true, ...options });
@@ -79,6 +79,29 @@ test("tiles of rows as large as the memory of a workgroup allows, but not of row
     const { dispatches } = planProgram("test", spec, limitsWith({ maxComputeWorkgroupStorageSize }));
     expect(dispatches.at(-1)!.kernel.constants, `${length}, ${maxComputeWorkgroupStorageSize}`).toMatchObject({ rows });
   }
+});
+
+test("states in one pass where heads fill a GPU, are as wide as its tiles, and a group holds as many", () => {
+  const dispatches = (options: Partial<AttentionOptions>, limits = DESKTOP_LIMITS) => {
+    const spec = attentionSpec({ heads: 8, batch: 16, length: 1024, headDim: 64, featureMap: "sikf", causal: true, ...options } as AttentionOptions);
+    return planProgram("test", spec, limits).dispatches.map(({ kernel }) => kernel.id.replace("attention/", ""));
+  };
+  const onePass = ["causal/running-states", "causal/patches"];
+  const twoPasses = ["linear/reduce", "causal/scan", "causal/patches"];
+  expect(dispatches({})).toEqual(onePass);
+  expect(dispatches({ batch: 8, valueDim: 65 }).slice(0, 1)).toEqual(onePass.slice(0, 1));
+  for (const options of [{ batch: 4 }, { headDim: 32 }, { valueDim: 16 }]) expect(dispatches(options), JSON.stringify(options)).toEqual(twoPasses);
+});
+
+test("groups of heads are of about the same size", () => {
+  const spec = attentionSpec({ heads: 8, batch: 16, length: 4096, headDim: 64, featureMap: "sikf", bias: "fastrpb", causal: true });
+  const { dispatches } = planProgram(
+    "test",
+    spec,
+    limitsWith({ workspaceBytes: 2 ** 28, maxStorageBufferBindingSize: 2 ** 30, maxBufferSize: 2 ** 30 }),
+  );
+  const groups = dispatches.filter(({ kernel }) => kernel.id === "attention/linear/reduce");
+  expect(groups.map(({ workgroups }) => workgroups.reduce((product, n) => product * n))).toEqual([4096, 4096]);
 });
 
 test("a million tokens fit, in chunks as long as the workspace asks for", () => {

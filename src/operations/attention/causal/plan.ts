@@ -5,22 +5,22 @@
 import type { ProgramBuilder } from "../../../program/builder.ts";
 import { addBias, type AttentionTensors } from "../bias.ts";
 import { storedRows } from "../head-groups.ts";
-import { addProjection, projectedRows } from "../random-features.ts";
-import type { AttentionShape } from "../spec.ts";
+import { addProjection, projectedRows } from "../projection.ts";
+import { type AttentionShape, isProjected } from "../spec.ts";
 import { addCausalApply, addEarlierStates, addEfficientQueries, causalStates, causalWork } from "./chunks.ts";
 
 /** Adds causal linear attention, with FastRPB or without a bias. */
 export function planCausalAttention(program: ProgramBuilder, shape: AttentionShape, tensors: AttentionTensors, scratch: number): void {
   const { headDim, valueDim } = shape;
-  const random = shape.featureMap === "favor+";
+  const made = isProjected(shape);
   const efficient = shape.featureMap === "softmax";
-  const rowFloats = random ? 2 * shape.features : efficient ? headDim : 0;
+  const rowFloats = made ? 2 * shape.features : efficient ? headDim : 0;
   const { work, groups, reduction } = causalWork(program, shape, tensors.lengths, scratch, rowFloats);
   const scratchLeft = program.scratchLeft(scratch);
   const states = causalStates(work, reduction, "states");
   const [q, k] = [storedRows(shape, tensors.q, headDim), storedRows(shape, tensors.k, headDim)];
   const [values, out] = [storedRows(shape, tensors.v, valueDim), storedRows(shape, tensors.out, valueDim)];
-  const projected = random && { queries: projectedRows(work, "projectedQ"), keys: projectedRows(work, "projectedK") };
+  const projected = made && { queries: projectedRows(work, "projectedQ"), keys: projectedRows(work, "projectedK") };
   const relative = efficient ? projectedRows(work, "efficientQ") : undefined;
   const accumulate = addBias(program, shape, tensors, scratchLeft());
   for (const group of groups) {

@@ -2,9 +2,10 @@ import { BLOCK } from "../../../../shaders/attention/decode/step.ts";
 import { sum } from "../../../program/units.ts";
 import type { CpuComputation, CpuFunction, CpuMemory } from "../../operation.ts";
 import { toeplitzCpu } from "../../toeplitz/cpu.ts";
-import { randomProjection } from "../cpu-random-features.ts";
+import { createProjection } from "../cpu-projection.ts";
 import { isNothing, plainFeature } from "../linear/cpu-state.ts";
-import { blockProduct, type DecodeSpec, stateOf, type WeightWindowSpec } from "./spec.ts";
+import { isProjected } from "../spec.ts";
+import { blockProduct, type DecodeSpec, plainFeatureMap, stateOf, type WeightWindowSpec } from "./spec.ts";
 
 /** The steps and block products as on the GPU (attention/decode/step.ts), summed in float64; what is kept between steps is float32. */
 export const decodeCpu: CpuFunction<DecodeSpec> = ({ shape, tokens, stages }, fftOf) => {
@@ -12,8 +13,14 @@ export const decodeCpu: CpuFunction<DecodeSpec> = ({ shape, tokens, stages }, ff
   const layout = stateOf(shape);
   const stride = 4 * Math.ceil(E / 4);
   const biased = bias === "fastrpb";
-  const plain = featureMap === "elu+1" || featureMap === "relu" ? featureMap : undefined;
-  const project = featureMap === "favor+" ? randomProjection(headDim, shape) : (x: Float32Array) => x;
+  const plain = plainFeatureMap(featureMap);
+  const projection = isProjected(shape) ? createProjection(shape) : undefined;
+  const featuresOf = (x: Float32Array, keys: boolean): Float32Array | Float64Array => {
+    if (!projection) return x;
+    const result = new Float64Array((x.length / headDim) * D);
+    projection.project(Float64Array.from(x), result, keys);
+    return result;
+  };
   const products = new Map(stages.filter(({ block }) => block > 0).map(({ block }) => [block, toeplitzCpu(blockProduct(shape, block), fftOf)]));
   const phi = new Float64Array(D);
 
@@ -72,7 +79,7 @@ export const decodeCpu: CpuFunction<DecodeSpec> = ({ shape, tokens, stages }, ff
     flops: sum(stages, ({ tokens: some }) => batch * heads * some * 8 * D * E) + sum([...products.values()], ({ flops }) => flops),
     run(memoryOf) {
       const floats = (name: string) => memoryOf(name).floats;
-      const [q, k, v, states, out] = [project(floats("q"), false), project(floats("k"), true), floats("v"), floats("states"), floats("out")];
+      const [q, k, v, states, out] = [featuresOf(floats("q"), false), featuresOf(floats("k"), true), floats("v"), floats("states"), floats("out")];
       const [history, weights] = biased ? [floats("history"), floats("weights")] : [];
       const result = new Float64Array(E);
       let first = 0;

@@ -14,9 +14,9 @@ import type { Handles } from "../../operation.ts";
 import { toeplitzLayout } from "../../toeplitz/layout.ts";
 import { planToeplitz } from "../../toeplitz/plan.ts";
 import { groupRows, type GroupedWork, headGroups, type HeadGroup, storedRows } from "../head-groups.ts";
-import { addProjection, projectedRows } from "../random-features.ts";
-import type { AttentionSpec } from "../spec.ts";
-import { blockProduct, type DecodeSpec, stateOf, type WeightWindowSpec } from "./spec.ts";
+import { addProjection, projectedRows } from "../projection.ts";
+import { type AttentionSpec, isProjected } from "../spec.ts";
+import { blockProduct, type DecodeSpec, plainFeatureMap, stateOf, type WeightWindowSpec } from "./spec.ts";
 
 /** All tensors, among them those that stay from call to call. */
 type DecodeHandles = Handles & {
@@ -29,7 +29,7 @@ export function planDecode(program: ProgramBuilder, spec: DecodeSpec, all: Handl
   const tensors = all as DecodeHandles;
   const { tokens, stages } = spec;
   const shape = { ...spec.shape, length: tokens };
-  const { headDim, valueDim, features, featureMap, batch, heads } = shape;
+  const { headDim, valueDim, features, batch, heads } = shape;
   const { states, history } = tensors;
   const allHeads = batch * heads;
   const most = history ? bindable(program, headHistory(spec.shape), allHeads, "the history of one head") : allHeads;
@@ -37,7 +37,7 @@ export function planDecode(program: ProgramBuilder, spec: DecodeSpec, all: Handl
   const work: GroupedWork = { program, shape, lengths: undefined, mostHeads: allHeads };
   const left = program.scratchLeft(scratch);
   let [queries, keys] = [storedRows(shape, tensors["q"]!, headDim), storedRows(shape, tensors["k"]!, headDim)];
-  if (featureMap === "favor+") {
+  if (isProjected(shape)) {
     const to = { queries: projectedRows(work, "query features"), keys: projectedRows(work, "key features") };
     const whole = { first: 0, count: allHeads };
     addProjection(work, whole, "queries", { from: queries, to: to.queries });
@@ -94,7 +94,7 @@ function stepKernel(program: ProgramBuilder, { shape }: DecodeSpec) {
     length,
     headDim: features,
     valueDim,
-    featureMap: featureMap === "elu+1" || featureMap === "relu" ? featureMap : "sikf",
+    featureMap: plainFeatureMap(featureMap) ?? "sikf",
     normalised: featureMap === "softmax",
     bias: bias === "fastrpb",
     precision: "f32",

@@ -9,7 +9,7 @@ import { type AttentionOptions, type AttentionSpec, attentionSpec } from "../spe
 /** Options of causal linear attention that takes a sequence token by token. */
 export interface DecoderOptions extends Pick<
   AttentionOptions,
-  "batch" | "heads" | "headDim" | "valueDim" | "featureMap" | "randomFeatures" | "scale"
+  "batch" | "heads" | "headDim" | "valueDim" | "featureMap" | "randomFeatures" | "nu" | "scale"
 > {
   /** The most tokens of a sequence, N; the weights of a bias are those of attention of this length. */
   length: number;
@@ -48,10 +48,27 @@ export interface WeightWindowSpec extends OperationSpec {
 /** Checks the options of a decoder. @returns the parallel form @throws FastRpbError code `"value"` */
 export function decoderShape(options: DecoderOptions): AttentionSpec {
   const caller = "runtime.decoder";
-  checkOptions(caller, "options", options, ["batch", "heads", "length", "headDim", "valueDim", "featureMap", "randomFeatures", "scale", "bias"]);
+  checkOptions(caller, "options", options, [
+    "batch",
+    "heads",
+    "length",
+    "headDim",
+    "valueDim",
+    "featureMap",
+    "randomFeatures",
+    "nu",
+    "scale",
+    "bias",
+  ]);
   const { bias = "none" } = options;
   if (bias !== "none" && bias !== "fastrpb") throw refuse("value", caller, "options.bias", '"none" or "fastrpb"', bias);
   return attentionSpec({ ...options, kind: "linear", causal: true } as AttentionOptions, caller);
+}
+
+/** The map of features that are not exponentials, and so not relative to the largest. */
+export function plainFeatureMap(featureMap: AttentionSpec["featureMap"]): "elu+1" | "relu" | undefined {
+  if (featureMap === "dpfp") return "relu"; // of features that are made first
+  return featureMap === "elu+1" || featureMap === "relu" ? featureMap : undefined;
 }
 
 /** The state of one head. */

@@ -1,6 +1,6 @@
-import { createRandom } from "../cpu-random-features.ts";
+import { createProjected } from "../cpu-projection.ts";
 import type { HeadKind } from "../cpu.ts";
-import type { AttentionShape } from "../spec.ts";
+import { type AttentionShape, isProjected } from "../spec.ts";
 import { createEfficient } from "./cpu-efficient.ts";
 import type { RowFeatures } from "./cpu-state.ts";
 import { createLinear } from "./cpu.ts";
@@ -11,7 +11,7 @@ export const linearHead: HeadKind = {
     const { featureMap, features, headDim, valueDim, causal } = shape;
     if (featureMap === "softmax") return createEfficient(headDim, valueDim, causal);
     const linear = createLinear(rowFeatures(shape), features, valueDim, causal);
-    return featureMap === "favor+" ? createRandom(headDim, shape, linear) : linear;
+    return isProjected(shape) ? createProjected(shape, linear) : linear;
   },
   flops: ({ length, features, headDim, valueDim, featureMap }) =>
     4 * length * features * (valueDim + 1) + (featureMap === "favor+" ? 4 * length * headDim * features : 0),
@@ -19,5 +19,6 @@ export const linearHead: HeadKind = {
 
 /** The features of rows, projected or not. */
 export function rowFeatures({ featureMap }: AttentionShape): RowFeatures {
+  if (featureMap === "dpfp") return "relu";
   return featureMap === "elu+1" || featureMap === "relu" ? featureMap : "exponential";
 }

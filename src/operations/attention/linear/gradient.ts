@@ -6,8 +6,8 @@ import type { ProgramBuilder } from "../../../program/builder.ts";
 import { FLOAT_BYTES } from "../../../program/units.ts";
 import { addBiasGradient, type AttentionGradientTensors } from "../bias.ts";
 import { gradientRows, headGroups } from "../head-groups.ts";
-import { addProjection, projectedRows } from "../random-features.ts";
-import type { AttentionShape } from "../spec.ts";
+import { addProjection, projectedRows } from "../projection.ts";
+import { type AttentionShape, isProjected } from "../spec.ts";
 import { addCombine, addReduce, chooseReduction, linearWork, stateScratch, STATISTICS, statisticsRows } from "./key-state.ts";
 import { addEfficientKeyState, addKeyGradient, addQueryGradient } from "./state-gradient.ts";
 
@@ -19,8 +19,8 @@ export function planLinearAttentionGradient(
   scratch: number,
 ): void {
   const { featureMap, headDim, valueDim, features, length } = shape;
-  const random = featureMap === "favor+";
-  const perHead = length * FLOAT_BYTES * (STATISTICS + (random ? 3 * features : 0));
+  const made = isProjected(shape);
+  const perHead = length * FLOAT_BYTES * (STATISTICS + (made ? 3 * features : 0));
   const groups = headGroups(program, shape, [headDim, valueDim, features, STATISTICS], scratch, perHead);
   const work = linearWork(program, shape, tensors.lengths, scratch, groups[0]!.count);
   const reduction = chooseReduction(work);
@@ -35,7 +35,7 @@ export function planLinearAttentionGradient(
   const backState = efficient ? stateScratch(work, "backState", reduction, 1) : queryState;
   const statistics = statisticsRows(work);
   const { q, k, v, dOut, dq, dk, dv } = gradientRows(shape, tensors);
-  const projected = random && {
+  const projected = made && {
     q: projectedRows(work, "projectedQ"),
     k: projectedRows(work, "projectedK"),
     gradient: projectedRows(work, "projectedGradient"),
@@ -52,12 +52,12 @@ export function planLinearAttentionGradient(
     if (efficient) addCombine(work, reduction, group, { states: keyStates, combined: normalised, normalised: true });
     const queryGradient = projected ? projected.gradient : dq;
     addQueryGradient(work, reduction, group, { queries, states: normalised, gradients: dOut, statistics, out: queryGradient, chunked: false });
-    if (projected) addProjection(work, group, "queryGradients", { from: queryGradient, to: dq });
+    if (projected) addProjection(work, group, "queryGradients", { from: queryGradient, to: dq, rows: q });
     addReduce(work, reduction, group, { keys: queries, values: dOut, statistics }, queryStates);
     if (!single) addCombine(work, reduction, group, { states: queryStates, combined: queryState, normalised: false });
     if (efficient) addEfficientKeyState(work, reduction, group, { keys: keyState, queries: queryState, combined: backState });
     const keyGradient = projected ? projected.gradient : dk;
     addKeyGradient(work, reduction, group, { keys, states: backState, values: v, dk: keyGradient, dv, accumulate, chunked: false });
-    if (projected) addProjection(work, group, "keyGradients", { from: keyGradient, to: dk, keys: k });
+    if (projected) addProjection(work, group, "keyGradients", { from: keyGradient, to: dk, rows: k });
   }
 }

@@ -36,16 +36,19 @@ export const EXP_FLOPS = 20;
 /** A linear attention, or its gradient, in a program. */
 export interface LinearWork extends GroupedWork {
   readonly featureMap: KernelFeatureMap;
-  /** Features of a row: D, or as many as there are random ones. */
+  /** Features of a row: D, or as many as are made of it. */
   readonly features: number;
   /** Bytes of scratch in all. */
   readonly scratch: number;
 }
 
-/** A linear attention in groups of at most so many heads. Feature maps but two are SIKF of other rows, or with another state. */
+/**
+ * A linear attention in groups of at most so many heads. Features of DPFP, which are not negative, are their own ReLU; where one is 0, so is its
+ * part in every gradient. Other feature maps are SIKF of other rows, or with another state.
+ */
 export function linearWork(program: ProgramBuilder, shape: AttentionShape, lengths: Handle | undefined, scratch: number, heads: number): LinearWork {
   const { featureMap, features } = shape;
-  const kernelMap = featureMap === "elu+1" || featureMap === "relu" ? featureMap : "sikf";
+  const kernelMap = featureMap === "dpfp" ? "relu" : featureMap === "elu+1" || featureMap === "relu" ? featureMap : "sikf";
   return { program, shape, lengths, featureMap: kernelMap, features, mostHeads: heads, scratch };
 }
 

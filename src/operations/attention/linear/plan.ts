@@ -3,15 +3,15 @@ import type { ProgramBuilder } from "../../../program/builder.ts";
 import { FLOAT_BYTES } from "../../../program/units.ts";
 import { addBias, type AttentionTensors } from "../bias.ts";
 import { headGroups, storedRows } from "../head-groups.ts";
-import { addProjection, projectedRows } from "../random-features.ts";
-import type { AttentionShape } from "../spec.ts";
+import { addProjection, projectedRows } from "../projection.ts";
+import { type AttentionShape, isProjected } from "../spec.ts";
 import { addApply, addCombine, addReduce, chooseReduction, linearWork, stateScratch } from "./key-state.ts";
 
 /** Adds linear attention that is not causal, with FastRPB or without a bias. */
 export function planLinearAttention(program: ProgramBuilder, shape: AttentionShape, tensors: AttentionTensors, scratch: number): void {
   const { featureMap, headDim, valueDim, features, length } = shape;
-  const random = featureMap === "favor+";
-  const groups = headGroups(program, shape, [headDim, valueDim, features], scratch, random ? length * features * FLOAT_BYTES : 0);
+  const made = isProjected(shape);
+  const groups = headGroups(program, shape, [headDim, valueDim, features], scratch, made ? length * features * FLOAT_BYTES : 0);
   const work = linearWork(program, shape, tensors.lengths, scratch, groups[0]!.count);
   const reduction = chooseReduction(work);
   const scratchLeft = program.scratchLeft(scratch);
@@ -22,7 +22,7 @@ export function planLinearAttention(program: ProgramBuilder, shape: AttentionSha
   const [q, k] = [storedRows(shape, tensors.q, headDim), storedRows(shape, tensors.k, headDim)];
   const [values, out] = [storedRows(shape, tensors.v, valueDim), storedRows(shape, tensors.out, valueDim)];
   // Keys are done with before the queries come: one serves both.
-  const projected = random ? projectedRows(work, "projected") : undefined;
+  const projected = made ? projectedRows(work, "projected") : undefined;
   const accumulate = addBias(program, shape, tensors, scratchLeft());
   for (const group of groups) {
     if (projected) addProjection(work, group, "keys", { from: k, to: projected });

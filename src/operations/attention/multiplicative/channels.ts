@@ -2,24 +2,24 @@
  * Features of queries and keys, and the channels of a multiplicative bias that are made of them: every feature of the keys times every value,
  * and times 1.
  */
-import { firstPlainChannel, multiplicativeChannels } from "../../../../shaders/attention/multiplicative/channels.ts";
+import { firstPlainChannel, multiplicativeChannels, totalsWidth } from "../../../../shaders/attention/multiplicative/channels.ts";
 import { multiplicativeContractKernel } from "../../../../shaders/attention/multiplicative/contract.ts";
 import { multiplicativeExpandKernel } from "../../../../shaders/attention/multiplicative/expand.ts";
-import { multiplicativeFinishKernel } from "../../../../shaders/attention/multiplicative/finish.ts";
 import { multiplicativeGradientKernel } from "../../../../shaders/attention/multiplicative/gradient.ts";
-import { firstFeatureKernel } from "../../../../shaders/attention/multiplicative/first-feature.ts";
 import { rowFeaturesBytes, rowFeaturesKernel } from "../../../../shaders/attention/multiplicative/row-features.ts";
-import type { Handle, NamedHandles, ProgramBuilder } from "../../../program/builder.ts";
+import { tolerancesKernel } from "../../../../shaders/attention/multiplicative/tolerances.ts";
+import type { BindingUse, Handle, NamedHandles, ProgramBuilder } from "../../../program/builder.ts";
 import { bindableUnits, firstBytes, limitError } from "../../../program/ranges.ts";
 import { evenStep, type Span, spansOf } from "../../../program/slices.ts";
 import { FLOAT_BYTES } from "../../../program/units.ts";
 import { elementwiseLanes, floorPowerOfTwo, mostLanes } from "../../../program/workgroups.ts";
+import { headWeights, keptNumbers, keptUse } from "../../toeplitz/kept.ts";
 import type { ToeplitzSpec } from "../../toeplitz/spec.ts";
 import type { AttentionTensors } from "../bias.ts";
 import { addHeadKernel, type HeadGroup, type NamedRows, type Rows, storedRows } from "../head-groups.ts";
 import { addCombine, addReduce, chooseReduction, type LinearWork, linearWork, type Reduction, stateScratch, statesUse } from "../linear/key-state.ts";
-import { addProjection, projectedRows } from "../random-features.ts";
-import type { AttentionShape } from "../spec.ts";
+import { addProjection, projectedRows } from "../projection.ts";
+import { type AttentionShape, isProjected } from "../spec.ts";
 
 /** Rows of a workgroup that makes features, and lanes of a row, at most. */
 const FEATURE_ROWS = 8;
@@ -29,7 +29,7 @@ const FEATURE_ROW_LANES = 8;
 export type FeatureGroup = Span;
 
 /** The tensors that features and channels are made of. */
-export type FeatureTensors = Pick<AttentionTensors, "q" | "k" | "v" | "lengths">;
+export type FeatureTensors = Pick<AttentionTensors, "q" | "k" | "v" | "spectrum" | "lengths">;
 
 /** An attention with a multiplicative bias, or its gradient, in a program, and how it is cut into heads and features. */
 export interface MultiplicativeWork extends LinearWork {
@@ -59,11 +59,11 @@ export function multiplicativeWork(
   const width = valueDim + 1;
   /** A channel of padding, where there may be one. */
   const padding = columnBytes * (valueDim % 2);
-  const headBytes = columnBytes * (perFeature * features + width) + channelBuffers * padding;
+  const headBytes = columnBytes * (perFeature * features + totalsWidth(valueDim)) + channelBuffers * padding;
   const channelBytes = columnBytes * width;
   const budget = scratch / 2;
   const neededBytes = headBytes + channelBuffers * channelBytes;
-  const widest = Math.max(features, headDim, width) * columnBytes;
+  const widest = Math.max(Math.max(features, headDim, totalsWidth(valueDim)) * columnBytes, keptNumbers(shape) * FLOAT_BYTES);
   const most = Math.min(Math.floor(budget / neededBytes), bindableUnits(limits, widest, batch * heads));
   if (most < 1) throw limitError(program, "workspaceBytes", 2 * neededBytes, "one head", scratch);
   // Some of the heads of a batch row do not go on into the next.
@@ -83,8 +83,8 @@ export function multiplicativeWork(
 
 /** Scratch for the features of a group's rows, and for what they are made of. */
 export interface FeatureScratch extends NamedRows<"queries" | "keys"> {
-  /** The first key that has each feature, [heads, features] of u32. */
-  readonly firsts: Handle;
+  /** What each feature's share of a denominator must exceed, [heads, features]. */
+  readonly tolerances: Handle;
   /** States that hold the largest key of each feature, of each chunk and of all; only for SIKF. */
   readonly states: NamedHandles<"ofChunks" | "combined"> | undefined;
   readonly reduction: Reduction;
@@ -100,16 +100,15 @@ export function featureScratch(work: MultiplicativeWork): FeatureScratch {
   const combined = ofChunks === undefined || reduction.chunks === 1 ? ofChunks : stateScratch(work, "combined", reduction, 1);
   const queries = projectedRows(work, "queryFeatures");
   const keys = projectedRows(work, "keyFeatures");
-  const random = shape.featureMap === "favor+";
-  const projected = random ? { q: projectedRows(work, "projectedQ"), k: projectedRows(work, "projectedK") } : undefined;
-  const firsts = program.temporary("firsts", mostHeads * features * FLOAT_BYTES);
-  return { queries, keys, firsts, states: ofChunks && combined && { ofChunks, combined }, reduction, projected };
+  const projected = isProjected(shape) ? { q: projectedRows(work, "projectedQ"), k: projectedRows(work, "projectedK") } : undefined;
+  const tolerances = program.temporary("tolerances", mostHeads * features * FLOAT_BYTES);
+  return { queries, keys, tolerances, states: ofChunks && combined && { ofChunks, combined }, reduction, projected };
 }
 
 /** Adds the features of a group's queries and keys. */
 export function addFeatures(work: MultiplicativeWork, group: HeadGroup, scratch: FeatureScratch): void {
   const { shape, tensors, features } = work;
-  const { queries, keys, firsts, states, reduction, projected } = scratch;
+  const { queries, keys, tolerances, states, reduction, projected } = scratch;
   const [q, k] = [storedRows(shape, tensors.q, shape.headDim), storedRows(shape, tensors.k, shape.headDim)];
   if (projected) {
     addProjection(work, group, "queries", { from: q, to: projected.q });
@@ -125,12 +124,20 @@ export function addFeatures(work: MultiplicativeWork, group: HeadGroup, scratch:
   addRowFeatures(work, group, from.q, queries, "queries", scratch);
   const lanes = floorPowerOfTwo(elementwiseLanes(work.program.limits));
   const bytes = group.count * features * FLOAT_BYTES;
-  addHeadKernel(work, group, firstFeatureKernel({ lanes, length: shape.length, features }), {
+  addHeadKernel(work, group, tolerancesKernel({ lanes, length: shape.length, features, weights: headWeights(shape) }), {
     groups: features,
-    rows: { features: { ...keys, reads: shape.length } },
-    uses: { out: { buffer: firsts, slice: firstBytes(bytes), writes: bytes } },
-    flops: 0,
+    rows: { features: { ...keys, reads: 2 * shape.length } },
+    uses: { kept: keptOf(work, group, 2 * features), out: { buffer: tolerances, slice: firstBytes(bytes), writes: bytes } },
+    flops: 4 * shape.length * features,
   });
+}
+
+/** What is kept of the weights of a group's heads, and how many numbers of it each reads. */
+export function keptOf({ program, shape, tensors }: MultiplicativeWork, group: HeadGroup, reads: number): BindingUse {
+  const { heads } = shape;
+  // Some of the heads of one batch row, or all.
+  const span = group.count < heads ? { first: group.first % heads, count: group.count } : { first: 0, count: heads };
+  return { ...keptUse(program.limits, shape, tensors.spectrum!, span), reads: group.count * reads * FLOAT_BYTES };
 }
 
 function addRowFeatures(work: LinearWork, group: HeadGroup, from: Rows, to: Rows, of: "queries" | "keys", scratch: FeatureScratch): void {
@@ -206,62 +213,40 @@ export function addExpand(
     params: channelParams(shape, selected),
     rows: {
       features: { ...own, columns: selected.count, reads: length * (valueDim + 1) },
-      values: { ...values, reads: length * selected.count },
+      values: { ...values, columns: valueDim + (wide ? 1 : 0), reads: length * selected.count },
     },
     uses: { out: { buffer: out, slice: firstBytes(bytes), writes: bytes } },
     flops: elements,
   });
 }
 
-/** Adds the sum over some features of channels times features, to `out` or over what is there. */
+/** Adds the sum over some features of channels times features, to `out` or over what is there: with tolerances also the denominator and its bound. */
 export function addContract(
   work: LinearWork,
   group: HeadGroup,
   selected: FeatureGroup,
-  rows: NamedRows<"features" | "out"> & { readonly channels: Handle; readonly accumulate: boolean },
+  rows: NamedRows<"features" | "out"> & { readonly channels: Handle; readonly tolerances?: Handle; readonly accumulate: boolean },
 ): void {
   const { program, shape, features } = work;
   const { length, valueDim } = shape;
-  const { out, accumulate } = rows;
-  const kernel = multiplicativeContractKernel({ lanes: elementwiseLanes(program.limits), features, valueDim, columns: out.dim, accumulate });
-  const elements = length * out.dim;
-  const reads = group.count * elements * selected.count * FLOAT_BYTES;
+  const { out, tolerances, accumulate } = rows;
+  const columns = valueDim + (tolerances ? 2 : 0);
+  const lanes = elementwiseLanes(program.limits);
+  const kernel = multiplicativeContractKernel({ lanes, length, features, valueDim, columns, stride: out.dim, accumulate });
+  const elements = length * columns;
+  const each = group.count * length * selected.count * FLOAT_BYTES;
   addHeadKernel(work, group, kernel, {
     elements,
     params: { ...channelParams(shape, selected), firstRow: group.first * length },
     rows: {
       features: { ...rows.features, columns: selected.count, reads: elements },
-      out: { ...out, reads: accumulate ? length : 0, writes: length },
+      out: { ...out, columns, reads: accumulate ? length : 0, writes: length },
     },
-    uses: { channels: { buffer: rows.channels, slice: firstBytes(channelBytes(work, group, selected)), reads } },
+    uses: {
+      channels: { buffer: rows.channels, slice: firstBytes(channelBytes(work, group, selected)), reads: (columns - (tolerances ? 1 : 0)) * each },
+      tolerances: tolerances && { buffer: tolerances, slice: firstBytes(group.count * features * FLOAT_BYTES), reads: 3 * each },
+    },
     flops: 2 * elements * selected.count,
-  });
-}
-
-/** Adds the quotient, or the gradient of numerators and denominator in the place of the totals. */
-export function addFinish(
-  work: LinearWork,
-  group: HeadGroup,
-  { features: queries, firsts, totals }: NamedRows<"features" | "totals"> & { readonly firsts: Handle },
-  result: { readonly out: Rows; readonly gradients?: undefined } | { readonly gradients: Rows; readonly out?: undefined },
-): void {
-  const { program, shape, features } = work;
-  const { length, valueDim, causal, variableLengths } = shape;
-  const { out, gradients } = result;
-  const into = out ? "out" : "inner";
-  const bytes = group.count * features * FLOAT_BYTES;
-  const lanes = elementwiseLanes(program.limits);
-  addHeadKernel(work, group, multiplicativeFinishKernel({ lanes, length, features, valueDim, causal, into, variableLengths }), {
-    elements: length,
-    params: { rows: group.count * length },
-    rows: {
-      totals: { ...totals, reads: length, writes: gradients ? length : 0 },
-      features: { ...queries, reads: length },
-      out: out && { ...out, writes: length },
-      gradients: gradients && { ...gradients, reads: length },
-    },
-    uses: { firsts: { buffer: firsts, slice: firstBytes(bytes), reads: bytes * length } },
-    flops: 2 * length * (features + valueDim),
   });
 }
 
@@ -283,7 +268,7 @@ export function addFeatureGradient(
     params: channelParams(shape, selected),
     rows: {
       features: { ...rows.features, columns: selected.count, reads: length },
-      values: { ...rows.values, reads: elements },
+      values: { ...rows.values, columns: valueDim + (wide ? 1 : 0), reads: elements },
       out: { ...rows.out, columns: selected.count, writes: length },
     },
     uses: { channels: { buffer: rows.channels, slice: firstBytes(channelBytes(work, group, selected)), reads } },

@@ -1,14 +1,14 @@
-import { createRandom } from "../cpu-random-features.ts";
+import { createProjected } from "../cpu-projection.ts";
 import type { HeadKind } from "../cpu.ts";
 import { linearHead, rowFeatures } from "../linear/cpu-kind.ts";
+import { isProjected } from "../spec.ts";
 import { createMultiplicative } from "./cpu.ts";
 
 /** Linear attention of a head with a multiplicative bias, causal or not. */
 export const multiplicativeHead: HeadKind = {
   create(shape, multiplier) {
-    const { featureMap, features, headDim, valueDim, causal } = shape;
-    const linear = createMultiplicative(rowFeatures(shape), features, valueDim, causal, multiplier!);
-    return featureMap === "favor+" ? createRandom(headDim, shape, linear) : linear;
+    const linear = createMultiplicative(rowFeatures(shape), shape, multiplier!);
+    return isProjected(shape) ? createProjected(shape, linear) : linear;
   },
   flops: linearHead.flops,
 };

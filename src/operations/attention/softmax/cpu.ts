@@ -2,20 +2,24 @@ import { float64Array } from "../../../math/memory.ts";
 import type { Head, HeadAttention } from "../cpu-head.ts";
 import type { AttentionShape } from "../spec.ts";
 
-/** out_i = Σ_j softmax_j(scale·q_i·k_j + b_{j−i}) v_j, b being 0 without a bias in the logits, over the j that i sees: O(N²) time, or O(N·w) in a window, a row of weights at a time. */
+/**
+ * out_i = Σ_j softmax_j(scale·q_i·k_j + b_{j−i}) v_j, b being 0 without a bias in the logits, over the j that i sees: O(N²) time, or O(N·w) in a window,
+ * a row of weights at a time.
+ */
 export function createSoftmax(shape: AttentionShape): HeadAttention {
   const { headDim: dim, valueDim, causal, window = Infinity, scale, length, grid: [height, width] = [1, length] } = shape;
   /** Where the weight of the offset from i to j lies. */
   const placeOf = (n: number) => Math.floor(n / width) * (2 * width - 1) + (n % width);
   const center = placeOf(height * width - 1);
   /** The weights of row i, into `weights`; gives where they begin and end. */
-  const softmaxRow = ({ tokens, q, k, bias }: Head, i: number, weights: Float64Array): readonly [begin: number, end: number] => {
+  const softmaxRow = ({ tokens, q, k, bias, keyMask }: Head, i: number, weights: Float64Array): readonly [begin: number, end: number] => {
     const [begin, end] = [Math.max(0, i - window + 1), Math.min(tokens, causal ? i + 1 : i + window)];
     let top = -Infinity;
     for (let j = begin; j < end; j++) {
       let product = 0;
       for (let d = 0; d < dim; d++) product += q[i * dim + d]! * k[j * dim + d]!;
-      weights[j] = scale * product + (bias ? bias[placeOf(j) - placeOf(i) + center]! : 0);
+      const logit = scale * product + (bias ? bias[placeOf(j) - placeOf(i) + center]! : 0);
+      weights[j] = keyMask?.[j] === 0 ? -Infinity : logit;
       top = Math.max(top, weights[j]!);
     }
     let sum = 0;
@@ -40,7 +44,7 @@ export function createSoftmax(shape: AttentionShape): HeadAttention {
     },
 
     // dS_ij = P_ij (g_i·v_j − Σ_l P_il g_i·v_l)
-    backward(head, g, { dq, dk, dv }, dBias) {
+    backward(head, g, { dq, dk, dv }, sums) {
       const { tokens, q, k, v } = head;
       const weights = float64Array("cpu attention", tokens);
       const products = float64Array("cpu attention", tokens);
@@ -60,7 +64,7 @@ export function createSoftmax(shape: AttentionShape): HeadAttention {
         for (let j = begin; j < end; j++) {
           const logit = weights[j]! * (products[j]! - mean);
           const slope = scale * logit;
-          if (head.bias) dBias![placeOf(j) - placeOf(i) + center]! += logit;
+          if (head.bias) sums!.direct[placeOf(j) - placeOf(i) + center]! += logit;
           for (let d = 0; d < dim; d++) {
             dq[i * dim + d]! += slope * k[j * dim + d]!;
             dk[j * dim + d]! += slope * q[i * dim + d]!;

@@ -27,7 +27,7 @@ import {
   type SweepWork,
   writtenPartials,
 } from "./splits.ts";
-import { columnTilesOf, mostLaneColumns, WEIGHT_FLOPS } from "./sweep.ts";
+import { columnTilesOf, productLoads, mostLaneColumns, WEIGHT_FLOPS } from "./sweep.ts";
 
 /** A gradient of softmax attention in a program. */
 export interface SoftmaxGradientWork extends SweepWork {
@@ -89,7 +89,8 @@ export function planSoftmaxAttentionGradient(
   const biasSweep = bias?.plan(choice, tile, splits);
   const headBytes = length * STATISTICS * FLOAT_BYTES + (biasSweep?.headBytes ?? 0);
   const groups = headGroups(program, shape, [headDim, valueDim, STATISTICS], scratch, headBytes, splits.mostHeads);
-  const swept: SweepWork = { program, shape, lengths: tensors.lengths, bias: tensors.bias, mostHeads: groups[0]!.count, tile, splits };
+  const { lengths, keyMask, bias: weights } = tensors;
+  const swept: SweepWork = { program, shape, lengths, keyMask, bias: weights, mostHeads: groups[0]!.count, tile, splits };
   const statistics = statisticsRows(swept);
   const widths = partialWidths(shape, tile);
   const accumulate = addBiasGradient(program, shape, tensors, scratch - statistics.buffer.bytes - partialBytes(swept, widths));
@@ -174,7 +175,7 @@ function queryGradientSweep(work: SoftmaxGradientWork): AddBlock {
       rows: {
         queries: { ...rows.q, reads: block.own * columnTiles },
         // For the scores, and as what they weigh.
-        keys: { ...rows.k, reads: block.others * (columnTiles + 1) },
+        keys: { ...rows.k, reads: block.others * (columnTiles + productLoads(tile, headDim, columnTiles)) },
         values: { ...rows.v, reads: block.others * columnTiles },
         gradients: { ...rows.dOut, reads: block.own * columnTiles },
         statistics: { ...statistics, reads: block.partials * columnTiles },
@@ -188,7 +189,7 @@ function queryGradientSweep(work: SoftmaxGradientWork): AddBlock {
 }
 
 function keyGradientSweep(work: SoftmaxGradientWork, { gradients, columnTiles }: KeySweep): AddBlock {
-  const { shape, rows, statistics } = work;
+  const { shape, tile, rows, statistics } = work;
   const { headDim, valueDim } = shape;
   const [dk, dv] = [gradients !== "dv", gradients !== "dk"];
   const keyPartials = dk ? partialsOf(work, 0, headDim) : undefined;
@@ -206,10 +207,10 @@ function keyGradientSweep(work: SoftmaxGradientWork, { gradients, columnTiles }:
       params: block.params,
       // The kernel binds values and dk, or dv, where it makes that gradient.
       rows: {
-        queries: { ...rows.q, reads: block.others * (columnTiles + (dk ? 1 : 0)) },
+        queries: { ...rows.q, reads: block.others * (columnTiles + (dk ? productLoads(tile, headDim, columnTiles) : 0)) },
         keys: { ...rows.k, reads: block.own * columnTiles },
         values: { ...rows.v, reads: block.own * columnTiles },
-        gradients: { ...rows.dOut, reads: block.others * ((dk ? columnTiles : 0) + (dv ? 1 : 0)) },
+        gradients: { ...rows.dOut, reads: block.others * ((dk ? columnTiles : 0) + (dv ? productLoads(tile, valueDim, columnTiles) : 0)) },
         statistics: { ...statistics, reads: block.seen * columnTiles },
         dk: { ...rows.dk, writes: block.rows },
         dv: { ...rows.dv, reads: accumulate ? block.rows : 0, writes: block.rows },

@@ -17,7 +17,7 @@ import {
   type SweepWork,
   writtenPartials,
 } from "./splits.ts";
-import { columnTilesOf, WEIGHT_FLOPS } from "./sweep.ts";
+import { columnTilesOf, productLoads, WEIGHT_FLOPS } from "./sweep.ts";
 
 /** Adds softmax attention, with FastRPB, a bias in the logits, or none. */
 export function planSoftmaxAttention(program: ProgramBuilder, shape: AttentionShape, tensors: AttentionTensors, scratch: number): void {
@@ -36,7 +36,8 @@ export function planSoftmaxAttention(program: ProgramBuilder, shape: AttentionSh
   ]);
   const splits = chooseSplits(choice, tile);
   const groups = headGroups(program, shape, [headDim, valueDim], scratch, 0, splits.mostHeads);
-  const work: SweepWork = { program, shape, lengths: tensors.lengths, bias: tensors.bias, mostHeads: groups[0]!.count, tile, splits };
+  const { lengths, keyMask, bias } = tensors;
+  const work: SweepWork = { program, shape, lengths, keyMask, bias, mostHeads: groups[0]!.count, tile, splits };
   const accumulate = addBias(program, shape, tensors, scratch - partialBytes(work, partialWidths));
   const out = storedRows(shape, tensors.out, valueDim);
   const sums = partialScratch(work, "sums", valueDim);
@@ -52,7 +53,7 @@ export function planSoftmaxAttention(program: ProgramBuilder, shape: AttentionSh
       rows: {
         queries: { ...storedRows(shape, tensors.q, headDim), reads: block.own * columnTiles },
         keys: { ...storedRows(shape, tensors.k, headDim), reads: block.others * columnTiles },
-        values: { ...storedRows(shape, tensors.v, valueDim), reads: block.others },
+        values: { ...storedRows(shape, tensors.v, valueDim), reads: block.others * productLoads(tile, valueDim, columnTiles) },
         out: { ...out, reads: added ? block.rows : 0, writes: block.rows },
       },
       uses: { ...biasUse(work, block.group), ...writtenPartials(block, { out: sums, maxima }) },

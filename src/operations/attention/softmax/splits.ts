@@ -48,9 +48,10 @@ export function partialScratch(work: SweepWork, name: string, width: number): Pa
 
 /** Constants that all kernels of softmax attention have. */
 export function kernelShape({ shape, splits, tile }: Pick<SweepWork, "shape" | "splits" | "tile">) {
-  const { length, headDim, valueDim, scale, causal, window, grid, variableLengths } = shape;
+  const { length, headDim, valueDim, scale, causal, window, grid, variableLengths, keyMask } = shape;
   const biasGrid = shape.bias === "logits" ? (grid ?? ([1, length] as const)) : undefined;
-  return { length, headDim, valueDim, scale, biasGrid, causal, window, variableLengths, split: splits.count > 1, tile };
+  const split = splits.count > 1;
+  return { length, headDim, valueDim, scale, biasGrid, causal, window, variableLengths, ...(keyMask && { keyMask }), split, tile };
 }
 
 /** A block of the rows of a group, and what its sweep moves of each head. */
@@ -112,13 +113,13 @@ export interface Join {
 }
 
 /** The constants that all kernels have which bring splits together. */
-function joinShape({ program, tile, shape: { length, causal, window, bias, variableLengths } }: SweepWork) {
+function joinShape({ program, tile, shape: { length, causal, window, bias, variableLengths, keyMask } }: SweepWork) {
   return {
     length,
     causal,
     window,
     ...(window !== undefined && { tileRows: softmaxRows(tile) }),
-    ...(bias === "logits" && { masked: true }),
+    ...((bias === "logits" || (window !== undefined && keyMask)) && { masked: true }),
     variableLengths,
     lanes: elementwiseLanes(program.limits),
   };

@@ -1,7 +1,9 @@
 /** Softmax attention in sweeps: a workgroup has some rows of one side, and goes through the other side, or a split of it, in tiles. */
-import { softmaxOthers, softmaxRows, type SoftmaxTile } from "../../../../shaders/attention/softmax/tiles.ts";
+import { columnVectors, filledColumns, softmaxOthers, softmaxRows, type SoftmaxTile } from "../../../../shaders/attention/softmax/tiles.ts";
 import { vectorsOf } from "../../../../shaders/wgsl/rows.ts";
+import { range } from "../../../../shaders/wgsl/wgsl.ts";
 import type { Span } from "../../../program/slices.ts";
+import { sum } from "../../../program/units.ts";
 import type { AttentionShape } from "../spec.ts";
 
 /** Vectors of sums that a lane keeps for each of its rows, for what there are registers: beyond, rows of the output are cut into pieces. */
@@ -15,6 +17,13 @@ export const WEIGHT_FLOPS = 24;
 /** How many workgroups share the sums of a row of `width` numbers, each a piece of it. */
 export function columnTilesOf(tile: SoftmaxTile, width: number): number {
   return Math.ceil(vectorsOf(width) / (tile.otherGroups * mostLaneColumns(tile)));
+}
+
+/** How often a product of weights loads each of the other rows: columns that only fill up the lanes of one piece of a row are those of the next. */
+export function productLoads(tile: SoftmaxTile, width: number, columnTiles: number): number {
+  const product = { width, columnTiles };
+  const [own, filled] = [4 * columnVectors(product), 4 * filledColumns(tile, product)];
+  return sum(range(columnTiles), (t) => Math.max(0, Math.min(filled, width - t * own))) / width;
 }
 
 /** A sweep of some rows of a head: how many rows go through its workgroups. */

@@ -1,0 +1,75 @@
+/** What the kernels share that make causal linear attention of the rows of chunks: attention/causal/apply.ts and attention/causal/patches.ts. */
+import type { ChunkedStates, KernelFeatureMap } from "../feature-map.ts";
+import type { HeadShape } from "../head-shape.ts";
+import { ofRow } from "../query-features.ts";
+import type { KernelSource, Precision } from "../../wgsl/kernel.ts";
+import { lengthBinding, lengthParams } from "../../wgsl/lengths.ts";
+import { loadVector, storeVector, vectorElement } from "../../wgsl/rows.ts";
+import { LEVEL_FUNCTIONS } from "./tiles.ts";
+import { range, unroll, wgsl } from "../../wgsl/wgsl.ts";
+
+export interface CausalProductSpec extends HeadShape, ChunkedStates {
+  readonly featureMap: KernelFeatureMap;
+  readonly variableLengths: boolean;
+  readonly precision: { readonly queries: Precision; readonly keys: Precision; readonly values: Precision; readonly out: Precision };
+  /** `"sum"` adds to what `out` holds. `"statistics"` writes the statistics of the rows, and no output. */
+  readonly into: "out" | "sum" | "statistics";
+}
+
+/** Bindings, parameters and label of such a kernel. */
+export function causalProduct(spec: CausalProductSpec, tile: string): Pick<KernelSource, "label" | "constants" | "bindings" | "params"> {
+  const { headDim, valueDim, precision } = spec;
+  const statistics = spec.into === "statistics";
+  const into = { out: "", sum: " + bias", statistics: ", statistics" }[spec.into];
+  return {
+    label: `linear attention causal apply ${spec.featureMap}${into} ${tile} of ${spec.chunkRows}`,
+    constants: spec,
+    bindings: [
+      { name: "queries", access: "read", element: vectorElement(headDim, precision.queries) },
+      { name: "keys", access: "read", element: vectorElement(headDim, precision.keys) },
+      { name: "values", access: "read", element: vectorElement(valueDim, precision.values) },
+      ...(spec.chunks > 1 ? [{ name: "states", access: "read", element: "vec4f" } as const] : []),
+      ...(statistics
+        ? ([
+            { name: "gradients", access: "read", element: vectorElement(valueDim) },
+            { name: "statistics", access: "read_write", element: "vec4f" },
+          ] as const)
+        : [{ name: "out", access: "read_write", element: vectorElement(valueDim, precision.out) } as const]),
+      ...lengthBinding(spec),
+    ],
+    params: [
+      "firstHead",
+      "queriesBase",
+      "keysBase",
+      "valuesBase",
+      ...(statistics ? ["gradientsBase", "statisticsBase"] : ["outBase"]),
+      ...lengthParams(spec),
+    ],
+  };
+}
+
+/** Functions for its bindings besides queries, and for SIKF those of levels. */
+export function causalProductFunctions(spec: CausalProductSpec): string {
+  const { headDim, valueDim, precision, into } = spec;
+  return wgsl`${spec.featureMap === "sikf" ? LEVEL_FUNCTIONS : ""}${loadVector("load_keys", "keys", headDim, precision.keys)}${loadVector("load_values", "values", valueDim, precision.values)}${
+    into === "statistics"
+      ? loadVector("load_gradients", "gradients", valueDim)
+      : storeVector("store_out", "out", valueDim, into === "sum", precision.out)
+  }`;
+}
+
+/** Statements that write the statistics of `count` rows from the vectors `largest<v>`, `denominator<v>` and `product<v>`, the sum of gradients times output. */
+export function storeStatistics({ featureMap }: CausalProductSpec, count: number, row: (i: number) => string): string {
+  const sikf = featureMap === "sikf";
+  return unroll(
+    range(count),
+    (i) => `  if (column == 0u && ${row(i)} < N) {
+    let denominator = ${ofRow("denominator", i)};
+    // A reference about as large as the sum keeps what is relative to it small.
+    let shift = ${sikf ? "round(log(max(denominator, 1e-30)))" : "0.0"};
+    let p = select(${sikf ? "exponential_of_parts4(vec4f(shift), vec4f()).x" : "1.0"} / denominator, 0.0, denominator == 0.0 || ${row(i)} >= tokens);
+    let n = select(-${ofRow("product", i)} * p, 0.0, p == 0.0);
+    statistics[bh * N + ${row(i)} - params.statisticsBase] = vec4f(${sikf ? `${ofRow("largest", i)} + shift` : "0.0"}, p, n, 0.0);
+  }`,
+  );
+}

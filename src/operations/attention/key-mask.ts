@@ -1,0 +1,77 @@
+/**
+ * Attention with a mask over keys. It is attention of other rows: values that are left out become zero, and their keys such that they have no
+ * feature; what gradients then arrive there is no gradient of the caller's. Softmax attention, which has no such keys, looks at the mask itself.
+ */
+import { maskRowsKernel } from "../../../shaders/attention/mask-rows.ts";
+import { wholeWords } from "../../core/limits.ts";
+import { elementwiseLanes } from "../../program/workgroups.ts";
+import type { Handle, ProgramBuilder } from "../../program/builder.ts";
+import { limitError } from "../../program/ranges.ts";
+import { type Handles, type Operation, task } from "../operation.ts";
+import { addHeadKernel, headGroups, type Rows, storedRows } from "./head-groups.ts";
+import { type AttentionGradientSpec, type AttentionShape, type AttentionSpec, unseenKey } from "./spec.ts";
+
+/** Of the scratch, what copies may take. */
+const COPIES_SHARE = 3 / 4;
+
+/** An attention whose specs have a mask over keys, from the same without. */
+export function withKeyMask(attention: Operation<AttentionSpec>): Operation<AttentionSpec> {
+  return {
+    ...attention,
+    plan(program, spec, tensors, scratch) {
+      const { left, ...seen } = addSeen(program, spec, tensors, scratch);
+      attention.plan(program, spec, { ...tensors, ...seen }, left);
+    },
+    gradient(spec) {
+      const inner = attention.gradient!(spec);
+      if (!inner) return undefined;
+      const operation = inner.operation as Operation<AttentionGradientSpec>;
+      const gradient: Operation<AttentionGradientSpec> = {
+        ...operation,
+        plan(program, shape, tensors, scratch) {
+          const { left, ...seen } = addSeen(program, shape, tensors, scratch);
+          operation.plan(program, shape, { ...tensors, ...seen }, left);
+          addMask(program, shape, tensors["keyMask"]!, storedRows(shape, tensors["dk"]!, shape.headDim), 0);
+          addMask(program, shape, tensors["keyMask"]!, storedRows(shape, tensors["dv"]!, shape.valueDim), 0);
+        },
+      };
+      return task(gradient, inner.spec as AttentionGradientSpec);
+    },
+  };
+}
+
+/** Adds copies of keys and values, as the mask has them, and tells what they leave of the scratch. @throws FastRpbError code `"limit"` */
+function addSeen(program: ProgramBuilder, shape: AttentionShape, tensors: Handles, scratch: number) {
+  const [keys, values] = [tensors["k"]!, tensors["v"]!];
+  const bytes = keys.bytes + values.bytes;
+  const needed = Math.ceil(bytes / COPIES_SHARE);
+  if (needed > scratch) throw limitError(program, "workspaceBytes", needed, "keyMask, for copies of keys and values,", scratch);
+  const copy = (name: string, from: Handle, dim: number, fill: number): Handle => {
+    const to = program.temporary(name, wholeWords(from.bytes));
+    addMask(program, shape, tensors["keyMask"]!, storedRows(shape, to, dim), fill, storedRows(shape, from, dim));
+    return to;
+  };
+  const k = copy("seenKeys", keys, shape.headDim, unseenKey(shape));
+  return { k, v: copy("seenValues", values, shape.valueDim, 0), left: scratch - bytes };
+}
+
+/** Adds the mask of rows, in place where there are none that it comes from. */
+function addMask(program: ProgramBuilder, shape: AttentionShape, keyMask: Handle, out: Rows, fill: number, rows?: Rows): void {
+  const { length } = shape;
+  const kernel = maskRowsKernel({
+    lanes: elementwiseLanes(program.limits),
+    length,
+    width: out.dim,
+    precision: out.precision,
+    fill,
+    inPlace: rows === undefined,
+  });
+  const elements = length * (out.dim % 4 === 0 ? out.dim / 4 : out.dim);
+  for (const group of headGroups(program, shape, [out.dim], 0)) {
+    addHeadKernel({ program, shape, lengths: undefined, keyMask }, group, kernel, {
+      elements,
+      rows: { rows: rows && { ...rows, reads: length }, out: { ...out, reads: rows ? 0 : length, writes: length } },
+      flops: 0,
+    });
+  }
+}
