@@ -91,7 +91,13 @@ export const SLOW_IN_FIREFOX: Readonly<Record<string, readonly string[]>> = {
     "with FastRPB, forward and backward",
     "small devices: groups of heads, 64 invocations, 4 KiB of workgroup memory, 16 workgroups per dimension",
   ],
-  "key mask": ["linear, forward and backward", "causal, forward and backward", "softmax, forward and backward", "a grid, forward and backward"],
+  "key mask": [
+    "linear, forward and backward",
+    "causal, forward and backward",
+    "softmax, forward and backward",
+    "a window, or a bias in the logits, forward and backward",
+    "a grid, forward and backward",
+  ],
   bytes: ["FFTs and products of complex numbers", "softmax attention in a window, or with a bias in its logits, and its gradient"],
   "half precision attention": ["at most twice the error of a result that is rounded to float16"],
 };

@@ -45,8 +45,9 @@ function randomOptions(uniform: () => number, mostElements: number): AttentionOp
   const length = grid ? height * width : upTo(mostTokens);
   const heads = upTo(Math.max(1, Math.min(20, Math.floor(mostElements / widest / length))));
   const batch = upTo(Math.max(1, Math.min(5, Math.floor(mostElements / widest / length / heads))));
+  const variableLengths = !grid && uniform() < 0.3;
   const options = {
-    ...(grid ? { grid: [height, width] } : { length, causal: flip(), variableLengths: uniform() < 0.3 }),
+    ...(grid ? { grid: [height, width] } : { length, causal: flip(), variableLengths }),
     ...(softmax ? { kind: "softmax", ...(!grid && flip() && { window: upTo(length) }) } : { featureMap }),
     ...(count !== undefined && { randomFeatures: { count, seed: 3 } }),
     ...(nu !== undefined && { nu }),
@@ -55,7 +56,7 @@ function randomOptions(uniform: () => number, mostElements: number): AttentionOp
     batch,
     headDim,
     valueDim,
-    keyMask: uniform() < 0.2,
+    keyMask: uniform() < 0.2 && !(bias === "logits" && variableLengths),
   };
   return options as AttentionOptions;
 }
