@@ -74,7 +74,9 @@ async function onDevice(
     return Object.fromEntries(Object.entries(results).map(([name, bits]) => [name, new Float32Array(bits)]));
   };
   const prepared = await run(spectrum, { weights: weights! });
-  return run(spec, { ...data, spectrum: prepared["spectrum"]! });
+  // What is kept of the weights of a multiplicative bias stands behind the spectra.
+  const { bytes } = planProgram("test", spec, limits ?? runtime.limits).buffers.find(({ name }) => name === "spectrum")!;
+  return run(spec, { ...data, spectrum: prepared["spectrum"]!.subarray(0, bytes / Float32Array.BYTES_PER_ELEMENT) });
 }
 
 /** A product and its gradient with lengths from none to all; what lies beyond is NaN. */
