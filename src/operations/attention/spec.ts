@@ -281,17 +281,12 @@ function checkMultiplicative(caller: string, kind: "linear" | "softmax", feature
 
 /** @param both whether there are lengths and a mask: with the weights, the gradient would take more than 8 storage buffers of a kernel */
 function checkLogits(caller: string, kind: "linear" | "softmax", both: boolean): void {
-  if (kind === "linear") {
-    throw new FastRpbError(
-      "unavailable",
-      `${caller}: options.bias = "logits" does not go with kind: "linear"; use "multiplicative", or change that.`,
-    );
-  }
-  if (!both) return;
-  throw new FastRpbError(
-    "unavailable",
-    `${caller}: options.bias = "logits" does not go with keyMask and variableLengths at once; let the mask leave out what lies beyond a length.`,
-  );
+  const whys = [
+    kind === "linear" && 'kind: "linear"; use "multiplicative", or change that',
+    both && "keyMask and variableLengths at once; let the mask leave out what lies beyond a length",
+  ];
+  const why = whys.find((given) => given !== false);
+  if (why !== undefined) throw new FastRpbError("unavailable", `${caller}: options.bias = "logits" does not go with ${why}.`);
 }
 
 /** The Toeplitz product of an attention with a FastRPB bias: its weights times the values. */
