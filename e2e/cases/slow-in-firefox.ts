@@ -60,6 +60,7 @@ export const SLOW_IN_FIREFOX: Readonly<Record<string, readonly string[]>> = {
     "gradients in groups of heads, on small devices",
   ],
   "causal attention": [
+    "heads enough that a workgroup goes through all rows of one",
     "steep keys, backward",
     "sikf, sizes",
     "variable lengths, with bias, two batch rows; NaN beyond",
@@ -90,6 +91,14 @@ export const SLOW_IN_FIREFOX: Readonly<Record<string, readonly string[]>> = {
     "length 1000, heads of 64, forward and backward",
     "with FastRPB, forward and backward",
     "small devices: groups of heads, 64 invocations, 4 KiB of workgroup memory, 16 workgroups per dimension",
+  ],
+  "bias forms": [
+    "symmetric weights of sequences, causal or not",
+    "separable weights on grids of several tiles, and long axes",
+    "weights of a longer maximum",
+    "tokens outside in passes, and with small bindings",
+    "attention, with tokens outside, causal, with lengths, and its gradients",
+    "attention, symmetric and causal, and its gradients",
   ],
   "key mask": [
     "linear, forward and backward",
