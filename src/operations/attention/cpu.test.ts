@@ -99,15 +99,15 @@ function drawOptions(kind: (typeof KINDS)[number], seed: number): AttentionOptio
   const biases = multiplicative
     ? (["none", "fastrpb", "multiplicative"] as const)
     : (["none", "fastrpb", ...("kind" in kind ? (["logits"] as const) : [])] as const);
+  const [headDim, batch, heads, valueDim] = [upTo(5), upTo(3), upTo(3), upTo(5)];
   const bias = biases[Math.floor(biases.length * uniform())]!;
-  const headDim = upTo(5);
   return {
     ...kind,
     ...positions,
-    batch: upTo(3),
-    heads: upTo(3),
+    batch,
+    heads,
     headDim,
-    valueDim: upTo(5),
+    valueDim,
     bias,
     keyMask: seed % 3 === 0 && !(bias === "logits" && "variableLengths" in positions && positions.variableLengths),
     ...(isScaled && uniform() < 0.5 && { scale: 0.1 + uniform() }),
