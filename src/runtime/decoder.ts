@@ -173,14 +173,14 @@ export class Decoder {
   step(inputs: DecoderInputs, options: RunOptions = {}): Tensor {
     const caller = "Decoder.step";
     checkOptions(caller, "options", options, ["out"]);
-    const { step, out, tokens, made } = this.#prepare(caller, inputs, options);
+    const { sequence, step, out, tokens, made } = this.#prepare(caller, inputs, options);
     try {
       this.#context.backend.run([step]);
     } catch (error) {
       if (made) out.dispose();
       throw error;
     }
-    this.#sequence!.position += tokens;
+    sequence.position += tokens;
     return out;
   }
 
@@ -194,11 +194,11 @@ export class Decoder {
     const caller = "Decoder.stepAsync";
     checkOptions(caller, "options", options, ["out", "signal", "onProgress"]);
     checkAborted(caller, options.signal);
-    const { step, out, tokens, made } = this.#prepare(caller, inputs, options);
+    const { sequence, step, out, tokens, made } = this.#prepare(caller, inputs, options);
     this.#busy = true;
     try {
       await this.#context.backend.runSliced(caller, [step], options);
-      this.#sequence!.position += tokens;
+      sequence.position += tokens;
       return out;
     } catch (error) {
       if (made) out.dispose();
@@ -331,7 +331,7 @@ export class Decoder {
     bindings["states"] = states;
     if (history && weights) Object.assign(bindings, { history, weights });
     for (const [block, storage] of spectra) bindings[`spectrum${block}`] = storage;
-    return { step: { executable, bindings }, out, tokens, made: wanted === undefined };
+    return { sequence, step: { executable, bindings }, out, tokens, made: wanted === undefined };
   }
 
   #executable(caller: string, position: number, tokens: number): Executable {

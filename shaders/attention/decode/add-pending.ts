@@ -16,7 +16,7 @@ import { blockRow, type BlockRowsKernelSpec } from "./take-values.ts";
 
 export function addPendingKernel(spec: BlockRowsKernelSpec): Kernel {
   const { valueDim } = spec;
-  const { constants, statements } = blockRow(spec);
+  const { params, constants, statements } = blockRow(spec);
   return makeKernel({
     id: "attention/decode/add-pending",
     label: `decode: what ${spec.block} values add to the next`,
@@ -27,7 +27,7 @@ export function addPendingKernel(spec: BlockRowsKernelSpec): Kernel {
       { name: "history", access: "read_write", element: vectorElement(valueDim) },
       { name: "block", access: "read", element: vectorElement(valueDim) },
     ],
-    params: ["count", "firstHead", "statesBase", "historyBase", "blockBase"],
+    params,
     declarations: wgsl`${constants}
 ${loadVector("load_history", "history", valueDim)}${loadVector("load_block", "block", valueDim)}
 ${storeVector("store_history", "history", valueDim, false)}`,

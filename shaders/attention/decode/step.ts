@@ -15,7 +15,7 @@
  */
 import { exponentialOfSum, featureFunctions, type KernelFeatureMap, MAXIMUM, takeMaximum, wholeAndRest } from "../feature-map.ts";
 import type { HeadShape } from "../head-shape.ts";
-import { type Kernel, makeKernel, paddedToVec4, type Precision, type WorkgroupVariable, workgroupBytes } from "../../wgsl/kernel.ts";
+import { type Kernel, makeKernel, paddedToVec4, type WorkgroupVariable, workgroupBytes } from "../../wgsl/kernel.ts";
 import { LARGEST_OF_LANES, partials, SUM_LANES } from "../../wgsl/lanes.ts";
 import { loadVector, storeVector, vectorArray, vectorElement, vectorsOf, withinRow } from "../../wgsl/rows.ts";
 import { LOWEST, u32, wgsl } from "../../wgsl/wgsl.ts";
@@ -25,8 +25,6 @@ export interface DecodeStepKernelSpec extends HeadShape {
   /** Whether the rows of s are divided by z, for Efficient Attention. */
   readonly normalised: boolean;
   readonly bias: boolean;
-  /** How values and the output are stored. */
-  readonly precision: Precision;
   /** Lanes of a workgroup, a power of two. */
   readonly lanes: number;
 }
@@ -67,7 +65,7 @@ export function decodeStepBytes(spec: Pick<DecodeStepKernelSpec, "headDim" | "la
 }
 
 export function decodeStepKernel(spec: DecodeStepKernelSpec): Kernel {
-  const { headDim, valueDim, lanes, precision, normalised } = spec;
+  const { headDim, valueDim, lanes, normalised } = spec;
   const sikf = spec.featureMap === "sikf";
   const vectors = vectorsOf(valueDim);
   const width = Math.min(lanes, 2 ** Math.ceil(Math.log2(vectors)));
@@ -188,9 +186,9 @@ ${SUM_LANES}
     bindings: [
       { name: "queries", access: "read", element: vectorElement(headDim) },
       { name: "keys", access: "read", element: vectorElement(headDim) },
-      { name: "values", access: "read", element: vectorElement(valueDim, precision) },
+      { name: "values", access: "read", element: vectorElement(valueDim) },
       { name: "states", access: "read_write", element: "vec4f" },
-      { name: "out", access: "read_write", element: vectorElement(valueDim, precision) },
+      { name: "out", access: "read_write", element: vectorElement(valueDim) },
       ...(spec.bias
         ? ([
             { name: "history", access: "read_write", element: vectorElement(valueDim) },
@@ -215,7 +213,7 @@ const PRODUCTS = ${u32(layout.products / 4)};
 const PRESENT = ${u32(layout.present / 4)};`,
       ...variables(spec),
       wgsl`${featureFunctions(spec.featureMap)}${loadVector("load_queries", "queries", headDim)}${loadVector("load_keys", "keys", headDim)}
-${loadVector("load_values", "values", valueDim, precision)}${storeVector("store_out", "out", valueDim, false, precision)}
+${loadVector("load_values", "values", valueDim)}${storeVector("store_out", "out", valueDim, false)}
 ${spec.bias ? loadVector("load_history", "history", valueDim) + storeVector("store_history", "history", valueDim, false) : ""}
 fn features_only(vector: vec4f, c: u32) -> vec4f {
   return select(vec4f(), vector, ${withinRow("c", "D")});

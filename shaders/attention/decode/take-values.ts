@@ -21,10 +21,11 @@ export interface BlockRowsKernelSpec {
   readonly lanes: number;
 }
 
-/** WGSL constants, and statements that find the row `t`, the vector `column` and the tokens so far of a lane. */
+/** Parameters, WGSL constants, and statements that find the row `t`, the vector `column` and the tokens so far of a lane. */
 export function blockRow({ length, block, valueDim, state }: BlockRowsKernelSpec) {
   const vectors = vectorsOf(valueDim);
   return {
+    params: ["count", "firstHead", "statesBase", "historyBase", "blockBase"],
     constants: `const N = ${u32(length)};
 const M = ${u32(block)};
 const VECTORS = ${u32(vectors)};`,
@@ -41,7 +42,7 @@ const VECTORS = ${u32(vectors)};`,
 
 export function takeValuesKernel(spec: BlockRowsKernelSpec): Kernel {
   const { valueDim } = spec;
-  const { constants, statements } = blockRow(spec);
+  const { params, constants, statements } = blockRow(spec);
   return makeKernel({
     id: "attention/decode/take-values",
     label: `decode: the last ${spec.block} values`,
@@ -52,7 +53,7 @@ export function takeValuesKernel(spec: BlockRowsKernelSpec): Kernel {
       { name: "history", access: "read", element: vectorElement(valueDim) },
       { name: "block", access: "read_write", element: vectorElement(valueDim) },
     ],
-    params: ["count", "firstHead", "statesBase", "historyBase", "blockBase"],
+    params,
     declarations: wgsl`${constants}
 ${loadVector("load_history", "history", valueDim)}${storeVector("store_block", "block", valueDim, false)}`,
     body: wgsl`${statements}

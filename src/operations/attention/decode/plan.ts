@@ -6,14 +6,14 @@ import { weightWindowKernel } from "../../../../shaders/attention/decode/weight-
 import { elementCount } from "../../../core/check.ts";
 import type { BindingUse, Handle, NamedHandles, ProgramBuilder } from "../../../program/builder.ts";
 import { estimatedSeconds, MOST_DISPATCH_SECONDS } from "../../../program/duration.ts";
-import { bindable, firstBytes, largestScratch, sliceBytes } from "../../../program/ranges.ts";
+import { bindable, firstBytes, largestScratch } from "../../../program/ranges.ts";
 import { spansOf } from "../../../program/slices.ts";
 import { FLOAT_BYTES } from "../../../program/units.ts";
 import { elementwiseLanes, firstTile } from "../../../program/workgroups.ts";
 import type { Handles } from "../../operation.ts";
 import { toeplitzLayout } from "../../toeplitz/layout.ts";
 import { planToeplitz } from "../../toeplitz/plan.ts";
-import { groupRows, type GroupedWork, headGroups, type HeadGroup, storedRows } from "../head-groups.ts";
+import { groupRows, type GroupedWork, headGroups, type HeadGroup, type MovedRows, storedRows } from "../head-groups.ts";
 import { addProjection, projectedRows } from "../projection.ts";
 import { type AttentionSpec, isProjected } from "../spec.ts";
 import { blockProduct, type DecodeSpec, plainFeatureMap, stateOf, type WeightWindowSpec } from "./spec.ts";
@@ -60,7 +60,7 @@ export function planDecode(program: ProgramBuilder, spec: DecodeSpec, all: Handl
   for (const stage of stages) {
     for (const { first, count } of spansOf(stage.tokens, mostTokens)) {
       for (const group of groups) {
-        const moved = (rows: Parameters<typeof groupRows>[2]) => groupRows(work, group, rows);
+        const moved = (rows: MovedRows) => groupRows(work, group, rows);
         program.dispatch({
           kernel,
           groups: group.count,
@@ -69,7 +69,7 @@ export function planDecode(program: ProgramBuilder, spec: DecodeSpec, all: Handl
             queries: moved({ ...queries, reads: count }),
             keys: moved({ ...keys, reads: count }),
             values: moved({ ...storedRows(shape, tensors["v"]!, valueDim), reads: count }),
-            states: headsUse(program, group, states, state.size * FLOAT_BYTES, count),
+            states: statesUse(program, spec.shape, group, states, { reads: count, writes: count }),
             out: moved({ ...storedRows(shape, tensors["out"]!, valueDim), writes: count }),
             history: history && historyUse(program, spec.shape, group, history, { reads: count * near, writes: count }),
             weights: tensors["weights"] && { buffer: tensors["weights"], reads: group.count * count * near * FLOAT_BYTES },
@@ -97,7 +97,6 @@ function stepKernel(program: ProgramBuilder, { shape }: DecodeSpec) {
     featureMap: plainFeatureMap(featureMap) ?? "sikf",
     normalised: featureMap === "softmax",
     bias: bias === "fastrpb",
-    precision: "f32",
     lanes,
   });
 }
@@ -151,8 +150,8 @@ class BlockProducts {
     const { states, history } = this.#tensors;
     const slice = firstBytes(group.count * block * valueDim * FLOAT_BYTES);
     const work = { elements: group.count * block * Math.ceil(valueDim / 4), params: { firstHead: group.first } };
-    const position: BindingUse = { ...headsUse(program, group, states, kernel.state * FLOAT_BYTES, 0), reads: group.count * FLOAT_BYTES };
-    const moved = (moves: { readonly reads?: number; readonly writes?: number }) => historyUse(program, this.#shape, group, history!, moves);
+    const position = statesUse(program, this.#shape, group, states, { reads: 1, columns: 1 });
+    const moved = (moves: Moves) => historyUse(program, this.#shape, group, history!, moves);
     program.dispatch({
       kernel: takeValuesKernel(kernel),
       ...work,
@@ -171,23 +170,26 @@ class BlockProducts {
   }
 }
 
-/** What is kept of the heads of a group as a binding, read and written once by each of `tokens` tokens. */
-function headsUse(program: ProgramBuilder, { first, count }: HeadGroup, buffer: Handle, headBytes: number, tokens: number): BindingUse {
-  const [begin, end] = [first * headBytes, (first + count) * headBytes];
-  const moves = { reads: tokens * (end - begin), writes: tokens * (end - begin) };
-  return { buffer, ...(end - begin < buffer.bytes && { slice: sliceBytes(program.limits, begin, end) }), ...moves };
+type Moves = Pick<MovedRows, "reads" | "writes" | "columns">;
+
+/** The states of the heads of a group, a row each. */
+function statesUse(program: ProgramBuilder, shape: AttentionSpec, group: HeadGroup, states: Handle, moves: Moves): BindingUse {
+  return groupRows({ program, shape: { ...shape, length: 1 }, lengths: undefined }, group, {
+    buffer: states,
+    dim: stateOf(shape).size,
+    precision: "f32",
+    ...moves,
+  });
 }
 
 /** Rows of the history of the heads of a group, so many of each head. */
-function historyUse(
-  program: ProgramBuilder,
-  shape: AttentionSpec,
-  group: HeadGroup,
-  history: Handle,
-  { reads = 0, writes = 0 }: { readonly reads?: number; readonly writes?: number },
-): BindingUse {
-  const rowBytes = group.count * shape.valueDim * FLOAT_BYTES;
-  return { ...headsUse(program, group, history, headHistory(shape), 0), reads: reads * rowBytes, writes: writes * rowBytes };
+function historyUse(program: ProgramBuilder, shape: AttentionSpec, group: HeadGroup, history: Handle, moves: Moves): BindingUse {
+  return groupRows({ program, shape: { ...shape, length: 2 * shape.length }, lengths: undefined }, group, {
+    buffer: history,
+    dim: shape.valueDim,
+    precision: "f32",
+    ...moves,
+  });
 }
 
 /** Bytes of the history of a head. */

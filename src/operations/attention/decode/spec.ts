@@ -1,9 +1,9 @@
 import { BLOCK, decodeStateLayout, type DecodeStateLayout } from "../../../../shaders/attention/decode/step.ts";
+import { LOWEST } from "../../../../shaders/wgsl/wgsl.ts";
 import { checkOptions, elementCount } from "../../../core/check.ts";
 import { refuse } from "../../../core/errors.ts";
 import type { OperationSpec } from "../../operation.ts";
-import type { SpectrumSpec, ToeplitzSpec } from "../../toeplitz/spec.ts";
-import { spectrumSpec } from "../../toeplitz/spec.ts";
+import { spectrumSpec, type SpectrumSpec, type ToeplitzSpec } from "../../toeplitz/spec.ts";
 import { type AttentionOptions, type AttentionSpec, attentionSpec } from "../spec.ts";
 
 /** Options of causal linear attention that takes a sequence token by token. */
@@ -80,7 +80,7 @@ export function stateOf({ features, valueDim }: AttentionSpec): DecodeStateLayou
 export function firstStates(shape: AttentionSpec): Float32Array {
   const { maximum, sum, size } = stateOf(shape);
   const states = new Float32Array(shape.batch * shape.heads * size);
-  for (let at = 0; at < states.length; at += size) states.fill(-3.4028234663852886e38, at + maximum, at + sum);
+  for (let at = 0; at < states.length; at += size) states.fill(Number.parseFloat(LOWEST), at + maximum, at + sum);
   return states;
 }
 
