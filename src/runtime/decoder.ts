@@ -1,7 +1,7 @@
 import type { Executable, RunProgress, Step, Storage } from "../core/backend.ts";
-import { checkOptions, elementCount } from "../core/check.ts";
+import { checkOptions } from "../core/check.ts";
 import { checkAborted, FastRpbError, refuse } from "../core/errors.ts";
-import { BYTES_PER_ELEMENT, checkApart, checkTensor, checkUsable, Tensor } from "../core/tensor.ts";
+import { BYTES_PER_ELEMENT, checkTensor, checkUsable, Tensor } from "../core/tensor.ts";
 import { decode, weightWindow } from "../operations/attention/decode/operation.ts";
 import {
   blocksOf,
@@ -19,7 +19,7 @@ import { type AttentionSpec, isProjected } from "../operations/attention/spec.ts
 import { type Task, task } from "../operations/operation.ts";
 import { spectrum } from "../operations/toeplitz/operation.ts";
 import { weightsShape } from "../operations/toeplitz/spec.ts";
-import type { PlanContext, RunOptions } from "./plan.ts";
+import { outputTensor, type PlanContext, type RunOptions } from "./plan.ts";
 
 /** The next tokens of a sequence: float32 tensors, T tokens each, T the same in all. */
 export interface DecoderInputs {
@@ -310,7 +310,7 @@ export class Decoder {
   #prepare(caller: string, inputs: DecoderInputs, { out: wanted }: RunOptions) {
     const sequence = this.#current(caller);
     checkOptions(caller, "inputs", inputs, ["q", "k", "v"]);
-    const { owner, backend } = this.#context;
+    const { owner } = this.#context;
     const { batch, heads, length, headDim, valueDim } = this.#shape;
     checkUsable(caller, "inputs.q", inputs.q, owner);
     const tokens = inputs.q.shape.length === 4 ? inputs.q.shape[2]! : 1;
@@ -324,8 +324,7 @@ export class Decoder {
     if (tokens > left) throw refuse("value", caller, "inputs", `at most ${left} tokens, which are left of ${length}`, tokens);
     const executable = this.#executable(caller, sequence.position, tokens);
     const { shape, dtype } = rows(valueDim);
-    if (wanted !== undefined) checkApart(caller, checkTensor(caller, "options.out", wanted, rows(valueDim)), bindings);
-    const out = wanted ?? new Tensor(owner, backend.allocate(elementCount(shape) * BYTES_PER_ELEMENT[dtype], "decoder"), shape, dtype);
+    const out = outputTensor(this.#context, caller, "decoder", { shape, dtype, argument: "options.out", wanted }, [bindings]);
     bindings["out"] = Tensor.storageOf(out);
     const { states, history, weights, spectra } = sequence;
     bindings["states"] = states;

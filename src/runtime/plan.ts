@@ -353,21 +353,14 @@ export abstract class Plan<Arguments extends unknown[], Result = Tensor> {
   #output(
     caller: string,
     name: string,
-    { shape, dtype, argument, wanted }: CallOutput,
+    output: CallOutput,
     bound: Readonly<Record<string, Storage>>,
     prepare: Preparing | undefined,
     made: Tensor[],
   ): Tensor {
-    const { owner, backend } = this.context;
-    if (wanted !== undefined) {
-      const storage = checkTensor(caller, argument, wanted, { owner, shape, dtype });
-      checkApart(caller, storage, bound);
-      if (prepare) checkApart(caller, storage, prepare.bindings);
-      return wanted;
-    }
     const label = name === "out" ? this.#name : name;
-    const tensor = new Tensor(owner, backend.allocate(elementCount(shape) * BYTES_PER_ELEMENT[dtype], label), shape, dtype);
-    made.push(tensor);
+    const tensor = outputTensor(this.context, caller, label, output, prepare ? [bound, prepare.bindings] : [bound]);
+    if (tensor !== output.wanted) made.push(tensor);
     return tensor;
   }
 
@@ -376,6 +369,20 @@ export abstract class Plan<Arguments extends unknown[], Result = Tensor> {
     if (!checkBoolean(caller, "options.check", wanted ?? false)) return undefined;
     return new FiniteCheck(this.context, this.#checks);
   }
+}
+
+/** The tensor that a result goes into: where the caller wants it, apart from all that is bound, or a new one. @throws FastRpbError of what is wrong with it */
+export function outputTensor(
+  { owner, backend }: PlanContext,
+  caller: string,
+  label: string,
+  { shape, dtype, argument, wanted }: CallOutput,
+  bound: readonly Readonly<Record<string, Storage>>[],
+): Tensor {
+  if (wanted === undefined) return new Tensor(owner, backend.allocate(elementCount(shape) * BYTES_PER_ELEMENT[dtype], label), shape, dtype);
+  const storage = checkTensor(caller, argument, wanted, { owner, shape, dtype });
+  for (const inputs of bound) checkApart(caller, storage, inputs);
+  return wanted;
 }
 
 /** Dispatches and cost of an executable, without the executable. */
