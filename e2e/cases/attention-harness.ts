@@ -101,8 +101,13 @@ export async function compareForward(context: CaseContext, options: AttentionOpt
 }
 
 /** The same for every gradient. */
-export async function compareBackward(context: CaseContext, options: AttentionOptions, seed: number, bound = GRADIENT_BOUND): Promise<void> {
-  const data = drawAttention(options, seed);
+export async function compareBackward(
+  context: CaseContext,
+  options: AttentionOptions,
+  seed: number,
+  bound = GRADIENT_BOUND,
+  data = drawAttention(options, seed),
+): Promise<void> {
   const expected = await attendBackward(await context.cpu, options, data);
   const actual = await attendBackward(await context.runtime, options, data);
   check(Object.keys(expected).length >= 3, "no gradients");

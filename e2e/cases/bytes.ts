@@ -118,7 +118,7 @@ function probedProgram(program: Program, areas: readonly ProbeArea[]): Program {
 }
 
 /** Shared by many workgroups and small beside the rest: stated once, however often caches serve it. */
-const SHARED = new Set(["tables", "spectrum", "lengths", "keyMask"]);
+const SHARED = new Set(["tables", "spectrum", "lengths", "bias", "keyMask"]);
 /** Those, and the combined key state of a head, which its workgroups share. */
 const TRACKED = new Set([...SHARED, "states"]);
 
@@ -408,6 +408,22 @@ export const bytesSuite: Suite = {
         // Rows in blocks.
         const blocks = limitsWith({ speed: SOFTWARE_GPU, workspaceBytes: 2 ** 21 });
         await checkBytes(context, attentionGradientSpec(spec({ heads: 2, length: 1111, headDim: 17, valueDim: 31, causal: true })), blocks);
+      },
+    },
+    {
+      name: "softmax attention in a window, or with a bias in its logits, and its gradient",
+      run: async (context) => {
+        const spec = (options: Partial<AttentionOptions>) => attentionSpec({ kind: "softmax", heads: 1, ...options } as AttentionOptions);
+        const specs = [
+          spec({ length: 301, headDim: 5, valueDim: 3, window: 40 }),
+          spec({ length: 301, headDim: 5, valueDim: 3, window: 3, causal: true, bias: "logits" }),
+          spec({ heads: 2, batch: 2, length: 150, headDim: 5, valueDim: 3, bias: "logits", causal: true, variableLengths: true }),
+          attentionSpec({ kind: "softmax", heads: 1, grid: [5, 41], headDim: 3, bias: "logits" }),
+        ];
+        await together([...specs.slice(0, 2), ...specs.map(attentionGradientSpec)], (each) => checkBytes(context, each));
+        const splits = limitsWith({ speed: SOFTWARE_GPU, workspaceBytes: 2 ** 21 });
+        await checkBytes(context, spec({ length: 2000, headDim: 1, valueDim: 3, window: 650 }), splits);
+        await checkBytes(context, attentionGradientSpec(spec({ length: 2000, headDim: 1, valueDim: 3, window: 1100, causal: true })), splits);
       },
     },
     {

@@ -29,6 +29,7 @@ export const VARIANTS: AttentionOptions[] = [
   { heads: 1, length: 70, headDim: 8, featureMap: "softmax", causal: true },
   { heads: 1, length: 150, headDim: 7, valueDim: 9, kind: "softmax", causal: true },
   { heads: 1, length: 1100, headDim: 7, valueDim: 8, kind: "softmax" },
+  { heads: 2, length: 90, headDim: 8, kind: "softmax", bias: "logits", window: 20 },
   { heads: 2, batch: 2, length: 70, headDim: 8, valueDim: 7, featureMap: "sikf", bias: "fastrpb", keyMask: true },
   { heads: 1, length: 33, headDim: 5, valueDim: 7, featureMap: "favor+", causal: true, keyMask: true },
   { heads: 2, grid: [9, 5], headDim: 4, valueDim: 3, featureMap: "relu", bias: "fastrpb" },

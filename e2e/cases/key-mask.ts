@@ -28,6 +28,16 @@ const KINDS: Readonly<Record<string, readonly AttentionOptions[]>> = {
     { ...SHAPE, heads: 1, length: 1100, kind: "softmax", variableLengths: true },
     { ...SHAPE, heads: 1, length: 1, kind: "softmax" },
   ],
+  // In a window of 3 there are rows that see no key.
+  "a window, or a bias in the logits": [
+    { ...SHAPE, kind: "softmax", window: 3 },
+    { ...SHAPE, kind: "softmax", causal: true, window: 20, bias: "fastrpb" },
+    { ...SHAPE, heads: 1, length: 1100, kind: "softmax", window: 600, bias: "fastrpb", variableLengths: true },
+    { ...SHAPE, kind: "softmax", bias: "logits" },
+    { ...SHAPE, kind: "softmax", causal: true, window: 3, bias: "logits" },
+    { ...SHAPE, heads: 1, length: 1100, kind: "softmax", bias: "logits" },
+    { heads: 2, batch: 3, grid: [5, 7], headDim: 4, valueDim: 8, keyMask: true, kind: "softmax", bias: "logits" },
+  ],
   "multiplicative bias": [
     { ...SHAPE, length: 40, headDim: 3, featureMap: "sikf", bias: "multiplicative" },
     { ...SHAPE, length: 40, headDim: 3, featureMap: "elu+1", bias: "multiplicative" },
@@ -57,6 +67,8 @@ export const keyMaskSuite: Suite = {
         for (const options of [
           { ...SHAPE, length: 20, featureMap: "sikf" },
           { ...SHAPE, length: 20, kind: "softmax" },
+          { ...SHAPE, length: 20, kind: "softmax", window: 3 },
+          { ...SHAPE, length: 20, kind: "softmax", bias: "logits" },
         ] as const) {
           const data = drawAttention(options, 3);
           const rows = { q: 5, k: 5, v: 3 } as const;

@@ -131,6 +131,10 @@ const attentionOptions: Case = {
       const grid = { length: undefined, grid: [2, 4] };
       await refused({ ...grid, causal: true }, "value", "options.causal", "grid");
       await refused({ ...grid, variableLengths: true }, "value", "options.variableLengths", "grid");
+      await refused({ bias: "logits" }, "unavailable", "options.bias", "linear");
+      const masked = { kind: "softmax", featureMap: undefined, bias: "logits", keyMask: true, variableLengths: true };
+      await refused(masked, "unavailable", "options.bias", "keyMask and variableLengths");
+      await refused({ window: 3 }, "value", "options.window", "softmax");
       await refused({ bias: "multiplicative", featureMap: "softmax" }, "unavailable", "options.bias", "featureMap");
       await refused({ bias: "multiplicative", kind: "softmax", featureMap: undefined }, "unavailable", "options.bias", "kind");
       check(runtime.memory().buffers === before.buffers, "a refused plan kept a buffer");

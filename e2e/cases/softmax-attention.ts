@@ -46,15 +46,47 @@ const SPLIT_WIDE = softmax({ length: 1030, headDim: 5, valueDim: 197 });
 /** None, one, all; within a split, at its end, and one more. */
 const SPLIT_LENGTHS = [0, 1, 1100, 700, 576, 577];
 
+/** Windows of one key, of several, of more than a tile. */
+const WINDOWS: readonly AttentionOptions[] = [
+  softmax({ heads: 2, batch: 2, length: 77, headDim: 7, valueDim: 5, scale: 1.7, window: 1 }),
+  softmax({ length: 131, headDim: 6, valueDim: 20, window: 5 }),
+  softmax({ heads: 2, length: 301, headDim: 8, valueDim: 9, window: 70 }),
+];
+
+/** A bias in the logits: one token, several tiles, grids, a window, both kinds of scale. */
+const LOGITS = softmax({ heads: 2, batch: 2, length: 77, headDim: 7, valueDim: 5, scale: 1.7, bias: "logits" });
+const IN_LOGITS: readonly AttentionOptions[] = [
+  softmax({ heads: 2, length: 1, headDim: 3, bias: "logits" }),
+  LOGITS,
+  softmax({ length: 131, headDim: 6, valueDim: 20, bias: "logits", window: 9 }),
+];
+const ON_GRIDS: readonly AttentionOptions[] = [[7, 5] as const, [3, 41] as const].map((grid) =>
+  softmax({ heads: 2, grid, length: undefined as never, headDim: 5, bias: "logits" }),
+);
+
+/** The data with −∞ in the weights of offsets above −3 and of every third: the first rows see no key. */
+function masked(options: AttentionOptions, data: AttentionData): AttentionData {
+  const { length } = attentionSpec(options);
+  const masks = (offset: number) => offset > -3 || offset % 3 === 0;
+  return { ...data, weights: data.weights.map((b, i) => (masks((i % (2 * length - 1)) - length + 1) ? -Infinity : b)) };
+}
+
 /** Both ways on a device so slow that keys and queries are split, against the float64 CPU. */
-async function compareSplit(context: CaseContext, options: AttentionOptions, seed: number, lengths?: readonly number[], limits?: DeviceLimits) {
+async function compareSplit(
+  context: CaseContext,
+  options: AttentionOptions,
+  seed: number,
+  lengths?: readonly number[],
+  limits?: DeviceLimits,
+  drawn = drawAttention(options, seed),
+) {
   const runtime = await special(context, { speed: SOFTWARE_GPU, limits: { ...context.limits, ...limits } });
   const what = `${JSON.stringify(options)}, seed ${seed}`;
   try {
     const plan = await runtime.attention(options);
     check(context.lowered || plan.dispatches.some(({ label }) => label.includes("split")), `${what}: not split`);
     plan.dispose();
-    const data = { ...drawAttention(options, seed), ...(lengths && { lengths }) };
+    const data = { ...drawn, ...(lengths && { lengths }) };
     const [actual, expected] = [await bothWays(runtime, options, data), await bothWays(await context.cpu, options, data)];
     checkClose(actual.out, expected.out, ATTENTION_BOUND, what);
     checkGradients(actual, expected, norm(data.dOut), GRADIENT_BOUND, what);
@@ -72,8 +104,12 @@ function over(sizes: readonly AttentionOptions[], causal: boolean, run: (options
 }
 
 /** Against the definition too, which shares nothing with the CPU backend. */
-async function compareWithDefinition(context: CaseContext, options: AttentionOptions, seed: number): Promise<void> {
-  const data = drawAttention(options, seed);
+async function compareWithDefinition(
+  context: CaseContext,
+  options: AttentionOptions,
+  seed: number,
+  data = drawAttention(options, seed),
+): Promise<void> {
   const actual = await attend(await context.runtime, options, data);
   const what = `${JSON.stringify(options)}, seed ${seed}`;
   checkClose(actual, attentionReference(attentionSpec(options), data), ATTENTION_BOUND, `${what}, against the definition`);
@@ -160,6 +196,83 @@ export const softmaxAttentionSuite: Suite = {
           checkSame(earlier.dk!, plain.dk!, (i) => i >= first * 7, `queries NaN to token ${first}: dk`);
           checkSame(earlier.dv!, plain.dv!, (i) => i >= first * 5, `queries NaN to token ${first}: dv`);
         }
+      },
+    },
+    ...CAUSAL.map((causal) => ({
+      name: `in a window, ${causal ? "causal" : "both ways"}: forward, backward, and NaN beyond it`,
+      run: async (context: CaseContext) => {
+        await over(WINDOWS, causal, (options, seed) => compareWithDefinition(context, options, seed));
+        await over(WINDOWS.slice(1), causal, (options, seed) => compareBackward(context, options, seed));
+        const runtime = await context.runtime;
+        const options = softmax({ length: 150, headDim: 4, window: 9, causal });
+        const data = drawAttention(options, 59);
+        const [plain, spoiled] = [data, poisoned(options, data, (_, token) => token === 70)].map((given) => bothWays(runtime, options, given));
+        for (const [name, dim] of Object.entries({ out: 4, dq: 4, dk: 4, dv: 4 })) {
+          // Keys that see queries which see token 70 are twice as far.
+          const reach = name === "out" || name === "dq" ? 9 : 17;
+          const far = (i: number) => Math.abs(Math.floor(i / dim) - 70) >= reach;
+          checkSame((await spoiled!)[name as "out"], (await plain!)[name as "out"], far, `${name}, causal ${causal}`);
+        }
+      },
+    })),
+    {
+      name: "in a window, with FastRPB and variable lengths; a window of all is none",
+      run: async (context) => {
+        const options = softmax({ heads: 2, batch: 3, length: 77, headDim: 7, valueDim: 5, bias: "fastrpb", variableLengths: true, window: 10 });
+        await together(CAUSAL, async (causal, i) => {
+          await compareForward(context, { ...options, causal } as AttentionOptions, 65 + i);
+          await compareBackward(context, { ...options, causal } as AttentionOptions, 65 + i);
+        });
+        const runtime = await context.runtime;
+        const [all, none] = [softmax({ length: 33, headDim: 5, window: 33 }), softmax({ length: 33, headDim: 5 })];
+        const data = drawAttention(none, 69);
+        checkSame(await attend(runtime, all, data), await attend(runtime, none, data), () => true, "a window of 33");
+      },
+    },
+    {
+      name: "in splits: a bias in the logits, with masks, and heads in groups",
+      run: async (context) => {
+        const options = softmax({ heads: 2, batch: 2, length: 1100, headDim: 4, bias: "logits" });
+        const data = masked(options, drawAttention(options, 191));
+        await compareSplit(context, options, 191, undefined, undefined, data);
+        await compareSplit(context, { ...options, causal: true } as AttentionOptions, 201, undefined, { workspaceBytes: 2 ** 20 });
+      },
+    },
+    {
+      name: "in splits: in a window, with variable lengths",
+      run: (context) =>
+        together(CAUSAL, (causal, i) => {
+          const options = softmax({ batch: 3, length: 1900, headDim: 4, valueDim: 5, variableLengths: true, causal, window: [650, 1100][i]! });
+          return compareSplit(context, options, 171 + 10 * i, [1900, 0, 1201]);
+        }),
+    },
+    {
+      name: "a bias in the logits, forward and backward",
+      sample: true,
+      run: async (context) => {
+        await compareWithDefinition(context, LOGITS, 251);
+        await compareBackward(context, LOGITS, 251);
+      },
+    },
+    {
+      name: "a bias in the logits: forward, causal or not, on grids, in a window, with masks",
+      run: async (context) => {
+        for (const causal of CAUSAL) {
+          await over(IN_LOGITS, causal, (options, seed) => compareWithDefinition(context, options, seed));
+          const options = { ...LOGITS, causal } as AttentionOptions;
+          await compareWithDefinition(context, options, 261, masked(options, drawAttention(options, 261)));
+        }
+        await together(ON_GRIDS, (options, i) => compareWithDefinition(context, options, 271 + i));
+      },
+    },
+    {
+      name: "a bias in the logits: backward, causal or not, on grids, in a window, with lengths and masks",
+      run: async (context) => {
+        await over([IN_LOGITS[0]!, IN_LOGITS[2]!], false, (options, seed) => compareBackward(context, options, seed));
+        await together(ON_GRIDS, (options, i) => compareBackward(context, options, 271 + i));
+        const options = { ...LOGITS, causal: true, variableLengths: true } as AttentionOptions;
+        await compareBackward(context, options, 281);
+        await compareBackward(context, options, 291, GRADIENT_BOUND, masked(options, drawAttention(options, 291)));
       },
     },
     {

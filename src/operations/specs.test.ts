@@ -466,6 +466,21 @@ describe("attention", () => {
     expect(attentionSpec({ ...favor, randomFeatures: { seed: 2 ** 32 - 1 } })).toMatchObject({ features: 6, seed: 2 ** 32 - 1 });
   });
 
+  test("a bias in the logits is for softmax attention, and not for lengths and a mask at once", () => {
+    expect(attentionSpec({ ...softmax, bias: "logits" }).bias).toBe("logits");
+    for (const [given, why] of [
+      [{ ...options, bias: "logits" }, 'kind: "linear"'],
+      [{ ...softmax, bias: "logits", keyMask: true, variableLengths: true }, "keyMask and variableLengths at once"],
+    ] as const) {
+      const { code, message } = refusal(() => attentionSpec(given));
+      expect([code, message]).toEqual(["unavailable", expect.stringContaining(`options.bias = "logits" does not go with ${why}`)]);
+    }
+  });
+
+  test("a window of all tokens is none", () => {
+    expect([1, 9, 10, 2 ** 31].map((window) => attentionSpec({ ...softmax, window }).window)).toEqual([1, 9, undefined, undefined]);
+  });
+
   test("DPFP: 2Dν features, ν = 1 by default", () => {
     expect(attentionSpec(dpfp)).toMatchObject({ features: 8, seed: 0, scale: 1 });
     expect(attentionSpec({ ...dpfp, nu: 7 }).features).toBe(56);
@@ -532,6 +547,9 @@ describe("attention", () => {
       { ...favor, randomFeatures: { seed } },
       "options.randomFeatures.seed",
     ]),
+    ["a window of sikf", { ...options, window: 3 }, "options.window", 3],
+    ["a window on a grid", { ...softmax, length: undefined, grid: [2, 5], window: 3 }, "options.window", 3],
+    ...[0, -1, 2.5, Number.NaN, "3"].map((window): [string, unknown, string] => [`window ${window}`, { ...softmax, window }, "options.window"]),
     ["ν of sikf", { ...options, nu: 1 }, "options.nu", 1],
     ["ν of softmax attention", { ...softmax, nu: 2 }, "options.nu", 2],
     ...[0, -1, 1.5, 8, Number.NaN, "1", 4n, [1]].map((nu): [string, unknown, string] => [`ν = ${String(nu)}`, { ...dpfp, nu }, "options.nu"]),

@@ -16,6 +16,7 @@ export async function loadKind(spec: AttentionSpec): Promise<Operation<Attention
 
 async function loadUnmasked({ kind, bias, causal }: AttentionSpec): Promise<Operation<AttentionSpec>> {
   if (bias === "multiplicative") return (await import("../operations/attention/multiplicative/operation.ts")).multiplicativeAttention;
+  if (bias === "logits") return (await import("../operations/attention/softmax/logits.ts")).logitBiasAttention;
   if (kind === "softmax") return (await import("../operations/attention/softmax/operation.ts")).softmaxAttention;
   if (causal) return (await import("../operations/attention/causal/operation.ts")).causalAttention;
   return (await import("../operations/attention/linear/operation.ts")).linearAttention;

@@ -18,7 +18,7 @@ export interface AttentionInputs {
   readonly v: Tensor;
   /**
    * Weights of relative positions, float32 `[heads, 2·length − 1]` or on a grid `[heads, 2H − 1, 2W − 1]`, or of the shape of their form
-   * ({@link BiasFormOptions}), or their spectrum. Always in plans with a bias, and only there.
+   * ({@link BiasFormOptions}), or their spectrum, but for a bias `"logits"`, which has none. Always in plans with a bias, and only there.
    */
   readonly bias?: Bias;
   /**
@@ -111,13 +111,13 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
    *
    * @param weights a tensor, or its numbers in an array: then the spectrum keeps a copy of them in memory, and {@link Runtime.restore} makes it
    *   again after a loss of the device
-   * @throws FastRpbError codes `"shape"`, `"value"` (a plan without bias has no weights), `"disposed"`, `"lost"`
+   * @throws FastRpbError codes `"shape"`, `"value"` (a plan without a bias, or with one in the logits, has no spectrum), `"disposed"`, `"lost"`
    */
   prepare(weights: Tensor | Float32Array): Spectrum {
     const caller = "AttentionPlan.prepare";
     this.checkAlive(caller);
     if (!this.#weights) {
-      throw refuse("value", caller, "the plan", "one with a bias", 'one with bias: "none"');
+      throw refuse("value", caller, "the plan", "one with a bias that goes through a spectrum", `one with bias: "${this.#spec.bias}"`);
     }
     return this.#weights.prepare(caller, weights);
   }
@@ -173,7 +173,8 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
   }
 
   protected override tensors([{ q, k, v, bias }]: [AttentionInputs]): Readonly<Record<string, unknown>> {
-    return { q, k, v, bias };
+    // Of a bias in the logits, −∞ is a mask.
+    return { q, k, v, ...(this.#spec.bias !== "logits" && { bias }) };
   }
 
   protected override call(request: CallRequest<[inputs: AttentionInputs], Tensor>): PlanCall {
@@ -187,7 +188,7 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
     const { caller, args, options, upload } = request;
     checkOptions(caller, "inputs", args[0], GRADIENT_INPUTS);
     const [queries, values] = [this.#queries.shape, this.#values.shape];
-    const shapes = { dq: queries, dk: queries, dv: values, ...(this.#weights && { dBias: weightsShape(this.#spec) }) };
+    const shapes = { dq: queries, dk: queries, dv: values, ...(this.#spec.bias !== "none" && { dBias: weightsShape(this.#spec) }) };
     const outputs = namedOutputs(caller, shapes, options.out as Partial<Record<string, Tensor>> | undefined);
     const { dOut, ...rest } = args[0];
     const gradient = checkTensor(caller, "inputs.dOut", dOut, { owner: this.context.owner, shape: values, dtype: "f32" });
@@ -205,6 +206,9 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
       k: checkTensor(caller, "inputs.k", k, this.#queries),
       v: checkTensor(caller, "inputs.v", v, this.#values),
     };
+    if (this.#spec.bias === "logits") {
+      inputs["bias"] = checkTensor(caller, "inputs.bias", bias, { owner: this.context.owner, shape: weightsShape(this.#spec), dtype: "f32" });
+    }
     const { spectrum, prepare } = this.#bias(caller, bias);
     if (spectrum) inputs["spectrum"] = spectrum;
     const counts = this.#lengths(caller, lengths);
@@ -216,7 +220,7 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
 
   #bias(caller: string, bias: Bias | undefined): ReturnType<SpectrumMaker["input"]> {
     if (!this.#weights) {
-      if (bias === undefined) return {};
+      if (bias === undefined || this.#spec.bias === "logits") return {};
       throw refuse("value", caller, "inputs.bias", 'left out, because the plan has bias: "none"', bias);
     }
     if (bias === undefined) {

@@ -82,6 +82,8 @@ const SOFTMAX = { ...CAUSAL, kind: "softmax" } as const;
 /** Too few rows to fill any GPU: the keys are split, and the queries on the way back. */
 const SPLIT = { heads: 1, length: 1100, headDim: 4, valueDim: 4, kind: "softmax" } as const;
 
+const WINDOW = { heads: 2, length: 150, headDim: 4, valueDim: 4, kind: "softmax", window: 40, bias: "logits" } as const;
+
 /** Queries, keys and values, of {@link CAUSAL} where nothing is said. */
 function attentionInputs(input: (shape: readonly number[]) => Tensor, { heads, length, headDim, valueDim }: Sizes = CAUSAL) {
   return { q: input([1, heads, length, headDim]), k: input([1, heads, length, headDim]), v: input([1, heads, length, valueDim]) };
@@ -243,6 +245,7 @@ const CASES: readonly Case[] = [
   ...[
     { what: "causal softmax attention", options: SOFTMAX, names: ["dq", "dk", "dv"] as const },
     { what: "softmax attention in splits", options: SPLIT, names: ["dq", "dv"] as const },
+    { what: "softmax attention in a window, with a bias in its logits", options: WINDOW, names: ["dq", "dBias"] as const },
     { what: "causal Efficient Attention", options: { ...CAUSAL, featureMap: "softmax" } as const, names: ["dq", "dk", "dv"] as const },
   ].flatMap(({ what, options, names }) =>
     names.map((name): Case => ({
@@ -254,10 +257,11 @@ const CASES: readonly Case[] = [
           await plan.compileBackward();
           const { [name]: wanted, ...others } = plan.backward({
             ...attentionInputs(input, options),
+            ...("bias" in options && { bias: input([options.heads, 2 * options.length - 1]) }),
             dOut: input([1, options.heads, options.length, options.valueDim]),
           });
-          for (const gradient of Object.values(others)) gradient.dispose();
-          return wanted;
+          for (const gradient of Object.values<Tensor>(others)) gradient.dispose();
+          return wanted!;
         } finally {
           plan.dispose();
         }

@@ -33,7 +33,7 @@ export type ReferenceShape = Pick<AttentionShape, "batch" | "heads" | "length" |
  * out_i = Σ_j P_ij v_j, plus Σ_j w_{j−i} v_j with a bias "fastrpb", over the tokens that count and are not masked, and only j ≤ i if causal. P_ij is A_ij / Σ_j A_ij,
  * or 0 where that sum is 0:
  *
- * - A_ij = exp(scale·q_i·k_j) for kind "softmax"
+ * - A_ij = exp(scale·q_i·k_j) for kind "softmax", or exp(scale·q_i·k_j + b_{j−i}) with a bias "logits", or 0 where j is not in the window of i
  * - A_ij = exp(b_{j−i}) Σ_d φ(q_i)_d φ(k_j)_d for linear attention, without the first factor but for a bias "multiplicative"
  * - P_ij = Σ_d softmax_d(q_i)_d softmax_j(k_jd) for `"softmax"` features
  *
@@ -78,7 +78,7 @@ export function attentionGradientReference(shape: ReferenceShape, inputs: Attent
         if (additive && at !== undefined && isSeen(j)) dBias[at]! += dp[j]!;
       }
       const factors = attention.back(i, dp);
-      if (shape.bias === "multiplicative") for (let j = 0; j < count; j++) dBias[place(i, j)!]! += factors[j]!;
+      if (shape.bias === "multiplicative" || shape.bias === "logits") for (let j = 0; j < count; j++) dBias[place(i, j)!]! += factors[j]!;
     }
     const gradients = attention.gradients();
     dq.set(gradients.dq, first * headDim);
@@ -87,9 +87,14 @@ export function attentionGradientReference(shape: ReferenceShape, inputs: Attent
   return { dq, dk, dv, dBias };
 }
 
-/** How many tokens query i sees. */
+/** How many tokens query i sees, but for a window. */
 function visible({ causal = false }: ReferenceShape, tokens: number, i: number): number {
   return causal ? i + 1 : tokens;
+}
+
+/** Whether query i sees key j, of those that are {@link visible}. */
+function isNear({ window = Infinity }: ReferenceShape, i: number, j: number): boolean {
+  return Math.abs(i - j) < window;
 }
 
 interface ReferenceHead {
@@ -123,7 +128,7 @@ function forEachHead(shape: ReferenceShape, inputs: AttentionInputs, visit: (hea
     const weight = (i: number, j: number) => weights![place(i, j) ?? -1] ?? 0;
     const [q, k, v] = [rows(inputs.q, headDim), rows(inputs.k, headDim), rows(inputs.v, valueDim)];
     const isSeen = (j: number) => keyMask?.[Math.floor(slice / heads) * length + j] !== 0;
-    const attention = headReference(shape, tokens, q, k, bias === "multiplicative" ? weight : () => 0, isSeen);
+    const attention = headReference(shape, tokens, q, k, bias === "multiplicative" || bias === "logits" ? weight : () => 0, isSeen);
     visit({ first, tokens, v, place, weight, additive: bias === "fastrpb", isSeen, attention });
   }
 }
@@ -142,7 +147,7 @@ type Seen = (j: number) => boolean;
 
 function headReference(shape: ReferenceShape, tokens: number, q: Float64Array, k: Float64Array, bias: Bias, isSeen: Seen): HeadReference {
   const { kind = "linear", featureMap = "sikf", headDim, seed = 0 } = shape;
-  if (kind === "softmax") return softmaxReference(shape, tokens, q, k, isSeen);
+  if (kind === "softmax") return softmaxReference(shape, tokens, q, k, bias, isSeen);
   switch (featureMap) {
     case "softmax":
       return efficientReference(shape, tokens, q, k, isSeen);
@@ -277,14 +282,14 @@ function linearReference(
   };
 }
 
-function softmaxReference(shape: ReferenceShape, tokens: number, q: Float64Array, k: Float64Array, isSeen: Seen): HeadReference {
+function softmaxReference(shape: ReferenceShape, tokens: number, q: Float64Array, k: Float64Array, bias: Bias, isSeen: Seen): HeadReference {
   const { headDim, scale = 1 } = shape;
   const [dq, dk] = [q.slice().fill(0), k.slice().fill(0)];
   const row = (i: number) => {
     const query = q.subarray(i * headDim, (i + 1) * headDim);
     return softmax(
       Float64Array.from({ length: visible(shape, tokens, i) }, (_, j) =>
-        isSeen(j) ? scale * dot(query, k.subarray(j * headDim, (j + 1) * headDim)) : -Infinity,
+        isSeen(j) && isNear(shape, i, j) ? scale * dot(query, k.subarray(j * headDim, (j + 1) * headDim)) + bias(i, j) : -Infinity,
       ),
     );
   };

@@ -5,6 +5,7 @@ import { withKeyMask } from "../operations/attention/key-mask.ts";
 import { linearAttention } from "../operations/attention/linear/operation.ts";
 import { multiplicativeAttention } from "../operations/attention/multiplicative/operation.ts";
 import { loadProjection } from "../operations/attention/projection.ts";
+import { logitBiasAttention } from "../operations/attention/softmax/logits.ts";
 import { softmaxAttention } from "../operations/attention/softmax/operation.ts";
 import type { AttentionShape, AttentionSpec } from "../operations/attention/spec.ts";
 import { complexMultiply } from "../operations/complex-multiply/operation.ts";
@@ -29,6 +30,7 @@ export function attentionFor(shape: AttentionShape): Operation<AttentionSpec> {
 
 function unmasked({ kind, bias, causal }: AttentionShape): Operation<AttentionSpec> {
   if (bias === "multiplicative") return multiplicativeAttention;
+  if (bias === "logits") return logitBiasAttention;
   if (kind === "softmax") return softmaxAttention;
   return causal ? causalAttention : linearAttention;
 }

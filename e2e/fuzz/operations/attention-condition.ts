@@ -176,7 +176,7 @@ export function exponentSize(spec: AttentionSpec, data: Arrays): number {
       norm,
     ),
   ) as [number, number];
-  if (kind === "softmax") return scale * q * k;
+  if (kind === "softmax") return scale * q * k + (spec.bias === "logits" ? largest(data["bias"]!) : 0);
   const longest = largestSlice(Float32Array.from(orthogonalFeatures(features, headDim, seed)), headDim, norm);
   const root = Math.sqrt(scale);
   return longest * root * Math.max(q, k) + (scale * k * k) / 2;

@@ -1,5 +1,5 @@
 import type { AttentionOptions } from "../../../src/index.ts";
-import { type AttentionSpec, attentionSpec, weightsShape } from "../../../src/testing/specs.ts";
+import { type AttentionSpec, attentionSpec, hasSpectrum, weightsShape } from "../../../src/testing/specs.ts";
 import { ATTENTION_BOUND, GRADIENT_BOUND } from "../../cases/attention-harness.ts";
 import type { Arrays, FuzzCase, Options, TensorPlan } from "../case.ts";
 import { type DataKind, isGaussian, largest, norm, sumOf } from "../data.ts";
@@ -72,6 +72,7 @@ function drawAttention(draw: Draw, half: boolean, backward: boolean): Options {
   const featureMap = softmax ? undefined : draw.pick(["sikf", "sikf", "elu+1", "relu", "softmax", "favor+", "dpfp"]);
   const bias = draw.pick(["none", "none", "fastrpb", "fastrpb", "multiplicative"]);
   const multiplicative = bias === "multiplicative" && !softmax && featureMap !== "softmax";
+  const logits = bias === "multiplicative" && softmax;
   const storage = half && !backward && !multiplicative && draw.chance(0.3);
   const random = featureMap === "favor+";
   const dpfp = featureMap === "dpfp";
@@ -92,10 +93,11 @@ function drawAttention(draw: Draw, half: boolean, backward: boolean): Options {
     ...(softmax ? { kind: "softmax" } : { featureMap }),
     ...(random && draw.chance(0.5) && { randomFeatures: { count: draw.size(16), seed: draw.int(0, 1000) } }),
     ...(dpfp && draw.chance(0.6) && { nu: draw.int(1, Math.min(2 * headDim - 1, 4)) }),
+    ...(softmax && !positions.options["grid"] && draw.chance(0.4) && { window: draw.size(positions.tokens) }),
     ...((softmax || random) && draw.chance(0.4) && { scale: draw.pick([1, 0.3, 0.125]) }),
-    ...(multiplicative ? { bias } : bias === "fastrpb" && { bias }),
+    ...(logits ? { bias: "logits" } : (multiplicative || bias === "fastrpb") && { bias }),
     ...(variableLengths && { variableLengths }),
-    ...(draw.chance(0.2) && { keyMask: true }),
+    ...(draw.chance(0.2) && !(logits && variableLengths) && { keyMask: true }),
     ...(storage && { storage: "f16" }),
     ...(bias === "fastrpb" && drawForm(draw, positions.options)),
   };
@@ -106,7 +108,14 @@ function inputsOf(spec: AttentionSpec, backward: boolean): Record<string, Tensor
   const dtype = spec.storage;
   const kinds = backward ? gradientRowKinds(spec) : rowKinds(spec);
   const values = spec.storage === "f16" ? HALF_KINDS : VALUE_KINDS;
-  const biasKinds = spec.bias === "multiplicative" ? MULTIPLICATIVE_BIAS_KINDS : spec.storage === "f16" ? HALF_KINDS : VALUE_KINDS;
+  const biasKinds =
+    spec.bias === "multiplicative"
+      ? MULTIPLICATIVE_BIAS_KINDS
+      : spec.bias === "logits"
+        ? MULTIPLICATIVE_KINDS
+        : spec.storage === "f16"
+          ? HALF_KINDS
+          : VALUE_KINDS;
   return {
     q: { shape: [...rows, spec.headDim], dtype, kinds },
     k: { shape: [...rows, spec.headDim], dtype, kinds },
@@ -120,9 +129,8 @@ function inputsOf(spec: AttentionSpec, backward: boolean): Record<string, Tensor
 }
 
 function flagsOf(spec: AttentionSpec): ("prepared" | "poison")[] {
-  const biased = spec.bias !== "none";
-  const poisoned = spec.variableLengths || spec.keyMask || (biased && hasIdleWeights(spec));
-  return [...(biased ? (["prepared"] as const) : []), ...(poisoned ? (["poison"] as const) : [])];
+  const poisoned = spec.variableLengths || spec.keyMask || (spec.bias !== "none" && hasIdleWeights(spec));
+  return [...(hasSpectrum(spec) ? (["prepared"] as const) : []), ...(poisoned ? (["poison"] as const) : [])];
 }
 
 function drawLengths(draw: Draw, options: Options): readonly number[] | undefined {
@@ -293,7 +301,8 @@ async function backwardBounds({ options, data, kinds, lengths, expected }: Bound
       floor("dBias", [g, v], 4 * length),
     );
   }
-  if (spec.bias === "multiplicative") bounds["dBias"] = bound("dBias", spread * plain.usual, most * plain.all, floor("dBias", [g, v], length));
+  if (spec.bias === "multiplicative" || spec.bias === "logits")
+    bounds["dBias"] = bound("dBias", spread * plain.usual, most * plain.all, floor("dBias", [g, v], length));
   return bounds;
 }
 

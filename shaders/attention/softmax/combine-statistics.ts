@@ -31,7 +31,7 @@ ${RUNNING_MAXIMUM}
     total = fma(total, kept, added * part.y);
     mean = fma(mean, kept, added * part.z);
   }
-  out[bh * N + row - params.outBase] = select(vec4f(), vec4f(maximum, 1.0 / total, mean / total, 0.0), row < tokens);
+  out[bh * N + row - params.outBase] = select(vec4f(), vec4f(maximum, 1.0 / total, mean / total, 0.0), row < tokens${spec.masked ? " && total > 0.0" : ""});
 `;
   return makeKernel({
     id: "attention/softmax/combine-statistics",

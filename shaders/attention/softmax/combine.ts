@@ -25,6 +25,7 @@ export interface SoftmaxCombineSpec extends SplitRowsSpec {
 
 export function softmaxCombineKernel(spec: SoftmaxCombineSpec): Kernel {
   const { width, storage, accumulate } = spec;
+  const hasWeight = [...(accumulate ? [] : ["row < tokens"]), ...(spec.masked ? ["total > 0.0"] : [])].join(" && ");
   const body = wgsl`${splitRowsStart(spec, "keys")}
 #if ${accumulate}
   if (row >= tokens) { return; }
@@ -39,7 +40,7 @@ ${RUNNING_MAXIMUM}
     total = fma(total, kept, added * part.y);
     sum = fma(sum, vec4f(kept), added * load_partials(at, column));
   }
-  store_out(bh * N + row, column, ${accumulate ? "sum / total" : "select(vec4f(), sum / total, row < tokens)"});
+  store_out(bh * N + row, column, ${hasWeight === "" ? "sum / total" : `select(vec4f(), sum / total, ${hasWeight})`});
 `;
   return makeKernel({
     id: "attention/softmax/combine",

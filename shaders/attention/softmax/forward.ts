@@ -5,21 +5,23 @@
  *
  * with m_i = max_j q_i·k_j, which runs along: where a tile of keys raises it, the sums so far are scaled. It is that of the products without
  * the scale, so that the largest exponent is 0 and those near it are exact, however large the products. Causal: the sums run over j ≤ i, and
- * tiles above the diagonal are skipped.
+ * tiles above the diagonal are skipped. In a window they run over |i − j| < w: attention/softmax/visible.ts.
  *
  * Layout: queries, keys [B·H, N, D], values, out [B·H, N, E]. Workgroup → (bh, row tile, column tile of the values), column tile fastest;
  * causal: the longest rows first. Lanes: attention/softmax/tiles.ts, rows being queries, and others keys. Split: out has the sums as they are,
  * and maxima (m, l), l being the sum of weights, for attention/softmax/combine.ts; layout as in attention/softmax/splits.ts.
- * Bindings: 0 queries, 1 keys, 2 values, 3 out, then those that there are of: maxima, lengths, keyMask; then params.
+ * Bindings: 0 queries, 1 keys, 2 values, 3 out, then those that there are of: maxima, bias, lengths, keyMask; then params.
  */
 import { type Kernel, makeKernel, type Precision } from "../../wgsl/kernel.ts";
-import { lengthBinding, lengthFunction, lengthParams } from "../../wgsl/lengths.ts";
+import { lengthBinding, lengthFunction } from "../../wgsl/lengths.ts";
 import { loadFunctions, readBindings, storeVector, vectorElement } from "../../wgsl/rows.ts";
-import { maskBinding, maskFunction, maskParams } from "./key-mask.ts";
-import { overKeys, raiseMaximum, SOFTMAX_WEIGHT, sumOfPatch, sumOverOthers } from "./online.ts";
+import { maskBinding, maskFunction } from "./key-mask.ts";
+import { addLogitBias, biasBinding, biasDeclarations, headParams } from "./logit-bias.ts";
+import { firstOther, overKeys, quotient, raiseMaximum, SOFTMAX_WEIGHT, sumOfPatch, sumOverOthers, tileWeight } from "./online.ts";
 import { resultRows, splitParams } from "./splits.ts";
 import { declareSums, type ScoreProduct, scoreProduct, storeSums, sumNames, type WeightedProduct, weightedProduct } from "./products.ts";
 import { patch, softmaxDeclarations, type SoftmaxKernelLayout, type SoftmaxKernelSpec, softmaxLanes } from "./tiles.ts";
+import { diagonalTile, visible } from "./visible.ts";
 import { LOWEST, range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
 export interface SoftmaxAttentionSpec extends SoftmaxKernelSpec {
@@ -56,16 +58,14 @@ ${unroll(
   var total${v} = vec4f();`,
 )}
 ${declareSums(tile, out)}
-  for (var tile_first = ${split ? "begin" : "0u"}; tile_first < end; tile_first += OTHERS) {
+  for (var tile_first = ${firstOther(spec, "queries")}; tile_first < end; tile_first += OTHERS) {
 ${scoreProduct(layout, score)}
-#if ${causal}
-    let diagonal = tile_first + OTHERS > first + 1u;
-#endif
+${addLogitBias(spec, tile, "queries")}${diagonalTile(spec, "queries")}
 ${raiseMaximum(spec)}
-${unroll(patch(tile), ({ v, name }) => `    let w${name} = weight(s${name} - maximum${v});`)}
+${unroll(patch(tile), ({ v, name }) => `    let w${name} = ${tileWeight(spec, v, name)};`)}
 ${unroll(vectors, (v) => `    total${v} = fma(total${v}, factor${v}, ${sumOfPatch(tile, "w", v)});`)}
 ${unroll(sumNames(tile, out), ({ v, r, name }) => `    ${name} *= factor${v}[${r}];`)}
-${weightedProduct(layout, out, "w", causal ? (row, other) => `${other} <= ${row}` : undefined)}
+${weightedProduct(layout, out, "w", visible(spec, "queries"))}
   }
 ${sumOverOthers(tile, ["total"])}
 #if ${split}
@@ -77,7 +77,7 @@ ${unroll(
 )}
   }
 #else
-${storeSums(tile, out, "out", resultRows(spec), spec.accumulate, (name, v, r) => `${name} / total${v}[${r}]`)}
+${storeSums(tile, out, "out", resultRows(spec), spec.accumulate, (name, v, r) => quotient(spec, name, `total${v}[${r}]`))}
 #endif
 `;
   return makeKernel({
@@ -89,6 +89,7 @@ ${storeSums(tile, out, "out", resultRows(spec), spec.accumulate, (name, v, r) =>
       ...readBindings(rows, spec.storage),
       { name: "out", access: "read_write", element: vectorElement(valueDim, outStorage) },
       ...(split ? [{ name: "maxima", access: "read_write", element: "vec2f" } as const] : []),
+      ...biasBinding(spec),
       ...lengthBinding(spec),
       ...maskBinding(spec),
     ],
@@ -100,12 +101,11 @@ ${storeSums(tile, out, "out", resultRows(spec), spec.accumulate, (name, v, r) =>
       "outBase",
       ...(split ? ["maximaBase"] : []),
       ...splitParams(spec),
-      ...lengthParams(spec),
-      ...maskParams(spec),
+      ...headParams(spec),
     ],
     declarations: [
       ...softmaxDeclarations(spec, layout),
-      wgsl`${SOFTMAX_WEIGHT}${lengthFunction(spec)}${maskFunction(spec)}${loadFunctions(rows, spec.storage)}${storeVector("store_out", "out", valueDim, spec.accumulate, outStorage)}`,
+      wgsl`${SOFTMAX_WEIGHT}${biasDeclarations(spec)}${lengthFunction(spec)}${maskFunction(spec)}${loadFunctions(rows, spec.storage)}${storeVector("store_out", "out", valueDim, spec.accumulate, outStorage)}`,
     ],
     body,
   });

@@ -10,15 +10,17 @@
  * Workgroup → (bh, row tile, column tile of the output), column tile fastest. Lanes: attention/softmax/tiles.ts, rows being keys, and
  * others queries. With a mask over keys, rows of keys that are not seen get any numbers. Split: dk and dv have partial sums for
  * attention/softmax/sum.ts; layout as in attention/softmax/splits.ts.
- * Bindings: 0 queries, 1 keys, 2 values (for dk only), 3 gradients, 4 statistics, then those that there are of: dk, dv, lengths; then params.
+ * Bindings: 0 queries, 1 keys, 2 values (for dk only), 3 gradients, 4 statistics, then those that there are of: dk, dv, bias, lengths; then params.
  */
 import { type Kernel, makeKernel } from "../../wgsl/kernel.ts";
-import { lengthBinding, lengthFunction, lengthParams } from "../../wgsl/lengths.ts";
+import { lengthBinding, lengthFunction } from "../../wgsl/lengths.ts";
 import { loadFunctions, readBindings, storeVector, vectorElement } from "../../wgsl/rows.ts";
-import { othersBetween, SOFTMAX_WEIGHT, softmaxStart } from "./online.ts";
-import { declareSums, scoreProduct, storeSums, type Visible, type WeightedProduct, weightedProduct } from "./products.ts";
+import { addLogitBias, biasBinding, biasDeclarations, headParams } from "./logit-bias.ts";
+import { firstOther, othersBetween, SOFTMAX_WEIGHT, softmaxStart } from "./online.ts";
+import { declareSums, scoreProduct, storeSums, type WeightedProduct, weightedProduct } from "./products.ts";
 import { resultRows, splitParams } from "./splits.ts";
 import { otherOffset, patch, softmaxDeclarations, type SoftmaxKernelLayout, type SoftmaxKernelSpec, softmaxLanes } from "./tiles.ts";
+import { diagonalTile, visible } from "./visible.ts";
 import { range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
 export interface SoftmaxKeyGradientSpec extends SoftmaxKernelSpec {
@@ -55,12 +57,12 @@ export function softmaxKeyGradientKernel(spec: SoftmaxKeyGradientSpec): Kernel {
   const layout = softmaxKeyGradientLayout(spec);
   const { dk, dv } = products(spec);
   const rows = { queries: headDim, keys: headDim, ...(dk && { values: valueDim }), gradients: valueDim };
-  const visible: Visible | undefined = causal ? (row, other) => `${row} <= ${other}` : undefined;
+  const seen = visible(spec, "keys");
   const body = wgsl`${softmaxStart(spec, columnTiles, false)}
-${othersBetween(spec, causal ? "first" : "0u", "tokens")}
+${othersBetween(spec, "keys")}
 ${dv ? declareSums(tile, dv) : ""}
 ${dk ? declareSums(tile, dk) : ""}
-  for (var tile_first = ${split ? "begin" : causal ? "first" : "0u"}; tile_first < end; tile_first += OTHERS) {
+  for (var tile_first = ${firstOther(spec, "keys")}; tile_first < end; tile_first += OTHERS) {
     // Those of queries beyond the end are zero: such queries have no weight.
     for (var i = lane; i < OTHERS; i += LANES) {
       var loaded = vec4f();
@@ -69,19 +71,17 @@ ${dk ? declareSums(tile, dk) : ""}
     }
 ${scoreProduct(layout, { own: "keys", other: "queries", width: headDim, sum: "s" })}
 ${dk ? scoreProduct(layout, { own: "values", other: "gradients", width: valueDim, sum: "d" }) : ""}
-#if ${causal}
-    let diagonal = tile_first + 1u < first + ROWS;
-#endif
+${addLogitBias(spec, tile, "keys")}${diagonalTile(spec, "keys")}
 ${unroll(range(tile.patchOthers), (p) => `    let statistics${p} = statistics_tile[4u * other_group + ${u32(otherOffset(tile, p))}];`)}
 ${unroll(patch(tile), ({ p, name }) => `    let w${name} = weight(s${name} - statistics${p}.x) * statistics${p}.y;`)}
     workgroupBarrier();
-${dv ? weightedProduct(layout, dv, "w", visible) : ""}
+${dv ? weightedProduct(layout, dv, "w", seen) : ""}
 #if ${dk !== undefined && dv !== undefined}
     workgroupBarrier();
 #endif
 #if ${dk !== undefined}
 ${unroll(patch(tile), ({ p, name }) => `    let g${name} = w${name} * (d${name} - statistics${p}.z);`)}
-${dk ? weightedProduct(layout, dk, "g", visible) : ""}
+${dk ? weightedProduct(layout, dk, "g", seen) : ""}
 #endif
   }
 ${dv ? storeSums(tile, dv, "dv", resultRows(spec), split || spec.accumulate, (name) => name) : ""}
@@ -97,6 +97,7 @@ ${dk ? storeSums(tile, dk, "dk", resultRows(spec), split, (name) => `SCALE * ${n
       { name: "statistics", access: "read", element: "vec4f" },
       ...(dk ? [{ name: "dk", access: "read_write", element: vectorElement(headDim) } as const] : []),
       ...(dv ? [{ name: "dv", access: "read_write", element: vectorElement(valueDim) } as const] : []),
+      ...biasBinding(spec),
       ...lengthBinding(spec),
     ],
     params: [
@@ -108,11 +109,11 @@ ${dk ? storeSums(tile, dk, "dk", resultRows(spec), split, (name) => `SCALE * ${n
       "gradientsBase",
       "statisticsBase",
       ...splitParams(spec),
-      ...lengthParams(spec),
+      ...headParams({ ...spec, keyMask: undefined }),
     ],
     declarations: [
       ...softmaxDeclarations(spec, layout),
-      wgsl`${SOFTMAX_WEIGHT}${lengthFunction(spec)}${loadFunctions(rows)}${dk ? storeVector("store_dk", "dk", headDim, false) : ""}${dv ? storeVector("store_dv", "dv", valueDim, spec.accumulate) : ""}`,
+      wgsl`${SOFTMAX_WEIGHT}${biasDeclarations(spec)}${lengthFunction(spec)}${loadFunctions(rows)}${dk ? storeVector("store_dk", "dk", headDim, false) : ""}${dv ? storeVector("store_dv", "dv", valueDim, spec.accumulate) : ""}`,
     ],
     body,
   });

@@ -11,12 +11,12 @@ export function maskBinding({ keyMask }: WithMask): readonly Omit<KernelBinding,
   return keyMask ? [{ name: "keyMask", access: "read", element: "f32" }] : [];
 }
 
-/** The parameter that {@link maskFunction} needs, or none: heads of a batch row, which variable lengths need, too. */
-export function maskParams({ keyMask, variableLengths }: WithMask & { readonly variableLengths: boolean }): readonly string[] {
-  return keyMask && !variableLengths ? ["heads"] : [];
-}
-
-/** `fn is_seen(bh, key) -> bool`, for any key, also beyond the sequence; no text where all keys are seen. */
+/** `fn is_seen(bh, key) -> bool`, which needs the parameter `heads`, for any key, also beyond the sequence; no text where all keys are seen. */
 export function maskFunction({ keyMask }: WithMask): string {
   return keyMask ? "\nfn is_seen(bh: u32, key: u32) -> bool { return keyMask[bh / params.heads * N + min(key, N - 1u)] != 0.0; }\n" : "";
+}
+
+/** WGSL expression of which of four queries see a key: those that do by `reach`, WGSL of one or four truths, if by `seen` the mask lets it. */
+export function seenToo({ keyMask }: WithMask, reach: string, seen: string): string {
+  return keyMask ? `vec4<bool>(${reach}) & vec4<bool>(${seen})` : reach;
 }

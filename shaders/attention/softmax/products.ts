@@ -19,6 +19,7 @@ import {
   type SoftmaxKernelLayout,
   type SoftmaxTile,
 } from "./tiles.ts";
+import type { Visible } from "./visible.ts";
 import { range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
 /** A product of own and other rows that makes scores. */
@@ -116,14 +117,11 @@ export function sumNames(
   );
 }
 
-/** Makes the WGSL condition that a row and an other take part in a product, for tiles of which not all do, where `diagonal` is true. */
-export type Visible = (row: string, other: string) => string;
-
 /**
  * Statements that add to the sums of a product the weights `<weight><v>_<p>` times the other rows. `other<p>` and `weights<v>_<p>` must be
  * free; barriers follow. Each tile is summed on its own before it joins the total, which keeps the rounding error of long sums down.
  *
- * @param visible where some take no part: they have no influence, not even as NaN
+ * @param visible for tiles where not all take part, where `diagonal` is true: the others have no influence, not even as NaN
  */
 export function weightedProduct(layout: SoftmaxKernelLayout, product: WeightedProduct, weight: string, visible: Visible | undefined): string {
   const { tile } = layout;

@@ -9,16 +9,18 @@
  * Workgroup → (bh, row tile, column tile of the keys), column tile fastest; causal: the longest rows first. Lanes:
  * attention/softmax/tiles.ts, rows being queries, and others keys. Split: out has partial sums for attention/softmax/sum.ts; layout as in
  * attention/softmax/splits.ts.
- * Bindings: 0 queries, 1 keys, 2 values, 3 gradients, 4 statistics, 5 out, then those that there are of: lengths, keyMask; then params.
+ * Bindings: 0 queries, 1 keys, 2 values, 3 gradients, 4 statistics, 5 out, then those that there are of: bias, lengths, keyMask; then params.
  */
 import { type Kernel, makeKernel } from "../../wgsl/kernel.ts";
-import { lengthBinding, lengthFunction, lengthParams } from "../../wgsl/lengths.ts";
+import { lengthBinding, lengthFunction } from "../../wgsl/lengths.ts";
 import { loadFunctions, readBindings, storeVector, vectorElement } from "../../wgsl/rows.ts";
-import { maskBinding, maskFunction, maskParams } from "./key-mask.ts";
-import { overKeys, SOFTMAX_WEIGHT } from "./online.ts";
+import { maskBinding, maskFunction } from "./key-mask.ts";
+import { addLogitBias, biasBinding, biasDeclarations, headParams } from "./logit-bias.ts";
+import { firstOther, overKeys, SOFTMAX_WEIGHT } from "./online.ts";
 import { declareSums, scoreProduct, storeSums, type WeightedProduct, weightedProduct } from "./products.ts";
 import { resultRows, splitParams } from "./splits.ts";
 import { otherOffset, patch, softmaxDeclarations, type SoftmaxKernelLayout, type SoftmaxKernelSpec, softmaxLanes } from "./tiles.ts";
+import { diagonalTile, visible } from "./visible.ts";
 import { range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
 export interface SoftmaxQueryGradientSpec extends SoftmaxKernelSpec {
@@ -61,19 +63,17 @@ ${unroll(
   let mean${v} = ${ofRows(v, "z")};`,
 )}
 ${declareSums(tile, out)}
-  for (var tile_first = ${split ? "begin" : "0u"}; tile_first < end; tile_first += OTHERS) {
+  for (var tile_first = ${firstOther(spec, "queries")}; tile_first < end; tile_first += OTHERS) {
 ${scoreProduct(layout, { own: "queries", other: "keys", width: headDim, sum: "s" })}
 ${scoreProduct(layout, { own: "gradients", other: "values", width: valueDim, sum: "d" })}
-#if ${causal}
-    let diagonal = tile_first + OTHERS > first + 1u;
-#endif
+${addLogitBias(spec, tile, "queries")}${diagonalTile(spec, "queries")}
 ${unroll(patch(tile), ({ v, p, name }) => {
   const weight = `weight(s${name} - maximum${v}) * inverse${v} * (d${name} - mean${v})`;
   const key = `tile_first + 4u * other_group + ${u32(otherOffset(tile, p))}`;
   return `    let w${name} = ${spec.keyMask ? `select(vec4f(), ${weight}, is_seen(bh, ${key}))` : weight};`;
 })}
     workgroupBarrier();
-${weightedProduct(layout, out, "w", causal ? (row, other) => `${other} <= ${row}` : undefined)}
+${weightedProduct(layout, out, "w", visible(spec, "queries"))}
   }
 ${storeSums(tile, out, "out", resultRows(spec), split, (name) => `SCALE * ${name}`)}
 `;
@@ -86,6 +86,7 @@ ${storeSums(tile, out, "out", resultRows(spec), split, (name) => `SCALE * ${name
       ...readBindings(rows),
       { name: "statistics", access: "read", element: "vec4f" },
       { name: "out", access: "read_write", element: vectorElement(headDim) },
+      ...biasBinding(spec),
       ...lengthBinding(spec),
       ...maskBinding(spec),
     ],
@@ -98,12 +99,11 @@ ${storeSums(tile, out, "out", resultRows(spec), split, (name) => `SCALE * ${name
       "statisticsBase",
       "outBase",
       ...splitParams(spec),
-      ...lengthParams(spec),
-      ...maskParams(spec),
+      ...headParams(spec),
     ],
     declarations: [
       ...softmaxDeclarations(spec, layout),
-      wgsl`${SOFTMAX_WEIGHT}${lengthFunction(spec)}${maskFunction(spec)}${loadFunctions(rows)}${storeVector("store_out", "out", headDim, false)}`,
+      wgsl`${SOFTMAX_WEIGHT}${biasDeclarations(spec)}${lengthFunction(spec)}${maskFunction(spec)}${loadFunctions(rows)}${storeVector("store_out", "out", headDim, false)}`,
     ],
     body,
   });

@@ -5,11 +5,13 @@
  * Of the row tiles from `firstTile` on so many as `tiles` are done at a time, and their partial results stand as [heads of the dispatch, splits,
  * tiles, ROWS], of which row r of a head's sequence is row `part_rows` + r. Workgroup → (bh, split, row tile), row tile fastest, so that
  * neighbours read the same others. Splits have whole tiles of rows: a split that any row of a tile sees, every one sees. The others are left
- * out, and nothing is read of them, because nothing has been written.
+ * out, and nothing is read of them, because nothing has been written. In a window, s·splitOthers is counted from the first other that any row of
+ * the tile sees.
  */
 import type { HeadShape } from "../head-shape.ts";
 import { lengthFunction, lengthParams, tokensOf } from "../../wgsl/lengths.ts";
 import { vectorsOf } from "../../wgsl/rows.ts";
+import { othersSeen, type Sequence, windowConstant } from "./visible.ts";
 import { u32, wgsl } from "../../wgsl/wgsl.ts";
 
 /** Parameters of a kernel that works in splits, if it does. */
@@ -34,10 +36,13 @@ export function resultRows({ split }: { readonly split: boolean }): string {
 }
 
 /** What a kernel depends on that brings the results of splits together. */
-export interface SplitRowsSpec extends Pick<HeadShape, "length"> {
+export interface SplitRowsSpec extends Pick<HeadShape, "length">, Sequence {
   /** Numbers of a row. */
   readonly width: number;
-  readonly causal: boolean;
+  /** Whether there may be rows without any weight, because a bias masks what they see, or a mask their window. */
+  readonly masked?: boolean | undefined;
+  /** Rows of a tile, where there is a window. */
+  readonly tileRows?: number | undefined;
   readonly variableLengths: boolean;
   /** Lanes of a workgroup. */
   readonly lanes: number;
@@ -51,7 +56,7 @@ export function splitRowsParams(spec: SplitRowsSpec): readonly string[] {
 /** Declarations of such a kernel. */
 export function splitRowsDeclarations(spec: SplitRowsSpec): string {
   return wgsl`const N = ${u32(spec.length)};
-const VECTORS = ${u32(vectorsOf(spec.width))};
+const VECTORS = ${u32(vectorsOf(spec.width))};${windowConstant(spec)}${spec.tileRows === undefined ? "" : `\nconst ROWS = ${u32(spec.tileRows)};`}
 ${lengthFunction(spec)}`;
 }
 
@@ -62,9 +67,15 @@ ${lengthFunction(spec)}`;
  * @param others what was split
  */
 export function splitRowsStart(spec: SplitRowsSpec, others: "keys" | "queries"): string {
-  const { causal } = spec;
+  const { causal, window } = spec;
   const all = "(tokens + params.splitOthers - 1u) / params.splitOthers";
-  const [begin, end] = others === "keys" ? ["0u", causal ? "row / params.splitOthers + 1u" : all] : [causal ? "row / params.splitOthers" : "0u", all];
+  const [from, to] = othersSeen(spec, others === "keys" ? "queries" : "keys");
+  const windowed = ["0u", `(${to} - (${from}) + params.splitOthers - 1u) / params.splitOthers`] as const;
+  const wide =
+    others === "keys"
+      ? (["0u", causal ? "row / params.splitOthers + 1u" : all] as const)
+      : ([causal ? "row / params.splitOthers" : "0u", all] as const);
+  const [begin, end] = window === undefined ? wide : windowed;
   return `  let index = group * LANES + lane;
   if (index >= params.count) { return; }
   let column = index % VECTORS;
@@ -73,7 +84,7 @@ export function splitRowsStart(spec: SplitRowsSpec, others: "keys" | "queries"):
   let local_row = index / VECTORS % rows;
   let row = params.firstRow + local_row;
   let bh = params.firstHead + head;
-  let tokens = ${tokensOf(spec)};
+  let tokens = ${tokensOf(spec)};${window === undefined ? "" : "\n  let first = row / ROWS * ROWS;"}
   let begin = ${begin};
   let end = select(${end}, 0u, row >= tokens);
   let part_row = head * params.splits * params.blockRows + local_row;`;

@@ -10,13 +10,14 @@
  * Layout: queries, keys [B·H, N, D], values, gradients of the output [B·H, N, E], statistics [B·H, N] of (m, 1/l, c, 0).
  * Workgroup → (bh, row tile), causal: the longest rows first. Lanes: attention/softmax/tiles.ts, rows being queries, and others keys.
  * Split: statistics (m, l, l·c, 0), for attention/softmax/combine-statistics.ts; layout as in attention/softmax/splits.ts.
- * Bindings: 0 queries, 1 keys, 2 values, 3 gradients, 4 statistics, then those that there are of: lengths, keyMask; then params.
+ * Bindings: 0 queries, 1 keys, 2 values, 3 gradients, 4 statistics, then those that there are of: bias, lengths, keyMask; then params.
  */
 import { type Kernel, makeKernel } from "../../wgsl/kernel.ts";
-import { lengthBinding, lengthFunction, lengthParams } from "../../wgsl/lengths.ts";
+import { lengthBinding, lengthFunction } from "../../wgsl/lengths.ts";
 import { loadFunctions, readBindings } from "../../wgsl/rows.ts";
-import { maskBinding, maskFunction, maskParams } from "./key-mask.ts";
-import { overKeys, raiseMaximum, seesKey, SOFTMAX_WEIGHT, sumOfPatch, sumOverOthers } from "./online.ts";
+import { maskBinding, maskFunction } from "./key-mask.ts";
+import { addLogitBias, biasBinding, biasDeclarations, headParams } from "./logit-bias.ts";
+import { firstOther, mayBeEmpty, overKeys, raiseMaximum, seesKey, SOFTMAX_WEIGHT, sumOfPatch, sumOverOthers, tileWeight } from "./online.ts";
 import { scoreProduct } from "./products.ts";
 import { resultRows, splitParams } from "./splits.ts";
 import { patch, softmaxDeclarations, type SoftmaxKernelLayout, type SoftmaxKernelSpec, softmaxLanes } from "./tiles.ts";
@@ -38,15 +39,15 @@ ${unroll(
   var total${v} = vec4f();
   var mean${v} = vec4f();`,
 )}
-  for (var tile_first = ${split ? "begin" : "0u"}; tile_first < end; tile_first += OTHERS) {
+  for (var tile_first = ${firstOther(spec, "queries")}; tile_first < end; tile_first += OTHERS) {
 ${scoreProduct(layout, { own: "queries", other: "keys", width: headDim, sum: "s" })}
 ${scoreProduct(layout, { own: "gradients", other: "values", width: valueDim, sum: "d" })}
-${raiseMaximum(spec)}
+${addLogitBias(spec, tile, "queries")}${raiseMaximum(spec)}
 ${unroll(
   patch(tile),
-  ({ v, p, name }) => `    let w${name} = weight(s${name} - maximum${v});
+  ({ v, p, name }) => `    let w${name} = ${tileWeight(spec, v, name)};
     // Keys that are not seen may hold anything.
-    let e${name} = ${causal ? `select(vec4f(), w${name} * d${name}, ${seesKey(v, p)})` : `w${name} * d${name}`};`,
+    let e${name} = ${causal || spec.window !== undefined ? `select(vec4f(), w${name} * d${name}, ${seesKey(spec, v, p)})` : `w${name} * d${name}`};`,
 )}
 ${unroll(
   vectors,
@@ -62,8 +63,9 @@ ${vectors
       const row = `first_row + ${4 * v + r}u`;
       const at = `${resultRows(spec)} + ${row} - params.statisticsBase`;
       if (split) return `    if (${row} < tokens) { statistics[${at}] = vec4f(maximum${v}[${r}], total${v}[${r}], mean${v}[${r}], 0.0); }`;
+      const seen = mayBeEmpty(spec) ? `${row} < tokens && total${v}[${r}] > 0.0` : `${row} < tokens`;
       const value = `vec4f(maximum${v}[${r}], 1.0 / total${v}[${r}], mean${v}[${r}] / total${v}[${r}], 0.0)`;
-      return `    if (${row} < N) { statistics[${at}] = select(vec4f(), ${value}, ${row} < tokens); }`;
+      return `    if (${row} < N) { statistics[${at}] = select(vec4f(), ${value}, ${seen}); }`;
     }),
   )
   .join("\n")}
@@ -74,19 +76,18 @@ ${vectors
     label: `softmax attention statistics${causal ? " causal" : ""}${split ? " split" : ""}`,
     constants: spec,
     workgroupSize: softmaxLanes(tile),
-    bindings: [...readBindings(rows), { name: "statistics", access: "read_write", element: "vec4f" }, ...lengthBinding(spec), ...maskBinding(spec)],
-    params: [
-      "firstHead",
-      "queriesBase",
-      "keysBase",
-      "valuesBase",
-      "gradientsBase",
-      "statisticsBase",
-      ...splitParams(spec),
-      ...lengthParams(spec),
-      ...maskParams(spec),
+    bindings: [
+      ...readBindings(rows),
+      { name: "statistics", access: "read_write", element: "vec4f" },
+      ...biasBinding(spec),
+      ...lengthBinding(spec),
+      ...maskBinding(spec),
     ],
-    declarations: [...softmaxDeclarations(spec, layout), `${SOFTMAX_WEIGHT}${lengthFunction(spec)}${maskFunction(spec)}${loadFunctions(rows)}`],
+    params: ["firstHead", "queriesBase", "keysBase", "valuesBase", "gradientsBase", "statisticsBase", ...splitParams(spec), ...headParams(spec)],
+    declarations: [
+      ...softmaxDeclarations(spec, layout),
+      `${SOFTMAX_WEIGHT}${biasDeclarations(spec)}${lengthFunction(spec)}${maskFunction(spec)}${loadFunctions(rows)}`,
+    ],
     body,
   });
 }

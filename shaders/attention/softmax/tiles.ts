@@ -14,6 +14,7 @@
 import type { HeadShape } from "../head-shape.ts";
 import { type Declarations, workgroupBytes, type WorkgroupVariable } from "../../wgsl/kernel.ts";
 import { vectorArray, vectorsOf } from "../../wgsl/rows.ts";
+import { type Sequence, windowConstant } from "./visible.ts";
 import { f32, range, u32, wgsl } from "../../wgsl/wgsl.ts";
 
 /** How a workgroup shares out its own rows and a tile of others. */
@@ -31,10 +32,11 @@ export interface SoftmaxTile {
 }
 
 /** The sizes and choices that all kernels of softmax attention depend on. */
-export interface SoftmaxKernelSpec extends HeadShape {
+export interface SoftmaxKernelSpec extends HeadShape, Sequence {
   /** A factor on the products of queries and keys. */
   readonly scale: number;
-  readonly causal: boolean;
+  /** Of a bias in the logits, the grid of the tokens, [1, N] of a sequence: attention/softmax/logit-bias.ts. */
+  readonly biasGrid?: readonly [height: number, width: number] | undefined;
   readonly variableLengths: boolean;
   /** Whether keys have a mask; values that are not seen are zero then. Left out where they have none. */
   readonly keyMask?: true | undefined;
@@ -44,7 +46,7 @@ export interface SoftmaxKernelSpec extends HeadShape {
 }
 
 /** Below the largest float, after rounding. */
-const LARGEST_SCALE = 3e38;
+export const LARGEST_SCALE = 3e38;
 
 /** Lanes of the workgroup of a tile. */
 export function softmaxLanes({ rowGroups, otherGroups }: SoftmaxTile): number {
@@ -164,7 +166,7 @@ export function softmaxBytes(layout: SoftmaxKernelLayout): number {
 
 /** Declarations of a kernel of softmax attention: constants, COLUMN_TILES where columns are shared out, workgroup variables. */
 export function softmaxDeclarations(
-  { tile, length, scale, columnTiles }: SoftmaxKernelSpec & { readonly columnTiles?: number },
+  { tile, length, scale, window, columnTiles }: SoftmaxKernelSpec & { readonly columnTiles?: number },
   layout: SoftmaxKernelLayout,
 ): Declarations {
   return [
@@ -174,7 +176,7 @@ const ROW_TILES = ${u32(Math.ceil(length / softmaxRows(tile)))};
 const PATCH_ROWS = ${u32(4 * tile.rowVectors)};
 const OTHERS = ${u32(softmaxOthers(tile))};
 const OTHER_GROUPS = ${u32(tile.otherGroups)};
-const WEIGHT_PITCH = ${u32(weightPitch(tile))};`,
+const WEIGHT_PITCH = ${u32(weightPitch(tile))};${windowConstant({ window })}`,
     ...variables(layout),
     ...(columnTiles === undefined ? [] : [`const COLUMN_TILES = ${u32(columnTiles)};`]),
     wgsl`const SCALE = ${f32(scale)};

@@ -11,6 +11,8 @@ export type AttentionTensors = {
   readonly v: Handle;
   /** The spectra of the bias, where there is one. */
   readonly spectrum?: Handle;
+  /** The weights of a bias in the logits. */
+  readonly bias?: Handle;
   /** The tensor `lengths`, where lengths vary. */
   readonly lengths?: Handle;
   /** The tensor `keyMask`, where keys have a mask. */

@@ -6,13 +6,13 @@ import { createToeplitz } from "../toeplitz/cpu-product.ts";
 import { exponentialsOf } from "../toeplitz/cpu-spectrum.ts";
 import { weightsShape } from "../toeplitz/spec.ts";
 import { biasChannels, biasRowsOf, type HeadKind, masked, multiplierOf, readInputs, spectraBytes } from "./cpu.ts";
-import type { AttentionGradientSpec } from "./spec.ts";
+import { type AttentionGradientSpec, hasSpectrum } from "./spec.ts";
 
 /** dq, dk, dv and, with a bias, that of its weights. What lies beyond a length has no gradient. */
 export function attentionGradientCpu(kind: HeadKind, spec: AttentionGradientSpec, fftOf: FftOf): CpuComputation {
   const { batch, heads, length, headDim, valueDim, bias } = spec;
   const slices = batch * heads;
-  const toeplitz = bias === "none" ? undefined : createToeplitz(spec, fftOf);
+  const toeplitz = hasSpectrum(spec) ? createToeplitz(spec, fftOf) : undefined;
   const weights = elementCount(weightsShape(spec).slice(1));
   const biasRows = biasRowsOf(spec);
   return {
@@ -26,11 +26,12 @@ export function attentionGradientCpu(kind: HeadKind, spec: AttentionGradientSpec
       const multiplier = multiplierOf(spec, toeplitz, spectra);
       const attention = kind.create(spec, multiplier);
       const sums =
-        toeplitz &&
-        Array.from({ length: heads }, () => ({
-          spectrum: float64Array("cpu attention", toeplitz.floats),
-          direct: float64Array("cpu attention", multiplier ? weights : 0),
-        }));
+        bias === "none"
+          ? undefined
+          : Array.from({ length: heads }, () => ({
+              spectrum: float64Array("cpu attention", toeplitz?.floats ?? 0),
+              direct: float64Array("cpu attention", bias === "fastrpb" ? 0 : weights),
+            }));
       for (let slice = 0; slice < slices; slice++) {
         const head = inputs.head(slice);
         const g = inputs.rows(dOut, slice, valueDim);
@@ -59,11 +60,11 @@ export function attentionGradientCpu(kind: HeadKind, spec: AttentionGradientSpec
           target.fill(0, gradient.length);
         }
       }
-      if (!toeplitz || !sums) return;
+      if (!sums) return;
       const dBias = memoryOf("dBias").floats;
       for (const [head, { spectrum: sum, direct }] of sums.entries()) {
-        const own = float64Array("cpu attention", weights);
-        toeplitz.restore(sum, (index, value) => {
+        const own = toeplitz ? float64Array("cpu attention", weights) : direct;
+        toeplitz?.restore(sum, (index, value) => {
           own[index]! += value;
         });
         if (multiplier) {

@@ -9,6 +9,8 @@ export interface Head {
   readonly v: Float64Array;
   /** Which of the heads of a batch row. */
   readonly index: number;
+  /** Of a bias in the logits, its weights. */
+  readonly bias?: Float32Array | undefined;
   /** 0 where a key is not seen; left out where all are. Only softmax attention looks: elsewhere the key itself has no feature. */
   readonly keyMask?: Float32Array | undefined;
 }
@@ -20,11 +22,11 @@ export interface HeadGradients {
   readonly dv: Float64Array;
 }
 
-/** Sums of which the gradient of a multiplicative bias is made, of a head. */
+/** Sums of which the gradient of a bias is made, of a head. */
 export interface BiasSums {
-  /** The spectrum of the gradient with respect to the exponentials. */
+  /** Of a multiplicative one the spectrum of the gradient with respect to the exponentials, of an additive one that with respect to the weights. */
   readonly spectrum: Float64Array;
-  /** What is to be added to the gradient with respect to the weights. */
+  /** What is to be added to the gradient with respect to the weights: all of it with a bias in the logits. */
   readonly direct: Float64Array;
 }
 
@@ -34,7 +36,7 @@ export interface HeadAttention {
   forward(head: Head, out: Float64Array): void;
   /**
    * @param g gradient of the output, [tokens, E]
-   * @param weights with a multiplicative bias: where its gradient is added
+   * @param sums with a bias that is not added to the output: where its gradient is added
    */
-  backward(head: Head, g: Float64Array, gradients: HeadGradients, weights?: BiasSums): void;
+  backward(head: Head, g: Float64Array, gradients: HeadGradients, sums?: BiasSums): void;
 }

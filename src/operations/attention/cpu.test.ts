@@ -47,12 +47,12 @@ function drawMask({ batch, length }: AttentionSpec, uniform: () => number): Floa
   return Float32Array.from(rows.flat());
 }
 
-const attend = (options: AttentionOptions, data: Data): Promise<Float32Array> => compute(attentionSpec(options), { ...data });
+const attend = (options: AttentionOptions, data: Data): Promise<Float32Array> => compute(attentionSpec(options), { ...data, bias: data.weights });
 
 async function backward(options: AttentionOptions, data: Data): Promise<Gradients> {
   const spec = attentionSpec(options);
   const names = spec.bias === "none" ? (["dq", "dk", "dv"] as const) : (["dq", "dk", "dv", "dBias"] as const);
-  const gradients = await computeAll(attentionGradientSpec(spec), { ...data }, names);
+  const gradients = await computeAll(attentionGradientSpec(spec), { ...data, bias: data.weights }, names);
   return Object.assign({ dBias: new Float32Array(elementCount(weightsShape(spec))) }, gradients);
 }
 
@@ -96,18 +96,22 @@ function drawOptions(kind: (typeof KINDS)[number], seed: number): AttentionOptio
   const isFavor = "featureMap" in kind && kind.featureMap === "favor+";
   const isScaled = isFavor || "kind" in kind;
   const multiplicative = !("kind" in kind) && kind.featureMap !== "softmax";
-  const biases = multiplicative ? (["none", "fastrpb", "multiplicative"] as const) : (["none", "fastrpb"] as const);
-  const headDim = upTo(5);
+  const biases = multiplicative
+    ? (["none", "fastrpb", "multiplicative"] as const)
+    : (["none", "fastrpb", ...("kind" in kind ? (["logits"] as const) : [])] as const);
+  const [headDim, batch, heads, valueDim] = [upTo(5), upTo(3), upTo(3), upTo(5)];
+  const bias = biases[Math.floor(biases.length * uniform())]!;
   return {
     ...kind,
     ...positions,
-    batch: upTo(3),
-    heads: upTo(3),
+    batch,
+    heads,
     headDim,
-    valueDim: upTo(5),
-    bias: biases[Math.floor(biases.length * uniform())]!,
-    keyMask: seed % 3 === 0,
+    valueDim,
+    bias,
+    keyMask: seed % 3 === 0 && !(bias === "logits" && "variableLengths" in positions && positions.variableLengths),
     ...(isScaled && uniform() < 0.5 && { scale: 0.1 + uniform() }),
+    ...("kind" in kind && !onGrid && uniform() < 0.5 && { window: upTo(20) }),
     ...(isFavor && uniform() < 0.7 && { randomFeatures: { count: upTo(9), seed } }),
     ...("featureMap" in kind && kind.featureMap === "dpfp" && uniform() < 0.7 && { nu: upTo(2 * headDim - 1) }),
   } as AttentionOptions;

@@ -6,7 +6,7 @@ import { createToeplitz, type Toeplitz } from "../toeplitz/cpu-product.ts";
 import { countedRows, productOf } from "../toeplitz/outside.ts";
 import { weightsShape } from "../toeplitz/spec.ts";
 import type { Head, HeadAttention } from "./cpu-head.ts";
-import { type AttentionShape, type AttentionSpec, biasSpec, unseenKey } from "./spec.ts";
+import { type AttentionShape, type AttentionSpec, biasSpec, hasSpectrum, unseenKey } from "./spec.ts";
 
 /** The weights of a multiplicative bias. */
 export interface Multiplier {
@@ -28,7 +28,7 @@ export interface HeadKind {
 export function attentionCpu(kind: HeadKind, spec: AttentionSpec, fftOf: FftOf): CpuComputation {
   const { batch, heads, length, valueDim, bias } = spec;
   const slices = batch * heads;
-  const toeplitz = bias === "none" ? undefined : createToeplitz(spec, fftOf);
+  const toeplitz = hasSpectrum(spec) ? createToeplitz(spec, fftOf) : undefined;
   const biasRows = biasRowsOf(spec);
   return {
     ...(toeplitz && { spectrumBytes: spectraBytes(spec, toeplitz) }),
@@ -99,6 +99,8 @@ export function readInputs(spec: AttentionShape, memoryOf: (name: string) => Cpu
   const { heads, length, headDim, valueDim, variableLengths } = spec;
   const [q, k, v] = [memoryOf("q").floats, memoryOf("k").floats, memoryOf("v").floats];
   const lengths = variableLengths ? memoryOf("lengths").words : undefined;
+  const weights = spec.bias === "logits" ? memoryOf("bias").floats : undefined;
+  const perHead = elementCount(weightsShape(spec)) / heads;
   const tokensOf = (slice: number) => (lengths ? lengths[Math.floor(slice / heads)]! : length);
   const rows = (tensor: Float32Array, slice: number, dim: number) => {
     const start = slice * length * dim;
@@ -112,6 +114,7 @@ export function readInputs(spec: AttentionShape, memoryOf: (name: string) => Cpu
     head: (slice) => ({
       tokens: tokensOf(slice),
       index: slice % heads,
+      bias: weights?.subarray((slice % heads) * perHead, ((slice % heads) + 1) * perHead),
       q: rows(q, slice, headDim),
       k: masked(rows(k, slice, headDim), headDim, maskOf(slice), unseen),
       v: masked(rows(v, slice, valueDim), valueDim, maskOf(slice), 0),

@@ -7,7 +7,7 @@ import { spectrum, spectrumLayout } from "../toeplitz/operation.ts";
 import { spectrumSpec, weightsShape } from "../toeplitz/spec.ts";
 import type { AttentionGradientTensors, AttentionTensors } from "./bias.ts";
 import type { HeadKind } from "./cpu.ts";
-import { type AttentionGradientSpec, attentionGradientSpec, type AttentionShape, type AttentionSpec } from "./spec.ts";
+import { type AttentionGradientSpec, attentionGradientSpec, type AttentionShape, type AttentionSpec, hasSpectrum } from "./spec.ts";
 
 /** A way to compute attention, and its gradient. */
 export interface AttentionKind {
@@ -17,7 +17,7 @@ export interface AttentionKind {
   loadHead(): Promise<HeadKind>;
 }
 
-/** Attention of a kind: `q`, `k`, `v`, `spectrum` with a bias, `lengths` with variable ones → `out`. */
+/** Attention of a kind: `q`, `k`, `v`, `spectrum` with a bias, or `bias` where it is in the logits, `lengths` with variable ones → `out`. */
 export function attentionOperation(kind: AttentionKind): Operation<AttentionSpec> {
   const gradient = gradientOperation(kind);
   return {
@@ -57,7 +57,7 @@ function gradientOperation(kind: AttentionKind): Operation<AttentionGradientSpec
 }
 
 function preparation(spec: AttentionShape) {
-  return spec.bias === "none" ? undefined : task(spectrum, spectrumSpec(spec));
+  return hasSpectrum(spec) ? task(spectrum, spectrumSpec(spec)) : undefined;
 }
 
 function inputs(spec: AttentionShape, limits: PlannerLimits): TensorLayouts {
@@ -65,7 +65,8 @@ function inputs(spec: AttentionShape, limits: PlannerLimits): TensorLayouts {
     q: rows("input", spec, spec.headDim),
     k: rows("input", spec, spec.headDim),
     v: rows("input", spec, spec.valueDim),
-    ...(spec.bias !== "none" && { spectrum: spectrumLayout("input", spectrumSpec(spec), limits) }),
+    ...(hasSpectrum(spec) && { spectrum: spectrumLayout("input", spectrumSpec(spec), limits) }),
+    ...(spec.bias === "logits" && { bias: layout("input", weightsShape(spec)) }),
     ...lengthsLayout(spec),
     ...(spec.keyMask && { keyMask: layout("input", [spec.batch, spec.length]) }),
   };

@@ -34,7 +34,7 @@ function randomOptions(uniform: () => number, mostElements: number): AttentionOp
   const featureMap = softmax ? undefined : pick(FEATURE_MAPS);
   const [headDim, valueDim] = [upTo(200), upTo(200)];
   const count = featureMap === "favor+" && flip() ? upTo(300) : undefined;
-  const bias = pick<BiasKind>(softmax || featureMap === "softmax" ? ["none", "fastrpb"] : BIASES);
+  const bias = pick<BiasKind>(softmax ? ["none", "fastrpb", "logits"] : featureMap === "softmax" ? ["none", "fastrpb"] : BIASES);
   const nu = featureMap === "dpfp" && flip() ? upTo(Math.min(4, 2 * headDim - 1)) : undefined;
   const features = featureMap === "favor+" ? (count ?? headDim * Math.log(headDim)) : featureMap === "dpfp" ? 2 * headDim * (nu ?? 1) : headDim;
   const widest = bias === "multiplicative" ? features * (valueDim + 1) : Math.max(headDim, valueDim, features);
@@ -45,9 +45,10 @@ function randomOptions(uniform: () => number, mostElements: number): AttentionOp
   const length = grid ? height * width : upTo(mostTokens);
   const heads = upTo(Math.max(1, Math.min(20, Math.floor(mostElements / widest / length))));
   const batch = upTo(Math.max(1, Math.min(5, Math.floor(mostElements / widest / length / heads))));
+  const variableLengths = !grid && uniform() < 0.3;
   const options = {
-    ...(grid ? { grid: [height, width] } : { length, causal: flip(), variableLengths: uniform() < 0.3 }),
-    ...(softmax ? { kind: "softmax" } : { featureMap }),
+    ...(grid ? { grid: [height, width] } : { length, causal: flip(), variableLengths }),
+    ...(softmax ? { kind: "softmax", ...(!grid && flip() && { window: upTo(length) }) } : { featureMap }),
     ...(count !== undefined && { randomFeatures: { count, seed: 3 } }),
     ...(nu !== undefined && { nu }),
     bias,
@@ -55,7 +56,7 @@ function randomOptions(uniform: () => number, mostElements: number): AttentionOp
     batch,
     headDim,
     valueDim,
-    keyMask: uniform() < 0.2,
+    keyMask: uniform() < 0.2 && !(bias === "logits" && variableLengths),
   };
   return options as AttentionOptions;
 }
@@ -87,8 +88,10 @@ function tensorBytes(spec: Spec, limits: PlannerLimits): Record<string, number> 
   const tokens = spec.batch * spec.heads * spec.length;
   const bytes = Object.fromEntries(Object.entries(rowsOf(spec)).map(([name, dim]) => [name, 4 * tokens * dim]));
   if (spec.bias !== "none") {
-    bytes["spectrum"] = toeplitzAxes(spec, limits).reduce((product, { period }) => product * 2 * period, 8 * spec.heads) + keptBytes(spec);
-    if (spec.operation === "attentionGradient") bytes["dBias"] = weightsShape(spec).reduce((product, size) => product * size, 4);
+    const weights = weightsShape(spec).reduce((product, size) => product * size, 4);
+    if (spec.bias === "logits") bytes["bias"] = weights;
+    else bytes["spectrum"] = toeplitzAxes(spec, limits).reduce((product, { period }) => product * 2 * period, 8 * spec.heads) + keptBytes(spec);
+    if (spec.operation === "attentionGradient") bytes["dBias"] = weights;
   }
   if (spec.variableLengths) bytes["lengths"] = 4 * spec.batch;
   if (spec.keyMask) bytes["keyMask"] = 4 * spec.batch * spec.length;

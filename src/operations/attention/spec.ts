@@ -27,7 +27,7 @@ import {
 export type FeatureMap = "sikf" | "elu+1" | "relu" | "softmax" | "favor+" | "dpfp";
 
 /** How weights of relative positions come into attention: {@link AttentionOptions}. */
-export type BiasKind = "none" | "fastrpb" | "multiplicative";
+export type BiasKind = "none" | "fastrpb" | "multiplicative" | "logits";
 
 /** The random features of `"favor+"`. */
 export interface RandomFeatures {
@@ -64,17 +64,26 @@ export type AttentionOptions = SequenceOptions &
     /** Sums run over j ≤ i. Default `false`; not on a grid. */
     causal?: boolean;
     /**
+     * A sliding window of w, an integer from 1, for `kind: "softmax"`: query i sees the keys j with |i − j| < w, or with `causal` i − w < j ≤ i, which
+     * is w keys with its own. That is Mistral's `sliding_window`, and FlashAttention's `window_size` of (w − 1, w − 1) or (w − 1, 0). O(N·w) time. A
+     * bias `"fastrpb"` is not in the window. Default: all keys; not on a grid.
+     */
+    window?: number;
+    /**
      * - `"none"` (default)
      * - `"fastrpb"` adds the Toeplitz product of learned weights and the values, outside the normalisation.
      * - `"multiplicative"` (Luo et al. 2021): every term of the numerator and the denominator has a factor exp(b_{j−i}), by FFT. Linear
      *   attention only, and not for `"softmax"` features.
+     * - `"logits"`, for `kind: "softmax"` only: the logits are scale·q_i·k_j + b_{j−i} (T5, Raffel et al. 2020; ALiBi, Press et al. 2022; on a grid
+     *   Swin, Liu et al. 2021). −∞ is a mask; a query that sees no key gets zeros.
      */
     bias?: BiasKind;
     /** `run` takes `lengths`, one for each batch row; tokens beyond have no influence, and zeros as output. Default `false`; not on a grid. */
     variableLengths?: boolean;
     /**
      * `run` takes `keyMask`, which says for each batch row which keys are seen; the others contribute nothing, and their values nothing through a bias
-     * either. A row that sees no key gets zero. It takes scratch for a copy of keys and values. Default `false`.
+     * either. A row that sees no key gets zero. It takes scratch for a copy of keys and values. Not with a bias `"logits"` and
+     * `variableLengths` at once: a mask can leave out what lies beyond a length. Default `false`.
      */
     keyMask?: boolean;
     /**
@@ -99,6 +108,8 @@ export interface AttentionShape extends RelativePositions {
   readonly seed: number;
   /** Factor of q·k, where there is one; else 1. */
   readonly scale: number;
+  /** Of how many keys the sliding window is; `undefined` where it leaves out none. */
+  readonly window: number | undefined;
   readonly bias: BiasKind;
   readonly variableLengths: boolean;
   /** Whether there is a tensor `keyMask`, [batch, length]. */
@@ -107,7 +118,7 @@ export interface AttentionShape extends RelativePositions {
   readonly storage: "f32" | "f16";
 }
 
-/** `q`, `k`, `v`, `spectrum` with a bias, `lengths` with variable lengths, `keyMask` with a mask → `out`. */
+/** `q`, `k`, `v`, `spectrum` with a bias, or `bias` where it is in the logits, `lengths` with variable lengths, `keyMask` with a mask → `out`. */
 export interface AttentionSpec extends AttentionShape {
   readonly operation: "attention";
 }
@@ -119,7 +130,7 @@ export interface AttentionGradientSpec extends AttentionShape {
 
 const SIZES = ["batch", "heads", "length", "grid", "headDim", "valueDim"] as const;
 const CHOICES = [
-  ...(["kind", "featureMap", "randomFeatures", "nu", "scale", "causal", "bias", "variableLengths", "keyMask", "storage"] as const),
+  ...(["kind", "featureMap", "randomFeatures", "nu", "scale", "causal", "window", "bias", "variableLengths", "keyMask", "storage"] as const),
   ...BIAS_FORM_OPTIONS,
 ] as const;
 
@@ -136,9 +147,11 @@ export function attentionSpec(options: AttentionOptions, caller = "runtime.atten
   if (variableLengths && positions.grid) {
     throw refuse("value", caller, "options.variableLengths", "false on a grid, which is always full", true);
   }
-  const bias = checkEnum(caller, "options.bias", options.bias ?? "none", ["none", "fastrpb", "multiplicative"]);
+  const bias = checkEnum(caller, "options.bias", options.bias ?? "none", ["none", "fastrpb", "multiplicative", "logits"]);
   const storage = checkEnum(caller, "options.storage", options.storage ?? "f32", ["f32", "f16"]);
   if (bias === "multiplicative") checkMultiplicative(caller, kind, featureMap, storage);
+  const keyMask = checkBoolean(caller, "options.keyMask", options.keyMask ?? false);
+  if (bias === "logits") checkLogits(caller, kind, variableLengths && keyMask);
   if (bias !== "fastrpb") {
     const expected = 'left out without bias: "fastrpb"';
     if (positions.form) {
@@ -159,15 +172,21 @@ export function attentionSpec(options: AttentionOptions, caller = "runtime.atten
     features: featureMap === "dpfp" ? 2 * headDim * nu : count,
     seed,
     scale: checkScale(caller, kind === "softmax" || featureMap === "favor+", options.scale, headDim),
+    window: checkWindow(caller, kind, positions, options.window),
     bias,
     variableLengths,
-    keyMask: checkBoolean(caller, "options.keyMask", options.keyMask ?? false),
+    keyMask,
     storage,
   };
   const widest = Math.max(spec.headDim, spec.valueDim, spec.features);
   checkElements(caller, "batch × heads × length × the larger dimension", [spec.batch, spec.heads, spec.length, widest]);
   if (spec.bias !== "none") checkElements(caller, "the weights", weightsShape(spec));
   return Object.freeze(spec);
+}
+
+/** Whether the weights of the bias go through a spectrum. */
+export function hasSpectrum({ bias }: Pick<AttentionShape, "bias">): boolean {
+  return bias === "fastrpb" || bias === "multiplicative";
 }
 
 /** Whether features are made of queries and keys first, as rows of their own, of which the rest is SIKF or ReLU. */
@@ -241,6 +260,14 @@ function checkScale(caller: string, scaled: boolean, given: number | undefined, 
   throw refuse("value", caller, "options.scale", "a positive float32", given);
 }
 
+function checkWindow(caller: string, kind: "linear" | "softmax", { length, grid }: RelativePositions, given: number | undefined): number | undefined {
+  if (given === undefined) return undefined;
+  if (kind !== "softmax") throw refuse("value", caller, "options.window", 'left out, but with kind: "softmax"', given);
+  if (grid) throw refuse("value", caller, "options.window", "left out on a grid, which has no order", given);
+  const window = checkSize(caller, "options.window", given);
+  return window < length ? window : undefined;
+}
+
 function checkMultiplicative(caller: string, kind: "linear" | "softmax", featureMap: FeatureMap | undefined, storage: "f32" | "f16"): void {
   const conflicts = [
     kind === "softmax" && 'kind: "softmax"',
@@ -250,6 +277,16 @@ function checkMultiplicative(caller: string, kind: "linear" | "softmax", feature
   const why = conflicts.find((conflict) => conflict !== false);
   if (why === undefined) return;
   throw new FastRpbError("unavailable", `${caller}: options.bias = "multiplicative" does not go with ${why}; use "fastrpb", or change that.`);
+}
+
+/** @param both whether there are lengths and a mask: with the weights, the gradient would take more than 8 storage buffers of a kernel */
+function checkLogits(caller: string, kind: "linear" | "softmax", both: boolean): void {
+  const whys = [
+    kind === "linear" && 'kind: "linear"; use "multiplicative", or change that',
+    both && "keyMask and variableLengths at once; let the mask leave out what lies beyond a length",
+  ];
+  const why = whys.find((given) => given !== false);
+  if (why !== undefined) throw new FastRpbError("unavailable", `${caller}: options.bias = "logits" does not go with ${why}.`);
 }
 
 /** The Toeplitz product of an attention with a FastRPB bias: its weights times the values. */

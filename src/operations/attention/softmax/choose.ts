@@ -14,6 +14,7 @@ import { evenStep } from "../../../program/slices.ts";
 import { FLOAT_BYTES, sum } from "../../../program/units.ts";
 import { firstTile } from "../../../program/workgroups.ts";
 import type { AttentionShape } from "../spec.ts";
+import { mostSeen } from "./sweep.ts";
 
 /** Tiles, from the best to the smallest: groups of rows and of others, fours of rows and others of a lane, fours of numbers. */
 const TILES: readonly SoftmaxTile[] = (
@@ -95,7 +96,7 @@ function mostOthers(choice: SoftmaxChoice, tile: SoftmaxTile): number {
 
 /** The most splits that are worth their partial results, and whose partial results fit. */
 function mostSplits(choice: SoftmaxChoice, tile: SoftmaxTile): number {
-  return Math.max(1, Math.min(Math.floor(choice.shape.length / FEWEST_OTHERS), slotsOf(choice, tile)));
+  return Math.max(1, Math.min(Math.floor(mostSeen(choice.shape, tile) / FEWEST_OTHERS), slotsOf(choice, tile)));
 }
 
 /**
@@ -109,7 +110,8 @@ export function chooseTile(choice: SoftmaxChoice, layouts: (tile: SoftmaxTile) =
   const quick = TILES.filter((tile) => {
     const [rows, most, splits] = [softmaxRows(tile), mostOthers(choice, tile), mostSplits(choice, tile)];
     const enough = rows <= FEW_ROWS || batch * heads * Math.ceil(length / rows) * splits >= fillOf(tile);
-    return enough && (length <= most || Math.ceil(length / most) <= splits);
+    const seen = mostSeen(choice.shape, tile);
+    return enough && (seen <= most || Math.ceil(seen / most) <= splits);
   });
   return firstTile(choice.program, [...quick, TILES.at(-1)!], {
     lanes: softmaxLanes,
@@ -125,16 +127,17 @@ export function chooseSplits(choice: SoftmaxChoice, tile: SoftmaxTile): Splits {
   const { length } = shape;
   const heads = shape.batch * shape.heads;
   const tiles = Math.ceil(length / softmaxRows(tile));
+  const seen = mostSeen(shape, tile);
   // Workgroups of a dispatch, were nothing split.
-  const inTime = Math.max(1, Math.floor(MOST_DISPATCH_SECONDS / secondsOf(choice, softmaxRows(tile) * length, Infinity)));
+  const inTime = Math.max(1, Math.floor(MOST_DISPATCH_SECONDS / secondsOf(choice, softmaxRows(tile) * seen, Infinity)));
   const groups = Math.min(heads * tiles * columnTiles(tile), inTime);
   const slots = slotsOf(choice, tile);
   // Not, where the partial results of so many do not fit: then fewer would run at a time.
   const toFill = Math.min(Math.ceil(fillOf(tile) / groups), Math.floor((slots * columnTiles(tile)) / groups));
-  const toEnd = Math.ceil(length / Math.max(1, mostOthers(choice, tile)));
+  const toEnd = Math.ceil(seen / Math.max(1, mostOthers(choice, tile)));
   const wanted = Math.min(Math.max(1, toFill, toEnd), mostSplits(choice, tile));
-  const others = stepOf(tile) * Math.ceil(length / wanted / stepOf(tile));
-  const count = Math.ceil(length / others);
+  const others = stepOf(tile) * Math.ceil(seen / wanted / stepOf(tile));
+  const count = Math.ceil(seen / others);
   if (count === 1) return { count, others, blockTiles: tiles, mostHeads: heads };
   const fitting = Math.floor(slots / count);
   if (fitting < tiles) return { count, others, blockTiles: evenStep(tiles, fitting), mostHeads: 1 };

@@ -3,6 +3,7 @@ import { createSoftmax } from "./cpu.ts";
 
 /** Softmax attention of a head, causal or not. */
 export const softmaxHead: HeadKind = {
-  create: ({ headDim, valueDim, causal, scale }) => createSoftmax(headDim, valueDim, causal, scale),
-  flops: ({ length, headDim, valueDim, causal }) => (2 * length * length * (headDim + valueDim)) / (causal ? 2 : 1),
+  create: createSoftmax,
+  flops: ({ length, headDim, valueDim, causal, window = length }) =>
+    (Math.min(length, window * (causal ? 1 : 2)) * 2 * length * (headDim + valueDim)) / (causal && window === length ? 2 : 1),
 };

@@ -5,16 +5,17 @@
 import { softmaxKeyGradientKernel, softmaxKeyGradientLayout } from "../../../../shaders/attention/softmax/key-gradient.ts";
 import { softmaxQueryGradientKernel, softmaxQueryGradientLayout } from "../../../../shaders/attention/softmax/query-gradient.ts";
 import { softmaxStatisticsKernel, softmaxStatisticsLayout } from "../../../../shaders/attention/softmax/statistics.ts";
-import { laneColumns, type SoftmaxTile } from "../../../../shaders/attention/softmax/tiles.ts";
-import type { ProgramBuilder } from "../../../program/builder.ts";
+import { laneColumns, type SoftmaxKernelLayout, type SoftmaxTile } from "../../../../shaders/attention/softmax/tiles.ts";
+import type { Handle, ProgramBuilder } from "../../../program/builder.ts";
 import { FLOAT_BYTES } from "../../../program/units.ts";
 import { addBiasGradient, type AttentionGradientTensors } from "../bias.ts";
-import { addHeadKernel, gradientRows, headGroups, type Rows } from "../head-groups.ts";
+import { addHeadKernel, gradientRows, type HeadGroup, headGroups, type Rows } from "../head-groups.ts";
 import { STATISTICS, statisticsRows } from "../linear/key-state.ts";
 import type { AttentionShape } from "../spec.ts";
-import { chooseSplits, chooseTile, type SoftmaxChoice } from "./choose.ts";
+import { chooseSplits, chooseTile, type SoftmaxChoice, type Splits } from "./choose.ts";
 import {
   addJoin,
+  biasUse,
   type Block,
   blocksOf,
   kernelShape,
@@ -29,13 +30,26 @@ import {
 import { columnTilesOf, productLoads, mostLaneColumns, WEIGHT_FLOPS } from "./sweep.ts";
 
 /** A gradient of softmax attention in a program. */
-interface SoftmaxGradientWork extends SweepWork {
+export interface SoftmaxGradientWork extends SweepWork {
   readonly rows: ReturnType<typeof gradientRows>;
   readonly statistics: Rows;
   /** Where the results of splits go, as {@link partialWidths} says; none where there is one split. */
   readonly partials: readonly (Partials | undefined)[];
   /** Whether `dv` is added to what is there. */
   readonly accumulate: boolean;
+}
+
+/** The gradient of a bias in the logits, of which only plans with one know more. */
+export interface BiasGradient {
+  layout(shape: AttentionShape, tile: SoftmaxTile): SoftmaxKernelLayout;
+  plan(choice: SoftmaxChoice, tile: SoftmaxTile, splits: Splits): BiasGradientSweep;
+}
+
+export interface BiasGradientSweep {
+  /** Bytes of scratch for a head. */
+  readonly headBytes: number;
+  /** What adds it for a group of heads, after their statistics. */
+  add(work: SoftmaxGradientWork, dBias: Handle): (group: HeadGroup) => void;
 }
 
 /** A sweep with its kernel: adds it for a block, and what brings its partial results together. */
@@ -47,6 +61,7 @@ export function planSoftmaxAttentionGradient(
   shape: AttentionShape,
   tensors: AttentionGradientTensors,
   scratch: number,
+  bias?: BiasGradient,
 ): void {
   const { headDim, valueDim, length } = shape;
   const choice: SoftmaxChoice = {
@@ -65,24 +80,30 @@ export function planSoftmaxAttentionGradient(
     const base = { tile: candidate, headDim, valueDim };
     return [
       softmaxStatisticsLayout(base),
+      ...(bias ? [bias.layout(shape, candidate)] : []),
       softmaxQueryGradientLayout({ ...base, columnTiles: columnTilesOf(candidate, headDim) }),
       ...keySweeps(shape, candidate).map((sweep) => softmaxKeyGradientLayout({ ...base, ...sweep, tile: keyTile(candidate) })),
     ];
   });
   const splits = chooseSplits(choice, tile);
-  const groups = headGroups(program, shape, [headDim, valueDim, STATISTICS], scratch, length * STATISTICS * FLOAT_BYTES, splits.mostHeads);
-  const swept: SweepWork = { program, shape, lengths: tensors.lengths, keyMask: tensors.keyMask, mostHeads: groups[0]!.count, tile, splits };
+  const biasSweep = bias?.plan(choice, tile, splits);
+  const headBytes = length * STATISTICS * FLOAT_BYTES + (biasSweep?.headBytes ?? 0);
+  const groups = headGroups(program, shape, [headDim, valueDim, STATISTICS], scratch, headBytes, splits.mostHeads);
+  const { lengths, keyMask, bias: weights } = tensors;
+  const swept: SweepWork = { program, shape, lengths, keyMask, bias: weights, mostHeads: groups[0]!.count, tile, splits };
   const statistics = statisticsRows(swept);
   const widths = partialWidths(shape, tile);
   const accumulate = addBiasGradient(program, shape, tensors, scratch - statistics.buffer.bytes - partialBytes(swept, widths));
   const partials = widths.map((width) => partialScratch(swept, "partials", width));
   const work: SoftmaxGradientWork = { ...swept, rows: gradientRows(shape, tensors), statistics, partials, accumulate };
+  const addBias = biasSweep?.add(work, tensors.dBias!);
   const overKeys = [statisticsSweep(work), queryGradientSweep(work)];
   const keyWork = { ...work, tile: keyTile(tile) };
   const overQueries = keySweeps(shape, tile).map((sweep) => keyGradientSweep(keyWork, sweep));
   for (const group of groups) {
     const blocks = blocksOf(work, group, "queries");
     for (const add of overKeys) for (const block of blocks) add(block);
+    addBias?.(group);
     for (const block of blocksOf(keyWork, group, "keys")) for (const add of overQueries) add(block);
   }
 }
@@ -105,10 +126,11 @@ interface KeySweep {
   readonly columnTiles: number;
 }
 
-/** The sweeps for the gradients of keys and values: one where a lane can hold the sums of both. */
-function keySweeps({ headDim, valueDim }: AttentionShape, tile: SoftmaxTile): readonly KeySweep[] {
+/** The sweeps for the gradients of keys and values: one where a lane can hold the sums of both, and a kernel may have as many bindings. */
+function keySweeps({ headDim, valueDim, bias, variableLengths }: AttentionShape, tile: SoftmaxTile): readonly KeySweep[] {
   const columns = (width: number) => laneColumns(tile, { width, columnTiles: 1 });
-  if (columns(headDim) + columns(valueDim) <= mostLaneColumns(tile)) return [{ gradients: "both", columnTiles: 1 }];
+  const bindable = bias !== "logits" || !variableLengths;
+  if (bindable && columns(headDim) + columns(valueDim) <= mostLaneColumns(tile)) return [{ gradients: "both", columnTiles: 1 }];
   return [
     { gradients: "dv", columnTiles: columnTilesOf(tile, valueDim) },
     { gradients: "dk", columnTiles: columnTilesOf(tile, headDim) },
@@ -132,7 +154,7 @@ function statisticsSweep(work: SoftmaxGradientWork): AddBlock {
         gradients: { ...rows.dOut, reads: block.own },
         statistics: { ...statistics, writes: block.rows },
       },
-      uses: writtenPartials(block, { statistics: partials }),
+      uses: { ...biasUse(work, block.group), ...writtenPartials(block, { statistics: partials }) },
       flops: block.pairs * (2 * headDim + 2 * valueDim + WEIGHT_FLOPS),
     });
     if (join) addJoin(work, block, join);
@@ -159,7 +181,7 @@ function queryGradientSweep(work: SoftmaxGradientWork): AddBlock {
         statistics: { ...statistics, reads: block.partials * columnTiles },
         out: { ...rows.dq, writes: block.rows },
       },
-      uses: writtenPartials(block, { out: partials }),
+      uses: { ...biasUse(work, block.group), ...writtenPartials(block, { out: partials }) },
       flops: block.pairs * (columnTiles * (2 * headDim + 2 * valueDim + WEIGHT_FLOPS) + 2 * headDim),
     });
     if (join) addJoin(work, block, join);
@@ -193,7 +215,7 @@ function keyGradientSweep(work: SoftmaxGradientWork, { gradients, columnTiles }:
         dk: { ...rows.dk, writes: block.rows },
         dv: { ...rows.dv, reads: accumulate ? block.rows : 0, writes: block.rows },
       },
-      uses: writtenPartials(block, { dk: keyPartials, dv: valuePartials }),
+      uses: { ...biasUse(work, block.group), ...writtenPartials(block, { dk: keyPartials, dv: valuePartials }) },
       flops: block.pairs * (columnTiles * scoreFlops + (dk ? 2 * headDim : 0) + (dv ? 2 * valueDim : 0)),
     });
     for (const join of joins) addJoin(work, block, join);

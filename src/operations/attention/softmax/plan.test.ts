@@ -8,6 +8,7 @@ import { constantOf, programComplaints, wholeDispatches } from "../../../testing
 import { planProgram } from "../../../testing/operations.ts";
 import type { Program, ProgramDispatch } from "../../../program/program.ts";
 import { sum } from "../../../program/units.ts";
+import { WEIGHT_FLOPS } from "./sweep.ts";
 
 /** An H100. */
 const FAST: Speed = { flopsPerSecond: 1.4e13, bytesPerSecond: 2e12, workgroupShare: 1 / 1024 };
@@ -252,4 +253,50 @@ test("statistics of many heads go in groups within the workspace", () => {
   const program = plan("backward", { heads: 10, length: 1000 }, limits);
   expect(program.cost.workspaceBytes).toBe(2 * 16_000);
   expect(program.cost.dispatches).toBe(15);
+});
+
+describe("a window", () => {
+  test("counts the pairs that see one another", () => {
+    for (const length of [1, 7, 77, 301]) {
+      for (const window of [1, 2, 5, 64, 300, 1000]) {
+        for (const causal of [false, true]) {
+          let pairs = 0;
+          for (let i = 0; i < length; i++) for (let j = 0; j < length; j++) if (Math.abs(i - j) < window && !(causal && j > i)) pairs++;
+          const { cost } = plan("forward", { length, headDim: 4, window, causal });
+          expect(cost.flops, `${length}, ${window}, causal ${causal}`).toBe(pairs * (2 * 4 + 2 * 4 + WEIGHT_FLOPS));
+        }
+      }
+    }
+  });
+
+  test.each(WAYS)("%s: work, bytes and memory in proportion to the length, and work to the window", (way) => {
+    for (const speed of [FAST, SOFTWARE_GPU]) {
+      for (const [causal, bias] of [
+        [true, "none"],
+        [false, "logits"],
+      ] as const) {
+        const cost = (length: number, window: number) => plan(way, { length, window, causal, bias }, limitsWith({ speed })).cost;
+        const [one, long, wide] = [cost(2 ** 14, 1000), cost(2 ** 15, 1000), cost(2 ** 14, 2000)];
+        const what = `${speed.flopsPerSecond}, ${bias}`;
+        for (const measure of ["flops", "bytesMoved"] as const) {
+          expect(long[measure] / one[measure], `${measure}, ${what}`).toBeGreaterThan(1.8);
+          expect(long[measure] / one[measure], `${measure}, ${what}`).toBeLessThan(2.1);
+        }
+        expect(wide.flops / one.flops, what).toBeLessThan(2.1);
+        expect(long.workspaceBytes, what).toBeLessThanOrEqual(2.2 * one.workspaceBytes + 2 ** 20);
+      }
+    }
+  });
+});
+
+test("the gradient of a bias in the logits keeps to a part of the scratch, or takes heads in groups", () => {
+  for (const options of [{ length: 4000 }, { length: 4000, causal: true, window: 600 }, { length: undefined as never, grid: [50, 80] as const }]) {
+    for (const workspaceBytes of [2 ** 28, 2 ** 22, 2 ** 21]) {
+      for (const speed of [FAST, SOFTWARE_GPU]) {
+        const limits = limitsWith({ speed, workspaceBytes });
+        const program = plan("backward", { heads: 3, batch: 2, headDim: 8, bias: "logits", ...options } as Partial<AttentionOptions>, limits);
+        expect(programComplaints(program, limits), `${workspaceBytes}`).toEqual([]);
+      }
+    }
+  }
 });

@@ -5,10 +5,21 @@ import { addBias, type AttentionTensors } from "../bias.ts";
 import { addHeadKernel, headGroups, storedRows } from "../head-groups.ts";
 import type { AttentionShape } from "../spec.ts";
 import { chooseSplits, chooseTile, type SoftmaxChoice } from "./choose.ts";
-import { addJoin, blocksOf, kernelShape, MAXIMA, outputJoin, partialBytes, partialScratch, type SweepWork, writtenPartials } from "./splits.ts";
+import {
+  addJoin,
+  biasUse,
+  blocksOf,
+  kernelShape,
+  MAXIMA,
+  outputJoin,
+  partialBytes,
+  partialScratch,
+  type SweepWork,
+  writtenPartials,
+} from "./splits.ts";
 import { columnTilesOf, productLoads, WEIGHT_FLOPS } from "./sweep.ts";
 
-/** Adds softmax attention, with FastRPB or without a bias. */
+/** Adds softmax attention, with FastRPB, a bias in the logits, or none. */
 export function planSoftmaxAttention(program: ProgramBuilder, shape: AttentionShape, tensors: AttentionTensors, scratch: number): void {
   const { headDim, valueDim } = shape;
   const partialWidths = [valueDim, MAXIMA];
@@ -25,7 +36,8 @@ export function planSoftmaxAttention(program: ProgramBuilder, shape: AttentionSh
   ]);
   const splits = chooseSplits(choice, tile);
   const groups = headGroups(program, shape, [headDim, valueDim], scratch, 0, splits.mostHeads);
-  const work: SweepWork = { program, shape, lengths: tensors.lengths, keyMask: tensors.keyMask, mostHeads: groups[0]!.count, tile, splits };
+  const { lengths, keyMask, bias } = tensors;
+  const work: SweepWork = { program, shape, lengths, keyMask, bias, mostHeads: groups[0]!.count, tile, splits };
   const accumulate = addBias(program, shape, tensors, scratch - partialBytes(work, partialWidths));
   const out = storedRows(shape, tensors.out, valueDim);
   const sums = partialScratch(work, "sums", valueDim);
@@ -44,7 +56,7 @@ export function planSoftmaxAttention(program: ProgramBuilder, shape: AttentionSh
         values: { ...storedRows(shape, tensors.v, valueDim), reads: block.others * productLoads(tile, valueDim, columnTiles) },
         out: { ...out, reads: added ? block.rows : 0, writes: block.rows },
       },
-      uses: writtenPartials(block, { out: sums, maxima }),
+      uses: { ...biasUse(work, block.group), ...writtenPartials(block, { out: sums, maxima }) },
       flops: block.pairs * (columnTiles * (2 * headDim + WEIGHT_FLOPS) + 2 * valueDim),
     });
     if (join) addJoin(work, block, join);

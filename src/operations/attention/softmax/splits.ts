@@ -5,10 +5,12 @@ import { softmaxSumKernel } from "../../../../shaders/attention/softmax/sum.ts";
 import { softmaxRows, type SoftmaxTile } from "../../../../shaders/attention/softmax/tiles.ts";
 import type { Kernel } from "../../../../shaders/wgsl/kernel.ts";
 import { vectorsOf } from "../../../../shaders/wgsl/rows.ts";
+import { elementCount } from "../../../core/check.ts";
 import type { BindingUse, Handle } from "../../../program/builder.ts";
 import { type Span, spansOf } from "../../../program/slices.ts";
 import { FLOAT_BYTES, sum } from "../../../program/units.ts";
 import { elementwiseLanes } from "../../../program/workgroups.ts";
+import { weightsShape } from "../../toeplitz/spec.ts";
 import { addHeadKernel, type GroupedWork, type HeadGroup, type Rows } from "../head-groups.ts";
 import type { Splits } from "./choose.ts";
 import { type Sweep, sweepOf } from "./sweep.ts";
@@ -20,6 +22,8 @@ const COMBINE_FLOPS = 40;
 
 /** Softmax attention or its gradient in a program, with its heads in groups and its others in splits, or in one. */
 export interface SweepWork extends GroupedWork {
+  /** The weights of a bias in the logits. */
+  readonly bias: Handle | undefined;
   readonly tile: SoftmaxTile;
   readonly splits: Splits;
 }
@@ -44,8 +48,10 @@ export function partialScratch(work: SweepWork, name: string, width: number): Pa
 
 /** Constants that all kernels of softmax attention have. */
 export function kernelShape({ shape, splits, tile }: Pick<SweepWork, "shape" | "splits" | "tile">) {
-  const { length, headDim, valueDim, scale, causal, variableLengths, keyMask } = shape;
-  return { length, headDim, valueDim, scale, causal, variableLengths, ...(keyMask && { keyMask }), split: splits.count > 1, tile };
+  const { length, headDim, valueDim, scale, causal, window, grid, variableLengths, keyMask } = shape;
+  const biasGrid = shape.bias === "logits" ? (grid ?? ([1, length] as const)) : undefined;
+  const split = splits.count > 1;
+  return { length, headDim, valueDim, scale, biasGrid, causal, window, variableLengths, ...(keyMask && { keyMask }), split, tile };
 }
 
 /** A block of the rows of a group, and what its sweep moves of each head. */
@@ -82,6 +88,12 @@ function partialsBytes({ group, partials }: Block, width: number): number {
   return group.count * partials * width * FLOAT_BYTES;
 }
 
+/** The use of the weights of a bias in the logits, those of the heads of a group. */
+export function biasUse({ shape, bias }: SweepWork, { count }: HeadGroup): { readonly bias?: BindingUse } {
+  const weights = elementCount(weightsShape({ ...shape, heads: Math.min(count, shape.heads) }));
+  return bias ? { bias: { buffer: bias, reads: weights * FLOAT_BYTES } } : {};
+}
+
 /** The uses of partial results that a sweep writes, by binding. */
 export function writtenPartials(block: Block, partials: Readonly<Record<string, Partials | undefined>>): Readonly<Record<string, BindingUse>> {
   const uses = Object.entries(partials).flatMap(([name, rows]) =>
@@ -101,8 +113,16 @@ export interface Join {
 }
 
 /** The constants that all kernels have which bring splits together. */
-function joinShape({ program, shape: { length, causal, variableLengths } }: SweepWork) {
-  return { length, causal, variableLengths, lanes: elementwiseLanes(program.limits) };
+function joinShape({ program, tile, shape: { length, causal, window, bias, variableLengths, keyMask } }: SweepWork) {
+  return {
+    length,
+    causal,
+    window,
+    ...(window !== undefined && { tileRows: softmaxRows(tile) }),
+    ...((bias === "logits" || (window !== undefined && keyMask)) && { masked: true }),
+    variableLengths,
+    lanes: elementwiseLanes(program.limits),
+  };
 }
 
 /** What makes the output of partial sums and the maxima that they are relative to. */

@@ -5,7 +5,6 @@ import { range } from "../../../../shaders/wgsl/wgsl.ts";
 import type { Span } from "../../../program/slices.ts";
 import { sum } from "../../../program/units.ts";
 import type { AttentionShape } from "../spec.ts";
-import type { Splits } from "./choose.ts";
 
 /** Vectors of sums that a lane keeps for each of its rows, for what there are registers: beyond, rows of the output are cut into pieces. */
 export function mostLaneColumns({ rowVectors }: SoftmaxTile): number {
@@ -45,21 +44,44 @@ export interface Sweep {
   readonly pairs: number;
 }
 
+/** Others that the rows of a tile see, at most. */
+export function mostSeen({ length, causal, window }: AttentionShape, tile: SoftmaxTile): number {
+  if (window === undefined) return length;
+  return Math.min(length, softmaxRows(tile) + (window - 1) * (causal ? 1 : 2));
+}
+
 /** The sweep of some tiles of rows of a head. @param side the rows that workgroups have; they go through the other side */
-export function sweepOf({ length, causal }: AttentionShape, tile: SoftmaxTile, side: "queries" | "keys", splits: Splits, block: Span): Sweep {
+export function sweepOf(
+  { length, causal, window }: AttentionShape,
+  tile: SoftmaxTile,
+  side: "queries" | "keys",
+  splits: { readonly others: number },
+  block: Span,
+): Sweep {
   const [tileRows, othersAtOnce] = [softmaxRows(tile), softmaxOthers(tile)];
+  const reach = (window ?? length) - 1;
+  const [before, after] = [causal && side === "keys" ? 0 : reach, causal && side === "queries" ? 0 : reach];
   let [rows, partials, otherTiles, seen, pairs] = [0, 0, 0, 0, 0];
   for (let t = block.first; t < block.first + block.count; t++) {
     const first = t * tileRows;
-    const count = Math.min(tileRows, length - first);
-    const [begin, end] = [causal && side === "keys" ? first : 0, causal && side === "queries" ? first + count : length];
+    const last = Math.min(first + tileRows, length);
+    const [begin, end] = [Math.max(0, first - before), Math.min(length, last + after)];
+    // In a window, splits begin with the first other that is seen.
+    const origin = window === undefined ? 0 : begin;
     // Only the first split that a tile sees may begin within a tile of others.
-    const whole = Math.min(end, splits.others * Math.ceil((begin + 1) / splits.others));
-    rows += count;
-    partials += count * (Math.ceil(end / splits.others) - Math.floor(begin / splits.others));
+    const whole = Math.min(end, origin + splits.others * Math.ceil((begin - origin + 1) / splits.others));
+    rows += last - first;
+    partials += (last - first) * (Math.ceil((end - origin) / splits.others) - Math.floor((begin - origin) / splits.others));
     otherTiles += Math.ceil((whole - begin) / othersAtOnce) + Math.ceil((end - whole) / othersAtOnce);
     seen += end - begin;
-    pairs += count * (end - begin) - (causal ? (count * (count - 1)) / 2 : 0);
+    // Each row with itself and those before it, and after it.
+    pairs += sumUpTo(last, before) - sumUpTo(first, before) + sumUpTo(length - first, after) - sumUpTo(length - last, after) - (last - first);
   }
   return { tiles: block.count, rows, partials, own: tileRows * otherTiles, others: othersAtOnce * otherTiles, seen, pairs };
+}
+
+/** Σ min(i, most) + 1 over i < count. */
+function sumUpTo(count: number, most: number): number {
+  const growing = Math.min(count, most + 1);
+  return (growing * (growing + 1)) / 2 + (count - growing) * (most + 1);
 }
