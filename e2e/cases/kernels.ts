@@ -52,6 +52,8 @@ async function workspaceOf(
 
 const exp = (x: number) => Math.exp(x);
 const elu = (x: number) => (x > 0 ? x + 1 : Math.exp(x));
+/** The power of two that elu + 1 is about. */
+const eluExponent = (x: number) => (x > 0 ? Math.floor(Math.log2(Math.fround(x + 1))) : Math.round(x * Math.LOG2E));
 
 /** Key states of rows begin … end in float64, with NaN where the layout has padding that nobody writes. */
 function keyState(
@@ -62,13 +64,13 @@ function keyState(
   end: number,
 ): Float64Array {
   const { headDim, valueDim, sikf } = options;
-  const layout = keyStateLayout(headDim, valueDim, sikf);
+  const layout = keyStateLayout(headDim, valueDim);
   const state = new Float64Array(layout.size).fill(NaN);
   for (let d = 0; d < headDim; d++) {
     let m = -Infinity;
-    for (let j = begin; j < end; j++) m = Math.max(m, k[j * headDim + d]!);
-    if (sikf) state[layout.maximum! + d] = m;
-    const phi = (x: number) => (sikf ? exp(x - m) : elu(x));
+    for (let j = begin; j < end; j++) m = Math.max(m, (sikf ? Number : eluExponent)(k[j * headDim + d]!));
+    state[d] = m;
+    const phi = (x: number) => (sikf ? exp(x - m) : elu(x) / 2 ** m);
     state[layout.sum + d] = 0;
     state.fill(0, layout.products + d * layout.stride, layout.products + d * layout.stride + valueDim);
     for (let j = begin; j < end; j++) {
@@ -114,8 +116,7 @@ export const kernelSuite: Suite = {
           const k = normals(1, heads * length * headDim);
           const v = normals(2, heads * length * valueDim);
           const program = planProgram("test", spec, runtime.limits);
-          const chunks =
-            program.buffers.find((b) => b.name === "states")!.bytes / (4 * heads * keyStateLayout(headDim, valueDim, featureMap === "sikf").size);
+          const chunks = program.buffers.find((b) => b.name === "states")!.bytes / (4 * heads * keyStateLayout(headDim, valueDim).size);
           if (chunks === 1 && context.lowered) continue;
           check(chunks > 1, `expected several chunks for length ${length}`);
           const chunkRows = Number(/CHUNK_ROWS = (\d+)u/.exec(program.dispatches[0]!.kernel.code)![1]);

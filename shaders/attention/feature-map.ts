@@ -7,14 +7,16 @@
  * nothing overflows and the denominator stays above exp(−1). q + m is added in whole and fractional parts, because the rounding of a
  * large sum would go through exp as a relative error; any r_i near the maximum serves, so it is that of the whole parts.
  *
- * elu+1 (Katharopoulos et al. 2020): φ(x) = x + 1 for x > 0, exp(x) otherwise. relu: max(x, 0).
+ * elu+1 (Katharopoulos et al. 2020): φ(x) = x + 1 for x > 0, exp(x) otherwise. relu: max(x, 0). Both are relative to powers of two in the same way, which
+ * rounds nothing: with 2^m_d as large as the largest φ(k_jd), φ(k_jd) → φ(k_jd)·2^−m_d and φ(q_id) → φ(q_id)·2^(m_d − r_i). So features may be from
+ * 1e-38 to 1e38, or exponentials of numbers far below −90, and the denominator is about 1 or more, or 0 where nothing is seen.
  *
  * The others are these of other rows: random features are projected first (attention/random-features.ts), and then SIKF; those of DPFP are made first
  * (attention/dpfp.ts), and then ReLU; Efficient Attention is SIKF that divides the key state by its sums (attention/linear/combine.ts).
  */
-import { EXPONENTIAL4 } from "../wgsl/exponential.ts";
+import { EXPONENTIAL, EXPONENTIAL4, POWERS4, SMALLEST_NORMAL, SPLIT_EXPONENTIAL4 } from "../wgsl/exponential.ts";
 import { paddedToVec4 } from "../wgsl/kernel.ts";
-import { u32, wgsl } from "../wgsl/wgsl.ts";
+import { f32, LOWEST, u32, wgsl } from "../wgsl/wgsl.ts";
 
 /** The feature maps that kernels compute; all others are one of these of other rows. */
 export type KernelFeatureMap = "sikf" | "elu+1" | "relu";
@@ -30,10 +32,62 @@ fn feature4(x: vec4f) -> vec4f {
 `;
 }
 
-/** WGSL expression of φ′ from that of φ, both vec4f: a derivative needs no more than the feature itself. */
-export function featureSlope(featureMap: KernelFeatureMap, feature: string): string {
+/** Below this, exponentials of elu+1 are as if they were of it. */
+const LEAST_EXPONENT = -(2 ** 14);
+
+/**
+ * WGSL functions of the features of rows that are relative to references. Of SIKF they are those of {@link EXPONENTIAL4}. Of the others
+ * `fn feature_exponent4(x)`, the whole number n with φ(x) about 2^n, the lowest float32 where φ is 0, and `fn relative_feature4(x, n)`, φ(x)·2^n.
+ */
+export function relativeFunctions(featureMap: KernelFeatureMap): string {
+  if (featureMap === "sikf") return EXPONENTIAL4;
+  if (featureMap === "relu") {
+    return wgsl`${POWERS4}
+fn feature_exponent4(x: vec4f) -> vec4f { return select(vec4f(${LOWEST}), exponent4(x), x >= vec4f(${f32(SMALLEST_NORMAL)})); }
+// Above 0 also where the product is not: its derivative is not 0 there.
+fn relative_feature4(x: vec4f, n: vec4f) -> vec4f {
+  return select(vec4f(), max(times_power4(x, n), vec4f(${f32(SMALLEST_NORMAL)})), x >= vec4f(${f32(SMALLEST_NORMAL)}));
+}
+`;
+  }
+  return wgsl`${POWERS4}
+fn feature_exponent4(x: vec4f) -> vec4f {
+  return select(round(max(x, vec4f(${f32(LEAST_EXPONENT)})) * ${f32(Math.LOG2E)}), exponent4(x + 1.0), x > vec4f());
+}
+
+fn relative_feature4(all: vec4f, power: vec4f) -> vec4f {
+  let x = clamp(all, vec4f(${f32(LEAST_EXPONENT)}), vec4f());
+${SPLIT_EXPONENTIAL4}
+  return times_power4(select(p, all + 1.0, all > vec4f()), power + n);
+}
+`;
+}
+
+/** WGSL expression, a vec4f, of what the maxima of a {@link KeyStateLayout} are taken of: of SIKF the numbers themselves. It needs {@link relativeFunctions}. */
+export function featureSize(featureMap: KernelFeatureMap, x: string): string {
+  return featureMap === "sikf" ? x : `feature_exponent4(${x})`;
+}
+
+/** WGSL expression of the factor between features whose sizes differ by `difference`, a vec4f that is not above 0. It needs {@link relativeFunctions}. */
+export function sizeFactor(featureMap: KernelFeatureMap, difference: string): string {
+  return featureMap === "sikf" ? `exponential4(${difference})` : `times_power4(vec4f(1.0), ${difference})`;
+}
+
+/** The same of one number, and the functions that it needs. */
+export function scalarSizeFactor(featureMap: KernelFeatureMap) {
+  return featureMap === "sikf"
+    ? { functions: EXPONENTIAL, factor: (difference: string) => `exponential(${difference})` }
+    : { functions: POWERS4, factor: (difference: string) => `${sizeFactor(featureMap, `vec4f(${difference})`)}.x` };
+}
+
+/**
+ * WGSL expression of φ′ from that of φ, both vec4f: a derivative needs no more than the feature itself. Where features are φ·2^n, `n` is the WGSL
+ * expression of that power, and so is the derivative.
+ */
+export function featureSlope(featureMap: KernelFeatureMap, feature: string, n: string): string {
   if (featureMap === "sikf") return feature;
-  return featureMap === "relu" ? `select(vec4f(), vec4f(1.0), ${feature} > vec4f())` : `min(${feature}, vec4f(1.0))`;
+  const one = `times_power4(vec4f(1.0), ${n})`;
+  return featureMap === "relu" ? `select(vec4f(), ${one}, ${feature} > vec4f())` : `min(${feature}, ${one})`;
 }
 
 /** A vec4f in WGSL as its whole numbers and the rest. */
@@ -63,12 +117,10 @@ export function exponentialOfSum(x: WholeAndRest, y: WholeAndRest, reference: st
 }
 
 /**
- * Layout of a key state, the sums over keys for one head: [m: D′] (SIKF only), [z: D′], [s: D × E′], with D′ and E′ the dimensions
- * rounded up to 4. z_d = Σ_j φ(k_jd), s_de = Σ_j φ(k_jd) v_je, both relative to exp(m_d).
+ * Layout of a key state, the sums over keys for one head: [m: D′], [z: D′], [s: D × E′], with D′ and E′ the dimensions
+ * rounded up to 4. z_d = Σ_j φ(k_jd), s_de = Σ_j φ(k_jd) v_je, both relative to exp(m_d), or 2^m_d.
  */
 export interface KeyStateLayout {
-  /** Where m begins, in floats. */
-  readonly maximum: number | undefined;
   /** Where z begins, in floats. */
   readonly sum: number;
   /** Where s begins, in floats. */
@@ -79,12 +131,11 @@ export interface KeyStateLayout {
   readonly size: number;
 }
 
-/** Where everything is in a key state of these dimensions; one with maxima if it is `shiftInvariant`, for SIKF. */
-export function keyStateLayout(headDim: number, valueDim: number, shiftInvariant: boolean): KeyStateLayout {
+/** Where everything is in a key state of these dimensions. */
+export function keyStateLayout(headDim: number, valueDim: number): KeyStateLayout {
   const head = paddedToVec4(headDim);
   const stride = paddedToVec4(valueDim);
-  const sum = shiftInvariant ? head : 0;
-  return { maximum: shiftInvariant ? 0 : undefined, sum, products: sum + head, stride, size: sum + head + headDim * stride };
+  return { sum: head, products: 2 * head, stride, size: 2 * head + headDim * stride };
 }
 
 /** WGSL constants of a {@link KeyStateLayout}: STATE, its size, and where in it STATE_SUM and STATE_PRODUCTS begin. */

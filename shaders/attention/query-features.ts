@@ -2,7 +2,7 @@
  * φ of a tile of rows, in workgroup memory. Lane → (lane_row, column), column fastest; a lane has `laneRows` rows, LANE_ROWS apart. The
  * ROW_LANES lanes of a row share its vectors out, column, column + ROW_LANES, …, and bring together what they found.
  */
-import { exponentialOfSum, featureFunctions, wholeAndRest, type KernelFeatureMap, MAXIMUM, takeMaximum } from "./feature-map.ts";
+import { exponentialOfSum, featureSize, relativeFunctions, wholeAndRest, type KernelFeatureMap, MAXIMUM, takeMaximum } from "./feature-map.ts";
 import type { HeadShape } from "./head-shape.ts";
 import type { Declarations, Precision, WorkgroupVariable } from "../wgsl/kernel.ts";
 import { lengthFunction } from "../wgsl/lengths.ts";
@@ -79,33 +79,34 @@ ${unroll(vectors, (v) => `    ${name}${v} = ${join(`${name}${v}`, `shared_vector
 
 /**
  * Statements that put φ(q) of the rows {@link laneRow} of head `bh` into `phi<i>[<at>]`, relative to the state at `state` (in vec4f), and
- * set `denominator<v>`, for SIKF `largest<v>` too. Rows from `tokens` on count as zero. The features are there after the next barrier.
+ * set `denominator<v>` and the references `largest<v>`. Rows from `tokens` on count as zero. The features are there after the next barrier.
  */
 export function queryFeatures(tile: FeatureTile, at = "lane_phi + c"): string {
   const sikf = tile.featureMap === "sikf";
   const rows = range(tile.laneRows);
   const vectors = rowVectors(tile);
+  const whole = (x: string) => (sikf ? `round(${x})` : x);
   return wgsl`
-#if ${sikf}
 ${unroll(vectors, (v) => `  var largest${v} = vec4f(${LOWEST});`)}
   for (var c = column; c < VECTORS; c += ROW_LANES) {
-    let whole_maximum = round(states[state + c]);
+    let whole_maximum = ${whole("states[state + c]")};
 ${unroll(
   rows,
   (i) => `    {
       let q = load_row(bh * N, tokens, ${laneRow(i)}, c);
       phi${i}[${at}] = q;
-      ${ofRow("largest", i)} = max(${ofRow("largest", i)}, largest_feature(round(q) + whole_maximum, c));
+      ${ofRow("largest", i)} = max(${ofRow("largest", i)}, largest_feature(${featureSize(tile.featureMap, whole("q"))} + whole_maximum, c));
     }`,
 )}
   }
 ${together(tile, "largest", (a, b) => `max(${a}, ${b})`)}
-#endif
 ${unroll(vectors, (v) => `  var denominator${v} = vec4f();`)}
   for (var c = column; c < VECTORS; c += ROW_LANES) {
     let key_sum = features_only(states[state + STATE_SUM / 4u + c], c);
 #if ${sikf}
 ${takeMaximum("features_only(states[state + c], c)")}
+#else
+    let maximum = states[state + c];
 #endif
 ${unroll(
   rows,
@@ -115,7 +116,7 @@ ${unroll(
       let whole = round(q);
       let feature = features_only(${exponentialOfSum(wholeAndRest("q", "whole"), MAXIMUM, ofRow("largest", i))}, c);
 #else
-      let feature = features_only(feature4(load_row(bh * N, tokens, ${laneRow(i)}, c)), c);
+      let feature = features_only(relative_feature4(phi${i}[${at}], maximum - ${ofRow("largest", i)}), c);
 #endif
       phi${i}[${at}] = feature;
       ${ofRow("denominator", i)} += dot(feature, key_sum);
@@ -145,7 +146,7 @@ const ROW_LANES = ${u32(tile.rowLanes)};
 const VECTORS = ${u32(vectorsOf(headDim))}; // of a query
 const PITCH = ${u32(rowPitch(headDim))};`,
     ...variables,
-    wgsl`${featureFunctions(tile.featureMap)}${lengthFunction(tile)}${loadVector("load_queries", "queries", headDim, tile.precision)}
+    wgsl`${relativeFunctions(tile.featureMap)}${lengthFunction(tile)}${loadVector("load_queries", "queries", headDim, tile.precision)}
 fn load_row(first: u32, tokens: u32, row: u32, c: u32) -> vec4f {
   if (row < tokens) { return load_queries(first + row, c); }
   return vec4f();

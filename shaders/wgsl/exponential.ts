@@ -18,19 +18,24 @@ const COEFFICIENTS = range(8)
 /** Added to an integer below 2^22, leaves it in the low bits of the float. */
 const INTEGER_BITS = 1.5 * 2 ** 23;
 
+/** Statements that leave in `p` the mantissa of exp of `sum`, whose range is reduced by `reduced`, and in `n` its whole power of two. */
+function mantissa(float: "f32" | "vec4f", sum: string, reduced: string): string {
+  const constant = (value: number) => `${float}(${f32(value)})`;
+  return `  let n = round((${sum}) * ${f32(Math.LOG2E)});
+  let r = ${reduced.replaceAll("HIGH", constant(-LN2_HIGH)).replaceAll("LOW", constant(-LN2_LOW))};
+  var p = ${constant(COEFFICIENTS[0]!)};
+${unroll(COEFFICIENTS.slice(1), (c) => `  p = fma(p, r, ${constant(c)});`)}`;
+}
+
 /** A function `name` of the parameters `parameters`: exp of `sum`, whose range is reduced by `reduced`, from the whole number n. */
 function exponential(name: string, float: "f32" | "vec4f", [parameters, sum, reduced]: readonly [parameters: string, sum: string, reduced: string]) {
-  const constant = (value: number) => `${float}(${f32(value)})`;
   const unsigned = float === "f32" ? "u32" : "vec4u";
   return wgsl`
 fn ${name}(${parameters}) -> ${float} {
-  let n = round((${sum}) * ${f32(Math.LOG2E)});
-  let r = ${reduced.replaceAll("HIGH", constant(-LN2_HIGH)).replaceAll("LOW", constant(-LN2_LOW))};
-  var p = ${constant(COEFFICIENTS[0]!)};
-${unroll(COEFFICIENTS.slice(1), (c) => `  p = fma(p, r, ${constant(c)});`)}
+${mantissa(float, sum, reduced)}
   // p·2^n, by n added to the exponent: ldexp and conversions to integers are slow on GPUs.
   let scaled = bitcast<${unsigned}>(p) + (bitcast<${unsigned}>(n + ${f32(INTEGER_BITS)}) << ${unsigned}(23u));
-  return select(bitcast<${float}>(scaled), ${float}(), ${sum} < ${constant(SMALLEST_EXPONENT)});
+  return select(bitcast<${float}>(scaled), ${float}(), ${sum} < ${float}(${f32(SMALLEST_EXPONENT)}));
 }
 `;
 }
@@ -49,6 +54,29 @@ export const EXPONENTIAL_OF_PARTS4 = exponential("exponential_of_parts4", "vec4f
   "whole + rest",
   "fma(n, LOW, fma(n, HIGH, whole) + rest)",
 ]);
+
+/** Statements that leave in `p` the mantissa of exp of four numbers x, and in `n` its whole power of two: exp(x) = p·2^n. */
+export const SPLIT_EXPONENTIAL4 = mantissa("vec4f", "x", OF_X[1]);
+
+/** The smallest normal float32. */
+export const SMALLEST_NORMAL = 2 ** -126;
+
+/**
+ * Powers of two, of normal numbers that are not negative: `fn exponent4(x: vec4f)`, the whole numbers n with 2^n ≤ x < 2^(n+1), and
+ * `fn times_power4(x: vec4f, n: vec4f)`, x·2^n for products of less than 2^128 and n that count as 127 above that; 0 where x or the product is below
+ * the normal numbers. Neither rounds anything.
+ */
+export const POWERS4 = wgsl`
+fn exponent4(x: vec4f) -> vec4f {
+  return bitcast<vec4f>((bitcast<vec4u>(x) >> vec4u(23u)) | vec4u(${u32(0x4b000000)})) - vec4f(${f32(2 ** 23 + 127)});
+}
+
+fn times_power4(x: vec4f, n: vec4f) -> vec4f {
+  let power = bitcast<vec4u>(clamp(n, vec4f(-256.0), vec4f(127.0)) + vec4f(${f32(INTEGER_BITS)})) << vec4u(23u);
+  let product = bitcast<vec4i>(bitcast<vec4u>(x) + power);
+  return select(vec4f(), bitcast<vec4f>(product), (product >= vec4i(${0x00800000})) & (x >= vec4f(${f32(SMALLEST_NORMAL)})));
+}
+`;
 
 /** Bits of √½: numbers from there to √2 have the exponent 0. */
 const HALF_ROOT = 0x3f3504f3;

@@ -37,7 +37,7 @@ const SOFTMAX_TILE = { rowGroups: 4, otherGroups: 4, rowVectors: 1, patchOthers:
 const SPLIT_ROWS = { length: 2000, causal: true, variableLengths: true, lanes: 64 };
 
 function ofFeatures(featureMap: KernelFeatureMap): readonly Kernel[] {
-  const states = { state: keyStateLayout(18, 7, featureMap === "sikf"), chunkRows: 64, chunks: 4 };
+  const states = { state: keyStateLayout(18, 7), chunkRows: 64, chunks: 4 };
   const spec = { ...HEAD, ...ROW_TILE, ...states, featureMap };
   const f16 = { queries: "f16", keys: "f16", values: "f16", out: "f16" } as const;
   const reduced = { featureTile: 16, valueTile: 8, tileRows: 8, featureVectors: 1, rowGroups: 1, weighted: true } as const;

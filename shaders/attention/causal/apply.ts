@@ -5,9 +5,9 @@
  *
  * with j from the start of the chunk. It can write the statistics of the rows for the way back instead (attention/linear/query-gradient.ts).
  *
- * SIKF: the level P_d of a tile (attention/causal/tiles.ts) is that of the keys of earlier chunks, of the first key of the chunk and of the first of
- * the tile. The reference r_i of a row is max_d(q_id + P_d), in whole numbers; in a tile that sees steep keys it rises to those that the row sees, and
- * all that is relative to it falls. The state is relative to exp(m_d): it is multiplied by exp(m_d − P_d).
+ * The level P_d of a tile (attention/causal/tiles.ts) is that of the keys of earlier chunks, of the first key of the chunk and of the first of
+ * the tile. The reference r_i of a row is max_d(q_id + P_d) for SIKF, in whole numbers; in a tile that sees steep keys it rises to those that the row sees, and
+ * all that is relative to it falls. The state is relative to exp(m_d): it is multiplied by exp(m_d − P_d). The other maps have powers of two in place of exponentials.
  *
  * Layout: queries, keys [B·H, N, D], values, out, gradients [B·H, N, E], states [heads of the dispatch, chunks, state], each that of
  * earlier chunks (attention/causal/scan.ts); no states where there is one chunk only. A workgroup does `rows` rows of one chunk.
@@ -16,7 +16,7 @@
  * the A of its rows and a key as one vector.
  * Bindings: 0 queries, 1 keys, 2 values, then those that there are of: states, out, gradients and statistics, lengths; then params.
  */
-import { keyStateConstants } from "../feature-map.ts";
+import { keyStateConstants, sizeFactor } from "../feature-map.ts";
 import { type Kernel, makeKernel, workgroupBytes, type WorkgroupVariable } from "../../wgsl/kernel.ts";
 import { featureTileDeclarations, featureTileVariables, laneRow, tileLanes, together } from "../query-features.ts";
 import { vectorArray, vectorsOf, withinRow } from "../../wgsl/rows.ts";
@@ -33,6 +33,7 @@ import {
   scoresVariable,
   tileKeys,
   vectorTiles,
+  wholeSize,
 } from "./tiles.ts";
 import { LOWEST, range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
@@ -51,26 +52,20 @@ function valueRows(tile: CausalMemory): number {
 }
 
 /** Workgroup variables besides those of the features: tiles of keys and of values stand in the same one, in turn. */
-function variables(tile: CausalMemory, sikf: boolean): readonly WorkgroupVariable[] {
+function variables(tile: CausalMemory): readonly WorkgroupVariable[] {
   const vectors = Math.max(tileKeys(tile) * (tile.tileVectors | 1), valueRows(tile) * (valueVectors(tile) | 1));
-  return [vectorArray("tile_vectors", vectors), scoresVariable(tile), ...(sikf ? levelVariables(tile) : [])];
+  return [vectorArray("tile_vectors", vectors), scoresVariable(tile), ...levelVariables(tile)];
 }
 
-/** Bytes of workgroup memory of a causal apply kernel, whatever the feature map. */
+/** Bytes of workgroup memory of a causal apply kernel. */
 export function causalApplyBytes(tile: CausalMemory): number {
-  return workgroupBytes([...variables(tile, true), ...featureTileVariables(tile)]);
+  return workgroupBytes([...variables(tile), ...featureTileVariables(tile)]);
 }
 
-/** Statements that put the features of the rows into `phi<i>`, for SIKF relative to the levels and to references `largest0`. They hold barriers. */
+/** Statements that put the features of the rows into `phi<i>`, relative to the levels and to references `largest0`. They hold barriers. */
 function rowFeatures(spec: CausalApplyKernelSpec): string {
   const rows = range(spec.laneRows);
-  if (spec.featureMap !== "sikf") {
-    return `${OWN_COLUMNS} {
-${unroll(rows, (i) => `    phi${i}[lane_phi + c] = features_only(feature4(load_row(bh * N, tokens, ${laneRow(i)}, c)), c);`)}
-  }
-  workgroupBarrier();`;
-  }
-  return `${findLevels((j) => `load_keys(bh * N + ${j}, c)`, spec.chunks > 1 ? "states[state + c]" : `vec4f(${LOWEST})`)}
+  return `${findLevels(spec.featureMap, (j) => `load_keys(bh * N + ${j}, c)`, spec.chunks > 1 ? "states[state + c]" : `vec4f(${LOWEST})`)}
   workgroupBarrier();
   var largest0 = vec4f(${LOWEST});
   ${OWN_COLUMNS} {
@@ -80,7 +75,7 @@ ${unroll(
   (i) => `    {
       let q = load_row(bh * N, tokens, ${laneRow(i)}, c);
       phi${i}[lane_phi + c] = q;
-      largest0[${i}] = max(largest0[${i}], largest_feature(round(q) + level, c));
+      largest0[${i}] = max(largest0[${i}], largest_feature(${wholeSize(spec.featureMap, "q")} + level, c));
     }`,
 )}
   }
@@ -104,7 +99,6 @@ function seen({ laneRows }: CausalTile, score: string, j: string): string {
 /** Statements that put the scores of the rows and the keys that they see into `scores`, and their sum into `denominator0`. They hold barriers. */
 function keyScores(spec: CausalApplyKernelSpec): string {
   const { laneRows, rowLanes, laneKeys, chunkRows } = spec;
-  const sikf = spec.featureMap === "sikf";
   const keys = range(laneKeys);
   const products = range(laneRows).flatMap((i) => keys.map((b) => ({ i, b })));
   /** Where a tile of keys is one of rows, no row i of a lane sees its keys b in the rows' own tile. */
@@ -120,7 +114,7 @@ ${vectorTiles(
         let j = tile + i / TILE_VECTORS;
         let c = first + i % TILE_VECTORS;
         var vector = vec4f();
-        if (j < end && c < VECTORS) { vector = ${sikf ? "key_feature(load_keys(bh * N + j, c), levels[c])" : "feature4(load_keys(bh * N + j, c))"}; }
+        if (j < end && c < VECTORS) { vector = key_feature(load_keys(bh * N + j, c), levels[c]); }
         tile_vectors[i / TILE_VECTORS * TILE_PITCH + i % TILE_VECTORS] = vector;
       }
       workgroupBarrier();
@@ -154,6 +148,7 @@ ${unroll(
 /** Statements that add to the scores what steep keys add, with references that are above these. This is rare, so it is short rather than fast. */
 function steepScores(spec: CausalApplyKernelSpec): string {
   const query = "load_row(bh * N, tokens, first_row + i * LANE_ROWS, c)";
+  const size = (x: string) => wholeSize(spec.featureMap, x);
   const ofRows = `for (var i = 0u; i < ${u32(spec.laneRows)}; i++)`;
   return `
   if (atomicLoad(&steep[0]) != 0u) {
@@ -164,13 +159,13 @@ function steepScores(spec: CausalApplyKernelSpec): string {
       var j = chunk_begin;
       ${ofRows} {
         for (; j < min(first_row + i * LANE_ROWS + 1u, end); j++) {
-          let key = round(load_keys(bh * N + j, c));
+          let key = ${size("load_keys(bh * N + j, c)")};
           m = max(m, select(key, level, are_gentle(key, level)));
         }
-        raised[i] = max(raised[i], largest_feature(round(${query}) + m, c));
+        raised[i] = max(raised[i], largest_feature(${size(query)} + m, c));
       }
     }
-    let fall = exponential4(largest0 - raised);
+    let fall = ${sizeFactor(spec.featureMap, "largest0 - raised")};
     largest0 = raised;
     denominator0 *= fall;
     ${OWN_COLUMNS} {
@@ -181,7 +176,7 @@ ${unroll(range(spec.laneRows), (i) => `      phi${i}[lane_phi + c] *= fall[${i}]
       for (var c = 0u; c < VECTORS; c++) {
         let level = levels[c];
         let key = load_keys(bh * N + j, c);
-        if (!all(are_gentle(round(key), level))) {
+        if (!all(are_gentle(${size("key")}, level))) {
           ${ofRows} { score[i] += dot(steep_product(${query}, key, level, largest0[i]), vec4f(1.0)); }
         }
       }
@@ -193,19 +188,16 @@ ${unroll(range(spec.laneRows), (i) => `      phi${i}[lane_phi + c] *= fall[${i}]
   }`;
 }
 
-/** Statements that multiply the features of SIKF by what the state is relative to, and add their products with its sums to `denominator0`. */
+/** Statements that multiply the features by what the state is relative to, and add their products with its sums to `denominator0`. */
 function stateSums(spec: CausalApplyKernelSpec): string {
-  const sikf = spec.featureMap === "sikf";
-  return wgsl`
+  return `
   ${OWN_COLUMNS} {
     let key_sum = features_only(states[state + STATE_SUM / 4u + c], c);
-#if ${sikf}
-    let factor = features_only(exponential4(states[state + c] - levels[c]), c);
-#endif
+    let factor = features_only(${sizeFactor(spec.featureMap, "states[state + c] - levels[c]")}, c);
 ${unroll(
   range(spec.laneRows),
   (i) => `    {
-      let feature = phi${i}[lane_phi + c]${sikf ? " * factor" : ""};
+      let feature = phi${i}[lane_phi + c] * factor;
       phi${i}[lane_phi + c] = feature;
       denominator0[${i}] += dot(feature, key_sum);
     }`,
@@ -245,14 +237,13 @@ ${unroll(rows, (own) =>
     }`;
 }
 
-/** Statements that divide the scores by the sums of the rows: those of SIKF may exceed 1 by far, and so may their products with values. */
+/** Statements that divide the scores by the sums of the rows: they may exceed 1 by far, and so may their products with values. */
 const NORMALISE_SCORES = `  let share0 = 1.0 / denominator0;
   for (var j = chunk_begin + column; j < end; j += ROW_LANES) { scores[lane_row * SCORE_PITCH + j - chunk_begin] *= share0; }
   workgroupBarrier();`;
 
 export function causalApplyKernel(spec: CausalApplyKernelSpec): Kernel {
   const { headDim, valueDim, laneRows, precision } = spec;
-  const sikf = spec.featureMap === "sikf";
   const statistics = spec.into === "statistics";
   const carried = spec.chunks > 1;
   const rows = range(laneRows);
@@ -268,10 +259,10 @@ export function causalApplyKernel(spec: CausalApplyKernelSpec): Kernel {
   var denominator0 = vec4f();
 ${rowFeatures(spec)}
 ${keyScores(spec)}
-${sikf ? steepScores(spec) : ""}
+${steepScores(spec)}
 ${carried ? stateSums(spec) : ""}
 ${together(spec, "denominator", (a, b) => `${a} + ${b}`)}
-${sikf ? NORMALISE_SCORES : ""}
+${NORMALISE_SCORES}
 #if ${statistics}
   var product0 = vec4f();
 #endif
@@ -282,7 +273,7 @@ ${unroll(rows, (i) => `    var sum${i} = vec4f();`)}
 #if ${carried}
     if (mine) {
 ${timesStateColumns(spec, "product_sum")}
-${unroll(rows, (i) => `      sum${i} = product_sum${i}${sikf ? ` * share0[${i}]` : ""};`)}
+${unroll(rows, (i) => `      sum${i} = product_sum${i} * share0[${i}];`)}
     }
 #endif
 ${addValues(spec)}
@@ -290,7 +281,7 @@ ${unroll(
   rows,
   (i) => wgsl`    {
       let row = ${laneRow(i)};
-      let result = select(sum${i}${sikf ? "" : ` / denominator0[${i}]`}, vec4f(), denominator0[${i}] == 0.0 || row >= tokens);
+      let result = select(sum${i}, vec4f(), denominator0[${i}] == 0.0 || row >= tokens);
 #if ${statistics}
       // Beyond E stands what padding of the state held.
       if (mine && row < tokens) { product0[${i}] += dot(load_gradients(bh * N + row, e), ${valueDim % 4 === 0 ? "result" : `select(vec4f(), result, ${withinRow("e", u32(valueDim))})`}); }
@@ -317,7 +308,7 @@ const VALUE_PITCH = ${u32(valueLanes | 1)};
 const VALUE_ROWS = ${u32(valueRows(spec))};
 const SCORE_PITCH = ${u32(scorePitch(spec.chunkRows))};
 ${keyStateConstants(spec.state)}`,
-      ...variables(spec, sikf),
+      ...variables(spec),
       ...featureTileDeclarations({ ...spec, precision: precision.queries }),
       causalProductFunctions(spec),
     ],

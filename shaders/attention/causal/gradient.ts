@@ -6,7 +6,7 @@
  *   dq_id += φ′(q_id) Σ_{j≤i} w_ij φ(k_jd),   dk_jd += φ′(k_jd) Σ_{i≥j} w_ij φ(q_id),   dv_je += Σ_{i≥j} Σ_d E_ijd p_i g_ie.
  *
  * A kernel does one side: its rows are queries, and the others the keys that they see, or its rows are keys, and the others the queries that
- * see them. SIKF: φ(q_id) is relative to r_i and to the level P_d of the tile, φ(k_jd) to P_d (attention/causal/tiles.ts): that of the first key of the
+ * see them. φ(q_id) is relative to r_i and to the level P_d of the tile, φ(k_jd) to P_d (attention/causal/tiles.ts): that of the first key of the
  * chunk and the first row of the tile, which all queries of either side see. Features where keys are steep go pair by pair.
  *
  * Layout: queries (the rows), others, out [B·H, N, D], rowValues, otherValues, dv [B·H, N, E], statistics [B·H, N]. A workgroup does
@@ -27,11 +27,12 @@ import {
   type CausalMemory,
   causalStart,
   findLevels,
-  LEVEL_FUNCTIONS,
+  levelFunctions,
   levelVariables,
   scorePitch,
   scoresVariable,
   vectorTiles,
+  wholeSize,
 } from "./tiles.ts";
 import { LOWEST, range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
@@ -43,24 +44,24 @@ export interface CausalGradientKernelSpec extends FeatureTile, CausalMemory, Hea
 }
 
 /** Workgroup variables besides those of the features. */
-function variables(tile: CausalMemory, sikf: boolean): readonly WorkgroupVariable[] {
+function variables(tile: CausalMemory): readonly WorkgroupVariable[] {
   return [
     ...rowTile("row_value", tile, tile.valueDim),
     vectorArray("tile_vectors", tile.rowLanes * (tile.tileVectors | 1)),
     scoresVariable(tile),
     vectorArray("chunk_statistics", tile.chunkRows),
-    ...(sikf ? levelVariables(tile) : []),
+    ...levelVariables(tile),
   ];
 }
 
-/** Bytes of workgroup memory of a causal gradient kernel, whatever the feature map. */
+/** Bytes of workgroup memory of a causal gradient kernel. */
 export function causalGradientBytes(tile: CausalMemory): number {
-  return workgroupBytes([...variables(tile, true), ...featureTileVariables(tile)]);
+  return workgroupBytes([...variables(tile), ...featureTileVariables(tile)]);
 }
 
 export function causalGradientKernel(spec: CausalGradientKernelSpec): Kernel {
   const { headDim, valueDim, laneRows } = spec;
-  const sikf = spec.featureMap === "sikf";
+  const { featureMap } = spec;
   const ofKeys = spec.of === "keys";
   const rows = range(laneRows);
   const sees = (j: string, i: number) => `${j} ${ofKeys ? ">=" : "<="} ${laneRow(i)}`;
@@ -82,15 +83,14 @@ ${body}
   const own = (i: number) => `phi${i}[lane_phi + first + c]`;
   const reference = (j: string) => `chunk_statistics[${j} - chunk_begin].x`;
   /** WGSL expression of the features of a row that the tensor of keys, or of queries, has in `x`. */
-  const feature = (x: string, ofKey: boolean, level: string, j: string) => {
-    if (!sikf) return `feature4(${x})`;
-    return ofKey ? `key_feature(${x}, ${level})` : `query_feature(${x}, ${level}, ${reference(j)})`;
-  };
+  const feature = (x: string, ofKey: boolean, level: string, j: string) =>
+    ofKey ? `key_feature(${x}, ${level})` : `query_feature(${x}, ${level}, ${reference(j)})`;
   /** WGSL expression of what is left out of the product of the features of row i, which is `row_vector`, and `other`, number j. */
   const steepProduct = (rowVector: string, i: number, level: string) =>
-    ofKeys
+    (featureMap === "sikf" ? "" : `steep_slope4(${rowVector}) * `) +
+    (ofKeys
       ? `steep_product(other, ${rowVector}, ${level}, ${reference("j")})`
-      : `steep_product(${rowVector}, other, ${level}, ${reference(laneRow(i))})`;
+      : `steep_product(${rowVector}, other, ${level}, ${reference(laneRow(i))})`);
   const masked = (i: number, sum: string, next: string) => `${sum} = select(${sum}, ${next}, ${sees("tile + j", i)});`;
   const scoreAt = (j: string) => `scores[lane_row * SCORE_PITCH + tile - chunk_begin + ${j}]`;
   const seen = (score: string, j: string) =>
@@ -143,7 +143,7 @@ ${loop((i) => `${sum}${i} = ${next(i)};`)}
   const steepSums = ofKeys
     ? unroll(
         rows,
-        (i) => `      if (mine && ${laneRow(i)} < tokens && !all(are_gentle(round(row_vector${i}), level))) {
+        (i) => `      if (mine && ${laneRow(i)} < tokens && !all(are_gentle(${wholeSize(featureMap, `row_vector${i}`)}, level))) {
         for (var j = ${laneRow(i)}; j < end; j++) {
           let other = load_others(bh * N + j, first + c);
           sum${i} = fma(vec4f(scores[lane_row * SCORE_PITCH + j - chunk_begin][${i}]), ${steepProduct(`row_vector${i}`, i, "level")}, sum${i});
@@ -153,7 +153,7 @@ ${loop((i) => `${sum}${i} = ${next(i)};`)}
     : `      if (mine && atomicLoad(&steep[0]) != 0u) {
         for (var j = begin; j < end; j++) {
           let other = load_others(bh * N + j, first + c);
-          if (!all(are_gentle(round(other), level))) {
+          if (!all(are_gentle(${wholeSize(featureMap, "other")}, level))) {
             let score = scores[lane_row * SCORE_PITCH + j - chunk_begin];
 ${unroll(rows, (i) => `            if (j <= ${laneRow(i)}) { sum${i} = fma(vec4f(score[${i}]), ${steepProduct(`row_vector${i}`, i, "level")}, sum${i}); }`)}
           }
@@ -166,16 +166,14 @@ ${unroll(rows, (i) => `            if (j <= ${laneRow(i)}) { sum${i} = fma(vec4f
 ${unroll(rows, (i) => `      var sum${i} = vec4f();`)}
 ${others(`${load("load_others", feature("vector", !ofKeys, "levels[c]", "j"))}
 ${addTile("sum")}`)}
-#if ${sikf}
       let level = levels[first + c];
-#endif
 ${unroll(
   rows,
   (i) => `      let row_vector${i} = ${own(i)};
       let row_feature${i} = ${feature(`row_vector${i}`, ofKeys, "level", laneRow(i))};
-      sum${i} *= ${featureSlope(spec.featureMap, `row_feature${i}`)};`,
+      sum${i} *= ${featureSlope(featureMap, `row_feature${i}`, ofKeys ? "-level" : `level - ${reference(laneRow(i))}`)};`,
 )}
-${sikf ? steepSums : ""}
+${steepSums}
 ${unroll(
   rows,
   (i) => `      if (mine && ${laneRow(i)} < N) { store_out(bh * N + ${laneRow(i)}, first + c, select(vec4f(), sum${i}, ${laneRow(i)} < tokens)); }`,
@@ -200,7 +198,6 @@ ${unroll(rows, (i) => `        score[${i}] += dot(${own(i)}, known);`)}
       var p = 0.0;
       if (tile + column < end) { p = chunk_statistics[tile + column - chunk_begin].y; }
       ${scoreAt("column")} = ${seen("score * p", "tile + column")};`)}
-#if ${sikf}
   if (atomicLoad(&steep[0]) != 0u) {
     for (var j = block + column; j < end; j += ROW_LANES) {
       var score = vec4f();
@@ -214,8 +211,7 @@ ${unroll(rows, (i) => `        score[${i}] += dot(${own(i)}, known);`)}
       }
       scores[lane_row * SCORE_PITCH + j - chunk_begin] += ${seen("score * chunk_statistics[j - chunk_begin].y", "j")};
     }
-  }
-#endif`;
+  }`;
   const valueGradients = `${productScores}
     workgroupBarrier();
 ${vectorTiles(
@@ -246,7 +242,7 @@ ${loadRowTile(spec, "row_value", "load_row_values")}
   for (var c = column; c < VECTORS; c += ROW_LANES) {
 ${unroll(rows, (i) => `    phi${i}[lane_phi + c] = load_row(bh * N, tokens, ${laneRow(i)}, c);`)}
   }
-${sikf ? findLevels((j) => `${ofKeys ? "load_queries" : "load_others"}(bh * N + ${j}, c)`, `vec4f(${LOWEST})`) : ""}
+${findLevels(featureMap, (j) => `${ofKeys ? "load_queries" : "load_others"}(bh * N + ${j}, c)`, `vec4f(${LOWEST})`)}
   workgroupBarrier();
 ${weights}
   workgroupBarrier();
@@ -280,9 +276,9 @@ ${causalConstants(spec)}
 const VALUE_VECTORS = ${u32(vectorsOf(valueDim))};
 const VALUE_PITCH = ${u32(rowPitch(valueDim))};
 const SCORE_PITCH = ${u32(scorePitch(spec.chunkRows))};`,
-      ...variables(spec, sikf),
+      ...variables(spec),
       ...featureTileDeclarations(spec),
-      wgsl`${sikf ? LEVEL_FUNCTIONS : ""}${loadVector("load_others", "others", headDim)}${loadVector("load_row_values", "rowValues", valueDim)}${loadVector("load_other_values", "otherValues", valueDim)}${storeVector("store_out", "out", headDim, spec.accumulate.out)}${
+      wgsl`${levelFunctions(featureMap)}${loadVector("load_others", "others", headDim)}${loadVector("load_row_values", "rowValues", valueDim)}${loadVector("load_other_values", "otherValues", valueDim)}${storeVector("store_out", "out", headDim, spec.accumulate.out)}${
         ofKeys ? storeVector("store_dv", "dv", valueDim, spec.accumulate.dv) : ""
       }`,
     ],

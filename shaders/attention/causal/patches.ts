@@ -1,6 +1,6 @@
 /**
  * What attention/causal/apply.ts computes, for chunks of 64 rows of at most 64 features and values: by outer products of vectors in workgroup memory,
- * with patches of 4 × 4 in registers. Layout and bindings, and the levels and references of SIKF, are the same.
+ * with patches of 4 × 4 in registers. Layout and bindings, and levels and references, are the same.
  *
  * A workgroup does `rows` rows of one chunk. Lane → (lane_row, column), column fastest. It has the four rows from own_row on, and loads vector `column`
  * of these, and of fours of keys, values and rows of the state. It adds up for its rows and the keys, and then values, 4·column … 4·column + 3.
@@ -10,13 +10,13 @@
  * `state_rows<x>`, DEPTH vectors of features at a time, or after them in `others<x>`. At last the scores of four rows and key 4c + x stand in `rows<x>`,
  * and the values of that key in `others<x>`.
  */
-import { keyStateConstants } from "../feature-map.ts";
+import { type KernelFeatureMap, keyStateConstants, sizeFactor } from "../feature-map.ts";
 import type { HeadShape } from "../head-shape.ts";
 import { featureTileDeclarations, tileLanes, together } from "../query-features.ts";
 import { type Kernel, makeKernel, workgroupBytes, type WorkgroupVariable } from "../../wgsl/kernel.ts";
 import { vectorArray, vectorsOf, withinRow } from "../../wgsl/rows.ts";
 import { causalProduct, causalProductFunctions, type CausalProductSpec, storeStatistics } from "./product.ts";
-import { causalStart, findLevels, levelVariables } from "./tiles.ts";
+import { causalStart, findLevels, levelVariables, wholeSize } from "./tiles.ts";
 import { LOWEST, range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
 /** Keys of a chunk, and the most features and values. */
@@ -75,7 +75,9 @@ function across(name: (i: number) => string, x: number): string {
 }
 
 /** Statements that add what steep keys add to the scores, with references that are above these. This is rare, so it is short rather than fast. */
-const STEEP_SCORES = `  if (atomicLoad(&steep[0]) != 0u) {
+function steepScores(featureMap: KernelFeatureMap): string {
+  const size = (x: string) => wholeSize(featureMap, x);
+  return `  if (atomicLoad(&steep[0]) != 0u) {
     var raised = largest0;
     for (var c = 0u; c < VECTORS; c++) {
       let level = levels[c];
@@ -83,13 +85,13 @@ const STEEP_SCORES = `  if (atomicLoad(&steep[0]) != 0u) {
       var j = chunk_begin;
       for (var i = 0u; i < 4u; i++) {
         for (; j < min(own_row + i + 1u, tokens); j++) {
-          let key = round(load_keys(bh * N + j, c));
+          let key = ${size("load_keys(bh * N + j, c)")};
           m = max(m, select(key, level, are_gentle(key, level)));
         }
-        raised[i] = max(raised[i], largest_feature(round(load_row(bh * N, tokens, own_row + i, c)) + m, c));
+        raised[i] = max(raised[i], largest_feature(${size("load_row(bh * N, tokens, own_row + i, c)")} + m, c));
       }
     }
-    fall = exponential4(largest0 - raised);
+    fall = ${sizeFactor(featureMap, "largest0 - raised")};
     largest0 = raised;
     denominator0 *= fall;
 ${unroll(
@@ -98,7 +100,7 @@ ${unroll(
     for (var c = 0u; c < VECTORS; c++) {
       let level = levels[c];
       let key = load_keys(bh * N + min(first_key + ${u32(p)}, tokens - 1u), c);
-      if (!all(are_gentle(round(key), level))) {
+      if (!all(are_gentle(${size("key")}, level))) {
         for (var i = 0u; i < 4u; i++) {
           score${p}[i] += dot(features_only(steep_product(load_row(bh * N, tokens, own_row + i, c), key, level, largest0[i]), c), vec4f(1.0));
         }
@@ -106,6 +108,7 @@ ${unroll(
     }`,
 )}
   }`;
+}
 
 /**
  * Statements that add the products of vectors `from` to before `to` of the features of rows: with keys to `score<p>`, with the state to `sum<r>`, where it
@@ -132,21 +135,19 @@ ${unroll(FOUR, (r) => `    sum${r} = fma(vec4f(a${x}[${r}]), s${x}, sum${r});`)}
 }
 
 /** Statements that add to `sum<r>` the values of the four keys `g`; where they are those of the rows themselves (`own`), rows from p on see key p. */
-function addValues(sikf: boolean, own: boolean): string {
+function addValues(own: boolean): string {
   return `    let score_at = g * SCORE_PITCH + lane_row;
     let value_at = g * VALUE_VECTORS + value_column;
 ${unroll(
   FOUR,
   (p) => `    let w${p} = rows${p}[score_at];
     let x${p} = others${p}[value_at];
-${sikf ? "" : `    denominator0 += w${p};`}
 ${unroll(FOUR.slice(own ? p : 0), (r) => `    sum${r} = fma(vec4f(w${p}[${r}]), x${p}, sum${r});`)}`,
 )}`;
 }
 
 export function causalPatchesKernel(spec: CausalPatchesKernelSpec): Kernel {
   const { headDim, valueDim, rows } = spec;
-  const sikf = spec.featureMap === "sikf";
   const statistics = spec.into === "statistics";
   const carried = spec.chunks > 1;
   const beside = carried && rows === 64;
@@ -169,7 +170,7 @@ export function causalPatchesKernel(spec: CausalPatchesKernelSpec): Kernel {
     let c = lane_row + ${u32(t * (rows / 4))};
     if (c >= ${u32(from)} && c < ${u32(Math.min(to, vectors))} && column < VALUE_VECTORS) {
       let at = (c - ${u32(from)}) * VALUE_VECTORS + column;
-${unroll(FOUR, (x) => `      ${name}${x}[at] = s${t}_${x}${sikf ? ` * falls[c][${x}]` : ""};`)}
+${unroll(FOUR, (x) => `      ${name}${x}[at] = s${t}_${x} * falls[c][${x}];`)}
     }
   }`,
     );
@@ -209,68 +210,56 @@ ${products([0, vectors], false, { name: "others", base: 0 })}
 ${unroll(FOUR, (r) => `  let query${r} = load_queries(bh * N + min(own_row + ${u32(r)}, tokens - 1u), column);`)}
 ${unroll(fours, ({ name, i, group }) => `  let key${name} = load_keys(bh * N + min(chunk_begin + 4u * ${group} + ${u32(i)}, tokens - 1u), column);`)}
 ${beside ? loadState : ""}
-#if ${sikf}
-${findLevels((j) => `load_keys(bh * N + ${j}, c)`, carried ? "states[state + c]" : `vec4f(${LOWEST})`)}
-#endif
+${findLevels(spec.featureMap, (j) => `load_keys(bh * N + ${j}, c)`, carried ? "states[state + c]" : `vec4f(${LOWEST})`)}
 #if ${carried}
   for (var c = lane; c < VECTORS; c += LANES) {
     var key_sum = features_only(states[state + STATE_SUM / 4u + c], c);
-#if ${sikf}
-    falls[c] = features_only(exponential4(states[state + c] - levels[c]), c);
+    falls[c] = features_only(${sizeFactor(spec.featureMap, "states[state + c] - levels[c]")}, c);
     key_sum *= falls[c];
-#endif
     key_sums[c] = key_sum;
   }
 #endif
-#if ${carried || sikf}
   workgroupBarrier();
-#endif
-#if ${sikf}
   let level = levels[${least(vectors)}];
   var largest0 = vec4f(${LOWEST});
-  ${has(vectors)}{ largest0 = vec4f(${FOUR.map((r) => `largest_feature(round(query${r}) + level, column)`).join(", ")}); }
+  ${has(vectors)}{ largest0 = vec4f(${FOUR.map((r) => `largest_feature(${wholeSize(spec.featureMap, `query${r}`)} + level, column)`).join(", ")}); }
   shared_vectors[lane] = largest0;
   workgroupBarrier();
   for (var i = lane - column; i < lane - column + ROW_LANES; i++) { largest0 = max(largest0, shared_vectors[i]); }
   var fall = vec4f(1.0);
-#endif
-${unroll(FOUR, (r) => `  let phi${r} = features_only(${sikf ? `query_feature(query${r}, level, largest0[${r}])` : `feature4(query${r})`}, column);`)}
+${unroll(FOUR, (r) => `  let phi${r} = features_only(query_feature(query${r}, level, largest0[${r}]), column);`)}
   var denominator0 = vec4f();
 #if ${carried}
   ${has(vectors)}{ denominator0 = vec4f(${FOUR.map((r) => `dot(phi${r}, key_sums[column])`).join(", ")}); }
 #endif
   ${has(vectors)}{
 ${unroll(FOUR, (x) => `    rows${x}[lane_row * PITCH + column] = ${across((r) => `phi${r}`, x)};`)}
-${unroll(fours, ({ name }) => `    let feature${name} = features_only(${sikf ? `key_feature(key${name}, level)` : `feature4(key${name})`}, column);`)}
+${unroll(fours, ({ name }) => `    let feature${name} = features_only(key_feature(key${name}, level), column);`)}
 ${unroll(fours, ({ t, i, group }) => `    others${i}[${group} * PITCH + column] = ${across((p) => `feature${t}_${p}`, i)};`)}
   }
 ${unroll(FOUR, (p) => `  var score${p} = vec4f();`)}
 ${unroll(FOUR, (r) => `  var sum${r} = vec4f();`)}
 ${beside ? besideKeys() : afterKeys()}
-${sikf ? STEEP_SCORES : ""}
+${steepScores(spec.featureMap)}
 ${unroll(FOUR, (p) => `  score${p} = select(vec4f(), score${p}, vec4u(first_key + ${u32(p)}) <= vec4u(own_row) + vec4u(0u, 1u, 2u, 3u));`)}
-#if ${sikf}
-  // The scores of SIKF may exceed 1 by far, and so may their products with values: they are divided first.
+  // The scores may exceed 1 by far, and so may their products with values: they are divided first.
   shared_vectors[lane] = denominator0 + ((score0 + score1) + (score2 + score3));
   workgroupBarrier();
   denominator0 = vec4f();
   for (var i = lane - column; i < lane - column + ROW_LANES; i++) { denominator0 += shared_vectors[i]; }
   let share0 = 1.0 / denominator0;
-#else
-${together(tile, "denominator", (a, b) => `${a} + ${b}`)}
-#endif
-${unroll(FOUR, (p) => `  rows${p}[column * SCORE_PITCH + lane_row] = score${p}${sikf ? " * share0" : ""};`)}
+${unroll(FOUR, (p) => `  rows${p}[column * SCORE_PITCH + lane_row] = score${p} * share0;`)}
   ${has(values)}{
 ${unroll(fours, ({ name, i, group }) => `    others${i}[${group} * VALUE_VECTORS + column] = value${name};`)}
   }
   workgroupBarrier();
-${carried && sikf ? unroll(FOUR, (r) => `  sum${r} *= fall[${r}] * share0[${r}];`) : ""}
+${carried ? unroll(FOUR, (r) => `  sum${r} *= fall[${r}] * share0[${r}];`) : ""}
   for (var g = 0u; g < before / 4u + lane_row; g++) {
-${addValues(sikf, false)}
+${addValues(false)}
   }
   {
     let g = before / 4u + lane_row;
-${addValues(sikf, true)}
+${addValues(true)}
   }
 #if ${statistics}
   var product0 = vec4f();
@@ -279,7 +268,7 @@ ${unroll(
   FOUR,
   (r) => wgsl`  {
     let row = own_row + ${u32(r)};
-    let result = select(sum${r}${sikf ? "" : ` / denominator0[${r}]`}, vec4f(), denominator0[${r}] == 0.0 || row >= tokens);
+    let result = select(sum${r}, vec4f(), denominator0[${r}] == 0.0 || row >= tokens);
 #if ${statistics}
     if (column < VALUE_VECTORS && row < tokens) { product0[${r}] = dot(load_gradients(bh * N + row, column), ${valueDim % 4 === 0 ? "result" : `select(vec4f(), result, ${withinRow("column", u32(valueDim))})`}); }
 #else

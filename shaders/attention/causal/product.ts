@@ -5,7 +5,7 @@ import { ofRow } from "../query-features.ts";
 import type { KernelSource, Precision } from "../../wgsl/kernel.ts";
 import { lengthBinding, lengthParams } from "../../wgsl/lengths.ts";
 import { loadVector, storeVector, vectorElement } from "../../wgsl/rows.ts";
-import { LEVEL_FUNCTIONS } from "./tiles.ts";
+import { levelFunctions } from "./tiles.ts";
 import { range, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
 export interface CausalProductSpec extends HeadShape, ChunkedStates {
@@ -48,10 +48,10 @@ export function causalProduct(spec: CausalProductSpec, tile: string): Pick<Kerne
   };
 }
 
-/** Functions for its bindings besides queries, and for SIKF those of levels. */
+/** Functions for its bindings besides queries, and those of levels. */
 export function causalProductFunctions(spec: CausalProductSpec): string {
   const { headDim, valueDim, precision, into } = spec;
-  return wgsl`${spec.featureMap === "sikf" ? LEVEL_FUNCTIONS : ""}${loadVector("load_keys", "keys", headDim, precision.keys)}${loadVector("load_values", "values", valueDim, precision.values)}${
+  return wgsl`${levelFunctions(spec.featureMap)}${loadVector("load_keys", "keys", headDim, precision.keys)}${loadVector("load_values", "values", valueDim, precision.values)}${
     into === "statistics"
       ? loadVector("load_gradients", "gradients", valueDim)
       : storeVector("store_out", "out", valueDim, into === "sum", precision.out)
@@ -66,10 +66,10 @@ export function storeStatistics({ featureMap }: CausalProductSpec, count: number
     (i) => `  if (column == 0u && ${row(i)} < N) {
     let denominator = ${ofRow("denominator", i)};
     // A reference about as large as the sum keeps what is relative to it small.
-    let shift = ${sikf ? "round(log(max(denominator, 1e-30)))" : "0.0"};
-    let p = select(${sikf ? "exponential_of_parts4(vec4f(shift), vec4f()).x" : "1.0"} / denominator, 0.0, denominator == 0.0 || ${row(i)} >= tokens);
+    let shift = round(${sikf ? "log" : "log2"}(max(denominator, 1e-30)));
+    let p = select(${sikf ? "exponential_of_parts4(vec4f(shift), vec4f()).x" : "times_power4(vec4f(1.0), vec4f(shift)).x"} / denominator, 0.0, denominator == 0.0 || ${row(i)} >= tokens);
     let n = select(-${ofRow("product", i)} * p, 0.0, p == 0.0);
-    statistics[bh * N + ${row(i)} - params.statisticsBase] = vec4f(${sikf ? `${ofRow("largest", i)} + shift` : "0.0"}, p, n, 0.0);
+    statistics[bh * N + ${row(i)} - params.statisticsBase] = vec4f(${sikf ? `${ofRow("largest", i)} + shift` : `select(${ofRow("largest", i)} + shift, 0.0, p == 0.0)`}, p, n, 0.0);
   }`,
   );
 }

@@ -5,11 +5,11 @@
  * Layout: keys [B·H, N, D], values [B·H, N, E], states [heads of the dispatch, chunks, state] (KeyStateLayout). Workgroup → (head, feature tile, value
  * tile), value tile fastest; it goes through all rows of the head, RUNNING_ROWS at a time, and loads the next ones before it adds up the present ones. Lane →
  * (four features, four values), values fastest, or while it loads (row, four features), features fastest, and then (row, four values). A quarter of the
- * rows stands in each variable, because one index serves all four, and is checked once. The maximum of SIKF runs along. Each tile is summed on its own
+ * rows stands in each variable, because one index serves all four, and is checked once. The maximum runs along. Each tile is summed on its own
  * before it joins the total, which keeps the rounding error down.
  * Bindings: 0 keys, 1 values, 2 states, then lengths where there are such; then params.
  */
-import { type ChunkedStates, featureFunctions, type KernelFeatureMap, keyStateConstants } from "../feature-map.ts";
+import { type ChunkedStates, featureSize, type KernelFeatureMap, keyStateConstants, relativeFunctions, sizeFactor } from "../feature-map.ts";
 import type { HeadShape } from "../head-shape.ts";
 import { type Kernel, makeKernel, type Precision, workgroupBytes, type WorkgroupVariable } from "../../wgsl/kernel.ts";
 import { lengthBinding, lengthFunction, lengthParams, tokensOf } from "../../wgsl/lengths.ts";
@@ -37,17 +37,18 @@ export function runningStatesLanes({ featureVectors, valueVectors }: Tile): numb
   return featureVectors * valueVectors;
 }
 
-function variables(tile: Tile, sikf: boolean): readonly WorkgroupVariable[] {
+function variables(tile: Tile): readonly WorkgroupVariable[] {
   const { featureVectors, valueVectors } = tile;
   return [
     ...range(4).flatMap((i) => [vectorArray(`key_rows${i}`, QUARTER * featureVectors), vectorArray(`value_rows${i}`, QUARTER * valueVectors)]),
-    ...(sikf ? [vectorArray("shared_vectors", QUARTER * featureVectors), vectorArray("factors", featureVectors)] : []),
+    vectorArray("shared_vectors", QUARTER * featureVectors),
+    vectorArray("factors", featureVectors),
   ];
 }
 
-/** Bytes of workgroup memory of a tile, whatever the feature map. */
+/** Bytes of workgroup memory of a tile. */
 export function runningStatesBytes(tile: Tile): number {
-  return workgroupBytes(variables(tile, true));
+  return workgroupBytes(variables(tile));
 }
 
 export function runningStatesKernel(spec: RunningStatesKernelSpec): Kernel {
@@ -84,18 +85,16 @@ ${unroll(four, (r) => `  var total${r} = vec4f();`)}
   var maximum = vec4f(${LOWEST});
 ${load("var ", "0u")}
   for (var tile = 0u; tile < N; tile += ${u32(RUNNING_ROWS)}) {
-#if ${sikf}
     var largest = maximum;
-${unroll(keys, (k) => `    largest = max(largest, select(maximum, key${k.name}, tile + ${row(k, featureVectors)} < tokens));`)}
+${unroll(keys, (k) => `    largest = max(largest, select(maximum, ${featureSize(spec.featureMap, `key${k.name}`)}, tile + ${row(k, featureVectors)} < tokens));`)}
     shared_vectors[lane] = largest;
     workgroupBarrier();
     for (var i = column; i < LANES; i += ${u32(featureVectors)}) { largest = max(largest, shared_vectors[i]); }
-    let factor = exponential4(maximum - largest);
-#endif
+    let factor = ${sizeFactor(spec.featureMap, "maximum - largest")};
 ${unroll(
   keys,
   (k) =>
-    `    key_rows${k.i}[${k.at}] = select(vec4f(), ${sikf ? `exponential4(key${k.name} - largest)` : `feature4(key${k.name})`}, tile + ${row(k, featureVectors)} < tokens);`,
+    `    key_rows${k.i}[${k.at}] = select(vec4f(), ${sikf ? `exponential4(key${k.name} - largest)` : `relative_feature4(key${k.name}, -largest)`}, tile + ${row(k, featureVectors)} < tokens);`,
 )}
 ${unroll(values, (v) => `    value_rows${v.i}[${v.at}] = select(vec4f(), value${v.name}, tile + ${row(v, valueVectors)} < tokens);`)}
     if (tile % CHUNK_ROWS == 0u) {
@@ -109,14 +108,10 @@ ${unroll(
       }`,
 )}
       if (value_tile == 0u && value == 0u && first_feature + feature < ${u32(vectorsOf(headDim))}) { states[(state + STATE_SUM) / 4u + first_feature + feature] = total_z; }
-#if ${sikf}
       if (value_tile == 0u && lane < ${u32(featureVectors)} && first_feature + lane < ${u32(vectorsOf(headDim))}) { states[state / 4u + first_feature + lane] = maximum; }
-#endif
     }
-#if ${sikf}
     maximum = largest;
     if (lane < ${u32(featureVectors)}) { factors[lane] = factor; }
-#endif
     workgroupBarrier();
     if (tile + ${u32(RUNNING_ROWS)} >= N) { break; }
 ${load("", `tile + ${u32(RUNNING_ROWS)}`)}
@@ -133,15 +128,9 @@ ${unroll(
 ${unroll(four, (r) => `      sum${r} = fma(vec4f(k${i}[${r}]), v${i}, sum${r});`)}`,
 )}
     }
-#if ${sikf}
     let keep = factors[feature];
     total_z = fma(total_z, keep, z);
 ${unroll(four, (r) => `    total${r} = fma(total${r}, vec4f(keep[${r}]), sum${r});`)}
-#else
-    total_z += z;
-${unroll(four, (r) => `    total${r} += sum${r};`)}
-    workgroupBarrier();
-#endif
   }
 `;
   return makeKernel({
@@ -162,8 +151,8 @@ const D = ${u32(headDim)};
 const CHUNKS = ${u32(spec.chunks)};
 const CHUNK_ROWS = ${u32(spec.chunkRows)};
 ${keyStateConstants(spec.state)}`,
-      ...variables(spec, sikf),
-      wgsl`${featureFunctions(spec.featureMap)}${lengthFunction(spec)}${loadVector("load_keys", "keys", headDim, precision.keys)}${loadVector("load_values", "values", valueDim, precision.values)}`,
+      ...variables(spec),
+      wgsl`${relativeFunctions(spec.featureMap)}${lengthFunction(spec)}${loadVector("load_keys", "keys", headDim, precision.keys)}${loadVector("load_values", "values", valueDim, precision.values)}`,
     ],
     body,
   });

@@ -3,7 +3,7 @@
  *
  *   z_c = Σ_{b<c} exp(m_b − M_c) z_b,   s_c = Σ_{b<c} exp(m_b − M_c) s_b,
  *
- * plain sums for the other maps; the first chunk gets M = the lowest number, z = s = 0. `reverse`: of all chunks after each.
+ * with powers of two in place of exp for the other maps; the first chunk gets M = the lowest number, z = s = 0. `reverse`: of all chunks after each.
  * One step of the recurrence is X_{c+1} = f_c X_c + g_c x_c with f_c = exp(M_c − M_{c+1}), g_c = exp(m_c − M_{c+1}).
  *
  * Layout: states [heads, chunks, state] (KeyStateLayout). A workgroup does one (head, d): z_d and the row s_d are E + 1 columns. It goes
@@ -12,9 +12,8 @@
  * lane → chunk of the block. What comes before the block is carried in workgroup memory.
  * Bindings: 0 states, 1 params.
  */
-import { type ChunkedStates, type KernelFeatureMap, keyStateConstants } from "../feature-map.ts";
+import { type ChunkedStates, type KernelFeatureMap, keyStateConstants, scalarSizeFactor } from "../feature-map.ts";
 import type { HeadShape } from "../head-shape.ts";
-import { EXPONENTIAL } from "../../wgsl/exponential.ts";
 import { type Kernel, makeKernel, workgroupBytes, type WorkgroupVariable } from "../../wgsl/kernel.ts";
 import { LOWEST, range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
@@ -41,7 +40,7 @@ function sums({ valueDim, width, segments }: Tile): readonly WorkgroupVariable[]
   return [floats("carry", valueDim + 1), floats("totals", width * segments)];
 }
 
-/** Workgroup variables of the factors, which SIKF has. */
+/** Workgroup variables of the factors. */
 function factors({ segments, steps }: Tile): readonly WorkgroupVariable[] {
   return [
     ...["maxima", "keep", "take"].map((name) => floats(name, segments * steps)),
@@ -49,17 +48,17 @@ function factors({ segments, steps }: Tile): readonly WorkgroupVariable[] {
   ];
 }
 
-/** Bytes of workgroup memory of a scan kernel, whatever the feature map. */
+/** Bytes of workgroup memory of a scan kernel. */
 export function scanBytes(tile: Tile): number {
   return workgroupBytes([...sums(tile), ...factors(tile)]);
 }
 
 export function scanKernel(spec: ScanKernelSpec): Kernel {
   const { segments } = spec;
-  const sikf = spec.featureMap === "sikf";
+  const { functions, factor } = scalarSizeFactor(spec.featureMap);
   const steps = range(spec.steps);
   /** X_c → X_{c+1}, for step i of the lane's segment. */
-  const step = (sum: string, i: number) => (sikf ? `fma(${sum}, keep[at + ${u32(i)}], x${i} * take[at + ${u32(i)}])` : `${sum} + x${i}`);
+  const step = (sum: string, i: number) => `fma(${sum}, keep[at + ${u32(i)}], x${i} * take[at + ${u32(i)}])`;
   const body = wgsl`  let d = group % D;
   let head = group / D;
   let segment = lane / WIDTH;
@@ -69,7 +68,6 @@ export function scanKernel(spec: ScanKernelSpec): Kernel {
   var before = ${LOWEST};
   workgroupBarrier();
   for (var first = 0u; first < CHUNKS; first += BLOCK) {
-#if ${sikf}
     for (var i = lane; i < BLOCK; i += LANES) {
       var m = ${LOWEST};
       if (first + i < CHUNKS) { m = states[state_of(head, first + i) + d]; }
@@ -90,14 +88,13 @@ export function scanKernel(spec: ScanKernelSpec): Kernel {
       for (var j = s * STEPS; j < i; j++) { largest = max(largest, maxima[j]); }
       let m = maxima[i];
       let next = max(largest, m);
-      keep[i] = exponential(largest - next);
-      take[i] = exponential(m - next);
-      if (i == s * STEPS) { segment_keep[s] = exponential(start - max(start, segment_maxima[s])); }
+      keep[i] = ${factor("largest - next")};
+      take[i] = ${factor("m - next")};
+      if (i == s * STEPS) { segment_keep[s] = ${factor("start - max(start, segment_maxima[s])")}; }
       if (first + i < CHUNKS) { states[state_of(head, first + i) + d] = largest; }
     }
     for (var s = 0u; s < SEGMENTS; s++) { before = max(before, segment_maxima[s]); }
     workgroupBarrier();
-#endif
     for (var columns = 0u; columns <= E; columns += WIDTH) {
       let e = columns + column;
       let offset = select(STATE_PRODUCTS + d * STATE_STRIDE + e, STATE_SUM + d, e == E);
@@ -117,7 +114,7 @@ ${unroll(steps, (i) => `      total = ${step("total", i)};`)}
       var own = 0.0;
       for (var s = 0u; s < SEGMENTS; s++) {
         if (s == segment) { own = sum; }
-        sum = ${sikf ? "fma(sum, segment_keep[s], totals[s * WIDTH + column])" : "sum + totals[s * WIDTH + column]"};
+        sum = fma(sum, segment_keep[s], totals[s * WIDTH + column]);
       }
       workgroupBarrier();
       if (segment == 0u && e <= E) { carry[e] = sum; }
@@ -132,7 +129,7 @@ ${unroll(
 `;
   return makeKernel({
     id: "attention/causal/scan",
-    label: `linear attention scan ${sikf ? "sikf" : "sums"}${spec.reverse ? " reverse" : ""} ${spec.chunks} chunks`,
+    label: `linear attention scan ${spec.featureMap === "sikf" ? "sikf" : "powers of two"}${spec.reverse ? " reverse" : ""} ${spec.chunks} chunks`,
     constants: spec,
     workgroupSize: spec.width * segments,
     bindings: [{ name: "states", access: "read_write", element: "f32" }],
@@ -147,7 +144,8 @@ const STEPS = ${u32(spec.steps)};
 const BLOCK = ${u32(segments * spec.steps)};
 ${keyStateConstants(spec.state)}`,
       ...sums(spec),
-      ...(sikf ? [EXPONENTIAL, ...factors(spec)] : []),
+      functions,
+      ...factors(spec),
       `// Where the state of the chunk that comes i-th is.
 fn state_of(head: u32, i: u32) -> u32 { return (head * CHUNKS + ${spec.reverse ? "CHUNKS - 1u - i" : "i"}) * STATE; }`,
     ],

@@ -3,22 +3,26 @@
  * as in attention/query-features.ts. The others come KEY_ROWS at a time, of which a lane has LANE_KEYS, ROW_LANES apart, and their vectors
  * TILE_VECTORS at a time.
  *
- * SIKF: nothing may depend on later keys, so the exponents of a key and a query cannot be those relative to the largest key of the tile. Between them
- * stands the level P_d, a whole number about as large as the largest of keys that all rows of the tile see: exp(q_id + P_d − r_i), the feature of the
+ * Nothing may depend on later keys, so the exponents of a key and a query cannot be those relative to the largest key of the tile. Between them
+ * stands the level P_d, a whole number about as large as the largest of keys that all rows of the tile see. Of SIKF, exp(q_id + P_d − r_i), the feature of the
  * query, times exp(k_jd − P_d), that of the key, which may exceed 1, are a plain product. A key that rises more than GENTLE above its level is
  * *steep*: it would make sums overflow, or what the feature of a query has lost below exp(−87) count. It has the feature zero there, and what it adds
- * goes pair by pair: Σ_d exp(q_id + k_jd − r_i), over its steep features. Steep is a key by itself, so rows before it do not change by a bit.
+ * goes pair by pair: Σ_d exp(q_id + k_jd − r_i), over its steep features. Steep is a key by itself, so rows before it do not change by a bit. Of the other maps levels
+ * and references are powers of two: φ(q_id)·2^(P_d − r_i) times φ(k_jd)·2^−P_d.
  */
+import { featureSize, type KernelFeatureMap } from "../feature-map.ts";
 import type { HeadShape } from "../head-shape.ts";
 import type { LaneTile } from "../query-features.ts";
 import { EXPONENTIAL_OF_PARTS4 } from "../../wgsl/exponential.ts";
 import type { WorkgroupVariable } from "../../wgsl/kernel.ts";
 import { tokensOf } from "../../wgsl/lengths.ts";
 import { vectorArray, vectorsOf } from "../../wgsl/rows.ts";
-import { f32, u32, wgsl } from "../../wgsl/wgsl.ts";
+import { f32, LOWEST, u32, wgsl } from "../../wgsl/wgsl.ts";
 
 /** How far a key may rise above its level: gradients of values up to 10²⁸ stay finite, and what is lost is below exp(GENTLE − 87). */
 const GENTLE = 20;
+/** The same in powers of two. */
+const GENTLE_BITS = 29;
 
 /** A tile of rows, and a tile of others, `rowLanes` × `laneKeys`. The number of rows divides that of others. */
 export interface CausalTile extends LaneTile {
@@ -49,13 +53,47 @@ export function scorePitch(chunkRows: number): number {
   return chunkRows | 1;
 }
 
-/** Workgroup variables of SIKF: `levels`, a vec4f for every four features, and whether a key is `steep`. */
+/** Workgroup variables of levels: `levels`, a vec4f for every four features, and whether a key is `steep`. */
 export function levelVariables({ headDim }: CausalMemory): readonly WorkgroupVariable[] {
   return [vectorArray("levels", vectorsOf(headDim)), { name: "steep", element: "atomic<u32>", count: 1 }];
 }
 
-/** WGSL functions of the features of SIKF, relative to levels and references. They need EXPONENTIAL4 and {@link levelVariables}. */
-export const LEVEL_FUNCTIONS = wgsl`${EXPONENTIAL_OF_PARTS4}
+/** WGSL expression of the size of a key, or query, in whole numbers: what levels and references are found from. */
+export function wholeSize(featureMap: KernelFeatureMap, x: string): string {
+  return featureMap === "sikf" ? `round(${x})` : featureSize(featureMap, x);
+}
+
+/**
+ * WGSL functions of features relative to levels and references. They need those of attention/feature-map.ts, and {@link levelVariables}.
+ * `steep_slope4(x)` is what makes of the product of steep features its derivative with respect to the row x: φ′(x)/φ(x).
+ */
+export function levelFunctions(featureMap: KernelFeatureMap): string {
+  return featureMap === "sikf" ? EXPONENTIAL_LEVELS : powerLevels(featureMap);
+}
+
+function powerLevels(featureMap: KernelFeatureMap): string {
+  const slope = featureMap === "relu" ? "select(vec4f(), 1.0 / x, x > vec4f())" : "1.0 / (max(x, vec4f()) + 1.0)";
+  return `
+fn query_feature(query: vec4f, level: vec4f, reference: f32) -> vec4f { return relative_feature4(query, level - reference); }
+
+fn are_gentle(size: vec4f, level: vec4f) -> vec4<bool> { return size - level <= vec4f(${f32(GENTLE_BITS)}); }
+
+fn key_feature(key: vec4f, level: vec4f) -> vec4f {
+  let gentle = are_gentle(feature_exponent4(key), level);
+  if (!all(gentle)) { atomicStore(&steep[0], 1u); }
+  return select(vec4f(), relative_feature4(key, -level), gentle);
+}
+
+fn steep_product(query: vec4f, key: vec4f, level: vec4f, reference: f32) -> vec4f {
+  let size = feature_exponent4(key);
+  return select(relative_feature4(query, size - reference) * relative_feature4(key, -size), vec4f(), are_gentle(size, level));
+}
+
+fn steep_slope4(x: vec4f) -> vec4f { return ${slope}; }
+`;
+}
+
+const EXPONENTIAL_LEVELS = wgsl`${EXPONENTIAL_OF_PARTS4}
 fn query_feature(query: vec4f, level: vec4f, reference: f32) -> vec4f {
   let whole = round(query);
   return exponential_of_parts4(whole + level - reference, query - whole);
@@ -82,13 +120,15 @@ fn steep_product(query: vec4f, key: vec4f, level: vec4f, reference: f32) -> vec4
 
 /**
  * Statements that find the levels of a tile of rows. `key` is the WGSL expression of vector c of key j, and `earlier` that of the maximum of the keys
- * before the chunk. The levels are there after the next barrier.
+ * before the chunk. Where none of them has a feature, its level is 0. The levels are there after the next barrier.
  */
-export function findLevels(key: (j: string) => string, earlier: string): string {
+export function findLevels(featureMap: KernelFeatureMap, key: (j: string) => string, earlier: string): string {
+  const size = (j: string) => featureSize(featureMap, key(j));
+  const level = featureMap === "sikf" ? "round(features_only(level, c))" : `features_only(select(level, vec4f(), level == vec4f(${LOWEST})), c)`;
   return `  for (var c = lane; c < VECTORS; c += LANES) {
     var level = ${earlier};
-    if (tile_row < tokens) { level = max(level, max(${key("chunk_begin")}, ${key("tile_row")})); }
-    levels[c] = round(features_only(level, c));
+    if (tile_row < tokens) { level = max(level, max(${size("chunk_begin")}, ${size("tile_row")})); }
+    levels[c] = ${level};
   }`;
 }
 

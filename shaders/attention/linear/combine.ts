@@ -3,16 +3,15 @@
  *
  *   z_d = Σ_c exp(m_cd − m_d) z_cd,   s_de = Σ_c exp(m_cd − m_d) s_cde
  *
- * for SIKF, plain sums for the other maps. `normalised` is for Efficient Attention (Shen et al. 2018), whose keys go through softmax over
+ * for SIKF, with powers of two instead of exp for the other maps. `normalised` is for Efficient Attention (Shen et al. 2018), whose keys go through softmax over
  * positions: s_de / z_d, with z_d = 1 and m_d = 0. With such states SIKF is softmax over the features of a query, so nothing else is different.
  *
  * Layout: states [heads, chunks, state] → combined [heads, state] (KeyStateLayout). A workgroup does one head's d: lanes first share the
  * chunks out for m and z, then stand as `width` values × the rest over chunks for the row s_d; partial sums meet in workgroup memory.
  * Bindings: 0 states, 1 combined, 2 params.
  */
-import { type ChunkedStates, type KernelFeatureMap, keyStateConstants } from "../feature-map.ts";
+import { type ChunkedStates, type KernelFeatureMap, keyStateConstants, scalarSizeFactor } from "../feature-map.ts";
 import type { HeadShape } from "../head-shape.ts";
-import { EXPONENTIAL } from "../../wgsl/exponential.ts";
 import { type Kernel, makeKernel, workgroupBytes } from "../../wgsl/kernel.ts";
 import { LARGEST_OF_LANES, partials, SUM_LANES } from "../../wgsl/lanes.ts";
 import { LOWEST, u32, wgsl } from "../../wgsl/wgsl.ts";
@@ -31,15 +30,13 @@ export function mostChunks(available: number, lanes: number): number {
 }
 
 export function combineKernel(spec: CombineKernelSpec): Kernel {
-  const sikf = spec.featureMap === "sikf";
-  const factor = sikf ? "factors[c] * " : "";
+  const { functions, factor } = scalarSizeFactor(spec.featureMap);
   const width = Math.min(spec.lanes, 2 ** Math.ceil(Math.log2(spec.valueDim)));
   const height = spec.lanes / width;
   const body = wgsl`  let d = group % D;
   let head = group / D;
   let state = head * CHUNKS * STATE;
   let result = head * STATE;
-#if ${sikf}
   var largest = ${LOWEST};
   for (var c = lane; c < CHUNKS; c += LANES) {
     let m = states[state + c * STATE + d];
@@ -50,11 +47,10 @@ export function combineKernel(spec: CombineKernelSpec): Kernel {
 ${LARGEST_OF_LANES}
   largest = partials[0];
   workgroupBarrier();
-  for (var c = lane; c < CHUNKS; c += LANES) { factors[c] = exponential(factors[c] - largest); }
+  for (var c = lane; c < CHUNKS; c += LANES) { factors[c] = ${factor("factors[c] - largest")}; }
   workgroupBarrier();
-#endif
   var z = 0.0;
-  for (var c = lane; c < CHUNKS; c += LANES) { z += ${factor}states[state + c * STATE + STATE_SUM + d]; }
+  for (var c = lane; c < CHUNKS; c += LANES) { z += factors[c] * states[state + c * STATE + STATE_SUM + d]; }
   partials[lane] = z;
 ${SUM_LANES}
 #if ${spec.normalised}
@@ -62,9 +58,7 @@ ${SUM_LANES}
   let share = select(1.0 / sum, 0.0, sum == 0.0);
 #endif
   if (lane == 0u) {
-#if ${sikf}
     combined[result + d] = ${spec.normalised ? "0.0" : "largest"};
-#endif
     combined[result + STATE_SUM + d] = ${spec.normalised ? "1.0" : "partials[0]"};
   }
   workgroupBarrier();
@@ -74,7 +68,7 @@ ${SUM_LANES}
     var s = 0.0;
     if (e < E) {
       for (var c = part; c < CHUNKS; c += HEIGHT) {
-        s += ${factor}states[state + c * STATE + STATE_PRODUCTS + d * STATE_STRIDE + e];
+        s += factors[c] * states[state + c * STATE + STATE_PRODUCTS + d * STATE_STRIDE + e];
       }
     }
     partials[lane] = s;
@@ -104,7 +98,8 @@ const CHUNKS = ${u32(spec.chunks)};
 const WIDTH = ${u32(width)};
 const HEIGHT = ${u32(height)};
 ${keyStateConstants(spec.state)}`,
-      ...(sikf ? [EXPONENTIAL, { name: "factors", element: "f32", count: spec.chunks } as const] : []),
+      functions,
+      { name: "factors", element: "f32", count: spec.chunks },
       partials("f32", spec.lanes),
     ],
     body,

@@ -6,7 +6,7 @@
  *
  * For SIKF U and u are relative to exp(M_d), M_d the maximum of the whole parts of q_id − r_i, and φ(k_jd) = exp(k_jd + M_d): as r_i is at least
  * about q_id + k_jd for every key that the query sees, that is at most about e. Sums are taken in whole and fractional parts
- * (attention/feature-map.ts).
+ * (attention/feature-map.ts). The others have powers of two in place of exponentials.
  *
  * Layout: queries (the keys), dk [B·H, N, D], values, dv [B·H, N, E], states [heads of the dispatch, chunks, state] (KeyStateLayout). A
  * workgroup does `rows` rows of one head, within one chunk. Workgroup → (head, row tile); lanes as in attention/query-features.ts. φ of the rows
@@ -56,7 +56,7 @@ ${unroll(
       var feature = vec4f();
       if (${laneRow(i)} < tokens) {
         let key = load_queries(bh * N + ${laneRow(i)}, c);
-        feature = features_only(${sikf ? "exponential4((round(key) + states[state + c]) + (key - round(key)))" : "feature4(key)"}, c);
+        feature = features_only(${sikf ? "exponential4((round(key) + states[state + c]) + (key - round(key)))" : "relative_feature4(key, states[state + c])"}, c);
       }
       phi${i}[lane_phi + c] = feature;
     }`,
@@ -70,7 +70,7 @@ ${unroll(
   rows,
   (i) => `      if (${laneRow(i)} < N) {
         let feature = phi${i}[lane_phi + c];
-        store_dk(bh * N + ${laneRow(i)}, c, select(vec4f(), ${featureSlope(spec.featureMap, "feature")} * (t${i} + query_sum), vec4<bool>(${laneRow(i)} < tokens)));
+        store_dk(bh * N + ${laneRow(i)}, c, select(vec4f(), ${featureSlope(spec.featureMap, "feature", "states[state + c]")} * (t${i} + query_sum), vec4<bool>(${laneRow(i)} < tokens)));
       }`,
 )}`,
 )}

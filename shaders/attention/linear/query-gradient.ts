@@ -5,8 +5,8 @@
  *   p_i = 1/δ_i,   n_i = −(g_i·o_i)/δ_i,   dq_id = φ′(q_id) (p_i Σ_e g_ie s_de + n_i z_d),
  *
  * which is the quotient rule. Where p and n are not yet known (`statistics: "make"`), o is not needed either:
- * g_i·o_i = p_i Σ_d φ(q_id) Σ_e g_ie s_de. Where δ_i is 0, and beyond the length, p = n = 0. For SIKF all is relative to exp(r_i) with the
- * reference r_i of the row (attention/query-features.ts), which cancels.
+ * g_i·o_i = p_i Σ_d φ(q_id) Σ_e g_ie s_de. Where δ_i is 0, and beyond the length, p = n = 0. All is relative to the reference r_i of the
+ * row (attention/query-features.ts), which cancels.
  *
  * Layout: queries, out [B·H, N, D], gradients [B·H, N, E], states [heads of the dispatch, chunks, state] (KeyStateLayout), statistics
  * [B·H, N] of (r, p, n, 0). A workgroup does `rows` rows of one head, within one chunk. Workgroup → (head, row tile); lanes as in
@@ -60,6 +60,8 @@ export function queryGradientKernel(spec: QueryGradientKernelSpec): Kernel {
   const make = spec.statistics === "make";
   const rows = range(spec.laneRows);
   const vectors = rowVectors(spec);
+  /** Of maps other than SIKF, the power of two that features are multiplied by, from the reference of their row. */
+  const power = (reference: string) => `states[state + c] - ${reference}`;
   /** Where the lane has what belongs to its vector c. */
   const at = "c / ROW_LANES";
   const takeFeatures = wgsl`
@@ -80,7 +82,7 @@ ${
   sikf
     ? `      let whole = round(q);
       phi${i}[${at}] = features_only(${exponentialOfSum(wholeAndRest("q", "whole"), MAXIMUM, `statistics${i}.x`)}, c);`
-    : `      phi${i}[${at}] = features_only(feature4(q), c);`
+    : `      phi${i}[${at}] = features_only(relative_feature4(q, ${power(`statistics${i}.x`)}), c);`
 }
     }`,
 )}
@@ -109,10 +111,12 @@ ${unroll(
   let inside${i} = ${laneRow(i)} < tokens && ${ofRow("denominator", i)} != 0.0;
   let p${i} = select(1.0 / ${ofRow("denominator", i)}, 0.0, !inside${i});
   let n${i} = select(-${ofRow("product", i)} * p${i} * p${i}, 0.0, !inside${i});
+  let reference${i} = ${sikf ? ofRow("largest", i) : `select(0.0, ${ofRow("largest", i)}, inside${i})`};
   if (column == 0u && ${laneRow(i)} < N) {
-    statistics[bh * N + ${laneRow(i)} - params.statisticsBase] = vec4f(${sikf ? ofRow("largest", i) : "0.0"}, p${i}, n${i}, 0.0);
+    statistics[bh * N + ${laneRow(i)} - params.statisticsBase] = vec4f(reference${i}, p${i}, n${i}, 0.0);
   }
 #else
+  let reference${i} = statistics${i}.x;
   let p${i} = statistics${i}.y;
   let n${i} = statistics${i}.z;
 #endif`,
@@ -123,7 +127,7 @@ ${unroll(
   rows,
   (i) => `    if (${laneRow(i)} < N) {
       let feature = phi${i}[${at}];
-      let gradient = ${featureSlope(spec.featureMap, "feature")} * fma(sums${i}[${at}], vec4f(p${i}), n${i} * key_sum);
+      let gradient = ${featureSlope(spec.featureMap, "feature", power(`reference${i}`))} * fma(sums${i}[${at}], vec4f(p${i}), n${i} * key_sum);
       store_out(bh * N + ${laneRow(i)}, c, gradient);
     }`,
 )}

@@ -3,7 +3,7 @@
  *
  *   z_d = Σ_j φ(k_jd),   s_de = Σ_j φ(k_jd) v_je      (Katharopoulos et al. 2020),
  *
- * relative to the chunk's own maximum m_d for SIKF (attention/feature-map.ts). The split along N fills a GPU also when there are few heads;
+ * relative to the chunk's own maximum m_d (attention/feature-map.ts). The split along N fills a GPU also when there are few heads;
  * attention/linear/combine.ts adds the chunks.
  *
  * Rows go through workgroup memory `tileRows` at a time. The maximum runs along, as in online softmax: where a tile raises it, the sums
@@ -11,15 +11,23 @@
  * its own before it joins the total, which keeps the rounding error of long chunks down.
  *
  * With `weighted` the rows are queries, and the values gradients, of the way back: with (r, p, n) the statistics of a row
- * (attention/linear/query-gradient.ts), u_d = Σ_i φ(q_id − r_i) n_i and U_de = Σ_i φ(q_id − r_i) p_i g_ie take the places of z and s, for SIKF
- * relative to the maximum of the whole parts of q_id − r_i.
+ * (attention/linear/query-gradient.ts), u_d = Σ_i φ(q_id) n_i and U_de = Σ_i φ(q_id) p_i g_ie take the places of z and s, φ(q_id)
+ * relative to r_i, and all to the maximum over the rows: of SIKF, of the whole parts of q_id − r_i.
  *
  * Layout: keys [B·H, N, D], values [B·H, N, E], states [heads of the dispatch, chunks, state] (KeyStateLayout).
  * Workgroup → (bh, chunk, feature tile, value tile), value tile fastest. Lane → (row group, features, values), values fastest: where the
  * tile is small, groups of lanes share its rows. While it loads keys, lane → (row, four features), features fastest.
  * Bindings: 0 keys, 1 values, 2 states, then those that there are of: statistics, lengths; then params.
  */
-import { chunkConstants, type ChunkedStates, featureFunctions, type KernelFeatureMap, keyStateConstants } from "../feature-map.ts";
+import {
+  chunkConstants,
+  type ChunkedStates,
+  featureSize,
+  type KernelFeatureMap,
+  keyStateConstants,
+  relativeFunctions,
+  sizeFactor,
+} from "../feature-map.ts";
 import type { HeadShape } from "../head-shape.ts";
 import { type Kernel, makeKernel, type Precision, workgroupBytes, type WorkgroupVariable } from "../../wgsl/kernel.ts";
 import { lengthBinding, lengthFunction, lengthParams, tokensOf } from "../../wgsl/lengths.ts";
@@ -57,7 +65,7 @@ export function reduceLoadRows(tile: Omit<Tile, "tileRows">): number {
 }
 
 /** Workgroup variables: a tile of rows has one for each load, because one index serves them all then, and is checked once. */
-function variables(tile: Tile, sikf: boolean): readonly WorkgroupVariable[] {
+function variables(tile: Tile): readonly WorkgroupVariable[] {
   const [lanes, loadRows] = [reduceLanes(tile), reduceLoadRows(tile)];
   return [
     ...range(tile.tileRows / loadRows).flatMap((j) => [
@@ -65,13 +73,13 @@ function variables(tile: Tile, sikf: boolean): readonly WorkgroupVariable[] {
       vectorArray(`values_tile${j}`, (loadRows * tile.valueTile) / 4),
     ]),
     vectorArray("shared_vectors", lanes),
-    ...(sikf ? [vectorArray("factors", tile.featureTile / 4)] : []),
+    vectorArray("factors", tile.featureTile / 4),
   ];
 }
 
-/** Bytes of workgroup memory of a reduce kernel, whatever the feature map. */
+/** Bytes of workgroup memory of a reduce kernel. */
 export function reduceBytes(tile: Tile): number {
-  return workgroupBytes(variables(tile, true));
+  return workgroupBytes(variables(tile));
 }
 
 export function reduceKernel(spec: ReduceKernelSpec): Kernel {
@@ -84,9 +92,14 @@ export function reduceKernel(spec: ReduceKernelSpec): Kernel {
   const features = vectors.flatMap((vector) => range(4).map((i) => ({ vector, i, sum: `s${4 * vector + i}` })));
   const featureTiles = Math.ceil(headDim / featureTile);
   const valueTiles = Math.ceil(valueDim / valueTile);
-  // Relative to the row's reference in whole numbers, which a maximum of 1e4 does not round; the rest goes through exp beside it.
-  const whole = (j: number) => (sikf && spec.weighted ? `round(key${j}) - row_statistics${j}.x` : `key${j}`);
-  const rest = (j: number) => (spec.weighted ? ` + (key${j} - round(key${j}))` : "");
+  const size = (j: number) =>
+    featureSize(spec.featureMap, sikf && spec.weighted ? `round(key${j})` : `key${j}`) + (spec.weighted ? ` - row_statistics${j}.x` : "");
+  /** φ of a row, relative to `largest` and to its reference, if it has one. */
+  const feature = (j: number) => {
+    if (!sikf) return `relative_feature4(key${j}, -${spec.weighted ? `(largest + row_statistics${j}.x)` : "largest"})`;
+    // Relative to the row's reference in whole numbers, which a maximum of 1e4 does not round; the rest goes through exp beside it.
+    return `exponential4(${size(j)} - largest${spec.weighted ? ` + (key${j} - round(key${j}))` : ""})`;
+  };
   /** From one vector of features that a lane sums to the next, within a row of the tile. */
   const apart = featureTile / 4 / spec.featureVectors;
   const body = wgsl`  let value_tile = group % ${u32(valueTiles)};
@@ -102,9 +115,7 @@ export function reduceKernel(spec: ReduceKernelSpec): Kernel {
   let part = lane / KEY_VECTORS;
   let key_column = feature_tile * KEY_VECTORS + column;
   var z = vec4f();
-#if ${sikf}
   var maximum = vec4f(${LOWEST});
-#endif
   // As an adder: four values, and one or two vectors of features, of the rows row_group, row_group + ROW_GROUPS, …
   let row_group = lane / ${u32(lanes / spec.rowGroups)};
   let lane_feature = lane % ${u32(lanes / spec.rowGroups)} / VALUE_VECTORS;
@@ -122,24 +133,19 @@ ${unroll(
 #endif
     if (inside${j}) { key${j} = load_keys(first_row + row${j}, key_column); }`,
 )}
-#if ${sikf}
-    shared_vectors[lane] = ${loads.reduce((largest, j) => (j === 0 ? whole(0) : `max(${largest}, ${whole(j)})`), "")};
+    shared_vectors[lane] = ${loads.reduce((largest, j) => (j === 0 ? size(0) : `max(${largest}, ${size(j)})`), "")};
     workgroupBarrier();
     var largest = maximum;
     for (var i = column; i < LANES; i += KEY_VECTORS) { largest = max(largest, shared_vectors[i]); }
     if (tile == begin) { maximum = largest; } // nothing to scale yet, and no difference that overflows
-    let factor = exponential4(maximum - largest);
+    let factor = ${sizeFactor(spec.featureMap, "maximum - largest")};
     maximum = largest;
     z *= factor;
     if (part == 0u) { factors[column] = factor; }
-${unroll(loads, (j) => `    key${j} = exponential4(${whole(j)} - largest${rest(j)});`)}
-#else
-    workgroupBarrier();
-${unroll(loads, (j) => `    key${j} = feature4(key${j});`)}
-#endif
 ${unroll(
   loads,
-  (j) => `    key${j} = select(vec4f(), key${j}, inside${j});
+  (j) => `    key${j} = ${feature(j)};
+    key${j} = select(vec4f(), key${j}, inside${j});
     z += key${j}${spec.weighted ? ` * row_statistics${j}.z` : ""};
     key_tile${j}[lane] = key${j}${spec.weighted ? ` * row_statistics${j}.y` : ""};`,
 )}
@@ -167,12 +173,8 @@ ${unroll(features, ({ vector, i, sum }) => `        tile_${sum} = fma(vec4f(phi$
       }`,
 )}
     }
-#if ${sikf}
 ${unroll(vectors, (vector) => `    let factor${vector} = factors[lane_feature + ${u32(apart * vector)}];`)}
 ${unroll(features, ({ vector, i, sum }) => `    ${sum} = fma(${sum}, vec4f(factor${vector}[${i}]), tile_${sum});`)}
-#else
-${unroll(features, ({ sum }) => `    ${sum} += tile_${sum};`)}
-#endif
   }
 #if ${spec.rowGroups > 1}
 ${unroll(
@@ -200,9 +202,7 @@ ${unroll(range(4), (j) => `      if (first_value + ${u32(j)} < E) { states[state
   if (part == 0u && value_tile == 0u) {
     for (var i = column + KEY_VECTORS; i < LANES; i += KEY_VECTORS) { z += shared_vectors[i]; }
     for (var i = 0u; i < min(4u, D - min(D, 4u * key_column)); i++) {
-#if ${sikf}
       states[state + 4u * key_column + i] = maximum[i];
-#endif
       states[state + STATE_SUM + 4u * key_column + i] = z[i];
     }
   }
@@ -231,8 +231,8 @@ const ROW_GROUPS = ${u32(spec.rowGroups)};
 const KEY_VECTORS = ${u32(featureTile / 4)}; // of a row of the tile
 const VALUE_VECTORS = ${u32(valueTile / 4)};
 ${keyStateConstants(spec.state)}`,
-      ...variables(spec, sikf),
-      wgsl`${featureFunctions(spec.featureMap)}${lengthFunction(spec)}${loadVector("load_keys", "keys", headDim, spec.precision.keys)}${loadVector("load_values", "values", valueDim, spec.precision.values)}`,
+      ...variables(spec),
+      wgsl`${relativeFunctions(spec.featureMap)}${lengthFunction(spec)}${loadVector("load_keys", "keys", headDim, spec.precision.keys)}${loadVector("load_values", "values", valueDim, spec.precision.values)}`,
     ],
     body,
   });

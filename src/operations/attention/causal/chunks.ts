@@ -247,8 +247,8 @@ export function addEfficientQueries(
 }
 
 /** Keys that the tiles of a head load besides those that they see: what their levels are found from. */
-export function levelRows({ featureMap, shape: { length } }: LinearWork, { rows }: Pick<CausalTile, "rows">): number {
-  return featureMap === "sikf" ? 2 * Math.ceil(length / rows) : 0;
+export function levelRows({ shape: { length } }: LinearWork, { rows }: Pick<CausalTile, "rows">): number {
+  return 2 * Math.ceil(length / rows);
 }
 
 /**

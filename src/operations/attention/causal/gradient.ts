@@ -102,7 +102,7 @@ function addEfficientKeyGradient(
   const { states } = rows;
   // States without values, in the same scratch.
   const narrow: LinearWork = { ...work, shape: { ...shape, valueDim: 0 } };
-  const sums: Reduction = { ...reduction, state: keyStateLayout(features, 0, true), usedBytes: 2 * features * FLOAT_BYTES };
+  const sums: Reduction = { ...reduction, state: keyStateLayout(features, 0), usedBytes: 2 * features * FLOAT_BYTES };
   const vectors = paddedToVec4(features) / 4;
   const base = { length, headDim: features, variableLengths, state: sums.state, chunks, chunkRows, lanes: elementwiseLanes(work.program.limits) };
   const add = (pass: EfficientKeyGradientKernelSpec["pass"], moved: MovedBytes) =>

@@ -64,14 +64,14 @@ export interface Reduction {
 }
 
 /** The layout of a key state, in float32 numbers. */
-export function stateLayout({ shape, features, featureMap }: LinearWork): KeyStateLayout {
-  return keyStateLayout(features, shape.valueDim, featureMap === "sikf");
+export function stateLayout({ shape, features }: LinearWork): KeyStateLayout {
+  return keyStateLayout(features, shape.valueDim);
 }
 
 /** A reduction in chunks of so many rows. */
 export function reductionOf(work: LinearWork, tile: ReduceTile, chunkRows: number): Reduction {
-  const { shape, features, featureMap } = work;
-  const usedBytes = FLOAT_BYTES * features * (shape.valueDim + (featureMap === "sikf" ? 2 : 1));
+  const { shape, features } = work;
+  const usedBytes = FLOAT_BYTES * features * (shape.valueDim + 2);
   return { state: stateLayout(work), tile, chunks: Math.ceil(shape.length / chunkRows), chunkRows, usedBytes };
 }
 
