@@ -9,6 +9,7 @@ import { compositionSuite, reuseSuite } from "./composition.ts";
 import { concurrencySuite } from "./concurrency.ts";
 import { convolveSuite } from "./convolve.ts";
 import { decodeSuite } from "./decode.ts";
+import { extremeNumbersSuite } from "./extreme-numbers.ts";
 import { faultsSuite } from "./faults.ts";
 import { fftGradientSuite } from "./fft-gradient.ts";
 import { fftSuite } from "./fft.ts";
@@ -51,6 +52,7 @@ export const SUITES: readonly Suite[] = [
   attentionSuite,
   linearAttentionSuite,
   causalAttentionSuite,
+  extremeNumbersSuite,
   decodeSuite,
   multiplicativeAttentionSuite,
   multiplicativeExtremesSuite,

@@ -3,7 +3,7 @@
  *
  *   out_i = Σ_d φ(q_id) s_de / Σ_d φ(q_id) z_d  (+ Σ_{j≤i} w[j − i] v_j)
  *
- * with z and s the sums over the keys so far, of SIKF relative to exp(m_d), m_d the largest key so far. Efficient Attention (`normalised`) divides
+ * with z and s the sums over the keys so far, relative to exp(m_d), or to 2^m_d, m_d the largest key so far. Efficient Attention (`normalised`) divides
  * the rows of s by z. Sums of the present block of BLOCK tokens stand apart from those of the blocks before, so that ten thousands of small terms
  * do not join one large sum one by one. Of the bias, a token sums the values of its own block; those before are in `history` already
  * (attention/decode/add-pending.ts), but for the first block, which has none before.
@@ -13,7 +13,16 @@
  * key, then stand as WIDTH vectors of values × HEIGHT features.
  * Bindings: 0 queries, 1 keys, 2 values, 3 states, 4 out, and with a bias 5 history, 6 weights; then params.
  */
-import { exponentialOfSum, featureFunctions, type KernelFeatureMap, MAXIMUM, takeMaximum, wholeAndRest } from "../feature-map.ts";
+import {
+  exponentialOfSum,
+  featureSize,
+  type KernelFeatureMap,
+  MAXIMUM,
+  relativeFunctions,
+  sizeFactor,
+  takeMaximum,
+  wholeAndRest,
+} from "../feature-map.ts";
 import type { HeadShape } from "../head-shape.ts";
 import { type Kernel, makeKernel, paddedToVec4, type WorkgroupVariable, workgroupBytes } from "../../wgsl/kernel.ts";
 import { LARGEST_OF_LANES, partials, SUM_LANES } from "../../wgsl/lanes.ts";
@@ -80,39 +89,32 @@ export function decodeStepKernel(spec: DecodeStepKernelSpec): Kernel {
     for (var c = lane; c < VECTORS; c += LANES) {
       let key = load_keys(row, c);
       let query = load_queries(row, c);
-#if ${sikf}
       let before = states[state + MAXIMUM + c];
-      let reference = max(before, key);
+      let reference = max(before, ${featureSize(spec.featureMap, "key")});
       states[state + MAXIMUM + c] = reference;
-      decay[c] = exponential4(before - reference);
-      added[c] = features_only(exponential4(key - reference), c);
+      decay[c] = ${sizeFactor(spec.featureMap, "before - reference")};
+      added[c] = features_only(${sikf ? "exponential4(key - reference)" : "relative_feature4(key, -reference)"}, c);
       features[c] = query;
-      largest = max(largest, largest_feature(${normalised ? "query" : "round(query) + round(reference)"}, c));
-#else
-      added[c] = features_only(feature4(key), c);
-      features[c] = features_only(feature4(query), c);
-#endif
+      largest = max(largest, largest_feature(${normalised ? "query" : sikf ? "round(query) + round(reference)" : "feature_exponent4(query) + reference"}, c));
     }
-#if ${sikf}
     partials[lane] = largest;
 ${LARGEST_OF_LANES}
     largest = partials[0];
     workgroupBarrier();
-#endif
     var denominator = 0.0;
     for (var c = lane; c < VECTORS; c += LANES) {
       var feature = features[c];
       var past = states[state + SUM + c];
       var present = states[state + SUM + PRESENT + c];
-#if ${sikf}
       past *= decay[c];
       present *= decay[c];
 #if ${normalised}
       feature = features_only(exponential4(feature - largest), c);
-#else
+#elif ${sikf}
 ${takeMaximum("states[state + MAXIMUM + c]")}
       feature = features_only(${exponentialOfSum(wholeAndRest("feature"), MAXIMUM, "largest")}, c);
-#endif
+#else
+      feature = features_only(relative_feature4(feature, states[state + MAXIMUM + c] - largest), c);
 #endif
       present += added[c];
       let sum = past + present;
@@ -139,11 +141,9 @@ ${SUM_LANES}
           let at = state + PRODUCTS + d * VALUE_VECTORS + column;
           var past = states[at];
           var present = states[at + PRESENT];
-#if ${sikf}
           let factor = decay[d / 4u][d % 4u];
           past *= factor;
           present *= factor;
-#endif
           present = fma(vec4f(added[d / 4u][d % 4u]), value, present);
           let product = past + present;
           result = fma(vec4f(features[d / 4u][d % 4u]), product, result);
@@ -212,7 +212,7 @@ const SUM = ${u32(layout.sum / 4)};
 const PRODUCTS = ${u32(layout.products / 4)};
 const PRESENT = ${u32(layout.present / 4)};`,
       ...variables(spec),
-      wgsl`${featureFunctions(spec.featureMap)}${loadVector("load_queries", "queries", headDim)}${loadVector("load_keys", "keys", headDim)}
+      wgsl`${relativeFunctions(spec.featureMap)}${loadVector("load_queries", "queries", headDim)}${loadVector("load_keys", "keys", headDim)}
 ${loadVector("load_values", "values", valueDim)}${storeVector("store_out", "out", valueDim, false)}
 ${spec.bias ? loadVector("load_history", "history", valueDim) + storeVector("store_history", "history", valueDim, false) : ""}
 fn features_only(vector: vec4f, c: u32) -> vec4f {

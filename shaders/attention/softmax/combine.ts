@@ -12,6 +12,7 @@ import { type Kernel, makeKernel, type Precision } from "../../wgsl/kernel.ts";
 import { lengthBinding } from "../../wgsl/lengths.ts";
 import { loadVector, storeVector, vectorElement } from "../../wgsl/rows.ts";
 import { RUNNING_MAXIMUM, splitRowsDeclarations, splitRowsParams, type SplitRowsSpec, splitRowsStart } from "./splits.ts";
+import { scoreUnit } from "./tiles.ts";
 import { f32, LOWEST, wgsl } from "../../wgsl/wgsl.ts";
 
 export interface SoftmaxCombineSpec extends SplitRowsSpec {
@@ -55,7 +56,7 @@ ${RUNNING_MAXIMUM}
     ],
     params: [...splitRowsParams(spec), "partialsBase", "maximaBase", "outBase"],
     declarations: wgsl`${splitRowsDeclarations(spec)}
-const SCALE = ${f32(spec.scale)};
+const SCALE = ${f32(spec.scale / scoreUnit(spec.scale))};
 ${EXPONENTIAL}${loadVector("load_partials", "partials", width)}${storeVector("store_out", "out", width, accumulate, storage)}`,
     body,
   });

@@ -4,8 +4,9 @@
  *   out_i = Σ_j exp(scale·(q_i·k_j − m_i)) v_j / Σ_j exp(scale·(q_i·k_j − m_i))  (+ out_i, where the Toeplitz product has been put before)
  *
  * with m_i = max_j q_i·k_j, which runs along: where a tile of keys raises it, the sums so far are scaled. It is that of the products without
- * the scale, so that the largest exponent is 0 and those near it are exact, however large the products. Causal: the sums run over j ≤ i, and
- * tiles above the diagonal are skipped. In a window they run over |i − j| < w: attention/softmax/visible.ts.
+ * the scale, in units of a power of two (attention/softmax/tiles.ts), so that the largest exponent is 0 and those near it are exact, however large the
+ * products. Causal: the sums run over j ≤ i, and tiles above the diagonal are skipped. In a window they run over |i − j| < w:
+ * attention/softmax/visible.ts.
  *
  * Layout: queries, keys [B·H, N, D], values, out [B·H, N, E]. Workgroup → (bh, row tile, column tile of the values), column tile fastest;
  * causal: the longest rows first. Lanes: attention/softmax/tiles.ts, rows being queries, and others keys. Split: out has the sums as they are,

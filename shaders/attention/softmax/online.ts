@@ -63,7 +63,7 @@ export function firstOther(sequence: Sequence, rows: "queries" | "keys"): string
 }
 
 /**
- * `fn weight(difference)`: exp(SCALE · difference), for differences from the maximum; where that was summed in another order, they may be above 0.
+ * `fn weight(difference)`: exp(SCALE / SCORE_UNIT · difference), for differences from the maximum; where that was summed in another order, they may be above 0.
  * What is left out lies at the lowest float: its difference may be beyond the floats. By the GPU's own exp2, which is as exact as the
  * products in the exponent are.
  */

@@ -42,16 +42,17 @@ export interface WeightedProduct extends ProductColumns {
   readonly sum: string;
 }
 
-/** Statements that fill `own<r>` with the piece of own rows that begins at vector `piece`. */
+/** Statements that fill `own<r>` with the piece of own rows that begins at vector `piece`, in the unit of scores if it is for these. */
 function loadOwn(layout: SoftmaxKernelLayout, { own, width }: ScoreProduct): string {
   const { tile } = layout;
   const depth = pieceDepth(tile, width);
   const rows = range(4 * tile.rowVectors);
+  const unit = own === "queries" || own === "keys" ? " * SCORE_UNIT" : "";
   return wgsl`      for (var i = lane; i < ${u32(tile.rowGroups * depth)}; i += LANES) {
         let row = first + i / ${u32(depth)} * PATCH_ROWS;
         let column = piece + i % ${u32(depth)};
         let at = i / ${u32(depth)} * ${u32(piecePitch(depth))} + i % ${u32(depth)};
-${unroll(rows, (r) => `        let vector${r} = load_${own}(bh * N + min(row + ${u32(r)}, tokens - 1u), column);`)}
+${unroll(rows, (r) => `        let vector${r} = load_${own}(bh * N + min(row + ${u32(r)}, tokens - 1u), column)${unit};`)}
 ${transposed(rows, (r) => ownName(layout, r))}
       }`;
 }

@@ -92,7 +92,7 @@ export function splitRowsStart(spec: SplitRowsSpec, others: "keys" | "queries"):
 
 /**
  * Statements that raise `maximum` to that of another split, `part.x`, and say by which factor what has been summed so far shrinks, `kept`, and
- * what comes from this split, `added`. They need SCALE and EXPONENTIAL.
+ * what comes from this split, `added`. They need SCALE, that of scores, and EXPONENTIAL.
  */
 export const RUNNING_MAXIMUM = `    let rise = part.x - maximum;
     let factor = exponential(max(SCALE * -abs(rise), -100.0));

@@ -48,6 +48,14 @@ export interface SoftmaxKernelSpec extends HeadShape, Sequence {
 /** Below the largest float, after rounding. */
 export const LARGEST_SCALE = 3e38;
 
+/**
+ * What scores are products of queries and keys in units of: with a power of two below 1 on one side they reach beyond the floats, and what they lose
+ * does not count in an exponent. A scale that is larger still would not be one in these units.
+ */
+export function scoreUnit(scale: number): number {
+  return scale < 2 ** 60 ? 2 ** -24 : 1;
+}
+
 /** Lanes of the workgroup of a tile. */
 export function softmaxLanes({ rowGroups, otherGroups }: SoftmaxTile): number {
   return rowGroups * otherGroups;
@@ -180,6 +188,7 @@ const WEIGHT_PITCH = ${u32(weightPitch(tile))};${windowConstant({ window })}`,
     ...variables(layout),
     ...(columnTiles === undefined ? [] : [`const COLUMN_TILES = ${u32(columnTiles)};`]),
     wgsl`const SCALE = ${f32(scale)};
-const SCALE_TO_2 = ${f32(Math.min(scale * Math.LOG2E, LARGEST_SCALE))};`,
+const SCORE_UNIT = ${f32(scoreUnit(scale))};
+const SCALE_TO_2 = ${f32(Math.min((scale / scoreUnit(scale)) * Math.LOG2E, LARGEST_SCALE))};`,
   ];
 }

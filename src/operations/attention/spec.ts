@@ -23,6 +23,10 @@ import {
  *   φ(x)_r = exp(w_r·x′ − |x′|²/2) with x′ = √scale·x.
  * - `"dpfp"`: the deterministic parameter-free projection (Schlag, Irie and Schmidhuber 2021): with x′ = [max(x, 0), max(−x, 0)], the products of x′
  *   with itself rolled by j = 1 … ν, x′_i x′_{(i − j) mod 2D}: 2Dν features. A query that has none in common with any key gets zero.
+ *
+ * Features are relative to the largest, so their sums neither overflow nor vanish: of `"elu+1"` numbers may be from −300, of `"relu"` and `"elu+1"` 1e-30 to
+ * 1e30 in size, of `"dpfp"`, whose features are products, 1e-15 to 1e15. Gradients are as large as the derivatives are, up to 1 / x with respect to x
+ * of `"relu"`, and infinite where that is beyond float32. With a bias `"multiplicative"` features are as they are in float32.
  */
 export type FeatureMap = "sikf" | "elu+1" | "relu" | "softmax" | "favor+" | "dpfp";
 
@@ -50,7 +54,7 @@ export type AttentionOptions = SequenceOptions &
     valueDim?: number;
     /**
      * `"linear"` (default) is O(N) and takes a `featureMap`. `"softmax"` is the original, out_i = Σ_j softmax_j(scale·q_i·k_j) v_j: O(N²)
-     * time in tiles with online softmax, O(N) memory.
+     * time in tiles with online softmax, O(N) memory. Products q·k may be as large as 1e45; beyond that the result is NaN.
      */
     kind?: "linear" | "softmax";
     /** The feature map of linear attention, which needs one; `kind: "softmax"` has none. */

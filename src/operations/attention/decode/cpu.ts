@@ -39,16 +39,20 @@ export const decodeCpu: CpuFunction<DecodeSpec> = ({ shape, tokens, stages }, ff
     const last = (position + 1) % BLOCK === 0;
     let top = -Infinity;
     let denominator = 0;
-    const decay = new Float64Array(D).fill(1);
+    const decay = new Float64Array(D);
     const added = new Float64Array(D);
     for (let d = 0; d < D; d++) {
       const [query, key] = [q[row + d]!, k[row + d]!];
+      const before = states[at + layout.maximum + d]!;
       if (plain) {
-        added[d] = plainFeature(plain, key);
-        phi[d] = plainFeature(plain, query);
+        const feature = plainFeature(plain, key);
+        const exponent = feature > 0 ? Math.max(before, Math.floor(Math.log2(feature))) : before;
+        states[at + layout.maximum + d] = exponent;
+        decay[d] = 2 ** (before - exponent);
+        added[d] = feature && feature / 2 ** exponent;
+        phi[d] = plainFeature(plain, query) * 2 ** exponent;
         continue;
       }
-      const before = states[at + layout.maximum + d]!;
       const reference = Math.fround(Math.max(before, key));
       states[at + layout.maximum + d] = reference;
       decay[d] = Math.exp(before - reference);

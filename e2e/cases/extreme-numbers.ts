@@ -1,0 +1,255 @@
+/**
+ * Attention of numbers whose features, or products, are no numbers of float32, held to the definition in float64 over all pairs of tokens: the quotient
+ * does not see a factor on all features of a query, or of all keys.
+ */
+import type { AttentionOptions, Runtime } from "../../src/index.ts";
+import { attentionGradientReference, attentionReference } from "../../src/testing/attention-reference.ts";
+import { attentionSpec } from "../../src/testing/specs.ts";
+import { attend, attendBackward, ATTENTION_BOUND, type AttentionData, drawAttention, GRADIENT_BOUND, norm } from "./attention-harness.ts";
+import { type Case, check, checkClose, type Suite, together } from "./case.ts";
+
+type Change = (data: AttentionData, headDim: number) => AttentionData;
+/** Numbers by row and column. */
+type Factor = (row: number, d: number) => number;
+
+function scaled(data: AttentionData, headDim: number, q: Factor, k: Factor): AttentionData {
+  const times = (rows: Float32Array, factor: Factor) => rows.map((x, at) => x * factor(Math.floor(at / headDim), at % headDim));
+  return { ...data, q: times(data.q, q), k: times(data.k, k) };
+}
+
+function shifted(data: AttentionData, headDim: number, q: Factor, k: Factor): AttentionData {
+  const plus = (rows: Float32Array, by: Factor) => rows.map((x, at) => x + by(Math.floor(at / headDim), at % headDim));
+  return { ...data, q: plus(data.q, q), k: plus(data.k, k) };
+}
+
+/** Magnitudes that follow each other in the rows of a sequence. */
+const MIXED = [1e-30, 1, 1e30, 1e-20, 1e20] as const;
+const mixed: Factor = (row) => MIXED[row % 5]!;
+
+/** What makes features of elu + 1 tiny or huge. */
+const OF_ELU: Readonly<Record<string, Change>> = {
+  "queries of −90": (data, dim) =>
+    shifted(
+      data,
+      dim,
+      () => -90,
+      () => 0,
+    ),
+  "queries and keys of −90": (data, dim) =>
+    shifted(
+      data,
+      dim,
+      () => -90,
+      () => -90,
+    ),
+  "queries and keys of −200": (data, dim) =>
+    shifted(
+      data,
+      dim,
+      () => -200,
+      () => -200,
+    ),
+  "queries and keys of 1e20": (data, dim) =>
+    scaled(
+      data,
+      dim,
+      () => 1e20,
+      () => 1e20,
+    ),
+  "queries from −200 to 1e30, keys that grow from −150": (data, dim) =>
+    shifted(
+      scaled(
+        data,
+        dim,
+        (row) => (row % 3 === 0 ? 1e30 : 1),
+        () => 1,
+      ),
+      dim,
+      (row) => (row % 3 === 1 ? -200 : 0),
+      (row) => -150 + 2 * (row % 70),
+    ),
+};
+
+/** The same of ReLU. */
+const OF_RELU: Readonly<Record<string, Change>> = {
+  "queries and keys of 1e-20": (data, dim) =>
+    scaled(
+      data,
+      dim,
+      () => 1e-20,
+      () => 1e-20,
+    ),
+  "queries and keys of 1e20": (data, dim) =>
+    scaled(
+      data,
+      dim,
+      () => 1e20,
+      () => 1e20,
+    ),
+  "queries of 1e-30, keys of 1e30": (data, dim) =>
+    scaled(
+      data,
+      dim,
+      () => 1e-30,
+      () => 1e30,
+    ),
+  "queries and keys of 1e-30": (data, dim) =>
+    scaled(
+      data,
+      dim,
+      () => 1e-30,
+      () => 1e-30,
+    ),
+  "queries and keys of 1e30": (data, dim) =>
+    scaled(
+      data,
+      dim,
+      () => 1e30,
+      () => 1e30,
+    ),
+  "queries of 1e-30 to 1e30, keys of 1e-30": (data, dim) => scaled(data, dim, mixed, () => 1e-30),
+  "queries and keys of 1e-30 to 1e30": (data, dim) => scaled(data, dim, mixed, mixed),
+  "features of a query, and of keys, that are 1e20 apart": (data, dim) =>
+    scaled(
+      data,
+      dim,
+      (_, d) => (d % 2 === 0 ? 1e-20 : 1),
+      (_, d) => (d % 2 === 0 ? 1 : 1e-20),
+    ),
+};
+
+const SIZES: Readonly<Record<"plain" | "causal", readonly Omit<AttentionOptions, "featureMap" | "kind" | "heads">[]>> = {
+  plain: [
+    { length: 1, headDim: 3 },
+    { batch: 2, length: 37, headDim: 7, valueDim: 5, variableLengths: true },
+    { length: 300, headDim: 12, valueDim: 6, bias: "fastrpb" },
+    { batch: 3, length: 29, headDim: 5, keyMask: true },
+  ],
+  causal: [
+    { length: 1, headDim: 3 },
+    { batch: 2, length: 150, headDim: 9, valueDim: 7, variableLengths: true },
+    { length: 100, headDim: 68, valueDim: 6, bias: "fastrpb" },
+  ],
+};
+
+/** Numbers of the same shape as rows of D. */
+type Weights = (row: number, d: number) => number;
+
+/**
+ * What makes gradients of queries and of keys comparable with each other: with M_d the largest feature of a key, so far if causal, they are at most about
+ * M_d / max_e φ(q_ie) M_e of a query, and 1 / M_d of a key. φ is said to be max(x, least).
+ */
+function gradientWeights({ q, k }: AttentionData, { length, headDim, causal }: ReturnType<typeof attentionSpec>, least: number) {
+  const largest = new Float64Array(k.length);
+  const feature = (x: number) => Math.max(x, least);
+  for (let start = 0; start < k.length; start += length * headDim) {
+    for (let at = start; at < start + length * headDim; at++)
+      largest[at] = Math.max(feature(k[at]!), at < start + headDim ? 0 : largest[at - headDim]!);
+    const last = start + (length - 1) * headDim;
+    for (let at = start; at < last && !causal; at++) largest[at] = largest[last + ((at - start) % headDim)]!;
+  }
+  const dq: Weights = (row, d) => {
+    let most = 0;
+    for (let e = 0; e < headDim; e++) most = Math.max(most, feature(q[row * headDim + e]!) * largest[row * headDim + e]!);
+    const key = largest[row * headDim + d]!;
+    return key > 0 ? most / key : 0;
+  };
+  const dk: Weights = (row, d) => largest[row * headDim + d]!;
+  return { dq, dk };
+}
+
+async function compare(
+  runtime: Runtime,
+  options: AttentionOptions,
+  data: AttentionData,
+  what: string,
+  weights: { readonly dq: Weights; readonly dk: Weights },
+): Promise<void> {
+  const spec = attentionSpec(options);
+  const { dOut, ...inputs } = data;
+  checkClose(await attend(runtime, options, data), attentionReference(spec, inputs), ATTENTION_BOUND, what);
+  const expected = attentionGradientReference(spec, inputs, dOut);
+  const actual = await attendBackward(runtime, options, data);
+  for (const name of ["dq", "dk", "dv"] as const) {
+    const weight = (at: number) => (name === "dv" ? 1 : weights[name](Math.floor(at / spec.headDim), at % spec.headDim));
+    let [error, size] = [0, 0];
+    for (const [at, value] of expected[name].entries()) {
+      error += (weight(at) * (actual[name]![at]! - value)) ** 2;
+      size += (weight(at) * value) ** 2;
+    }
+    // Of one token, or where one has all of the weight, nothing is left of what comes in but rounding.
+    const bound = GRADIENT_BOUND * Math.max(Math.sqrt(size), norm(dOut));
+    check(Math.sqrt(error) <= bound, `${name} of ${what}: off by ${Math.sqrt(error)}, more than ${bound}`);
+  }
+}
+
+function linearCases(featureMap: "elu+1" | "relu", changes: Readonly<Record<string, Change>>): readonly Case[] {
+  return (["plain", "causal"] as const).map((kind) => ({
+    name: `${featureMap}${kind === "causal" ? ", causal" : ""}: features from 1e-30 to 1e30, and exponentials of −200`,
+    run: async (context) => {
+      const runtimes = [await context.runtime, await context.cpu];
+      await together(SIZES[kind], async (size, i) => {
+        const options: AttentionOptions = { heads: 2, ...size, featureMap, causal: kind === "causal" } as AttentionOptions;
+        const spec = attentionSpec(options);
+        for (const [j, [name, change]] of Object.entries(changes).entries()) {
+          const seed = 7000 + 100 * i + 10 * j;
+          const data = change(drawAttention(options, seed), spec.headDim);
+          const weights = gradientWeights(data, spec, featureMap === "relu" ? 0 : 1);
+          for (const runtime of runtimes) {
+            await compare(runtime, options, data, `${JSON.stringify(options)}, ${name}, ${runtime.backend}, seed ${seed}`, weights);
+          }
+        }
+      });
+    },
+  }));
+}
+
+const SOFTMAX_SIZES: readonly AttentionOptions[] = [
+  { kind: "softmax", heads: 1, length: 1, headDim: 3 },
+  { kind: "softmax", heads: 2, length: 37, headDim: 7, valueDim: 5, causal: true },
+  { kind: "softmax", heads: 1, length: 1100, headDim: 4, window: 40 },
+  { kind: "softmax", heads: 2, batch: 3, length: 29, headDim: 5, keyMask: true, bias: "logits" },
+  { kind: "softmax", heads: 1, length: 1300, headDim: 8, scale: 3 },
+];
+
+/** Keys of 1e20 in pairs that are the same, with queries from 1e-20 to 1e20. */
+function softmaxData(options: AttentionOptions, seed: number): AttentionData {
+  const { headDim, length } = attentionSpec(options);
+  const data = scaled(
+    drawAttention(options, seed),
+    headDim,
+    (row) => [1e20, 1e-20, 1e18, 1e-25, 3e19][row % 5]!,
+    () => 1e20,
+  );
+  const twin = (at: number) => {
+    const [row, d] = [Math.floor(at / headDim), at % headDim];
+    return row % length < Math.floor(length / 2) * 2 ? (row - ((row % length) % 2)) * headDim + d : at;
+  };
+  return { ...data, k: data.k.map((_, at) => data.k[twin(at)]!) };
+}
+
+export const extremeNumbersSuite: Suite = {
+  name: "extreme numbers",
+  cases: [
+    ...linearCases("elu+1", OF_ELU),
+    ...linearCases("relu", OF_RELU),
+    {
+      name: "softmax: logits of ±1e40 beside those near 0",
+      run: async (context) => {
+        const runtimes = [await context.runtime, await context.cpu];
+        await together(SOFTMAX_SIZES, async (options, i) => {
+          const data = softmaxData(options, 7900 + 10 * i);
+          const { headDim } = attentionSpec(options);
+          const largest = (rows: Float32Array) => rows.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
+          const [q, k] = [data.q, data.k].map(largest) as [number, number];
+          for (const runtime of runtimes) {
+            await compare(runtime, options, data, `${JSON.stringify(options)}, ${runtime.backend}, ${headDim}, seed ${7900 + 10 * i}`, {
+              dq: () => 1 / k,
+              dk: () => 1 / q,
+            });
+          }
+        });
+      },
+    },
+  ],
+};
