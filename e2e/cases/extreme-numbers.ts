@@ -136,25 +136,30 @@ const SIZES: Readonly<Record<"plain" | "causal", readonly Omit<AttentionOptions,
 type Weights = (row: number, d: number) => number;
 
 /**
- * What makes gradients of queries and of keys comparable with each other: with M_d the largest feature of a key, so far if causal, they are at most about
- * M_d / max_e φ(q_ie) M_e of a query, and 1 / M_d of a key. φ is said to be max(x, least).
+ * What makes gradients of queries and of keys comparable with each other. With M_d the largest feature of any key, and T_i that of those which row i sees,
+ * in units of M_d, they are about M_d T_i / max_e φ(q_ie) M_e T_i of a query, and 1 / M_d T_j of a key. φ is said to be max(x, least).
  */
 function gradientWeights({ q, k }: AttentionData, { length, headDim, causal }: ReturnType<typeof attentionSpec>, least: number) {
-  const largest = new Float64Array(k.length);
   const feature = (x: number) => Math.max(x, least);
-  for (let start = 0; start < k.length; start += length * headDim) {
-    for (let at = start; at < start + length * headDim; at++)
-      largest[at] = Math.max(feature(k[at]!), at < start + headDim ? 0 : largest[at - headDim]!);
-    const last = start + (length - 1) * headDim;
-    for (let at = start; at < last && !causal; at++) largest[at] = largest[last + ((at - start) % headDim)]!;
+  const rows = k.length / headDim;
+  const columns = new Float64Array((rows / length) * headDim);
+  const columnOf = (row: number, d: number) => Math.floor(row / length) * headDim + d;
+  for (const [at, x] of k.entries()) {
+    const column = columnOf(Math.floor(at / headDim), at % headDim);
+    columns[column] = Math.max(columns[column]!, feature(x));
   }
+  const seen = new Float64Array(rows).fill(1);
+  for (let row = 0; causal && row < rows; row++) {
+    seen[row] = row % length === 0 ? 0 : seen[row - 1]!;
+    for (let d = 0; d < headDim; d++)
+      if (k[row * headDim + d]! > 0) seen[row] = Math.max(seen[row]!, feature(k[row * headDim + d]!) / columns[columnOf(row, d)]!);
+  }
+  const dk: Weights = (row, d) => columns[columnOf(row, d)]! * (seen[row]! || 1);
   const dq: Weights = (row, d) => {
     let most = 0;
-    for (let e = 0; e < headDim; e++) most = Math.max(most, feature(q[row * headDim + e]!) * largest[row * headDim + e]!);
-    const key = largest[row * headDim + d]!;
-    return key > 0 ? most / key : 0;
+    for (let e = 0; e < headDim; e++) most = Math.max(most, feature(q[row * headDim + e]!) * columns[columnOf(row, e)]!);
+    return most / (columns[columnOf(row, d)]! || 1);
   };
-  const dk: Weights = (row, d) => largest[row * headDim + d]!;
   return { dq, dk };
 }
 

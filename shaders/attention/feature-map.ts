@@ -86,7 +86,7 @@ export function scalarSizeFactor(featureMap: KernelFeatureMap) {
  */
 export function featureSlope(featureMap: KernelFeatureMap, feature: string, n: string): string {
   if (featureMap === "sikf") return feature;
-  const one = `times_power4(vec4f(1.0), ${n})`;
+  const one = `times_power4(vec4f(1.0), min(${n}, vec4f(127.0)))`;
   return featureMap === "relu" ? `select(vec4f(), ${one}, ${feature} > vec4f())` : `min(${feature}, ${one})`;
 }
 

@@ -63,8 +63,8 @@ export const SMALLEST_NORMAL = 2 ** -126;
 
 /**
  * Powers of two, of normal numbers that are not negative: `fn exponent4(x: vec4f)`, the whole numbers n with 2^n ≤ x < 2^(n+1), and
- * `fn times_power4(x: vec4f, n: vec4f)`, x·2^n for products of less than 2^128 and n that count as 127 above that; 0 where x or the product is below
- * the normal numbers. Neither rounds anything.
+ * `fn times_power4(x: vec4f, n: vec4f)`, x·2^n of products below 2^128; 0 where x or the product is below the normal numbers.
+ * Neither rounds anything.
  */
 export const POWERS4 = wgsl`
 fn exponent4(x: vec4f) -> vec4f {
@@ -72,7 +72,7 @@ fn exponent4(x: vec4f) -> vec4f {
 }
 
 fn times_power4(x: vec4f, n: vec4f) -> vec4f {
-  let power = bitcast<vec4u>(clamp(n, vec4f(-256.0), vec4f(127.0)) + vec4f(${f32(INTEGER_BITS)})) << vec4u(23u);
+  let power = bitcast<vec4u>(clamp(n, vec4f(-256.0), vec4f(255.0)) + vec4f(${f32(INTEGER_BITS)})) << vec4u(23u);
   let product = bitcast<vec4i>(bitcast<vec4u>(x) + power);
   return select(vec4f(), bitcast<vec4f>(product), (product >= vec4i(${0x00800000})) & (x >= vec4f(${f32(SMALLEST_NORMAL)})));
 }

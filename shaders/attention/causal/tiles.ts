@@ -120,16 +120,24 @@ fn steep_product(query: vec4f, key: vec4f, level: vec4f, reference: f32) -> vec4
 
 /**
  * Statements that find the levels of a tile of rows. `key` is the WGSL expression of vector c of key j, and `earlier` that of the maximum of the keys
- * before the chunk. Where none of them has a feature, its level is 0. The levels are there after the next barrier.
+ * before the chunk. A feature of ReLU that none of these keys has gets the level of the largest that one has; where they have none at all, keys that
+ * have are steep. The levels are there after the next barrier.
  */
 export function findLevels(featureMap: KernelFeatureMap, key: (j: string) => string, earlier: string): string {
   const size = (j: string) => featureSize(featureMap, key(j));
-  const level = featureMap === "sikf" ? "round(features_only(level, c))" : `features_only(select(level, vec4f(), level == vec4f(${LOWEST})), c)`;
-  return `  for (var c = lane; c < VECTORS; c += LANES) {
+  return wgsl`  for (var c = lane; c < VECTORS; c += LANES) {
     var level = ${earlier};
     if (tile_row < tokens) { level = max(level, max(${size("chunk_begin")}, ${size("tile_row")})); }
-    levels[c] = ${level};
-  }`;
+    levels[c] = ${featureMap === "sikf" ? "round(features_only(level, c))" : `select(vec4f(${LOWEST}), level, are_features(c))`};
+  }
+#if ${featureMap === "relu"}
+  workgroupBarrier();
+  var largest_level = vec4f(${LOWEST});
+  for (var c = 0u; c < VECTORS; c++) { largest_level = max(largest_level, levels[c]); }
+  largest_level = max(max(largest_level, largest_level.yzwx), max(largest_level.zwxy, largest_level.wxyz));
+  workgroupBarrier();
+  for (var c = lane; c < VECTORS; c += LANES) { levels[c] = select(levels[c], largest_level, levels[c] == vec4f(${LOWEST})); }
+#endif`;
 }
 
 /** WGSL constants of the two tiles. */
