@@ -44,10 +44,7 @@ export function relativeFunctions(featureMap: KernelFeatureMap): string {
   if (featureMap === "relu") {
     return wgsl`${POWERS4}
 fn feature_exponent4(x: vec4f) -> vec4f { return select(vec4f(${LOWEST}), exponent4(x), x >= vec4f(${f32(SMALLEST_NORMAL)})); }
-// Above 0 also where the product is not: its derivative is not 0 there.
-fn relative_feature4(x: vec4f, n: vec4f) -> vec4f {
-  return select(vec4f(), max(times_power4(x, n), vec4f(${f32(SMALLEST_NORMAL)})), x >= vec4f(${f32(SMALLEST_NORMAL)}));
-}
+fn relative_feature4(x: vec4f, n: vec4f) -> vec4f { return times_power4(x, n); }
 `;
   }
   return wgsl`${POWERS4}
@@ -66,6 +63,12 @@ ${SPLIT_EXPONENTIAL4}
 /** WGSL expression, a vec4f, of what the maxima of a {@link KeyStateLayout} are taken of: of SIKF the numbers themselves. It needs {@link relativeFunctions}. */
 export function featureSize(featureMap: KernelFeatureMap, x: string): string {
   return featureMap === "sikf" ? x : `feature_exponent4(${x})`;
+}
+
+/** WGSL expression of φ(x)·2^n for {@link featureSlope}, which must know it from 0 also where it is less than a float. */
+export function slopedFeature(featureMap: Exclude<KernelFeatureMap, "sikf">, x: string, n: string): string {
+  const feature = `relative_feature4(${x}, ${n})`;
+  return featureMap === "relu" ? `max(${feature}, select(vec4f(), vec4f(${f32(SMALLEST_NORMAL)}), ${x} > vec4f()))` : feature;
 }
 
 /** WGSL expression of the factor between features whose sizes differ by `difference`, a vec4f that is not above 0. It needs {@link relativeFunctions}. */

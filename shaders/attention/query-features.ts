@@ -2,7 +2,16 @@
  * φ of a tile of rows, in workgroup memory. Lane → (lane_row, column), column fastest; a lane has `laneRows` rows, LANE_ROWS apart. The
  * ROW_LANES lanes of a row share its vectors out, column, column + ROW_LANES, …, and bring together what they found.
  */
-import { exponentialOfSum, featureSize, relativeFunctions, wholeAndRest, type KernelFeatureMap, MAXIMUM, takeMaximum } from "./feature-map.ts";
+import {
+  exponentialOfSum,
+  featureSize,
+  relativeFunctions,
+  slopedFeature,
+  wholeAndRest,
+  type KernelFeatureMap,
+  MAXIMUM,
+  takeMaximum,
+} from "./feature-map.ts";
 import type { HeadShape } from "./head-shape.ts";
 import type { Declarations, Precision, WorkgroupVariable } from "../wgsl/kernel.ts";
 import { lengthFunction } from "../wgsl/lengths.ts";
@@ -82,7 +91,8 @@ ${unroll(vectors, (v) => `    ${name}${v} = ${join(`${name}${v}`, `shared_vector
  * set `denominator<v>` and the references `largest<v>`. Rows from `tokens` on count as zero. The features are there after the next barrier.
  */
 export function queryFeatures(tile: FeatureTile, at = "lane_phi + c"): string {
-  const sikf = tile.featureMap === "sikf";
+  const { featureMap } = tile;
+  const sikf = featureMap === "sikf";
   const rows = range(tile.laneRows);
   const vectors = rowVectors(tile);
   const whole = (x: string) => (sikf ? `round(${x})` : x);
@@ -95,7 +105,7 @@ ${unroll(
   (i) => `    {
       let q = load_row(bh * N, tokens, ${laneRow(i)}, c);
       phi${i}[${at}] = q;
-      ${ofRow("largest", i)} = max(${ofRow("largest", i)}, largest_feature(${featureSize(tile.featureMap, whole("q"))} + whole_maximum, c));
+      ${ofRow("largest", i)} = max(${ofRow("largest", i)}, largest_feature(${featureSize(featureMap, whole("q"))} + whole_maximum, c));
     }`,
 )}
   }
@@ -116,7 +126,7 @@ ${unroll(
       let whole = round(q);
       let feature = features_only(${exponentialOfSum(wholeAndRest("q", "whole"), MAXIMUM, ofRow("largest", i))}, c);
 #else
-      let feature = features_only(relative_feature4(phi${i}[${at}], maximum - ${ofRow("largest", i)}), c);
+      let feature = features_only(${sikf ? "" : slopedFeature(featureMap, `phi${i}[${at}]`, `maximum - ${ofRow("largest", i)}`)}, c);
 #endif
       phi${i}[${at}] = feature;
       ${ofRow("denominator", i)} += dot(feature, key_sum);

@@ -13,7 +13,7 @@
  * and their values stand in workgroup memory. Efficient Attention has a state of its own (attention/linear/efficient-key-state.ts).
  * Bindings: 0 queries, 1 states, 2 values, 3 dk, 4 dv, 5 lengths where there are such; then params.
  */
-import { featureSlope } from "../feature-map.ts";
+import { featureSlope, slopedFeature } from "../feature-map.ts";
 import { type Kernel, makeKernel, workgroupBytes, type WorkgroupVariable } from "../../wgsl/kernel.ts";
 import { lengthBinding, lengthParams } from "../../wgsl/lengths.ts";
 import { featureTileDeclarations, type HeadTile, laneRow, rowTile, tileLanes } from "../query-features.ts";
@@ -45,7 +45,7 @@ export function keyGradientBytes(tile: HeadTile & MatrixTile): number {
 
 export function keyGradientKernel(spec: KeyGradientKernelSpec): Kernel {
   const { headDim, valueDim } = spec;
-  const sikf = spec.featureMap === "sikf";
+  const { featureMap } = spec;
   const rows = range(spec.laneRows);
   const body = wgsl`${stateTileStart(spec)}
 ${loadRowTile(spec, "value", "load_values")}
@@ -56,7 +56,7 @@ ${unroll(
       var feature = vec4f();
       if (${laneRow(i)} < tokens) {
         let key = load_queries(bh * N + ${laneRow(i)}, c);
-        feature = features_only(${sikf ? "exponential4((round(key) + states[state + c]) + (key - round(key)))" : "relative_feature4(key, states[state + c])"}, c);
+        feature = features_only(${featureMap === "sikf" ? "exponential4((round(key) + states[state + c]) + (key - round(key)))" : slopedFeature(featureMap, "key", "states[state + c]")}, c);
       }
       phi${i}[lane_phi + c] = feature;
     }`,
@@ -70,7 +70,7 @@ ${unroll(
   rows,
   (i) => `      if (${laneRow(i)} < N) {
         let feature = phi${i}[lane_phi + c];
-        store_dk(bh * N + ${laneRow(i)}, c, select(vec4f(), ${featureSlope(spec.featureMap, "feature", "states[state + c]")} * (t${i} + query_sum), vec4<bool>(${laneRow(i)} < tokens)));
+        store_dk(bh * N + ${laneRow(i)}, c, select(vec4f(), ${featureSlope(featureMap, "feature", "states[state + c]")} * (t${i} + query_sum), vec4<bool>(${laneRow(i)} < tokens)));
       }`,
 )}`,
 )}

@@ -13,7 +13,7 @@
  * attention/query-features.ts. The gradients of the rows stand in workgroup memory; φ and Σ_e g_ie s_de, with the lane that needs them.
  * Bindings: 0 queries, 1 states, 2 gradients, 3 statistics, 4 out, 5 lengths where there are such; then params.
  */
-import { exponentialOfSum, featureSlope, wholeAndRest, MAXIMUM, takeMaximum } from "../feature-map.ts";
+import { exponentialOfSum, featureSlope, slopedFeature, wholeAndRest, MAXIMUM, takeMaximum } from "../feature-map.ts";
 import { type Kernel, makeKernel, workgroupBytes, type WorkgroupVariable } from "../../wgsl/kernel.ts";
 import { lengthBinding, lengthParams } from "../../wgsl/lengths.ts";
 import {
@@ -56,7 +56,8 @@ export function queryGradientBytes(tile: HeadTile & MatrixTile): number {
 
 export function queryGradientKernel(spec: QueryGradientKernelSpec): Kernel {
   const { headDim, valueDim } = spec;
-  const sikf = spec.featureMap === "sikf";
+  const { featureMap } = spec;
+  const sikf = featureMap === "sikf";
   const make = spec.statistics === "make";
   const rows = range(spec.laneRows);
   const vectors = rowVectors(spec);
@@ -79,10 +80,10 @@ ${unroll(
   (i) => `    {
       let q = load_row(bh * N, tokens, ${laneRow(i)}, c);
 ${
-  sikf
+  featureMap === "sikf"
     ? `      let whole = round(q);
       phi${i}[${at}] = features_only(${exponentialOfSum(wholeAndRest("q", "whole"), MAXIMUM, `statistics${i}.x`)}, c);`
-    : `      phi${i}[${at}] = features_only(relative_feature4(q, ${power(`statistics${i}.x`)}), c);`
+    : `      phi${i}[${at}] = features_only(${slopedFeature(featureMap, "q", power(`statistics${i}.x`))}, c);`
 }
     }`,
 )}
@@ -127,7 +128,7 @@ ${unroll(
   rows,
   (i) => `    if (${laneRow(i)} < N) {
       let feature = phi${i}[${at}];
-      let gradient = ${featureSlope(spec.featureMap, "feature", power(`reference${i}`))} * fma(sums${i}[${at}], vec4f(p${i}), n${i} * key_sum);
+      let gradient = ${featureSlope(featureMap, "feature", power(`reference${i}`))} * fma(sums${i}[${at}], vec4f(p${i}), n${i} * key_sum);
       store_out(bh * N + ${laneRow(i)}, c, gradient);
     }`,
 )}
