@@ -125,7 +125,11 @@ fn steep_product(query: vec4f, key: vec4f, level: vec4f, reference: f32) -> vec4
  */
 export function findLevels(featureMap: KernelFeatureMap, key: (j: string) => string, earlier: string): string {
   const size = (j: string) => featureSize(featureMap, key(j));
-  const level = { sikf: "round(features_only(level, c))", "elu+1": "features_only(level, c)", relu: `select(vec4f(${LOWEST}), level, are_features(c))` };
+  const level = {
+    sikf: "round(features_only(level, c))",
+    "elu+1": "features_only(level, c)",
+    relu: `select(vec4f(${LOWEST}), level, are_features(c))`,
+  };
   return wgsl`  for (var c = lane; c < VECTORS; c += LANES) {
     var level = ${earlier};
     if (tile_row < tokens) { level = max(level, max(${size("chunk_begin")}, ${size("tile_row")})); }

@@ -24,9 +24,10 @@ import {
  * - `"dpfp"`: the deterministic parameter-free projection (Schlag, Irie and Schmidhuber 2021): with x′ = [max(x, 0), max(−x, 0)], the products of x′
  *   with itself rolled by j = 1 … ν, x′_i x′_{(i − j) mod 2D}: 2Dν features. A query that has none in common with any key gets zero.
  *
- * Features are relative to the largest, so their sums neither overflow nor vanish: of `"elu+1"` numbers may be from −300, of `"relu"` and `"elu+1"` 1e-30 to
- * 1e30 in size, of `"dpfp"`, whose features are products, 1e-15 to 1e15. Gradients are as large as the derivatives are, up to 1 / x with respect to x
- * of `"relu"`, and infinite where that is beyond float32. With a bias `"multiplicative"` features are as they are in float32.
+ * Features are relative to the largest, so that sums neither overflow nor vanish: of `"elu+1"` numbers may be as low as −300, of `"relu"` and `"elu+1"` from
+ * 1e-30 to 1e30 in size, of `"dpfp"`, whose features are products, from 1e-15 to 1e15. The gradient with respect to x of `"relu"` is as large as 1 / x, and
+ * infinite where that is beyond float32; gradients below 1e-30 may become 0, and causally those of keys that are 1e-35 times an earlier key. With a bias
+ * `"multiplicative"` gradients keep to the range of float32 on their way.
  */
 export type FeatureMap = "sikf" | "elu+1" | "relu" | "softmax" | "favor+" | "dpfp";
 
