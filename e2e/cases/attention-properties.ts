@@ -9,6 +9,7 @@ import {
   checkGradients,
   drawAttention,
   GRADIENT_BOUND,
+  type GradientName,
   norm,
 } from "./attention-harness.ts";
 import { type CaseContext, check, checkClose, relativeL2, type Suite, together } from "./case.ts";
@@ -31,6 +32,14 @@ const KINDS: readonly AttentionOptions[] = [
   { ...BASE, featureMap: "sikf" },
   { ...BASE, featureMap: "favor+" },
   { ...BASE, kind: "softmax" },
+];
+
+/** Of each kind, and of each kind of bias, one that reads lengths. */
+const WITH_LENGTHS: readonly AttentionOptions[] = [
+  { ...BASE, featureMap: "sikf", bias: "fastrpb", outside: { first: 1, last: 2 } },
+  { ...BASE, featureMap: "elu+1", bias: "fastrpb", causal: true },
+  { ...BASE, featureMap: "relu", bias: "multiplicative" },
+  { ...BASE, kind: "softmax", bias: "logits" },
 ];
 
 export const attentionPropertySuite: Suite = {
@@ -76,6 +85,28 @@ export const attentionPropertySuite: Suite = {
           const biased = { ...options, bias: "fastrpb" } as AttentionOptions;
           const change = relativeL2(await attend(runtime, biased, moved), move(await attend(runtime, biased, data)));
           check(change > 1e-2, `${what}: with a bias the order made a difference of only ${change}`);
+        }),
+    },
+    {
+      name: "lengths in a tensor are those in an array, forward and backward; what is out of range is cut off",
+      sample: true,
+      run: (context: CaseContext) =>
+        together(WITH_LENGTHS, async (shape, seed) => {
+          const options = { ...shape, batch: 5, variableLengths: true } as AttentionOptions;
+          const data = { ...drawAttention(options, seed + 20), lengths: [0, 12, 30, 30, 0] };
+          const tensor = { ...data, lengths: Float32Array.of(0, 12.7, 30, 1e20, -3) };
+          for (const runtime of [await context.runtime, await context.cpu]) {
+            const what = `${runtime.backend}, ${JSON.stringify(options)}, seed ${seed + 20}`;
+            const [expected, gradients] = [await attend(runtime, options, data), await attendBackward(runtime, options, data)];
+            const [out, others] = [await attend(runtime, options, tensor), await attendBackward(runtime, options, tensor)];
+            for (const [name, values] of Object.entries({ out: expected, ...gradients })) {
+              const actual = name === "out" ? out : others[name as GradientName]!;
+              check(
+                values.every((x, at) => x === actual[at]),
+                `${what}: ${name} is another`,
+              );
+            }
+          }
         }),
     },
     {

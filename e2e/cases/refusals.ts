@@ -168,6 +168,9 @@ const attentionArguments: Case = {
         await both({ lengths: BigInt64Array.of(8n, 3n) }, "value", "inputs.lengths[0]");
         await both({ lengths: Float32Array.of(8, 2.5) }, "value", "inputs.lengths[1]");
         await both({ lengths: new DataView(new ArrayBuffer(8)) }, "value", "inputs.lengths");
+        await both({ lengths: tensor(3) }, "shape", "inputs.lengths", "[2]");
+        await both({ lengths: tensor(2, 1) }, "shape", "inputs.lengths", "[2]");
+        await both({ lengths: scope.keep(runtime.tensor(new Float32Array(4), [2], "complex64")) }, "shape", "inputs.lengths", '"f32"');
         await both({ bias: v }, "shape", "inputs.bias", "[2, 15]");
         await both({ bias: undefined }, "value", "inputs.bias", "fastrpb");
         await both({ v: q }, "shape", "inputs.v", "[2, 2, 8, 3]");
@@ -185,6 +188,7 @@ const attentionArguments: Case = {
         const { bias: _, lengths: __, ...three } = good;
         await checkRefused(() => plain.run({ ...three, lengths: [8, 3] }), "value", "AttentionPlan.run", "inputs.lengths", "left out");
         await checkRefused(() => plain.backward({ ...three, dOut, lengths: [8, 3] }), "value", "AttentionPlan.backward", "inputs.lengths");
+        await checkRefused(() => plain.run({ ...three, lengths: tensor(2) }), "value", "AttentionPlan.run", "inputs.lengths", "left out");
         await checkRefused(() => plain.backward({ ...three, dOut, bias }), "value", "AttentionPlan.backward", "inputs.bias");
 
         const back = (out: object, changes: object = {}) => plan.backward(any({ ...good, dOut, ...changes }), any({ out }));

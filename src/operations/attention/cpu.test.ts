@@ -16,7 +16,7 @@ interface Data {
   readonly v: Float32Array;
   readonly dOut: Float32Array;
   readonly weights: Float32Array;
-  readonly lengths: Uint32Array;
+  readonly lengths: Uint32Array | Float32Array;
   readonly keyMask?: Float32Array;
 }
 
@@ -283,6 +283,9 @@ describe("lengths", () => {
     ] as const) {
       expect([...values], `${name}, seeds 700 to 704`).toEqual([...beyond(values, dim, 0)]);
     }
+    // As float32 numbers in their place, which nobody has checked.
+    const given = { ...poisoned, lengths: Float32Array.of(-1, 1.5, 6, Infinity) };
+    expect({ out: await attend(options, given), ...(await backward(options, given)) }, "seeds 700 to 704").toEqual({ out, ...gradients });
     const dBias = new Float64Array(gradients.dBias.length);
     for (const [b, length] of lengths.entries()) {
       if (length === 0) continue;
