@@ -1,6 +1,6 @@
 /** What holds for every attention: PyTorch's values and gradients, and properties. */
 import type { AttentionOptions } from "../../src/index.ts";
-import { type AttentionFixture, attentionFixtures } from "../../src/testing/attention-fixtures.ts";
+import { type AttentionFixture, attentionFixtures, layerFixtures } from "../../src/testing/attention-fixtures.ts";
 import {
   attend,
   ATTENTION_BOUND,
@@ -14,8 +14,22 @@ import {
 } from "./attention-harness.ts";
 import { type CaseContext, check, checkClose, relativeL2, type Suite, together } from "./case.ts";
 
-function dataOf({ q, k, v, dOut, weights, lengths }: AttentionFixture): AttentionData {
-  return { q, k, v, dOut, weights: weights ?? new Float32Array(), ...(lengths && { lengths }) };
+function dataOf({ q, k, v, dOut, weights, lengths, keyMask }: AttentionFixture): AttentionData {
+  return { q, k, v, dOut, weights: weights ?? new Float32Array(), ...(lengths && { lengths }), ...(keyMask && { keyMask }) };
+}
+
+async function compareValues(context: CaseContext, fixture: AttentionFixture): Promise<void> {
+  const { options, out } = fixture;
+  checkClose(await attend(await context.runtime, options, dataOf(fixture)), out, ATTENTION_BOUND, JSON.stringify(options));
+}
+
+async function compareGradients(context: CaseContext, fixture: AttentionFixture): Promise<void> {
+  const { options, dq, dk, dv, dBias } = fixture;
+  const actual = await attendBackward(await context.runtime, options, dataOf(fixture));
+  const expected = Object.fromEntries(
+    Object.entries({ dq, dk, dv, ...(dBias && { dBias }) }).map(([name, values]) => [name, Float32Array.from(values)]),
+  );
+  checkGradients(actual, expected, norm(fixture.dOut), GRADIENT_BOUND, JSON.stringify(options));
 }
 
 /** Rows of a tensor [1, heads, N, dim] in another order. */
@@ -47,11 +61,7 @@ export const attentionPropertySuite: Suite = {
   cases: [
     {
       name: "values as PyTorch has them",
-      run: (context) =>
-        together(attentionFixtures(), async (fixture) => {
-          const { options, out } = fixture;
-          checkClose(await attend(await context.runtime, options, dataOf(fixture)), out, ATTENTION_BOUND, JSON.stringify(options));
-        }),
+      run: (context) => together(attentionFixtures(), (fixture) => compareValues(context, fixture)),
     },
     {
       name: "gradients as PyTorch's autograd has them",
@@ -59,16 +69,21 @@ export const attentionPropertySuite: Suite = {
         // Some, as kernels take long to compile: the others are held to the CPU, which is held to all of these.
         together(
           attentionFixtures().filter(({ options }) => options.bias === "fastrpb" && !options.variableLengths),
-          async (fixture) => {
-            const { options, dq, dk, dv, dBias } = fixture;
-            const actual = await attendBackward(await context.runtime, options, dataOf(fixture));
-            const expected = Object.fromEntries(
-              Object.entries({ dq, dk, dv, ...(dBias && { dBias }) }).map(([name, values]) => [name, Float32Array.from(values)]),
-            );
-            checkGradients(actual, expected, norm(fixture.dOut), GRADIENT_BOUND, JSON.stringify(options));
-          },
+          (fixture) => compareGradients(context, fixture),
         ),
     },
+    {
+      name: "layers as the paper's author has them, in PyTorch: values",
+      run: (context) => together(layerFixtures(), (fixture) => compareValues(context, fixture)),
+    },
+    ...["elu+1", "sikf", "dpfp"].map((featureMap) => ({
+      name: `layers as the paper's author has them, in PyTorch: gradients, ${featureMap}`,
+      run: (context: CaseContext) =>
+        together(
+          layerFixtures().filter(({ options }) => "featureMap" in options && options.featureMap === featureMap),
+          (fixture) => compareGradients(context, fixture),
+        ),
+    })),
     {
       name: "tokens in another order: the same results in that order without a bias, others with one",
       run: (context: CaseContext) =>

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { elementCount } from "../../core/check.ts";
 import { attentionGradientSpec, type AttentionOptions, attentionSpec, type AttentionSpec, weightsShape } from "../../testing/specs.ts";
-import { attentionFixtures } from "../../testing/attention-fixtures.ts";
+import { attentionFixtures, layerFixtures } from "../../testing/attention-fixtures.ts";
 import { normals, random, relativeL2 } from "../../testing/random.ts";
 import { attentionGradientReference, attentionReference } from "../../testing/attention-reference.ts";
 import { compute, computeAll } from "../../testing/compute.ts";
@@ -172,6 +172,18 @@ describe("agrees with PyTorch", () => {
     const reference = attentionGradientReference(spec, visible, dOut);
     for (const [name, expected] of Object.entries({ dq, dk, dv, ...(dBias && { dBias }) })) {
       expectClose(reference[name as "dq"], expected, norm(dOut), `${name} by definition`);
+    }
+  });
+});
+
+describe("agrees with layers as the paper's author has them, in PyTorch", () => {
+  test.each(layerFixtures())("$options", async ({ options, q, k, v, dOut, weights, keyMask, out, dq, dk, dv, dBias }) => {
+    const masks = keyMask && { keyMask: Float32Array.from(keyMask) };
+    const inputs = { q, k, v, dOut, weights: weights!, lengths: new Uint32Array(), ...masks };
+    expectClose(await attend(options, inputs), out, norm(v), "out");
+    const gradients = await backward(options, inputs);
+    for (const [name, expected] of Object.entries({ dq, dk, dv, dBias: dBias! })) {
+      expectClose(gradients[name as "dq"], expected, norm(dOut), name);
     }
   });
 });
