@@ -76,6 +76,7 @@ export const SLOW_IN_FIREFOX: Readonly<Record<string, readonly string[]>> = {
     "layers as the paper's author has them, in PyTorch: gradients, elu+1",
     "layers as the paper's author has them, in PyTorch: gradients, sikf",
     "layers as the paper's author has them, in PyTorch: gradients, dpfp",
+    "lengths in a tensor are those in an array, forward and backward; what is out of range is cut off",
     "a grid of one row is a sequence; lengths are slices",
   ],
   "softmax attention": [
