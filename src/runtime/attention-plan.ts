@@ -1,7 +1,7 @@
 import type { Executable, Storage } from "../core/backend.ts";
 import { checkOptions } from "../core/check.ts";
 import { refuse } from "../core/errors.ts";
-import { checkTensor, type Tensor, type TensorRequirement } from "../core/tensor.ts";
+import { checkTensor, Tensor, type TensorRequirement } from "../core/tensor.ts";
 import type { AttentionSpec } from "../operations/attention/spec.ts";
 import { type Operation, task } from "../operations/operation.ts";
 import { weightsShape } from "../operations/toeplitz/spec.ts";
@@ -22,10 +22,11 @@ export interface AttentionInputs {
    */
   readonly bias?: Bias;
   /**
-   * How many tokens of each batch row count, from 0 to `length`, in an array or a typed array of `batch` integers. Always in plans with
-   * `variableLengths`, and only there.
+   * How many tokens of each batch row count, from 0 to `length`: an array or a typed array of `batch` integers, or a float32 tensor `[batch]` of such
+   * numbers, which may come from the device. Nobody looks at those of a tensor before the run: what is less counts as 0, what is more as `length`, and
+   * fractions are cut off. Always in plans with `variableLengths`, and only there.
    */
-  readonly lengths?: ArrayLike<number>;
+  readonly lengths?: ArrayLike<number> | Tensor;
   /**
    * Which keys are seen, `[batch, length]`: a byte or a float32 for each key, 0 where it is not. Keys and values that are not seen have no influence,
    * whatever they hold, and get gradients of 0. Always in plans with `keyMask`, and only there.
@@ -172,9 +173,9 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
     throw refuse("unavailable", caller, "the plan", 'one with storage: "f32"', 'one with storage: "f16"');
   }
 
-  protected override tensors([{ q, k, v, bias }]: [AttentionInputs]): Readonly<Record<string, unknown>> {
+  protected override tensors([{ q, k, v, bias, lengths }]: [AttentionInputs]): Readonly<Record<string, unknown>> {
     // Of a bias in the logits, −∞ is a mask.
-    return { q, k, v, ...(this.#spec.bias !== "logits" && { bias }) };
+    return { q, k, v, lengths, ...(this.#spec.bias !== "logits" && { bias }) };
   }
 
   protected override call(request: CallRequest<[inputs: AttentionInputs], Tensor>): PlanCall {
@@ -211,8 +212,8 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
     }
     const { spectrum, prepare } = this.#bias(caller, bias);
     if (spectrum) inputs["spectrum"] = spectrum;
-    const counts = this.#lengths(caller, lengths);
-    if (counts) inputs["lengths"] = upload(counts, "inputs.lengths");
+    const counts = this.#lengths(caller, upload, lengths);
+    if (counts) inputs["lengths"] = counts;
     const mask = this.#keyMask(caller, upload, keyMask);
     if (mask) inputs["keyMask"] = mask;
     return { inputs, prepare };
@@ -243,15 +244,16 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
     throw refuse("shape", caller, argument, `${batch * length} bytes, one for each key of each batch row`, `${keyMask.length} bytes`);
   }
 
-  #lengths(caller: string, lengths: ArrayLike<number> | undefined): Uint32Array | undefined {
+  #lengths(caller: string, upload: CallRequest<unknown, unknown>["upload"], lengths: ArrayLike<number> | Tensor | undefined): Storage | undefined {
     const { batch, length, variableLengths } = this.#spec;
     const argument = "inputs.lengths";
     if (!variableLengths) {
       if (lengths === undefined) return undefined;
       throw refuse("value", caller, argument, "left out, because the plan has no variableLengths", lengths);
     }
+    if (lengths instanceof Tensor) return checkTensor(caller, argument, lengths, { owner: this.context.owner, shape: [batch], dtype: "f32" });
     if (!(Array.isArray(lengths) || ArrayBuffer.isView(lengths)) || lengths.length !== batch) {
-      throw refuse("value", caller, argument, `an array of ${batch} lengths, one for each batch row`, lengths);
+      throw refuse("value", caller, argument, `an array or a tensor of ${batch} lengths, one for each batch row`, lengths);
     }
     for (let b = 0; b < batch; b++) {
       const n = lengths[b]!;
@@ -259,7 +261,7 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
         throw refuse("value", caller, `${argument}[${b}]`, `an integer from 0 to ${length}`, n);
       }
     }
-    return Uint32Array.from(lengths);
+    return upload(Uint32Array.from(lengths), argument);
   }
 
   protected override disposeOthers(): void {

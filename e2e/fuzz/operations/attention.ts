@@ -1,4 +1,4 @@
-import type { AttentionOptions } from "../../../src/index.ts";
+import type { AttentionOptions, Runtime, Tensor } from "../../../src/index.ts";
 import { type AttentionSpec, attentionSpec, hasSpectrum, weightsShape } from "../../../src/testing/specs.ts";
 import { ATTENTION_BOUND, GRADIENT_BOUND } from "../../cases/attention-harness.ts";
 import type { Arrays, FuzzCase, Options, TensorPlan } from "../case.ts";
@@ -103,7 +103,7 @@ function drawAttention(draw: Draw, half: boolean, backward: boolean): Options {
   };
 }
 
-function inputsOf(spec: AttentionSpec, backward: boolean): Record<string, TensorPlan> {
+export function inputsOf(spec: AttentionSpec, backward: boolean): Record<string, TensorPlan> {
   const rows = [spec.batch, spec.heads, spec.length];
   const dtype = spec.storage;
   const kinds = backward ? gradientRowKinds(spec) : rowKinds(spec);
@@ -137,6 +137,16 @@ function drawLengths(draw: Draw, options: Options): readonly number[] | undefine
   const { variableLengths, batch, length } = specOf(options);
   if (!variableLengths) return undefined;
   return Array.from({ length: batch }, () => [0, 1, length, draw.int(0, length), draw.size(length)][draw.weighted([1, 1, 2, 3, 3])]!);
+}
+
+/** Lengths as an input, those of every second case, by their sum, as a tensor. */
+function lengthsInput(runtime: Runtime, lengths: readonly number[] | undefined): { readonly lengths?: readonly number[] | Tensor } {
+  if (!lengths) return {};
+  return { lengths: sumOf(lengths) % 2 === 1 ? runtime.tensor(Float32Array.from(lengths), [lengths.length]) : lengths };
+}
+
+function isHeld<T>(input: T): input is T & { dispose(): void } {
+  return typeof input === "object" && input !== null && "dispose" in input;
 }
 
 function poison(data: Arrays, { options, lengths }: FuzzCase): void {
@@ -177,7 +187,7 @@ const MOST_UNCERTAIN = 1e-2;
  * numbers roundings add up at random, which the bound of the README allows for, and where few values happen to cancel, 2 units of each. Exponents that
  * are sums themselves add u times their size (exponentSize), a bias the error of transforms (see toeplitz.ts, multiplicativeCondition).
  */
-async function forwardBounds({ options, data, kinds, lengths, expected, reference }: BoundContext): Promise<Record<string, number>> {
+export async function forwardBounds({ options, data, kinds, lengths, expected, reference }: BoundContext): Promise<Record<string, number>> {
   const spec = specOf(options);
   const out = expected["out"]!;
   const clean = Object.fromEntries(Object.entries(data).map(([name, values]) => [name, cleaned(values)]));
@@ -215,10 +225,11 @@ export const attentionOperation: Operation = {
       run({ tensors, encoder, prepared, lengths }) {
         const { q, k, v, bias, keyMask, out } = tensors;
         const spectrum = prepared && bias ? plan.prepare(bias) : undefined;
-        const inputs = { q: q!, k: k!, v: v!, ...(bias && { bias: spectrum ?? bias }), ...(lengths && { lengths }), ...(keyMask && { keyMask }) };
+        const counted = lengthsInput(runtime, lengths);
+        const inputs = { q: q!, k: k!, v: v!, ...(bias && { bias: spectrum ?? bias }), ...counted, ...(keyMask && { keyMask }) };
         if (encoder) plan.encode(encoder, inputs, { out: out! });
         else plan.run(inputs, { out: out! });
-        return spectrum ? [spectrum] : [];
+        return [spectrum, counted.lengths].filter(isHeld);
       },
       dispose: () => plan.dispose(),
     };
@@ -328,17 +339,18 @@ export const attentionGradientOperation: Operation = {
       run({ tensors, prepared, lengths }) {
         const { q, k, v, bias, keyMask, dOut, dq, dk, dv, dBias } = tensors;
         const spectrum = prepared && bias ? plan.prepare(bias) : undefined;
+        const counted = lengthsInput(runtime, lengths);
         const inputs = {
           q: q!,
           k: k!,
           v: v!,
           dOut: dOut!,
           ...(bias && { bias: spectrum ?? bias }),
-          ...(lengths && { lengths }),
+          ...counted,
           ...(keyMask && { keyMask }),
         };
         plan.backward(inputs, { out: { dq: dq!, dk: dk!, dv: dv!, ...(dBias && { dBias }) } });
-        return spectrum ? [spectrum] : [];
+        return [spectrum, counted.lengths].filter(isHeld);
       },
       dispose: () => plan.dispose(),
     };
