@@ -1,6 +1,6 @@
 /**
  * What both sides of attention/causal/gradient.ts compute, in one kernel, for chunks of 64 rows of at most 64 features and values: with
- * patches of 4 × 4 in registers, as attention/causal/patches.ts. Levels and references of SIKF are the same. Of the rows of the chunk,
+ * patches of 4 × 4 in registers, as attention/causal/patches.ts. Levels and references are the same. Of the rows of the chunk,
  *
  *   w_ij = (g_i·v_j) p_i + n_i and s_ij = p_i Σ_d φ(q_id) φ(k_jd) for j ≤ i, else 0;   dq += φ′(q)·(w φ(k)),   dk += φ′(k)·(wᵀ φ(q)),   dv += sᵀ g.
  *
@@ -20,7 +20,7 @@ import { type Kernel, makeKernel, workgroupBytes, type WorkgroupVariable } from 
 import { lengthBinding, lengthParams } from "../../wgsl/lengths.ts";
 import { loadVector, storeVector, vectorArray, vectorElement, vectorsOf } from "../../wgsl/rows.ts";
 import { across, PATCH_COLUMNS, PATCH_WIDTH } from "./patches.ts";
-import { causalStart, findLevels, LEVEL_FUNCTIONS, levelVariables } from "./tiles.ts";
+import { causalStart, findLevels, levelFunctions, levelVariables, wholeSize } from "./tiles.ts";
 import { LOWEST, range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
 export interface CausalPatchesGradientKernelSpec extends HeadShape {
@@ -58,7 +58,7 @@ export function patchesGradientBytes(tile: Tile): number {
 
 export function causalPatchesGradientKernel(spec: CausalPatchesGradientKernelSpec): Kernel {
   const { headDim, valueDim, depth } = spec;
-  const sikf = spec.featureMap === "sikf";
+  const { featureMap } = spec;
   const [vectors, values] = [vectorsOf(headDim), vectorsOf(valueDim)];
   const tile = { ...spec, ...LANE_TILE };
   /** Statements that make `<sum><p>`, of rows and column 4·column + p, of the products of `count` vectors `row<i>` and `other<i>` of the lanes. */
@@ -116,14 +116,22 @@ ${products(false)}
     }`;
   };
   const putOthers = (name: string) => unroll(FOUR, (r) => `        others${r}[at] = ${name}${r};`);
-  /** Statements that store the sums as the rows' gradients, with factors. */
-  const store = (name: string, count: number, factor?: (i: number) => string) =>
+  /** Statements that store the sums as the rows' gradients. */
+  const store = (name: string, count: number) =>
     unroll(
       FOUR,
       (i) =>
-        `  if (column < ${u32(count)} && own_row + ${u32(i)} < N) { store_${name}(bh * N + own_row + ${u32(i)}, column, select(vec4f(), sum${i}${factor ? ` * ${factor(i)}` : ""}, own_row + ${u32(i)} < tokens)); }`,
+        `  if (column < ${u32(count)} && own_row + ${u32(i)} < N) { store_${name}(bh * N + own_row + ${u32(i)}, column, select(vec4f(), sum${i}, own_row + ${u32(i)} < tokens)); }`,
     );
-  const slope = (name: string) => (i: number) => featureSlope(spec.featureMap, `${name}${i}`);
+  const size = (x: string) => wholeSize(featureMap, x);
+  /** Derivatives of the features of the lane's rows. Those of ReLU do not come of features, which may be less than a float. */
+  const slope = (queries: boolean, i: number) => {
+    if (queries) return featureSlope(featureMap, featureMap === "relu" ? `query${i}` : `query_feature${i}`, `level - reference[${i}]`);
+    const key = featureMap === "relu" ? `select(vec4f(), key${i}, are_gentle(${size(`key${i}`)}, level))` : `key_feature${i}`;
+    return featureSlope(featureMap, key, "-level");
+  };
+  /** What makes the product of steep features its derivative. */
+  const steepSlope = (row: string) => (featureMap === "sikf" ? "" : `steep_slope4(${row}) * `);
   /** Statements that add what steep keys add to the scores of the lane's patch, divided. This is rare, so it is short rather than fast. */
   const steepScores = `  if (atomicLoad(&steep[0]) != 0u) {
     for (var c = 0u; c < VECTORS; c++) {
@@ -132,7 +140,7 @@ ${unroll(
   FOUR,
   (p) => `      {
         let key = load_keys(bh * N + min(first_key + ${u32(p)}, tokens - 1u), c);
-        if (!all(are_gentle(round(key), level))) {
+        if (!all(are_gentle(${size("key")}, level))) {
           for (var i = 0u; i < 4u; i++) {
             score${p}[i] += dot(features_only(steep_product(load_row(bh * N, tokens, own_row + i, c), key, level, reference[i]), c), vec4f(1.0));
           }
@@ -149,23 +157,20 @@ ${unroll(
         ? `  if (atomicLoad(&steep[0]) != 0u && own_row + ${u32(i)} < tokens) {
     for (var j = tile_row; j <= own_row + ${u32(i)}; j++) {
       let key = load_keys(bh * N + j, column);
-      if (!all(are_gentle(round(key), level))) {
-        sum${i} = fma(vec4f(${patchAt(`own_row + ${u32(i)} - tile_row`, "(j - tile_row)")}), steep_product(query${i}, key, level, reference[${i}]), sum${i});
+      if (!all(are_gentle(${size("key")}, level))) {
+        sum${i} = fma(vec4f(${patchAt(`own_row + ${u32(i)} - tile_row`, "(j - tile_row)")}), ${steepSlope(`query${i}`)}steep_product(query${i}, key, level, reference[${i}]), sum${i});
       }
     }
   }`
-        : `  if (own_row + ${u32(i)} < tokens && !all(are_gentle(round(key${i}), level))) {
+        : `  if (own_row + ${u32(i)} < tokens && !all(are_gentle(${size(`key${i}`)}, level))) {
     for (var j = own_row + ${u32(i)}; j < min(tile_row + ROWS, tokens); j++) {
-      let product = steep_product(load_queries(bh * N + j, column), key${i}, level, statistics[bh * N + j - params.statisticsBase].x);
+      let product = ${steepSlope(`key${i}`)}steep_product(load_queries(bh * N + j, column), key${i}, level, statistics[bh * N + j - params.statisticsBase].x);
       sum${i} = fma(vec4f(${patchAt("j - tile_row", `(own_row + ${u32(i)} - tile_row)`)}), product, sum${i});
     }
   }`,
     );
-  const sums = (queries: boolean, name: string) =>
-    sikf
-      ? `${unroll(FOUR, (i) => `  sum${i} *= ${slope(name)(i)};`)}
-${steepSums(queries)}`
-      : "";
+  const sums = (queries: boolean) => `${unroll(FOUR, (i) => `  sum${i} *= ${slope(queries, i)};`)}
+${steepSums(queries)}`;
   const body = wgsl`${causalStart(tile)}
   let chunk_begin = tile_row;
   let own_row = tile_row + 4u * lane_row;
@@ -181,21 +186,17 @@ ${unroll(FOUR, (i) => `  let query${i} = load_queries(row${i}, column);\n  let k
   let inside = vec4u(own_row) + vec4u(0u, 1u, 2u, 3u) < vec4u(tokens);
   let p = select(vec4f(), vec4f(${FOUR.map((i) => `statistics${i}.y`).join(", ")}), inside);
   let n = select(vec4f(), vec4f(${FOUR.map((i) => `statistics${i}.z`).join(", ")}), inside);
-#if ${sikf}
   let reference = vec4f(${FOUR.map((i) => `statistics${i}.x`).join(", ")});
-${findLevels((j) => `load_keys(bh * N + ${j}, c)`, `vec4f(${LOWEST})`)}
-#endif
+${findLevels(featureMap, (j) => `load_keys(bh * N + ${j}, c)`, `vec4f(${LOWEST})`)}
 ${patchProduct("weight", values, "gradient", "value")}
-#if ${sikf}
   let level = levels[min(column, VECTORS - 1u)];
-#endif
 ${unroll(
   FOUR,
-  (i) => `  let query_feature${i} = features_only(${sikf ? `query_feature(query${i}, level, reference[${i}])` : `feature4(query${i})`}, column);
-  let key_feature${i} = features_only(${sikf ? `key_feature(key${i}, level)` : `feature4(key${i})`}, column);`,
+  (i) => `  let query_feature${i} = features_only(query_feature(query${i}, level, reference[${i}]), column);
+  let key_feature${i} = features_only(key_feature(key${i}, level), column);`,
 )}
 ${patchProduct("score", vectors, "query_feature", "key_feature")}
-${sikf ? steepScores : ""}
+${steepScores}
 ${unroll(
   FOUR,
   (i) => `  {
@@ -207,8 +208,8 @@ ${unroll(
 ${storePatch("weight")}
   {
 ${rowProduct(true, putOthers("key_feature"))}
-${sums(true, "query_feature")}
-${store("dq", vectors, sikf ? undefined : slope("query_feature"))}
+${sums(true)}
+${store("dq", vectors)}
   }
   // Keys, and then values.
   for (var turn = 0u; turn < 2u; turn++) {
@@ -221,8 +222,8 @@ ${putOthers("gradient")}
         }`,
 )}
     if (turn == 0u) {
-${sums(false, "key_feature")}
-${store("dk", vectors, sikf ? undefined : slope("key_feature"))}
+${sums(false)}
+${store("dk", vectors)}
 ${storePatch("score")}
     } else {
 ${store("dv", values)}
@@ -256,8 +257,7 @@ const D = ${u32(headDim)};
 const DEPTH = ${u32(depth)};
 const DEPTH_PITCH = ${u32(depth | 1)};`,
       ...featureTileDeclarations(tile, variables(spec)),
-      wgsl`${sikf ? LEVEL_FUNCTIONS : ""}${loadVector("load_keys", "keys", headDim)}${loadVector("load_values", "values", valueDim)}${loadVector("load_gradients", "gradients", valueDim)}${storeVector("store_dq", "dq", headDim, spec.accumulate.out)}${storeVector("store_dk", "dk", headDim, spec.accumulate.out)}${storeVector("store_dv", "dv", valueDim, spec.accumulate.dv)}
-#if ${sikf}
+      wgsl`${levelFunctions(featureMap)}${loadVector("load_keys", "keys", headDim)}${loadVector("load_values", "values", valueDim)}${loadVector("load_gradients", "gradients", valueDim)}${storeVector("store_dq", "dq", headDim, spec.accumulate.out)}${storeVector("store_dk", "dk", headDim, spec.accumulate.out)}${storeVector("store_dv", "dv", valueDim, spec.accumulate.dv)}
 // Four neighbours in a row of the patches that stand in workgroup memory.
 fn rows_at(row: u32, group: u32) -> vec4f {
   let at = row / 4u * ${u32(GROUPS)} + group;
@@ -268,7 +268,6 @@ fn rows_at(row: u32, group: u32) -> vec4f {
     default: { return rows3[at]; }
   }
 }
-#endif
 `,
     ],
     body,
