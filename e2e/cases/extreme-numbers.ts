@@ -83,31 +83,35 @@ const SIZES: Readonly<Record<"plain" | "causal", readonly Omit<AttentionOptions,
 type Weights = (row: number, d: number) => number;
 
 /**
- * What makes gradients of queries and of keys comparable with each other. With M_d the largest feature of any key, and T_i that of those which row i sees,
- * in units of M_d, they are about M_d T_i / max_e φ(q_ie) M_e T_i of a query, and 1 / M_d T_j of a key. φ is said to be max(x, least).
+ * What makes gradients of queries and of keys comparable with each other, and with the rounding of what cancels in them. With M_id the largest feature of the
+ * keys that row i sees, M_d of all, and R_i = max_e φ(q_ie) M_ie, they are about M_d / R_i of a query, and max_i φ(q_id) / R_i over the rows that see it of
+ * a key; M_d in units of the largest feature seen so far. φ is said to be max(x, least).
  */
 function gradientWeights({ q, k }: AttentionData, { length, headDim, causal }: ReturnType<typeof attentionSpec>, least: number) {
   const feature = (x: number) => Math.max(x, least);
-  const rows = k.length / headDim;
-  const columns = new Float64Array((rows / length) * headDim);
-  const columnOf = (row: number, d: number) => Math.floor(row / length) * headDim + d;
-  for (const [at, x] of k.entries()) {
-    const column = columnOf(Math.floor(at / headDim), at % headDim);
-    columns[column] = Math.max(columns[column]!, feature(x));
+  const [dq, dk] = [new Float64Array(q.length), new Float64Array(k.length)];
+  const dims = Array.from({ length: headDim }, (_, d) => d);
+  for (let start = 0; start < q.length; start += length * headDim) {
+    const all = dims.map((d) => Array.from({ length }, (_, j) => feature(k[start + j * headDim + d]!)).reduce((most, x) => Math.max(most, x), 0));
+    const seen = causal ? dims.map(() => 0) : all;
+    const sizes = Array.from({ length }, (_, i) => {
+      const row = start + i * headDim;
+      if (causal) for (const d of dims) seen[d] = Math.max(seen[d]!, feature(k[row + d]!));
+      const share = dims.reduce((most, d) => Math.max(most, all[d]! && seen[d]! / all[d]!), 0);
+      const size = dims.reduce((most, d) => Math.max(most, feature(q[row + d]!) * seen[d]!), 0);
+      for (const d of dims) dq[row + d] = size / (all[d]! * share || 1);
+      return size;
+    });
+    for (const d of dims) {
+      const shares = sizes.map((size, i) => size && feature(q[start + i * headDim + d]!) / size);
+      let most = causal ? 0 : shares.reduce((largest, x) => Math.max(largest, x), 0);
+      for (let j = length - 1; j >= 0; j--) {
+        most = Math.max(most, shares[j]!);
+        dk[start + j * headDim + d] = most && 1 / most;
+      }
+    }
   }
-  const seen = new Float64Array(rows).fill(1);
-  for (let row = 0; causal && row < rows; row++) {
-    seen[row] = row % length === 0 ? 0 : seen[row - 1]!;
-    for (let d = 0; d < headDim; d++)
-      if (k[row * headDim + d]! > 0) seen[row] = Math.max(seen[row]!, feature(k[row * headDim + d]!) / columns[columnOf(row, d)]!);
-  }
-  const dk: Weights = (row, d) => columns[columnOf(row, d)]! * (seen[row]! || 1);
-  const dq: Weights = (row, d) => {
-    let most = 0;
-    for (let e = 0; e < headDim; e++) most = Math.max(most, feature(q[row * headDim + e]!) * columns[columnOf(row, e)]!);
-    return most / (columns[columnOf(row, d)]! || 1);
-  };
-  return { dq, dk };
+  return { dq: (row: number, d: number) => dq[row * headDim + d]!, dk: (row: number, d: number) => dk[row * headDim + d]! };
 }
 
 async function compare(
