@@ -32,7 +32,8 @@ export type { Cost, DispatchInfo, DispatchTiming, MemoryUse, RunProgress } from 
 export type { Choices } from "./core/choices.ts";
 export { FastRpbError, type FastRpbErrorCode } from "./core/errors.ts";
 export type { LimitName, PlannerLimits, Speed } from "./core/limits.ts";
-export type { AttentionLayout, AttentionOptions, BiasKind, FeatureMap, RandomFeatures } from "./operations/attention/spec.ts";
+export type { AttentionLayout } from "./operations/attention/layout.ts";
+export type { AttentionOptions, BiasKind, FeatureMap, RandomFeatures } from "./operations/attention/spec.ts";
 export type { DecoderOptions } from "./operations/attention/decode/spec.ts";
 export type { ComplexMultiplyOptions } from "./operations/complex-multiply/spec.ts";
 export type { ConvolveMode, ConvolveOptions } from "./operations/convolve/spec.ts";

@@ -66,7 +66,9 @@ function arranged({ batch, heads, length, layout }: AttentionSpec, numbers: Floa
 /** Queries, keys and values of each token in one row, or from such rows each by itself. */
 function joined({ batch, length }: AttentionSpec, parts: readonly Float32Array[]): Float32Array {
   const widths = parts.map((part) => part.length / (batch * length));
-  const rows = Array.from({ length: batch * length }, (_, row) => parts.flatMap((part, i) => [...part.subarray(row * widths[i]!, (row + 1) * widths[i]!)]));
+  const rows = Array.from({ length: batch * length }, (_, row) =>
+    parts.flatMap((part, i) => [...part.subarray(row * widths[i]!, (row + 1) * widths[i]!)]),
+  );
   return Float32Array.from(rows.flat());
 }
 
@@ -134,7 +136,11 @@ export async function attendBackward(
     const parts = read.flatMap(([name, numbers]): [string, Float32Array][] => {
       if (name !== "dqkv") return [[name, numbers]];
       const [dq, dk, dv] = parted(spec, numbers);
-      return [["dq", dq!], ["dk", dk!], ["dv", dv!]];
+      return [
+        ["dq", dq!],
+        ["dk", dk!],
+        ["dv", dv!],
+      ];
     });
     return Object.fromEntries(parts.map(([name, numbers]) => [name, name === "dBias" ? numbers : arranged(spec, numbers, true)]));
   });

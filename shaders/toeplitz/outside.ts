@@ -22,6 +22,9 @@ export function toeplitzOutsideKernel(spec: ToeplitzOutsideKernelSpec): Kernel {
   const { lanes, channels, storage, margin, strides } = spec;
   const { rows, before, around, tokens } = margin;
   const head = `index / ${u32(around)}`;
+  const token = strides
+    ? `  let token = ${head} * ${u32(rows + tokens)} + i / ${u32(channels)} + select(${u32(rows)}, 0u, i < ${u32(before)});\n`
+    : "";
   const at = strides
     ? `${rowStart("token", channels, strides, 1)} + i % ${u32(channels)}`
     : `${head} * ${u32(around + rows * channels)} + i + select(${u32(rows * channels)}, 0u, i < ${u32(before)})`;
@@ -36,10 +39,7 @@ export function toeplitzOutsideKernel(spec: ToeplitzOutsideKernelSpec): Kernel {
     body: wgsl`  let index = group * LANES + lane;
   if (index >= params.count) { return; }
   let i = index % ${u32(around)};
-#if ${strides !== undefined}
-  let token = ${head} * ${u32(rows + tokens)} + i / ${u32(channels)} + select(${u32(rows)}, 0u, i < ${u32(before)});
-#endif
-  out[${at} - params.outBase] = ${storage}();
+${token}  out[${at} - params.outBase] = ${storage}();
 `,
   });
 }

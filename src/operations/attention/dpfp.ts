@@ -12,7 +12,14 @@ export function addDpfp(work: HeadWork, group: HeadGroup, of: ProjectedTensor, {
   const back = of === "queryGradients" || of === "keyGradients";
   const elements = group.count * length * (back ? headDim : 2 * headDim);
   program.dispatch({
-    kernel: dpfpKernel({ lanes: elementwiseLanes(program.limits), headDim, nu, to: back ? "rows" : "features", precision: rows.precision, strides: stridesOf({ rows, out: to }) }),
+    kernel: dpfpKernel({
+      lanes: elementwiseLanes(program.limits),
+      headDim,
+      nu,
+      to: back ? "rows" : "features",
+      precision: rows.precision,
+      strides: stridesOf({ rows, out: to }),
+    }),
     elements,
     params: { firstRow: group.first * length },
     uses: {

@@ -1,15 +1,24 @@
 /** How the tensors of attention lie: head by head, token by token, or queries, keys and values of a token in one row of a packed tensor. */
 import type { RowStrides } from "../../../shaders/wgsl/rows.ts";
 import type { Handles } from "../operation.ts";
-import type { AttentionShape } from "./spec.ts";
 
 /** The tensors whose rows are those of heads. */
 export type AttentionTensor = "q" | "k" | "v" | "out" | "dOut" | "dq" | "dk" | "dv";
 
-type RowShape = Pick<AttentionShape, "batch" | "heads" | "length" | "headDim" | "valueDim" | "layout">;
+/** In which order the tensors of attention have their numbers: the option `layout`. */
+export type AttentionLayout = "bhnd" | "bnhd" | "packed";
+
+interface RowShape {
+  readonly batch: number;
+  readonly heads: number;
+  readonly length: number;
+  readonly headDim: number;
+  readonly valueDim: number;
+  readonly layout: AttentionLayout;
+}
 
 /** Numbers of a row. */
-export function tensorDim({ headDim, valueDim }: Pick<AttentionShape, "headDim" | "valueDim">, of: AttentionTensor): number {
+export function tensorDim({ headDim, valueDim }: Pick<RowShape, "headDim" | "valueDim">, of: AttentionTensor): number {
   return /[qk]$/.test(of) ? headDim : valueDim;
 }
 

@@ -1,6 +1,6 @@
 import { checkBoolean, checkElements, checkEnum, checkOptions, checkSize } from "../../core/check.ts";
 import { FastRpbError, refuse } from "../../core/errors.ts";
-import { packedWidth } from "./layout.ts";
+import { type AttentionLayout, packedWidth } from "./layout.ts";
 import {
   BIAS_FORM_OPTIONS,
   type BiasFormOptions,
@@ -107,9 +107,6 @@ export type AttentionOptions = SequenceOptions &
     layout?: AttentionLayout;
   };
 
-/** In which order the tensors of attention have their numbers: {@link AttentionOptions}. */
-export type AttentionLayout = "bhnd" | "bnhd" | "packed";
-
 /** Sizes and choices of an attention, which its gradient shares. */
 export interface AttentionShape extends RelativePositions {
   readonly batch: number;
@@ -149,7 +146,20 @@ export interface AttentionGradientSpec extends AttentionShape {
 
 const SIZES = ["batch", "heads", "length", "grid", "headDim", "valueDim"] as const;
 const CHOICES = [
-  ...(["kind", "featureMap", "randomFeatures", "nu", "scale", "causal", "window", "bias", "variableLengths", "keyMask", "storage", "layout"] as const),
+  ...([
+    "kind",
+    "featureMap",
+    "randomFeatures",
+    "nu",
+    "scale",
+    "causal",
+    "window",
+    "bias",
+    "variableLengths",
+    "keyMask",
+    "storage",
+    "layout",
+  ] as const),
   ...BIAS_FORM_OPTIONS,
 ] as const;
 

@@ -21,7 +21,10 @@ export interface ToeplitzProduct extends Omit<ToeplitzSpec, "outside" | "gridCha
 export type TensorStrides = ReadonlyMap<Handle, RowStrides>;
 
 /** Where the rows of a product lie in each of these tensors, by binding; `undefined` where all lie head by head. */
-export function boundStrides({ strides, margin, length, channels }: ToeplitzProduct, tensors: Readonly<Record<string, Handle>>): BoundStrides | undefined {
+export function boundStrides(
+  { strides, margin, length, channels }: ToeplitzProduct,
+  tensors: Readonly<Record<string, Handle>>,
+): BoundStrides | undefined {
   if (!strides) return undefined;
   const places = (tensor: Handle): RowStrides => {
     const own = strides.get(tensor)!;

@@ -86,7 +86,14 @@ function eachHeadRange({ program, spec }: SeparableWork, headBytes: number, scra
     return Math.floor(Math.min(scratch, program.limits.maxBufferSize) / headBytes);
   };
   const bytes = [spec.strides ? 0 : headNumbers(spec) * ELEMENT_BYTES[storage], headBytes];
-  forSlices(program, "one head of v", batch * heads, bytes, (first, count, [rows]) => add({ first, count, rows: spec.strides ? undefined : rows }), most);
+  forSlices(
+    program,
+    "one head of v",
+    batch * heads,
+    bytes,
+    (first, count, [rows]) => add({ first, count, rows: spec.strides ? undefined : rows }),
+    most,
+  );
 }
 
 /** All of a piece of scratch as a binding. */
