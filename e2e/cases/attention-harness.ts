@@ -1,5 +1,6 @@
 /** Draws the inputs of any attention, and runs it, forward and backward, on either backend. */
 import type { AttentionGradientInputs, AttentionInputs, AttentionOptions, AttentionPlan, Runtime, Tensor } from "../../src/index.ts";
+import { arranged, joined, parted } from "../../src/testing/attention-layouts.ts";
 import { type AttentionSpec, attentionSpec, weightsShape } from "../../src/testing/specs.ts";
 import { check, type CaseContext, checkClose, normals, type Scope, scoped } from "./case.ts";
 
@@ -44,42 +45,6 @@ export function drawAttention(options: AttentionOptions, seed: number): Attentio
 function maskAt(x: number, at: number, length: number): number {
   const row = Math.floor(at / length) % 3;
   return row === 0 ? Number(x > -0.4) : Number(row === 2 && at % length >= length / 2);
-}
-
-/** Numbers [batch, heads, N, dim] in the order that the options say, or with `back` the other way round. */
-function arranged({ batch, heads, length, layout }: AttentionSpec, numbers: Float32Array, back = false): Float32Array {
-  if (layout === "bhnd") return numbers;
-  const dim = numbers.length / (batch * heads * length);
-  const other = new Float32Array(numbers.length);
-  for (let b = 0; b < batch; b++) {
-    for (let h = 0; h < heads; h++) {
-      for (let n = 0; n < length; n++) {
-        const [byHead, byToken] = [((b * heads + h) * length + n) * dim, ((b * length + n) * heads + h) * dim];
-        const [from, to] = back ? [byToken, byHead] : [byHead, byToken];
-        other.set(numbers.subarray(from, from + dim), to);
-      }
-    }
-  }
-  return other;
-}
-
-/** Queries, keys and values of each token in one row, or from such rows each by itself. */
-function joined({ batch, length }: AttentionSpec, parts: readonly Float32Array[]): Float32Array {
-  const widths = parts.map((part) => part.length / (batch * length));
-  const rows = Array.from({ length: batch * length }, (_, row) =>
-    parts.flatMap((part, i) => [...part.subarray(row * widths[i]!, (row + 1) * widths[i]!)]),
-  );
-  return Float32Array.from(rows.flat());
-}
-
-function parted({ batch, length, heads, headDim, valueDim }: AttentionSpec, numbers: Float32Array): readonly Float32Array[] {
-  const widths = [headDim, headDim, valueDim].map((dim) => heads * dim);
-  const width = widths[0]! + widths[1]! + widths[2]!;
-  return widths.map((own, i) => {
-    const before = i * widths[0]!;
-    const rows = Array.from({ length: batch * length }, (_, row) => [...numbers.subarray(row * width + before, row * width + before + own)]);
-    return Float32Array.from(rows.flat());
-  });
 }
 
 function inputsOf(scope: Scope, spec: AttentionSpec, data: AttentionData): AttentionInputs {
