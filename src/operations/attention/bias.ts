@@ -1,7 +1,11 @@
 /** The tensors of attention, and its FastRPB bias, which goes first, into the result: what follows adds to it. */
 import type { Handle, ProgramBuilder } from "../../program/builder.ts";
+import type { Handles } from "../operation.ts";
 import { planToeplitzGradient } from "../toeplitz/gradient.ts";
+import type { TensorStrides } from "../toeplitz/outside.ts";
 import { planToeplitz } from "../toeplitz/plan.ts";
+import { storedRows } from "./head-groups.ts";
+import type { AttentionTensor } from "./layout.ts";
 import { type AttentionShape, biasSpec } from "./spec.ts";
 
 /** The tensors of attention. */
@@ -33,13 +37,21 @@ export type AttentionGradientTensors = Omit<AttentionTensors, "out"> & {
 /** Adds the product of a FastRPB bias and the values into `out`. @returns whether there is such a bias, so that what follows adds to `out` */
 export function addBias(program: ProgramBuilder, shape: AttentionShape, tensors: AttentionTensors, scratch: number): boolean {
   if (shape.bias !== "fastrpb") return false;
-  planToeplitz(program, biasSpec(shape), { ...tensors, spectrum: tensors.spectrum! }, scratch);
+  const strides = valueStrides(shape, tensors, ["v", "out"]);
+  planToeplitz(program, biasSpec(shape), { ...tensors, spectrum: tensors.spectrum! }, scratch, { strides });
   return true;
 }
 
 /** Adds the gradients through a FastRPB bias into `dv` and `dBias`. @returns whether there is such a bias, so that what follows adds to `dv` */
 export function addBiasGradient(program: ProgramBuilder, shape: AttentionShape, tensors: AttentionGradientTensors, scratch: number): boolean {
   if (shape.bias !== "fastrpb") return false;
-  planToeplitzGradient(program, biasSpec(shape), { ...tensors, spectrum: tensors.spectrum!, dWeights: tensors.dBias! }, scratch);
+  const strides = valueStrides(shape, tensors, ["v", "dOut", "dv"]);
+  planToeplitzGradient(program, biasSpec(shape), { ...tensors, spectrum: tensors.spectrum!, dWeights: tensors.dBias! }, scratch, strides);
   return true;
+}
+
+/** Where the values of tensors lie, if not head by head. */
+function valueStrides(shape: AttentionShape, tensors: Partial<Handles>, names: readonly AttentionTensor[]): TensorStrides | undefined {
+  if (shape.layout === "bhnd") return undefined;
+  return new Map(names.map((name) => [tensors[name]!, storedRows(shape, tensors, name).strides!]));
 }

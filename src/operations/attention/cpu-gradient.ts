@@ -6,11 +6,12 @@ import { createToeplitz } from "../toeplitz/cpu-product.ts";
 import { exponentialsOf } from "../toeplitz/cpu-spectrum.ts";
 import { weightsShape } from "../toeplitz/spec.ts";
 import { biasChannels, biasRowsOf, type HeadKind, masked, multiplierOf, readInputs, spectraBytes } from "./cpu.ts";
+import { headTensor } from "./cpu-tensor.ts";
 import { type AttentionGradientSpec, hasSpectrum } from "./spec.ts";
 
 /** dq, dk, dv and, with a bias, that of its weights. What lies beyond a length has no gradient. */
 export function attentionGradientCpu(kind: HeadKind, spec: AttentionGradientSpec, fftOf: FftOf): CpuComputation {
-  const { batch, heads, length, headDim, valueDim, bias } = spec;
+  const { batch, heads, headDim, valueDim, bias } = spec;
   const slices = batch * heads;
   const toeplitz = hasSpectrum(spec) ? createToeplitz(spec, fftOf) : undefined;
   const weights = elementCount(weightsShape(spec).slice(1));
@@ -19,7 +20,8 @@ export function attentionGradientCpu(kind: HeadKind, spec: AttentionGradientSpec
     ...(toeplitz && { spectrumBytes: spectraBytes(spec, toeplitz) }),
     flops: slices * (3 * kind.flops(spec) + (toeplitz ? 3 * biasChannels(spec) * toeplitz.multiplyFlops : 0)),
     run(memoryOf) {
-      const dOut = memoryOf("dOut").floats;
+      const dOut = headTensor(spec, memoryOf, "dOut");
+      const results = { dq: headTensor(spec, memoryOf, "dq"), dk: headTensor(spec, memoryOf, "dk"), dv: headTensor(spec, memoryOf, "dv") };
       const inputs = readInputs(spec, memoryOf);
       const spectra = toeplitz && memoryOf("spectrum").doubles;
       const spectrumOf = (head: number) => spectra!.subarray(head * toeplitz!.floats, (head + 1) * toeplitz!.floats);
@@ -34,7 +36,7 @@ export function attentionGradientCpu(kind: HeadKind, spec: AttentionGradientSpec
             }));
       for (let slice = 0; slice < slices; slice++) {
         const head = inputs.head(slice);
-        const g = inputs.rows(dOut, slice, valueDim);
+        const g = inputs.rows(dOut, slice);
         const [dq, dk, dv] = [headDim, headDim, valueDim].map((dim) => float64Array("cpu attention", head.tokens * dim)) as [
           Float64Array,
           Float64Array,
@@ -50,15 +52,9 @@ export function attentionGradientCpu(kind: HeadKind, spec: AttentionGradientSpec
           toeplitz!.multiply(own, rows, channels, spectrumOf(head.index), add, true);
           toeplitz!.correlate(own, head.v.subarray(start), rows, channels, sums![head.index]!.spectrum);
         }
-        for (const [name, gradient, dim] of [
-          ["dq", dq, headDim],
-          ["dk", masked(dk, headDim, head.keyMask, 0), headDim],
-          ["dv", masked(dv, valueDim, head.keyMask, 0), valueDim],
-        ] as const) {
-          const target = memoryOf(name).floats.subarray(slice * length * dim, (slice + 1) * length * dim);
-          target.set(gradient);
-          target.fill(0, gradient.length);
-        }
+        results.dq.write(slice, dq);
+        results.dk.write(slice, masked(dk, headDim, head.keyMask, 0));
+        results.dv.write(slice, masked(dv, valueDim, head.keyMask, 0));
       }
       if (!sums) return;
       const dBias = memoryOf("dBias").floats;

@@ -7,6 +7,7 @@ import { createToeplitz, type Toeplitz } from "../toeplitz/cpu-product.ts";
 import { countedRows, productOf } from "../toeplitz/outside.ts";
 import { weightsShape } from "../toeplitz/spec.ts";
 import type { Head, HeadAttention } from "./cpu-head.ts";
+import { type HeadTensor, headTensor } from "./cpu-tensor.ts";
 import { type AttentionShape, type AttentionSpec, biasSpec, hasSpectrum, unseenKey } from "./spec.ts";
 
 /** The weights of a multiplicative bias. */
@@ -27,7 +28,7 @@ export interface HeadKind {
 
 /** Attention, head by head, plus the FastRPB product of the values if there is such a bias. `out`: [batch, heads, N, E]. */
 export function attentionCpu(kind: HeadKind, spec: AttentionSpec, fftOf: FftOf): CpuComputation {
-  const { batch, heads, length, valueDim, bias } = spec;
+  const { batch, heads, valueDim, bias } = spec;
   const slices = batch * heads;
   const toeplitz = hasSpectrum(spec) ? createToeplitz(spec, fftOf) : undefined;
   const biasRows = biasRowsOf(spec);
@@ -35,7 +36,7 @@ export function attentionCpu(kind: HeadKind, spec: AttentionSpec, fftOf: FftOf):
     ...(toeplitz && { spectrumBytes: spectraBytes(spec, toeplitz) }),
     flops: slices * (kind.flops(spec) + (toeplitz ? biasChannels(spec) * toeplitz.multiplyFlops : 0)),
     run(memoryOf) {
-      const out = memoryOf("out").floats;
+      const out = headTensor(spec, memoryOf, "out");
       const inputs = readInputs(spec, memoryOf);
       const spectra = toeplitz && memoryOf("spectrum").doubles;
       const spectrumOf = (head: number) => spectra!.subarray(head * toeplitz!.floats, (head + 1) * toeplitz!.floats);
@@ -50,9 +51,7 @@ export function attentionCpu(kind: HeadKind, spec: AttentionSpec, fftOf: FftOf):
             result[first + index]! += value;
           });
         }
-        const start = slice * length * valueDim;
-        out.set(result, start);
-        out.fill(0, start + result.length, start + length * valueDim);
+        out.write(slice, result);
       }
     },
   };
@@ -92,21 +91,18 @@ export function biasChannels({ bias, features, valueDim, gridChannels = 1 }: Att
 export interface AttentionInputs {
   /** Of a head of a batch entry. */
   head(slice: number): Head;
-  /** The rows of that head that count, of a tensor [batch, heads, N, dim]. */
-  rows(tensor: Float32Array, slice: number, dim: number): Float64Array;
+  /** The rows of that head that count. */
+  rows(tensor: HeadTensor, slice: number): Float64Array;
 }
 
 export function readInputs(spec: AttentionShape, memoryOf: (name: string) => CpuMemory): AttentionInputs {
   const { heads, length, headDim, valueDim, variableLengths } = spec;
-  const [q, k, v] = [memoryOf("q").floats, memoryOf("k").floats, memoryOf("v").floats];
+  const [q, k, v] = [headTensor(spec, memoryOf, "q"), headTensor(spec, memoryOf, "k"), headTensor(spec, memoryOf, "v")];
   const lengths = variableLengths ? readLengths(memoryOf("lengths"), length) : undefined;
   const weights = spec.bias === "logits" ? memoryOf("bias").floats : undefined;
   const perHead = elementCount(weightsShape(spec)) / heads;
   const tokensOf = (slice: number) => (lengths ? lengths[Math.floor(slice / heads)]! : length);
-  const rows = (tensor: Float32Array, slice: number, dim: number) => {
-    const start = slice * length * dim;
-    return Float64Array.from(tensor.subarray(start, start + tokensOf(slice) * dim));
-  };
+  const rows = (tensor: HeadTensor, slice: number) => tensor.read(slice, tokensOf(slice));
   const mask = spec.keyMask ? memoryOf("keyMask").floats : undefined;
   const maskOf = (slice: number) => mask?.subarray(Math.floor(slice / heads) * length, (Math.floor(slice / heads) + 1) * length);
   const unseen = unseenKey(spec);
@@ -116,9 +112,9 @@ export function readInputs(spec: AttentionShape, memoryOf: (name: string) => Cpu
       tokens: tokensOf(slice),
       index: slice % heads,
       bias: weights?.subarray((slice % heads) * perHead, ((slice % heads) + 1) * perHead),
-      q: rows(q, slice, headDim),
-      k: masked(rows(k, slice, headDim), headDim, maskOf(slice), unseen),
-      v: masked(rows(v, slice, valueDim), valueDim, maskOf(slice), 0),
+      q: rows(q, slice),
+      k: masked(rows(k, slice), headDim, maskOf(slice), unseen),
+      v: masked(rows(v, slice), valueDim, maskOf(slice), 0),
       keyMask: maskOf(slice),
     }),
   };

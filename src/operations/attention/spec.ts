@@ -1,5 +1,6 @@
 import { checkBoolean, checkElements, checkEnum, checkOptions, checkSize } from "../../core/check.ts";
 import { FastRpbError, refuse } from "../../core/errors.ts";
+import { type AttentionLayout, packedWidth } from "./layout.ts";
 import {
   BIAS_FORM_OPTIONS,
   type BiasFormOptions,
@@ -96,6 +97,19 @@ export type AttentionOptions = SequenceOptions &
      * a multiplicative bias. Default `"f32"`.
      */
     storage?: "f32" | "f16";
+    /**
+     * In which order tensors have their numbers; kernels read them where they lie, and nothing is copied to turn them around.
+     *
+     * - `"bhnd"` (default): q, k `[batch, heads, N, D]`, v and the output `[batch, heads, N, E]`, as PyTorch's `scaled_dot_product_attention` has them.
+     * - `"bnhd"`: `[batch, N, heads, D]` and `[batch, N, heads, E]`, as FlashAttention and JAX have them.
+     * - `"packed"`: q, k and v are one tensor `qkv`, `[batch, N, heads·(2D + E)]`, as one matrix product makes them: in the row of a token the
+     *   queries of all heads, then the keys, then the values (`qkv.reshape(B, N, 3, H, D)` in PyTorch, where E = D). The output is
+     *   `[batch, N, heads, E]`; the gradient is `dqkv`, of the shape of `qkv`.
+     *
+     * Gradients have the order of their tensors. With another order than the default a tensor may not be larger than one binding
+     * (`maxStorageBufferBindingSize`), and there is no multiplicative bias, and no `gridChannels`.
+     */
+    layout?: AttentionLayout;
   };
 
 /** Sizes and choices of an attention, which its gradient shares. */
@@ -121,6 +135,8 @@ export interface AttentionShape extends RelativePositions {
   readonly keyMask: boolean;
   /** How q, k, v and the output are stored. */
   readonly storage: "f32" | "f16";
+  /** In which order they are. */
+  readonly layout: AttentionLayout;
 }
 
 /** `q`, `k`, `v`, `spectrum` with a bias, or `bias` where it is in the logits, `lengths` with variable lengths, `keyMask` with a mask → `out`. */
@@ -135,7 +151,20 @@ export interface AttentionGradientSpec extends AttentionShape {
 
 const SIZES = ["batch", "heads", "length", "grid", "headDim", "valueDim"] as const;
 const CHOICES = [
-  ...(["kind", "featureMap", "randomFeatures", "nu", "scale", "causal", "window", "bias", "variableLengths", "keyMask", "storage"] as const),
+  ...([
+    "kind",
+    "featureMap",
+    "randomFeatures",
+    "nu",
+    "scale",
+    "causal",
+    "window",
+    "bias",
+    "variableLengths",
+    "keyMask",
+    "storage",
+    "layout",
+  ] as const),
   ...BIAS_FORM_OPTIONS,
 ] as const;
 
@@ -154,7 +183,9 @@ export function attentionSpec(options: AttentionOptions, caller = "runtime.atten
   }
   const bias = checkEnum(caller, "options.bias", options.bias ?? "none", ["none", "fastrpb", "multiplicative", "logits"]);
   const storage = checkEnum(caller, "options.storage", options.storage ?? "f32", ["f32", "f16"]);
-  if (bias === "multiplicative") checkMultiplicative(caller, kind, featureMap, storage);
+  const layout = checkEnum(caller, "options.layout", options.layout ?? "bhnd", ["bhnd", "bnhd", "packed"]);
+  if (bias === "multiplicative") checkMultiplicative(caller, kind, featureMap, storage, layout);
+  if (layout !== "bhnd" && positions.gridChannels) throw refuse("unavailable", caller, "options.layout", '"bhnd" with gridChannels', layout);
   const keyMask = checkBoolean(caller, "options.keyMask", options.keyMask ?? false);
   if (bias === "logits") checkLogits(caller, kind, variableLengths && keyMask);
   if (bias !== "fastrpb") {
@@ -182,7 +213,9 @@ export function attentionSpec(options: AttentionOptions, caller = "runtime.atten
     variableLengths,
     keyMask,
     storage,
+    layout,
   };
+  if (layout === "packed") checkElements(caller, "qkv", [spec.batch, spec.length, packedWidth(spec)]);
   const widest = Math.max(spec.headDim, spec.valueDim, spec.features);
   checkElements(caller, "batch × heads × length × the larger dimension", [spec.batch, spec.heads, spec.length, widest]);
   if (spec.bias !== "none") checkElements(caller, "the weights", weightsShape(spec));
@@ -273,11 +306,18 @@ function checkWindow(caller: string, kind: "linear" | "softmax", { length, grid 
   return window < length ? window : undefined;
 }
 
-function checkMultiplicative(caller: string, kind: "linear" | "softmax", featureMap: FeatureMap | undefined, storage: "f32" | "f16"): void {
+function checkMultiplicative(
+  caller: string,
+  kind: "linear" | "softmax",
+  featureMap: FeatureMap | undefined,
+  storage: "f32" | "f16",
+  layout: AttentionLayout,
+): void {
   const conflicts = [
     kind === "softmax" && 'kind: "softmax"',
     featureMap === "softmax" && 'featureMap: "softmax"',
     storage === "f16" && 'storage: "f16"',
+    layout !== "bhnd" && `layout: "${layout}"`,
   ];
   const why = conflicts.find((conflict) => conflict !== false);
   if (why === undefined) return;

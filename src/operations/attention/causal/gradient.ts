@@ -9,7 +9,7 @@ import type { Handle, ProgramBuilder } from "../../../program/builder.ts";
 import { FLOAT_BYTES } from "../../../program/units.ts";
 import { elementwiseLanes, mostLanes } from "../../../program/workgroups.ts";
 import { addBiasGradient, type AttentionGradientTensors } from "../bias.ts";
-import { addHeadKernel, gradientRows, type HeadGroup, type NamedRows, type Rows } from "../head-groups.ts";
+import { addHeadKernel, gradientRows, type HeadGroup, type NamedRows, type Rows, stridesOf } from "../head-groups.ts";
 import {
   addReduce,
   EXP_FLOPS,
@@ -110,20 +110,20 @@ function addEfficientKeyGradient(
   const sums: Reduction = { ...reduction, state: keyStateLayout(features, 0), usedBytes: 2 * features * FLOAT_BYTES };
   const vectors = paddedToVec4(features) / 4;
   const base = { length, headDim: features, variableLengths, state: sums.state, chunks, chunkRows, lanes: elementwiseLanes(work.program.limits) };
-  const add = (pass: EfficientKeyGradientKernelSpec["pass"], moved: MovedBytes) =>
-    addHeadKernel(work, group, efficientKeyGradientKernel({ ...base, pass }), {
+  const add = (pass: EfficientKeyGradientKernelSpec["pass"], moved: MovedBytes) => {
+    const bound = {
+      queries: { ...rows.queries, reads: length },
+      efficient: { ...rows.efficient, reads: length },
+      gradients: { ...rows.gradients, reads: length },
+      ...(pass === "apply" && { keys: { ...rows.keys, reads: length }, dk: { ...rows.dk, reads: length, writes: length } }),
+    };
+    addHeadKernel(work, group, efficientKeyGradientKernel({ ...base, pass, strides: stridesOf(bound) }), {
       elements: chunks * vectors,
-      rows: {
-        queries: { ...rows.queries, reads: length },
-        efficient: { ...rows.efficient, reads: length },
-        gradients: { ...rows.gradients, reads: length },
-        // The first kernel does not bind these.
-        keys: { ...rows.keys, reads: length },
-        dk: { ...rows.dk, reads: length, writes: length },
-      },
+      rows: bound,
       uses: { states: statesUse(states, sums, group, chunks, moved) },
       flops: length * features * (EXP_FLOPS + 3),
     });
+  };
   if (states !== undefined) {
     add("reduce", { writes: 32 * vectors });
     addScan(narrow, sums, group, states, { reverse: true });
@@ -145,31 +145,34 @@ function addPatchesGradient(
   const {
     program: { limits },
     features,
-    shape: { length, valueDim },
+    shape,
   } = work;
+  const { length, valueDim } = shape;
   if (chunkRows !== PATCH_WIDTH || Math.max(features, valueDim) > PATCH_WIDTH || 2 * length <= PATCH_WIDTH) return false;
   const depth = PATCH_DEPTHS.find(
     (most) => patchesGradientBytes({ depth: most, headDim: features, valueDim }) <= limits.maxComputeWorkgroupStorageSize,
   );
   if (!depth || PATCHES_GRADIENT_LANES > mostLanes(limits)) return false;
-  const kernel = causalPatchesGradientKernel({ ...kernelShape(work), depth, accumulate });
-  if (kernel.bindings.length > limits.maxStorageBuffersPerShaderStage) return false;
   const groups = Math.ceil(length / PATCH_WIDTH);
   const reads = groups * PATCH_WIDTH;
   const { queries, keys, values, gradients, statistics, dq, dk, dv } = rows;
+  const bound = {
+    queries: { ...queries, reads },
+    keys: { ...keys, reads: reads + levelRows(work, { rows: PATCH_WIDTH }) },
+    values: { ...values, reads },
+    gradients: { ...gradients, reads },
+    // Each lane of a row reads them.
+    statistics: { ...statistics, reads: reads * PATCH_COLUMNS },
+    dq: { ...dq, reads: accumulate.out ? length : 0, writes: length },
+    dk: { ...dk, reads: accumulate.out ? length : 0, writes: length },
+    dv: { ...dv, reads: accumulate.dv ? length : 0, writes: length },
+  };
+  const kernel = causalPatchesGradientKernel({ ...kernelShape(work), depth, accumulate, strides: stridesOf(bound) });
+  // With gradients in one tensor it binds fewer: every layout takes the same kernels.
+  if (Object.keys(bound).length + Number(shape.variableLengths) > limits.maxStorageBuffersPerShaderStage) return false;
   addHeadKernel(work, group, kernel, {
     groups,
-    rows: {
-      queries: { ...queries, reads },
-      keys: { ...keys, reads: reads + levelRows(work, { rows: PATCH_WIDTH }) },
-      values: { ...values, reads },
-      gradients: { ...gradients, reads },
-      // Each lane of a row reads them.
-      statistics: { ...statistics, reads: reads * PATCH_COLUMNS },
-      dq: { ...dq, reads: accumulate.out ? length : 0, writes: length },
-      dk: { ...dk, reads: accumulate.out ? length : 0, writes: length },
-      dv: { ...dv, reads: accumulate.dv ? length : 0, writes: length },
-    },
+    rows: bound,
     flops: 2 * EXP_FLOPS * features * length + PATCH_WIDTH * length * (6 * features + 4 * valueDim),
   });
   return true;
@@ -198,18 +201,18 @@ function addGradientWithinChunks(
   // Keys go through their others twice.
   const otherRows = of === "keys" ? 2 * seen.later : seen.all;
   const levels = levelRows(work, tile);
-  addHeadKernel(work, group, causalGradientKernel({ ...kernelShape(work), chunkRows, of, accumulate, ...tile }), {
+  const bound = {
+    queries: { ...own[0], reads: length + (of === "keys" ? levels : 0) },
+    others: { ...others[0], reads: otherRows + (of === "keys" ? 0 : levels) },
+    rowValues: { ...own[1], reads: length },
+    otherValues: { ...others[1], reads: otherRows },
+    statistics: { ...rows.statistics, reads: of === "keys" ? seen.later : length },
+    out: { ...out, reads: accumulate.out ? length : 0, writes: length },
+    dv: of === "keys" ? { ...rows.dv, reads: accumulate.dv ? length : 0, writes: length } : undefined,
+  };
+  addHeadKernel(work, group, causalGradientKernel({ ...kernelShape(work), chunkRows, of, accumulate, ...tile, strides: stridesOf(bound) }), {
     groups: Math.ceil(length / tile.rows),
-    rows: {
-      queries: { ...own[0], reads: length + (of === "keys" ? levels : 0) },
-      others: { ...others[0], reads: otherRows + (of === "keys" ? 0 : levels) },
-      rowValues: { ...own[1], reads: length },
-      otherValues: { ...others[1], reads: otherRows },
-      statistics: { ...rows.statistics, reads: of === "keys" ? seen.later : length },
-      out: { ...out, reads: accumulate.out ? length : 0, writes: length },
-      // The kernel of queries does not bind it.
-      dv: { ...rows.dv, reads: accumulate.dv ? length : 0, writes: length },
-    },
+    rows: bound,
     flops: EXP_FLOPS * features * (length + otherRows) + 2 * (features + valueDim) * otherRows * tile.rows,
   });
 }
