@@ -1,6 +1,8 @@
 /** Draws the inputs of any attention, and runs it, forward and backward, on either backend. */
 import type { AttentionOptions, Runtime } from "../../src/index.ts";
-import { type AttentionSpec, attentionSpec, weightsShape } from "../../src/testing/specs.ts";
+import { attentionGradientReference, attentionReference } from "../../src/testing/attention-reference.ts";
+import { expandWeights, foldWeights } from "../../src/testing/reference.ts";
+import { type AttentionSpec, attentionSpec, keyShape, weightsShape } from "../../src/testing/specs.ts";
 import { check, type CaseContext, checkClose, normals, type Scope, scoped } from "./case.ts";
 
 export const ATTENTION_BOUND = 1e-6;
@@ -23,6 +25,8 @@ export type GradientName = "dq" | "dk" | "dv" | "dBias";
 export function drawAttention(options: AttentionOptions, seed: number): AttentionData {
   const spec = attentionSpec(options);
   const rows = spec.batch * spec.heads * spec.length;
+  const keyed = keyShape(spec);
+  const keys = spec.batch * keyed.heads * keyed.length;
   const shape = weightsShape(spec);
   const weights = normals(
     seed + 3,
@@ -30,13 +34,13 @@ export function drawAttention(options: AttentionOptions, seed: number): Attentio
   );
   return {
     q: normals(seed, rows * spec.headDim),
-    k: normals(seed + 1, rows * spec.headDim),
-    v: normals(seed + 2, rows * spec.valueDim),
+    k: normals(seed + 1, keys * spec.headDim),
+    v: normals(seed + 2, keys * spec.valueDim),
     // About as large as the attention: both parts of the sum count.
     weights: spec.bias === "multiplicative" ? weights : weights.map((w) => w / Math.sqrt(spec.length)),
     dOut: normals(seed + 4, rows * spec.valueDim),
     ...(spec.variableLengths && { lengths: Array.from({ length: spec.batch }, (_, b) => (seed * 7 + b * 13) % (spec.length + 1)) }),
-    ...(spec.keyMask && { keyMask: Uint8Array.from(normals(seed + 5, spec.batch * spec.length).map((x, at) => maskAt(x, at, spec.length))) }),
+    ...(spec.keyMask && { keyMask: Uint8Array.from(normals(seed + 5, spec.batch * keyed.length).map((x, at) => maskAt(x, at, keyed.length))) }),
   };
 }
 
@@ -46,12 +50,15 @@ function maskAt(x: number, at: number, length: number): number {
   return row === 0 ? Number(x > -0.4) : Number(row === 2 && at % length >= length / 2);
 }
 
+function rowsOf({ batch, heads, length }: AttentionSpec): readonly number[] {
+  return [batch, heads, length];
+}
+
 function inputsOf(scope: Scope, spec: AttentionSpec, data: AttentionData) {
-  const rows = [spec.batch, spec.heads, spec.length];
   return {
-    q: scope.tensor(data.q, [...rows, spec.headDim]),
-    k: scope.tensor(data.k, [...rows, spec.headDim]),
-    v: scope.tensor(data.v, [...rows, spec.valueDim]),
+    q: scope.tensor(data.q, [...rowsOf(spec), spec.headDim]),
+    k: scope.tensor(data.k, [...rowsOf(keyShape(spec)), spec.headDim]),
+    v: scope.tensor(data.v, [...rowsOf(keyShape(spec)), spec.valueDim]),
     ...(spec.bias !== "none" && { bias: scope.tensor(data.weights, weightsShape(spec)) }),
     ...(data.lengths && { lengths: data.lengths }),
     ...(data.keyMask && { keyMask: data.keyMask }),
@@ -77,12 +84,12 @@ export async function attendBackward(
   const spec = attentionSpec(options);
   return scoped(runtime, async (scope) => {
     const plan = scope.keep(await runtime.attention(options));
-    const rows = [spec.batch, spec.heads, spec.length];
+    const [rows, keyRows] = [rowsOf(spec), rowsOf(keyShape(spec))];
     const dOut = scope.tensor(data.dOut, [...rows, spec.valueDim]);
     const out = {
       dq: scope.unwritten([...rows, spec.headDim]),
-      dk: scope.unwritten([...rows, spec.headDim]),
-      dv: scope.unwritten([...rows, spec.valueDim]),
+      dk: scope.unwritten([...keyRows, spec.headDim]),
+      dv: scope.unwritten([...keyRows, spec.valueDim]),
       ...(spec.bias !== "none" && { dBias: scope.unwritten(weightsShape(spec)) }),
     };
     await plan.compileBackward();
@@ -112,6 +119,21 @@ export async function compareBackward(
   const actual = await attendBackward(await context.runtime, options, data);
   check(Object.keys(expected).length >= 3, "no gradients");
   checkGradients(actual, expected, norm(data.dOut), bound, `${JSON.stringify(options)}, seed ${seed}`);
+}
+
+/** Attention and its gradients against the definition, with the table that the weights stand for. */
+export async function compareToDefinition(context: CaseContext, options: AttentionOptions, seed: number, given?: Runtime): Promise<void> {
+  const spec = attentionSpec(options);
+  const data = drawAttention(options, seed);
+  const inputs = { ...data, weights: expandWeights(spec, data.weights) };
+  const what = `${JSON.stringify(options)}, seed ${seed}`;
+  const runtime = given ?? (await context.runtime);
+  checkClose(await attend(runtime, options, data), attentionReference(spec, inputs), ATTENTION_BOUND, what);
+  const wanted = attentionGradientReference(spec, inputs, data.dOut);
+  const { dq, dk, dv } = wanted;
+  const all = { dq, dk, dv, ...(spec.bias !== "none" && { dBias: foldWeights(spec, data.weights.length, wanted.dBias) }) };
+  const expected = Object.fromEntries(Object.entries(all).map(([name, values]) => [name, Float32Array.from(values)]));
+  checkGradients(await attendBackward(runtime, options, data), expected, norm(data.dOut), GRADIENT_BOUND, what);
 }
 
 /** Below this share of the gradient that comes in, a gradient is zero but for rounding: of one token, or one feature. */

@@ -2,7 +2,7 @@ import type { Executable, Storage } from "../core/backend.ts";
 import { checkOptions } from "../core/check.ts";
 import { refuse } from "../core/errors.ts";
 import { checkTensor, type Tensor, type TensorRequirement } from "../core/tensor.ts";
-import type { AttentionSpec } from "../operations/attention/spec.ts";
+import { type AttentionSpec, keyLengthOf, keyShape } from "../operations/attention/spec.ts";
 import { type Operation, task } from "../operations/operation.ts";
 import { weightsShape } from "../operations/toeplitz/spec.ts";
 import { GradientPlan, namedOutputs } from "./gradient-plan.ts";
@@ -12,13 +12,13 @@ import { type Bias, type Spectrum, SpectrumMaker } from "./spectrum.ts";
 export interface AttentionInputs {
   /** Queries, `[batch, heads, length, headDim]`; of dtype `"f32"`, or `"f16"` in plans with that storage, as are keys and values. */
   readonly q: Tensor;
-  /** Keys, `[batch, heads, length, headDim]`. */
+  /** Keys, `[batch, heads, length, headDim]`, with `keyHeads` in the place of `heads` and `keyLength` in that of `length` where the plan has them. */
   readonly k: Tensor;
-  /** Values, `[batch, heads, length, valueDim]`. */
+  /** Values, `[batch, heads, length, valueDim]`, or as of the keys. */
   readonly v: Tensor;
   /**
    * Weights of relative positions, float32 `[heads, 2·length − 1]` or on a grid `[heads, 2H − 1, 2W − 1]`, or of the shape of their form
-   * ({@link BiasFormOptions}), or their spectrum, but for a bias `"logits"`, which has none. Always in plans with a bias, and only there.
+   * ({@link BiasFormOptions}) or of cross-attention ({@link AttentionOptions}), or their spectrum, but for a bias `"logits"`, which has none. Always in plans with a bias, and only there.
    */
   readonly bias?: Bias;
   /**
@@ -27,7 +27,7 @@ export interface AttentionInputs {
    */
   readonly lengths?: ArrayLike<number>;
   /**
-   * Which keys are seen, `[batch, length]`: a byte or a float32 for each key, 0 where it is not. Keys and values that are not seen have no influence,
+   * Which keys are seen, `[batch, length]` or `[batch, keyLength]`: a byte or a float32 for each key, 0 where it is not. Keys and values that are not seen have no influence,
    * whatever they hold, and get gradients of 0. Always in plans with `keyMask`, and only there.
    */
   readonly keyMask?: Tensor | Uint8Array;
@@ -74,10 +74,10 @@ export async function makeAttention(context: PlanContext, operation: Operation<A
 export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
   protected override readonly arity = 1;
   readonly #spec: AttentionSpec;
-  /** Queries and keys. */
   readonly #queries: TensorRequirement;
-  /** Values, and results. */
+  readonly #keys: TensorRequirement;
   readonly #values: TensorRequirement;
+  readonly #results: TensorRequirement;
   readonly #weights: SpectrumMaker | undefined;
   readonly #gradient: AttentionGradientPlan | undefined;
 
@@ -91,10 +91,17 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
   ) {
     super(context, "AttentionPlan", task(operation, spec), executable);
     this.#spec = spec;
-    const { batch, heads, length, headDim, valueDim, storage: dtype } = spec;
-    const rows = (dim: number) => ({ owner: context.owner, shape: Object.freeze([batch, heads, length, dim]), dtype });
-    this.#queries = rows(headDim);
-    this.#values = rows(valueDim);
+    const { headDim, valueDim, storage: dtype } = spec;
+    const rows = ({ batch, heads, length }: AttentionSpec, dim: number) => ({
+      owner: context.owner,
+      shape: Object.freeze([batch, heads, length, dim]),
+      dtype,
+    });
+    const keyed = keyShape(spec);
+    this.#queries = rows(spec, headDim);
+    this.#keys = rows(keyed, headDim);
+    this.#values = rows(keyed, valueDim);
+    this.#results = rows(spec, valueDim);
     this.#weights = prepare && new SpectrumMaker(context, operation.preparation!(spec)!, prepare);
     const gradient = operation.gradient!(spec);
     this.#gradient = gradient && new GradientPlan({ context, name: "AttentionPlan", task: gradient, call: (request) => this.#gradientCall(request) });
@@ -181,17 +188,17 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
     const { caller, args, options } = request;
     checkOptions(caller, "inputs", args[0], INPUTS);
     const { inputs, prepare } = this.#inputs(caller, request.upload, args[0]);
-    return { inputs, prepare, outputs: singleOutput(this.#values.shape, this.#values.dtype, options) };
+    return { inputs, prepare, outputs: singleOutput(this.#results.shape, this.#results.dtype, options) };
   }
 
   #gradientCall(request: CallRequest<[inputs: AttentionGradientInputs], AttentionGradients>): PlanCall {
     const { caller, args, options, upload } = request;
     checkOptions(caller, "inputs", args[0], GRADIENT_INPUTS);
-    const [queries, values] = [this.#queries.shape, this.#values.shape];
-    const shapes = { dq: queries, dk: queries, dv: values, ...(this.#spec.bias !== "none" && { dBias: weightsShape(this.#spec) }) };
+    const [dq, dk, dv] = [this.#queries.shape, this.#keys.shape, this.#values.shape];
+    const shapes = { dq, dk, dv, ...(this.#spec.bias !== "none" && { dBias: weightsShape(this.#spec) }) };
     const outputs = namedOutputs(caller, shapes, options.out as Partial<Record<string, Tensor>> | undefined);
     const { dOut, ...rest } = args[0];
-    const gradient = checkTensor(caller, "inputs.dOut", dOut, { owner: this.context.owner, shape: values, dtype: "f32" });
+    const gradient = checkTensor(caller, "inputs.dOut", dOut, { owner: this.context.owner, shape: this.#results.shape, dtype: "f32" });
     const { inputs, prepare } = this.#inputs(caller, upload, rest);
     return { inputs: { ...inputs, dOut: gradient }, prepare, outputs };
   }
@@ -203,7 +210,7 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
   ): Pick<PlanCall, "inputs" | "prepare"> {
     const inputs: Record<string, Storage> = {
       q: checkTensor(caller, "inputs.q", q, this.#queries),
-      k: checkTensor(caller, "inputs.k", k, this.#queries),
+      k: checkTensor(caller, "inputs.k", k, this.#keys),
       v: checkTensor(caller, "inputs.v", v, this.#values),
     };
     if (this.#spec.bias === "logits") {
@@ -231,7 +238,8 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
   }
 
   #keyMask(caller: string, upload: CallRequest<unknown, unknown>["upload"], keyMask: Tensor | Uint8Array | undefined): Storage | undefined {
-    const { batch, length, keyMask: isMasked } = this.#spec;
+    const { batch, keyMask: isMasked } = this.#spec;
+    const length = keyLengthOf(this.#spec);
     const argument = "inputs.keyMask";
     if (!isMasked) {
       if (keyMask === undefined) return undefined;

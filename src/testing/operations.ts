@@ -1,6 +1,8 @@
 /** Operations by their specs, for the tests: the library has no such table, each family brings its own. */
 import type { PlannerLimits } from "../core/limits.ts";
+import { loadCrossBias } from "../operations/attention/bias.ts";
 import { causalAttention } from "../operations/attention/causal/operation.ts";
+import { withKeyHeads } from "../operations/attention/key-heads.ts";
 import { withKeyMask } from "../operations/attention/key-mask.ts";
 import { linearAttention } from "../operations/attention/linear/operation.ts";
 import { multiplicativeAttention } from "../operations/attention/multiplicative/operation.ts";
@@ -19,13 +21,15 @@ import type { Program } from "../program/program.ts";
 import type { AnySpec } from "./specs.ts";
 
 await Promise.all([
+  loadCrossBias(),
   loadProjection("favor+"),
   loadProjection("dpfp"),
   loadForm({ length: 1, grid: [1, 1], form: { symmetric: false, separable: "axes", reach: [1, 1] } }),
 ]);
 
 export function attentionFor(shape: AttentionShape): Operation<AttentionSpec> {
-  return shape.keyMask ? withKeyMask(unmasked(shape)) : unmasked(shape);
+  const attention = shape.keyHeads === undefined ? unmasked(shape) : withKeyHeads(unmasked(shape));
+  return shape.keyMask ? withKeyMask(attention) : attention;
 }
 
 function unmasked({ kind, bias, causal }: AttentionShape): Operation<AttentionSpec> {

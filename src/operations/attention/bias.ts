@@ -2,6 +2,7 @@
 import type { Handle, ProgramBuilder } from "../../program/builder.ts";
 import { planToeplitzGradient } from "../toeplitz/gradient.ts";
 import { planToeplitz } from "../toeplitz/plan.ts";
+import type * as CrossBias from "./cross-bias.ts";
 import { type AttentionShape, biasSpec } from "./spec.ts";
 
 /** The tensors of attention. */
@@ -30,16 +31,25 @@ export type AttentionGradientTensors = Omit<AttentionTensors, "out"> & {
   readonly dBias?: Handle;
 };
 
+let cross: typeof CrossBias | undefined;
+
+/** Loads what the bias of cross-attention takes, which others do without. */
+export async function loadCrossBias(): Promise<void> {
+  cross ??= await import("./cross-bias.ts");
+}
+
 /** Adds the product of a FastRPB bias and the values into `out`. @returns whether there is such a bias, so that what follows adds to `out` */
 export function addBias(program: ProgramBuilder, shape: AttentionShape, tensors: AttentionTensors, scratch: number): boolean {
   if (shape.bias !== "fastrpb") return false;
-  planToeplitz(program, biasSpec(shape), { ...tensors, spectrum: tensors.spectrum! }, scratch);
+  if (shape.keyLength !== undefined) cross!.addCrossBias(program, shape, tensors, scratch);
+  else planToeplitz(program, biasSpec(shape), { ...tensors, spectrum: tensors.spectrum! }, scratch);
   return true;
 }
 
 /** Adds the gradients through a FastRPB bias into `dv` and `dBias`. @returns whether there is such a bias, so that what follows adds to `dv` */
 export function addBiasGradient(program: ProgramBuilder, shape: AttentionShape, tensors: AttentionGradientTensors, scratch: number): boolean {
   if (shape.bias !== "fastrpb") return false;
-  planToeplitzGradient(program, biasSpec(shape), { ...tensors, spectrum: tensors.spectrum!, dWeights: tensors.dBias! }, scratch);
+  if (shape.keyLength !== undefined) cross!.addCrossBiasGradient(program, shape, tensors, scratch);
+  else planToeplitzGradient(program, biasSpec(shape), { ...tensors, spectrum: tensors.spectrum!, dWeights: tensors.dBias! }, scratch);
   return true;
 }

@@ -5,13 +5,14 @@ import type { CpuComputation } from "../operation.ts";
 import { createToeplitz } from "../toeplitz/cpu-product.ts";
 import { exponentialsOf } from "../toeplitz/cpu-spectrum.ts";
 import { weightsShape } from "../toeplitz/spec.ts";
-import { biasChannels, biasRowsOf, type HeadKind, masked, multiplierOf, readInputs, spectraBytes } from "./cpu.ts";
-import { type AttentionGradientSpec, hasSpectrum } from "./spec.ts";
+import { biasChannels, biasRowsOf, filled, type HeadKind, masked, multiplierOf, readInputs, spectraBytes } from "./cpu.ts";
+import { type AttentionGradientSpec, hasSpectrum, keyShape } from "./spec.ts";
 
 /** dq, dk, dv and, with a bias, that of its weights. What lies beyond a length has no gradient. */
 export function attentionGradientCpu(kind: HeadKind, spec: AttentionGradientSpec, fftOf: FftOf): CpuComputation {
   const { batch, heads, length, headDim, valueDim, bias } = spec;
   const slices = batch * heads;
+  const groupHeads = heads / keyShape(spec).heads;
   const toeplitz = hasSpectrum(spec) ? createToeplitz(spec, fftOf) : undefined;
   const weights = elementCount(weightsShape(spec).slice(1));
   const biasRows = biasRowsOf(spec);
@@ -32,10 +33,12 @@ export function attentionGradientCpu(kind: HeadKind, spec: AttentionGradientSpec
               spectrum: float64Array("cpu attention", toeplitz?.floats ?? 0),
               direct: float64Array("cpu attention", bias === "fastrpb" ? 0 : weights),
             }));
+      let group: { readonly dk: Float64Array; readonly dv: Float64Array } | undefined;
       for (let slice = 0; slice < slices; slice++) {
         const head = inputs.head(slice);
         const g = inputs.rows(dOut, slice, valueDim);
-        const [dq, dk, dv] = [headDim, headDim, valueDim].map((dim) => float64Array("cpu attention", head.tokens * dim)) as [
+        const { tokens, keys = tokens } = head;
+        const [dq, dk, dv] = [tokens * headDim, keys * headDim, keys * valueDim].map((size) => float64Array("cpu attention", size)) as [
           Float64Array,
           Float64Array,
           Float64Array,
@@ -44,18 +47,27 @@ export function attentionGradientCpu(kind: HeadKind, spec: AttentionGradientSpec
         if (bias === "fastrpb") {
           const { start, rows, channels } = biasRows(head.tokens);
           const add = (index: number, value: number) => {
-            dv[start + index]! += value;
+            // Of cross-attention there may be more rows than keys.
+            if (start + index < dv.length) dv[start + index]! += value;
           };
-          const own = g.subarray(start);
+          const own = filled(g.subarray(start), rows * channels);
           toeplitz!.multiply(own, rows, channels, spectrumOf(head.index), add, true);
-          toeplitz!.correlate(own, head.v.subarray(start), rows, channels, sums![head.index]!.spectrum);
+          toeplitz!.correlate(own, filled(head.v.subarray(start), rows * channels), rows, channels, sums![head.index]!.spectrum);
         }
-        for (const [name, gradient, dim] of [
-          ["dq", dq, headDim],
-          ["dk", masked(dk, headDim, head.keyMask, 0), headDim],
-          ["dv", masked(dv, valueDim, head.keyMask, 0), valueDim],
+        // The first head of a group starts the sums over it, the last one stores them.
+        const ofGroup = slice % groupHeads === 0 ? { dk, dv } : group!;
+        if (ofGroup.dk !== dk) {
+          for (const [at, value] of dk.entries()) ofGroup.dk[at]! += value;
+          for (const [at, value] of dv.entries()) ofGroup.dv[at]! += value;
+        }
+        group = ofGroup;
+        const keyRows = inputs.keyRows(slice);
+        for (const [name, gradient, dim, [begin, end]] of [
+          ["dq", dq, headDim, [slice * length, (slice + 1) * length]],
+          ["dk", masked(group.dk, headDim, head.keyMask, 0), headDim, keyRows],
+          ["dv", masked(group.dv, valueDim, head.keyMask, 0), valueDim, keyRows],
         ] as const) {
-          const target = memoryOf(name).floats.subarray(slice * length * dim, (slice + 1) * length * dim);
+          const target = memoryOf(name).floats.subarray(begin * dim, end * dim);
           target.set(gradient);
           target.fill(0, gradient.length);
         }

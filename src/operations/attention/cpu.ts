@@ -6,7 +6,7 @@ import { createToeplitz, type Toeplitz } from "../toeplitz/cpu-product.ts";
 import { countedRows, productOf } from "../toeplitz/outside.ts";
 import { weightsShape } from "../toeplitz/spec.ts";
 import type { Head, HeadAttention } from "./cpu-head.ts";
-import { type AttentionShape, type AttentionSpec, biasSpec, hasSpectrum, unseenKey } from "./spec.ts";
+import { type AttentionShape, type AttentionSpec, biasSpec, hasSpectrum, keyShape, unseenKey } from "./spec.ts";
 
 /** The weights of a multiplicative bias. */
 export interface Multiplier {
@@ -45,8 +45,9 @@ export function attentionCpu(kind: HeadKind, spec: AttentionSpec, fftOf: FftOf):
         attention.forward(head, result);
         if (bias === "fastrpb") {
           const { start: first, rows, channels } = biasRows(head.tokens);
-          toeplitz!.multiply(head.v.subarray(first), rows, channels, spectrumOf(head.index), (index, value) => {
-            result[first + index]! += value;
+          toeplitz!.multiply(filled(head.v.subarray(first), rows * channels), rows, channels, spectrumOf(head.index), (index, value) => {
+            // Of cross-attention there may be more rows than queries.
+            if (first + index < result.length) result[first + index]! += value;
           });
         }
         const start = slice * length * valueDim;
@@ -62,6 +63,14 @@ export function biasRowsOf(spec: AttentionShape) {
   const product = productOf(biasSpec(spec));
   const { channels, margin } = product;
   return (tokens: number) => ({ start: margin?.before ?? 0, rows: countedRows(product, tokens), channels });
+}
+
+/** The numbers, with zeros up to so many. */
+export function filled(numbers: Float64Array, count: number): Float64Array {
+  if (numbers.length >= count) return numbers;
+  const result = float64Array("cpu attention", count);
+  result.set(numbers);
+  return result;
 }
 
 /** Bytes of the spectra of all heads, and behind them of the weights of a multiplicative bias. */
@@ -93,10 +102,13 @@ export interface AttentionInputs {
   head(slice: number): Head;
   /** The rows of that head that count, of a tensor [batch, heads, N, dim]. */
   rows(tensor: Float32Array, slice: number, dim: number): Float64Array;
+  /** Where the rows of the keys of that head begin in tensors, and end, in rows. */
+  keyRows(slice: number): readonly [begin: number, end: number];
 }
 
 export function readInputs(spec: AttentionShape, memoryOf: (name: string) => CpuMemory): AttentionInputs {
   const { heads, length, headDim, valueDim, variableLengths } = spec;
+  const keyed = keyShape(spec);
   const [q, k, v] = [memoryOf("q").floats, memoryOf("k").floats, memoryOf("v").floats];
   const lengths = variableLengths ? memoryOf("lengths").words : undefined;
   const weights = spec.bias === "logits" ? memoryOf("bias").floats : undefined;
@@ -106,18 +118,28 @@ export function readInputs(spec: AttentionShape, memoryOf: (name: string) => Cpu
     const start = slice * length * dim;
     return Float64Array.from(tensor.subarray(start, start + tokensOf(slice) * dim));
   };
+  const keyRows = (slice: number) => {
+    const begin = Math.floor(slice / (heads / keyed.heads)) * keyed.length;
+    return [begin, begin + keyed.length] as const;
+  };
+  const rowsOfKeys = (tensor: Float32Array, slice: number, dim: number) => {
+    const [begin, end] = keyRows(slice);
+    return Float64Array.from(tensor.subarray(begin * dim, (lengths ? begin + tokensOf(slice) : end) * dim));
+  };
   const mask = spec.keyMask ? memoryOf("keyMask").floats : undefined;
-  const maskOf = (slice: number) => mask?.subarray(Math.floor(slice / heads) * length, (Math.floor(slice / heads) + 1) * length);
+  const maskOf = (slice: number) => mask?.subarray(Math.floor(slice / heads) * keyed.length, (Math.floor(slice / heads) + 1) * keyed.length);
   const unseen = unseenKey(spec);
   return {
     rows,
+    keyRows,
     head: (slice) => ({
       tokens: tokensOf(slice),
+      ...(spec.keyLength !== undefined && { keys: spec.keyLength }),
       index: slice % heads,
       bias: weights?.subarray((slice % heads) * perHead, ((slice % heads) + 1) * perHead),
       q: rows(q, slice, headDim),
-      k: masked(rows(k, slice, headDim), headDim, maskOf(slice), unseen),
-      v: masked(rows(v, slice, valueDim), valueDim, maskOf(slice), 0),
+      k: masked(rowsOfKeys(k, slice, headDim), headDim, maskOf(slice), unseen),
+      v: masked(rowsOfKeys(v, slice, valueDim), valueDim, maskOf(slice), 0),
       keyMask: maskOf(slice),
     }),
   };

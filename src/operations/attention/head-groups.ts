@@ -6,7 +6,7 @@ import { type Span, spansOf } from "../../program/slices.ts";
 import { FLOAT_BYTES } from "../../program/units.ts";
 import { lengthsUse } from "../lengths.ts";
 import type { AttentionGradientTensors } from "./bias.ts";
-import type { AttentionShape } from "./spec.ts";
+import { type AttentionShape, keyLengthOf, keyShape } from "./spec.ts";
 
 /** Neighbouring heads, counted over the batch. */
 export type HeadGroup = Span;
@@ -32,6 +32,8 @@ export interface Rows {
   readonly buffer: Handle;
   /** Numbers of a row. */
   readonly dim: number;
+  /** Rows of a head; left out: the tokens of the work. */
+  readonly length?: number;
   readonly precision: Precision;
   /** Whether the buffer is scratch that holds the heads of one group only. */
   readonly local?: boolean;
@@ -51,27 +53,28 @@ export interface MovedRows extends Rows {
 }
 
 /** Rows of a tensor that is stored as the shape says: queries, keys, values, the output, or the gradients of these. */
-export function storedRows({ storage }: AttentionShape, buffer: Handle, dim: number): Rows {
-  return { buffer, dim, precision: storage };
+export function storedRows({ storage, length }: AttentionShape, buffer: Handle, dim: number): Rows {
+  return { buffer, dim, length, precision: storage };
 }
 
 /** Rows of the tensors of a gradient. */
 export function gradientRows(shape: AttentionShape, { q, k, v, dOut, dq, dk, dv }: AttentionGradientTensors) {
   const { headDim, valueDim } = shape;
+  const keyed = keyShape(shape);
   return {
     q: storedRows(shape, q, headDim),
-    k: storedRows(shape, k, headDim),
-    v: storedRows(shape, v, valueDim),
+    k: storedRows(keyed, k, headDim),
+    v: storedRows(keyed, v, valueDim),
     dOut: storedRows(shape, dOut, valueDim),
     dq: storedRows(shape, dq, headDim),
-    dk: storedRows(shape, dk, headDim),
-    dv: storedRows(shape, dv, valueDim),
+    dk: storedRows(keyed, dk, headDim),
+    dv: storedRows(keyed, dv, valueDim),
   };
 }
 
-/** Scratch for float32 rows of a group. */
-export function scratchRows({ program, shape, mostHeads }: GroupedWork, name: string, dim: number): Rows {
-  return { buffer: program.temporary(name, mostHeads * shape.length * dim * FLOAT_BYTES), dim, precision: "f32", local: true };
+/** Scratch for float32 rows of a group, for so many of a head. */
+export function scratchRows({ program, shape, mostHeads }: GroupedWork, name: string, dim: number, length = shape.length): Rows {
+  return { buffer: program.temporary(name, mostHeads * length * dim * FLOAT_BYTES), dim, precision: "f32", local: true };
 }
 
 /**
@@ -86,15 +89,16 @@ export function scratchRows({ program, shape, mostHeads }: GroupedWork, name: st
  */
 export function headGroups(
   program: ProgramBuilder,
-  { batch, heads, length }: AttentionShape,
+  shape: AttentionShape,
   dims: readonly number[],
   scratch: number,
   headBytes = 0,
   most = Infinity,
   share = 1 / 2,
 ): readonly HeadGroup[] {
-  const all = batch * heads;
-  const bindableHeads = bindable(program, Math.max(...dims) * length * FLOAT_BYTES, all, "one head of q, k or v");
+  const all = shape.batch * shape.heads;
+  const longest = Math.max(shape.length, keyLengthOf(shape));
+  const bindableHeads = bindable(program, Math.max(...dims) * longest * FLOAT_BYTES, all, "one head of q, k or v");
   const affordable = headBytes === 0 ? all : Math.floor((scratch * share) / headBytes);
   if (affordable < 1) throw limitError(program, "workspaceBytes", Math.ceil(headBytes / share), "one head", scratch);
   return spansOf(all, Math.min(bindableHeads, affordable, most));
@@ -102,9 +106,9 @@ export function headGroups(
 
 /** The rows of a group as a binding. The kernel counts rows over all heads. */
 export function groupRows({ program, shape }: HeadWork, group: HeadGroup, rows: MovedRows): BindingUse {
-  const { buffer, dim, columns = dim, reads = 0, writes = 0 } = rows;
+  const { buffer, dim, length = shape.length, columns = dim, reads = 0, writes = 0 } = rows;
   const elementBytes = ELEMENT_BYTES[rows.precision];
-  const headBytes = shape.length * dim * elementBytes;
+  const headBytes = length * dim * elementBytes;
   const [start, bytes] = [group.first * headBytes, group.count * headBytes];
   const rowBytes = group.count * columns * elementBytes;
   // Rows may be read in part.

@@ -9,7 +9,7 @@ import type { Handle, ProgramBuilder } from "../../program/builder.ts";
 import { limitError } from "../../program/ranges.ts";
 import { type Handles, type Operation, task } from "../operation.ts";
 import { addHeadKernel, headGroups, type Rows, storedRows } from "./head-groups.ts";
-import { type AttentionGradientSpec, type AttentionShape, type AttentionSpec, unseenKey } from "./spec.ts";
+import { type AttentionGradientSpec, type AttentionShape, type AttentionSpec, keyShape, unseenKey } from "./spec.ts";
 
 /** Of the scratch, what copies may take. */
 const COPIES_SHARE = 3 / 4;
@@ -31,8 +31,9 @@ export function withKeyMask(attention: Operation<AttentionSpec>): Operation<Atte
         plan(program, shape, tensors, scratch) {
           const { left, ...seen } = addSeen(program, shape, tensors, scratch);
           operation.plan(program, shape, { ...tensors, ...seen }, left);
-          addMask(program, shape, tensors["keyMask"]!, storedRows(shape, tensors["dk"]!, shape.headDim), 0);
-          addMask(program, shape, tensors["keyMask"]!, storedRows(shape, tensors["dv"]!, shape.valueDim), 0);
+          const keyed = keyShape(shape);
+          addMask(program, keyed, tensors["keyMask"]!, storedRows(keyed, tensors["dk"]!, shape.headDim), 0);
+          addMask(program, keyed, tensors["keyMask"]!, storedRows(keyed, tensors["dv"]!, shape.valueDim), 0);
         },
       };
       return task(gradient, inner.spec as AttentionGradientSpec);
@@ -41,7 +42,8 @@ export function withKeyMask(attention: Operation<AttentionSpec>): Operation<Atte
 }
 
 /** Adds copies of keys and values, as the mask has them, and tells what they leave of the scratch. @throws FastRpbError code `"limit"` */
-function addSeen(program: ProgramBuilder, shape: AttentionShape, tensors: Handles, scratch: number) {
+function addSeen(program: ProgramBuilder, whole: AttentionShape, tensors: Handles, scratch: number) {
+  const shape = keyShape(whole);
   const [keys, values] = [tensors["k"]!, tensors["v"]!];
   const bytes = keys.bytes + values.bytes;
   const needed = Math.ceil(bytes / COPIES_SHARE);
@@ -55,7 +57,7 @@ function addSeen(program: ProgramBuilder, shape: AttentionShape, tensors: Handle
   return { k, v: copy("seenValues", values, shape.valueDim, 0), left: scratch - bytes };
 }
 
-/** Adds the mask of rows, in place where there are none that it comes from. */
+/** Adds the mask of rows of keys or values, in place where there are none that it comes from. */
 function addMask(program: ProgramBuilder, shape: AttentionShape, keyMask: Handle, out: Rows, fill: number, rows?: Rows): void {
   const { length } = shape;
   const kernel = maskRowsKernel({

@@ -7,7 +7,15 @@ import { spectrum, spectrumLayout } from "../toeplitz/operation.ts";
 import { spectrumSpec, weightsShape } from "../toeplitz/spec.ts";
 import type { AttentionGradientTensors, AttentionTensors } from "./bias.ts";
 import type { HeadKind } from "./cpu.ts";
-import { type AttentionGradientSpec, attentionGradientSpec, type AttentionShape, type AttentionSpec, hasSpectrum } from "./spec.ts";
+import {
+  type AttentionGradientSpec,
+  attentionGradientSpec,
+  type AttentionShape,
+  type AttentionSpec,
+  hasSpectrum,
+  keyLengthOf,
+  keyShape,
+} from "./spec.ts";
 
 /** A way to compute attention, and its gradient. */
 export interface AttentionKind {
@@ -43,8 +51,8 @@ function gradientOperation(kind: AttentionKind): Operation<AttentionGradientSpec
       ...inputs(spec, limits),
       dOut: rows("input", spec, spec.valueDim),
       dq: rows("output", spec, spec.headDim),
-      dk: rows("output", spec, spec.headDim),
-      dv: rows("output", spec, spec.valueDim),
+      dk: rows("output", keyShape(spec), spec.headDim),
+      dv: rows("output", keyShape(spec), spec.valueDim),
       ...(spec.bias !== "none" && { dBias: layout("output", weightsShape(spec)) }),
     }),
     plan: kind.planGradient,
@@ -63,12 +71,12 @@ function preparation(spec: AttentionShape) {
 function inputs(spec: AttentionShape, limits: PlannerLimits): TensorLayouts {
   return {
     q: rows("input", spec, spec.headDim),
-    k: rows("input", spec, spec.headDim),
-    v: rows("input", spec, spec.valueDim),
+    k: rows("input", keyShape(spec), spec.headDim),
+    v: rows("input", keyShape(spec), spec.valueDim),
     ...(hasSpectrum(spec) && { spectrum: spectrumLayout("input", spectrumSpec(spec), limits) }),
     ...(spec.bias === "logits" && { bias: layout("input", weightsShape(spec)) }),
     ...lengthsLayout(spec),
-    ...(spec.keyMask && { keyMask: layout("input", [spec.batch, spec.length]) }),
+    ...(spec.keyMask && { keyMask: layout("input", [spec.batch, keyLengthOf(spec)]) }),
   };
 }
 

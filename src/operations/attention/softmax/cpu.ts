@@ -12,8 +12,12 @@ export function createSoftmax(shape: AttentionShape): HeadAttention {
   const placeOf = (n: number) => Math.floor(n / width) * (2 * width - 1) + (n % width);
   const center = placeOf(height * width - 1);
   /** The weights of row i, into `weights`; gives where they begin and end. */
-  const softmaxRow = ({ tokens, q, k, bias, keyMask }: Head, i: number, weights: Float64Array): readonly [begin: number, end: number] => {
-    const [begin, end] = [Math.max(0, i - window + 1), Math.min(tokens, causal ? i + 1 : i + window)];
+  const softmaxRow = (
+    { tokens, keys = tokens, q, k, bias, keyMask }: Head,
+    i: number,
+    weights: Float64Array,
+  ): readonly [begin: number, end: number] => {
+    const [begin, end] = [Math.max(0, i - window + 1), Math.min(keys, causal ? i + 1 : i + window)];
     let top = -Infinity;
     for (let j = begin; j < end; j++) {
       let product = 0;
@@ -33,7 +37,7 @@ export function createSoftmax(shape: AttentionShape): HeadAttention {
 
   return {
     forward(head, out) {
-      const weights = float64Array("cpu attention", head.tokens);
+      const weights = float64Array("cpu attention", head.keys ?? head.tokens);
       out.fill(0);
       for (let i = 0; i < head.tokens; i++) {
         const [begin, end] = softmaxRow(head, i, weights);
@@ -45,9 +49,9 @@ export function createSoftmax(shape: AttentionShape): HeadAttention {
 
     // dS_ij = P_ij (g_i·v_j − Σ_l P_il g_i·v_l)
     backward(head, g, { dq, dk, dv }, sums) {
-      const { tokens, q, k, v } = head;
-      const weights = float64Array("cpu attention", tokens);
-      const products = float64Array("cpu attention", tokens);
+      const { tokens, keys = tokens, q, k, v } = head;
+      const weights = float64Array("cpu attention", keys);
+      const products = float64Array("cpu attention", keys);
       for (const gradient of [dq, dk, dv]) gradient.fill(0);
       for (let i = 0; i < tokens; i++) {
         const [begin, end] = softmaxRow(head, i, weights);

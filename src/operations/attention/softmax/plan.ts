@@ -3,7 +3,7 @@ import { softmaxAttentionKernel, softmaxAttentionLayout } from "../../../../shad
 import type { ProgramBuilder } from "../../../program/builder.ts";
 import { addBias, type AttentionTensors } from "../bias.ts";
 import { addHeadKernel, headGroups, storedRows } from "../head-groups.ts";
-import type { AttentionShape } from "../spec.ts";
+import { type AttentionShape, keyShape } from "../spec.ts";
 import { chooseSplits, chooseTile, type SoftmaxChoice } from "./choose.ts";
 import {
   addJoin,
@@ -22,6 +22,7 @@ import { columnTilesOf, productLoads, WEIGHT_FLOPS } from "./sweep.ts";
 /** Adds softmax attention, with FastRPB, a bias in the logits, or none. */
 export function planSoftmaxAttention(program: ProgramBuilder, shape: AttentionShape, tensors: AttentionTensors, scratch: number): void {
   const { headDim, valueDim } = shape;
+  const keyed = keyShape(shape);
   const partialWidths = [valueDim, MAXIMA];
   const choice: SoftmaxChoice = {
     program,
@@ -52,8 +53,8 @@ export function planSoftmaxAttention(program: ProgramBuilder, shape: AttentionSh
       params: block.params,
       rows: {
         queries: { ...storedRows(shape, tensors.q, headDim), reads: block.own * columnTiles },
-        keys: { ...storedRows(shape, tensors.k, headDim), reads: block.others * columnTiles },
-        values: { ...storedRows(shape, tensors.v, valueDim), reads: block.others * productLoads(tile, valueDim, columnTiles) },
+        keys: { ...storedRows(keyed, tensors.k, headDim), reads: block.others * columnTiles },
+        values: { ...storedRows(keyed, tensors.v, valueDim), reads: block.others * productLoads(tile, valueDim, columnTiles) },
         out: { ...out, reads: added ? block.rows : 0, writes: block.rows },
       },
       uses: { ...biasUse(work, block.group), ...writtenPartials(block, { out: sums, maxima }) },
