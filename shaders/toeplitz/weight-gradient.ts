@@ -56,9 +56,9 @@ export function toeplitzWeightGradientKernel(spec: ToeplitzWeightGradientKernelS
 #if ${symmetric}
     let before_x = (${u32(x.period)} - n_x) % ${u32(x.period)};
     let before_y = (${u32(y.period)} - n_y) % ${u32(y.period)};
-    result = correlation(h, before_y, before_x);
+    ${between ? `if (n_x < ${u32(between[0])}) { ` : ""}result = correlation(h, before_y, before_x);${between ? " }" : ""}
 #if ${!causal}
-    if (n_x > 0u) { result += correlation(h, before_y, n_x); }
+    if (n_x > 0u${between ? ` && n_x < ${u32(between[1])}` : ""}) { result += correlation(h, before_y, n_x); }
     if (n_y > 0u) {
       result += correlation(h, n_y, before_x);
       if (n_x > 0u) { result += correlation(h, n_y, n_x); }

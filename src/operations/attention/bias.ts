@@ -41,15 +41,17 @@ export async function loadCrossBias(): Promise<void> {
 /** Adds the product of a FastRPB bias and the values into `out`. @returns whether there is such a bias, so that what follows adds to `out` */
 export function addBias(program: ProgramBuilder, shape: AttentionShape, tensors: AttentionTensors, scratch: number): boolean {
   if (shape.bias !== "fastrpb") return false;
-  if (shape.keyLength !== undefined) cross!.addCrossBias(program, shape, tensors, scratch);
-  else planToeplitz(program, biasSpec(shape), { ...tensors, spectrum: tensors.spectrum! }, scratch);
+  const own = { ...tensors, spectrum: tensors.spectrum! };
+  if (shape.keyLength === undefined) planToeplitz(program, biasSpec(shape), own, scratch);
+  else cross!.addCrossBias(program, shape, own, scratch);
   return true;
 }
 
 /** Adds the gradients through a FastRPB bias into `dv` and `dBias`. @returns whether there is such a bias, so that what follows adds to `dv` */
 export function addBiasGradient(program: ProgramBuilder, shape: AttentionShape, tensors: AttentionGradientTensors, scratch: number): boolean {
   if (shape.bias !== "fastrpb") return false;
-  if (shape.keyLength !== undefined) cross!.addCrossBiasGradient(program, shape, tensors, scratch);
-  else planToeplitzGradient(program, biasSpec(shape), { ...tensors, spectrum: tensors.spectrum!, dWeights: tensors.dBias! }, scratch);
+  const own = { ...tensors, spectrum: tensors.spectrum!, dWeights: tensors.dBias! };
+  if (shape.keyLength === undefined) planToeplitzGradient(program, biasSpec(shape), own, scratch);
+  else cross!.addCrossBiasGradient(program, shape, own, scratch);
   return true;
 }

@@ -3,33 +3,33 @@
  * gradients are fewer, zeros stand for the others; where results are fewer, the others are left out.
  */
 import type { Handle, ProgramBuilder } from "../../program/builder.ts";
-import { planToeplitzGradient } from "../toeplitz/gradient.ts";
+import { planToeplitzGradient, type ToeplitzGradientTensors } from "../toeplitz/gradient.ts";
+import type { ToeplitzTensors } from "../toeplitz/pairs.ts";
 import { planToeplitz } from "../toeplitz/plan.ts";
-import type { AttentionGradientTensors, AttentionTensors } from "./bias.ts";
 import { addFitted, fittedScratch } from "./fit-rows.ts";
 import { type AttentionShape, biasSpec, keyLengthOf } from "./spec.ts";
 
 /** Adds the product of the bias and the values into `out`. @throws FastRpbError code `"limit"` */
-export function addCrossBias(program: ProgramBuilder, shape: AttentionShape, { v, spectrum, out }: AttentionTensors, scratch: number): void {
+export function addCrossBias(program: ProgramBuilder, shape: AttentionShape, { v, spectrum, out }: ToeplitzTensors, scratch: number): void {
   const [length, keyLength] = [shape.length, keyLengthOf(shape)];
   const { whole, pad, cut, left } = squared(program, shape, { v: [v, keyLength], out: [out, length] }, scratch);
   pad("v");
-  planToeplitz(program, biasSpec(shape), { ...whole, spectrum: spectrum! }, left);
+  planToeplitz(program, biasSpec(shape), { ...whole, spectrum }, left);
   cut("out");
 }
 
-/** Adds the gradients of the values into `dv`, and of the weights into `dBias`. @throws FastRpbError code `"limit"` */
+/** Adds the gradients of the values into `dv`, and of the weights into `dWeights`. @throws FastRpbError code `"limit"` */
 export function addCrossBiasGradient(
   program: ProgramBuilder,
   shape: AttentionShape,
-  { v, spectrum, dOut, dv, dBias }: AttentionGradientTensors,
+  { v, spectrum, dOut, dv, dWeights }: ToeplitzGradientTensors,
   scratch: number,
 ): void {
   const [length, keyLength] = [shape.length, keyLengthOf(shape)];
   const { whole, pad, cut, left } = squared(program, shape, { v: [v, keyLength], dOut: [dOut, length], dv: [dv, keyLength] }, scratch);
   pad("v");
   pad("dOut");
-  planToeplitzGradient(program, biasSpec(shape), { ...whole, spectrum: spectrum!, dWeights: dBias! }, left);
+  planToeplitzGradient(program, biasSpec(shape), { ...whole, spectrum, dWeights }, left);
   cut("dv");
 }
 
