@@ -485,6 +485,7 @@ export const bytesSuite: Suite = {
           { heads: 2, batch: 2, length: 37, keyLength: 70, headDim: 5, valueDim: 3, featureMap: "sikf", bias: "fastrpb", keyMask: true },
           { heads: 1, length: 45, keyLength: 21, headDim: 4, valueDim: 8, kind: "softmax", bias: "fastrpb", biasForm: "symmetric" },
           { heads: 4, keyHeads: 2, batch: 2, length: 45, headDim: 3, valueDim: 4, kind: "softmax", causal: true },
+          { heads: 1, length: 45, keyLength: 70, headDim: 3, kind: "softmax", bias: "logits" },
         ];
         const specs = options.map((each) => attentionSpec(each));
         await together([...specs, ...specs.map(attentionGradientSpec), ...specs.slice(0, 2).map(spectrumSpec)], (spec) => checkBytes(context, spec));

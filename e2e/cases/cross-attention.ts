@@ -35,6 +35,11 @@ const CASES: Readonly<Record<string, readonly AttentionOptions[]>> = {
     { ...SHAPE, featureMap: "elu+1", length: 5, keyLength: 12, bias: "fastrpb", biasForm: "symmetric" },
     { ...SHAPE, featureMap: "elu+1", length: 12, keyLength: 5, bias: "fastrpb", biasForm: "symmetric" },
   ],
+  "a bias in the logits": [
+    { ...SHAPE, kind: "softmax", length: 37, keyLength: 101, bias: "logits" },
+    { ...SHAPE, kind: "softmax", length: 101, keyLength: 9, bias: "logits" },
+    { ...ONE_HEAD, batch: 3, kind: "softmax", length: 1, keyLength: 1100, bias: "logits", keyMask: true },
+  ],
   "a key mask": [
     { ...SHAPE, batch: 3, featureMap: "sikf", length: 9, keyLength: 17, keyMask: true, bias: "fastrpb" },
     { ...SHAPE, batch: 3, kind: "softmax", length: 37, keyLength: 101, keyMask: true },

@@ -480,6 +480,7 @@ describe("attention", () => {
   test("cross-attention has weights of the offsets between queries and keys", () => {
     const cross = { ...options, keyLength: 4, bias: "fastrpb" } as const;
     expect(weightsShape(attentionSpec(cross))).toEqual([2, 13]);
+    expect(weightsShape(attentionSpec({ ...softmax, keyLength: 4, bias: "logits" }))).toEqual([2, 13]);
     expect(weightsShape(attentionSpec({ ...cross, biasForm: "symmetric" }))).toEqual([2, 10]);
     expect(weightsShape(attentionSpec({ ...cross, keyLength: 30, biasForm: "symmetric" }))).toEqual([2, 30]);
     expect(attentionSpec({ ...options, keyLength: 10, keyHeads: 2 })).toEqual(attentionSpec(options));
@@ -545,7 +546,6 @@ describe("attention", () => {
     ["other keys with tokens outside", { ...options, bias: "fastrpb", outside: { first: 1 }, keyLength: 4 }, "options.keyLength", 4],
     ["other keys with weights of more", { ...options, bias: "fastrpb", biasLength: 40, keyLength: 4 }, "options.keyLength", 4],
     ["other keys with a multiplicative bias", { ...options, bias: "multiplicative", keyLength: 4 }, "options.keyLength", 4],
-    ["other keys with a bias in the logits", { ...softmax, bias: "logits", keyLength: 4 }, "options.keyLength", 4],
     ["heads of keys that do not divide those of queries", { ...options, heads: 6, keyHeads: 4 }, "options.keyHeads", 4],
     ["more heads of keys than of queries", { ...options, keyHeads: 4 }, "options.keyHeads", 4],
     ["variable lengths as an array", { ...options, variableLengths: [3] }, "options.variableLengths", "[3]"],

@@ -37,6 +37,8 @@ export interface SoftmaxKernelSpec extends HeadShape, Sequence {
   readonly scale: number;
   /** Of a bias in the logits, the grid of the tokens, [1, N] of a sequence: attention/softmax/logit-bias.ts. */
   readonly biasGrid?: readonly [height: number, width: number] | undefined;
+  /** Of a bias in the logits of cross-attention, its queries and keys. */
+  readonly biasBetween?: readonly [queries: number, keys: number] | undefined;
   readonly variableLengths: boolean;
   /** Whether keys have a mask; values that are not seen are zero then. Left out where they have none. */
   readonly keyMask?: true | undefined;

@@ -135,7 +135,7 @@ describe("agrees with the definition, backward too", () => {
       const [keyHeads, groupHeads] = [upTo(3), upTo(3)];
       const options = { ...given, heads: keyHeads * groupHeads, keyHeads };
       const { grid: _, window: __, ...crossed } = options;
-      const bias = given.bias === "fastrpb" ? ("fastrpb" as const) : ("none" as const);
+      const bias = given.bias === "multiplicative" ? "none" : given.bias!;
       const cross = { ...crossed, bias, length: upTo(20), keyLength: upTo(20), causal: false, variableLengths: false };
       const chosen: AttentionOptions = seed % 2 === 0 ? options : cross;
       await compare(chosen, draw(chosen, 10 * seed), `seeds ${2000 + seed} and ${10 * seed} to ${10 * seed + 5}`);

@@ -87,9 +87,9 @@ export type AttentionOptions = SequenceOptions &
      */
     keyMask?: boolean;
     /**
-     * Cross-attention: keys and values are those of M other tokens, `[batch, heads, M, ·]`, and a key mask is `[batch, M]`. Weights of a bias `"fastrpb"` are
+     * Cross-attention: keys and values are those of M other tokens, `[batch, heads, M, ·]`, and a key mask is `[batch, M]`. Weights of a bias are
      * `[heads, N + M − 1]`, W_ij = w[j − i + N − 1], or symmetric ones `[heads, max(N, M)]`, w[|j − i|]. Other than `length`, it goes with no grid, no
-     * tokens outside, no `causal`, `window`, `variableLengths` or `biasLength`, and no other bias. Default: `length`.
+     * tokens outside, no `causal`, `window`, `variableLengths` or `biasLength`, and no bias `"multiplicative"`. Default: `length`.
      */
     keyLength?: number;
     /**
@@ -318,7 +318,7 @@ function checkKeyLength(
     options.window !== undefined && "options.window",
     options.variableLengths && "options.variableLengths; a keyMask can leave out keys beyond a length",
     options.biasLength !== undefined && "options.biasLength",
-    bias !== "none" && bias !== "fastrpb" && `bias: "${bias}"`,
+    bias === "multiplicative" && 'bias: "multiplicative"',
   ];
   const conflict = conflicts.find((name) => name);
   if (conflict) throw refuse("value", caller, argument, `left out, or the length, with ${conflict}`, keyLength);

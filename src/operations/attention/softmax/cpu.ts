@@ -1,16 +1,17 @@
 import { float64Array } from "../../../math/memory.ts";
 import type { Head, HeadAttention } from "../cpu-head.ts";
-import type { AttentionShape } from "../spec.ts";
+import { type AttentionShape, keyLengthOf } from "../spec.ts";
 
 /**
  * out_i = Σ_j softmax_j(scale·q_i·k_j + b_{j−i}) v_j, b being 0 without a bias in the logits, over the j that i sees: O(N²) time, or O(N·w) in a window,
  * a row of weights at a time.
  */
 export function createSoftmax(shape: AttentionShape): HeadAttention {
-  const { headDim: dim, valueDim, causal, window = Infinity, scale, length, grid: [height, width] = [1, length] } = shape;
+  const { headDim: dim, valueDim, causal, window = Infinity, scale, length, grid } = shape;
+  const [height, width] = grid ?? [1, Math.max(length, keyLengthOf(shape))];
   /** Where the weight of the offset from i to j lies. */
   const placeOf = (n: number) => Math.floor(n / width) * (2 * width - 1) + (n % width);
-  const center = placeOf(height * width - 1);
+  const center = grid ? placeOf(height * width - 1) : length - 1;
   /** The weights of row i, into `weights`; gives where they begin and end. */
   const softmaxRow = (
     { tokens, keys = tokens, q, k, bias, keyMask }: Head,

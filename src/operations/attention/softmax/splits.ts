@@ -50,8 +50,23 @@ export function partialScratch(work: SweepWork, name: string, width: number): Pa
 export function kernelShape({ shape, splits, tile }: Pick<SweepWork, "shape" | "splits" | "tile">) {
   const { length, keyLength: otherRows, headDim, valueDim, scale, causal, window, grid, variableLengths, keyMask } = shape;
   const biasGrid = shape.bias === "logits" ? (grid ?? ([1, length] as const)) : undefined;
+  const biasBetween = biasGrid && shape.form?.between;
   const split = splits.count > 1;
-  return { length, otherRows, headDim, valueDim, scale, biasGrid, causal, window, variableLengths, ...(keyMask && { keyMask }), split, tile };
+  return {
+    length,
+    otherRows,
+    headDim,
+    valueDim,
+    scale,
+    biasGrid,
+    biasBetween,
+    causal,
+    window,
+    variableLengths,
+    ...(keyMask && { keyMask }),
+    split,
+    tile,
+  };
 }
 
 /** A block of the rows of a group, and what its sweep moves of each head. */
