@@ -1,6 +1,6 @@
 /** Operations by their specs, for the tests: the library has no such table, each family brings its own. */
 import type { PlannerLimits } from "../core/limits.ts";
-import { loadCrossBias } from "../operations/attention/bias.ts";
+import { loadCrossBias } from "../operations/attention/cross-plans.ts";
 import { causalAttention } from "../operations/attention/causal/operation.ts";
 import { withKeyHeads } from "../operations/attention/key-heads.ts";
 import { withKeyMask } from "../operations/attention/key-mask.ts";
@@ -21,7 +21,7 @@ import type { Program } from "../program/program.ts";
 import type { AnySpec } from "./specs.ts";
 
 await Promise.all([
-  loadCrossBias(),
+  loadCrossBias({ keyLength: 1 }),
   loadProjection("favor+"),
   loadProjection("dpfp"),
   loadForm({ length: 1, grid: [1, 1], form: { symmetric: false, separable: "axes", reach: [1, 1] } }),

@@ -2,7 +2,7 @@
 import type { Handle, ProgramBuilder } from "../../program/builder.ts";
 import { planToeplitzGradient } from "../toeplitz/gradient.ts";
 import { planToeplitz } from "../toeplitz/plan.ts";
-import type * as CrossBias from "./cross-bias.ts";
+import { crossBias } from "./cross-plans.ts";
 import { type AttentionShape, biasSpec } from "./spec.ts";
 
 /** The tensors of attention. */
@@ -31,27 +31,29 @@ export type AttentionGradientTensors = Omit<AttentionTensors, "out"> & {
   readonly dBias?: Handle;
 };
 
-let cross: typeof CrossBias | undefined;
-
-/** Loads what the bias of cross-attention takes, which others do without. */
-export async function loadCrossBias(): Promise<void> {
-  cross ??= await import("./cross-bias.ts");
+/** Adds a product of values, or its gradient, with as many rows on both sides. */
+function addProduct<Tensors extends object>(
+  program: ProgramBuilder,
+  shape: AttentionShape,
+  tensors: Tensors,
+  scratch: number,
+  add: (tensors: Tensors, scratch: number) => void,
+): void {
+  if (shape.keyLength === undefined) add(tensors, scratch);
+  else crossBias().addSquare(program, shape, tensors, scratch, add);
 }
 
 /** Adds the product of a FastRPB bias and the values into `out`. @returns whether there is such a bias, so that what follows adds to `out` */
 export function addBias(program: ProgramBuilder, shape: AttentionShape, tensors: AttentionTensors, scratch: number): boolean {
   if (shape.bias !== "fastrpb") return false;
-  const own = { ...tensors, spectrum: tensors.spectrum! };
-  if (shape.keyLength === undefined) planToeplitz(program, biasSpec(shape), own, scratch);
-  else cross!.addCrossBias(program, shape, own, scratch);
+  addProduct(program, shape, { ...tensors, spectrum: tensors.spectrum! }, scratch, (own, room) => planToeplitz(program, biasSpec(shape), own, room));
   return true;
 }
 
 /** Adds the gradients through a FastRPB bias into `dv` and `dBias`. @returns whether there is such a bias, so that what follows adds to `dv` */
 export function addBiasGradient(program: ProgramBuilder, shape: AttentionShape, tensors: AttentionGradientTensors, scratch: number): boolean {
   if (shape.bias !== "fastrpb") return false;
-  const own = { ...tensors, spectrum: tensors.spectrum!, dWeights: tensors.dBias! };
-  if (shape.keyLength === undefined) planToeplitzGradient(program, biasSpec(shape), own, scratch);
-  else cross!.addCrossBiasGradient(program, shape, own, scratch);
+  const all = { ...tensors, spectrum: tensors.spectrum!, dWeights: tensors.dBias! };
+  addProduct(program, shape, all, scratch, (own, room) => planToeplitzGradient(program, biasSpec(shape), own, room));
   return true;
 }

@@ -3,53 +3,41 @@
  * gradients are fewer, zeros stand for the others; where results are fewer, the others are left out.
  */
 import type { Handle, ProgramBuilder } from "../../program/builder.ts";
-import { planToeplitzGradient, type ToeplitzGradientTensors } from "../toeplitz/gradient.ts";
-import type { ToeplitzTensors } from "../toeplitz/pairs.ts";
-import { planToeplitz } from "../toeplitz/plan.ts";
 import { addFitted, fittedScratch } from "./fit-rows.ts";
-import { type AttentionShape, biasSpec, keyLengthOf } from "./spec.ts";
+import { type AttentionShape, keyLengthOf } from "./spec.ts";
 
-/** Adds the product of the bias and the values into `out`. @throws FastRpbError code `"limit"` */
-export function addCrossBias(program: ProgramBuilder, shape: AttentionShape, { v, spectrum, out }: ToeplitzTensors, scratch: number): void {
-  const [length, keyLength] = [shape.length, keyLengthOf(shape)];
-  const { whole, pad, cut, left } = squared(program, shape, { v: [v, keyLength], out: [out, length] }, scratch);
-  pad("v");
-  planToeplitz(program, biasSpec(shape), { ...whole, spectrum }, left);
-  cut("out");
-}
+/** The tensors of a product or its gradient, of which `v` and `dv` are of keys, `dOut` and `out` of queries, and others of neither. */
+type ProductTensors = Readonly<Partial<Record<"v" | "dOut" | "out" | "dv", Handle>>>;
 
-/** Adds the gradients of the values into `dv`, and of the weights into `dWeights`. @throws FastRpbError code `"limit"` */
-export function addCrossBiasGradient(
+/**
+ * Adds what a square product or its gradient takes, and these in between.
+ *
+ * @param add adds it, with tensors of as many rows on both sides, and so much of the scratch
+ * @throws FastRpbError code `"limit"`
+ */
+export function addSquare<Tensors extends ProductTensors>(
   program: ProgramBuilder,
   shape: AttentionShape,
-  { v, spectrum, dOut, dv, dWeights }: ToeplitzGradientTensors,
+  tensors: Tensors,
   scratch: number,
+  add: (tensors: Tensors, scratch: number) => void,
 ): void {
-  const [length, keyLength] = [shape.length, keyLengthOf(shape)];
-  const { whole, pad, cut, left } = squared(program, shape, { v: [v, keyLength], dOut: [dOut, length], dv: [dv, keyLength] }, scratch);
-  pad("v");
-  pad("dOut");
-  planToeplitzGradient(program, biasSpec(shape), { ...whole, spectrum, dWeights }, left);
-  cut("dv");
-}
-
-/** Tensors of rows of values, and how many of them a head has. */
-type SideRows<Name extends string> = Readonly<Record<Name, readonly [buffer: Handle, length: number]>>;
-
-/** The tensors of the square product: the same, or scratch where a head has fewer rows; `pad` fills that of an input, `cut` takes from that of an output. */
-function squared<Name extends string>(program: ProgramBuilder, shape: AttentionShape, sides: SideRows<Name>, scratch: number) {
-  const { batch, heads, valueDim: width, storage: precision } = shape;
-  const square = Math.max(shape.length, keyLengthOf(shape));
-  const names = Object.keys(sides) as Name[];
-  const short = names.filter((name) => sides[name][1] < square);
+  const { batch, heads, length, valueDim: width, storage: precision } = shape;
+  const keyLength = keyLengthOf(shape);
+  const square = Math.max(length, keyLength);
+  const lengths = { v: keyLength, dOut: length, out: length, dv: keyLength };
+  const short = (["v", "dOut", "out", "dv"] as const).filter((name) => tensors[name] && lengths[name] < square);
   const { rows, left } = fittedScratch(program, shape, square, Object.fromEntries(short.map((name) => [name, width])), scratch);
-  const whole = Object.fromEntries(names.map((name) => [name, rows[name] ?? sides[name][0]])) as Readonly<Record<Name, Handle>>;
-  const fit = (name: Name, padding: boolean) => {
-    if (!rows[name]) return;
-    const own = { buffer: sides[name][0], heads: 1, length: sides[name][1] };
-    const fitted = { buffer: rows[name], heads: 1, length: square };
-    const [from, to] = padding ? [own, fitted] : [fitted, own];
-    addFitted(program, { units: batch * heads, width, precision }, from, to);
+  const fit = (padded: boolean) => {
+    for (const name of short) {
+      const own = { buffer: tensors[name]!, heads: 1, length: lengths[name] };
+      const whole = { buffer: rows[name]!, heads: 1, length: square };
+      const isInput = name === "v" || name === "dOut";
+      if (isInput === padded)
+        addFitted(program, { units: batch * heads, width, precision }, ...(isInput ? ([own, whole] as const) : ([whole, own] as const)));
+    }
   };
-  return { whole, pad: (name: Name) => fit(name, true), cut: (name: Name) => fit(name, false), left };
+  fit(true);
+  add({ ...tensors, ...rows }, left);
+  fit(false);
 }

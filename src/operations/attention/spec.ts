@@ -311,21 +311,17 @@ function checkKeyLength(
   const argument = "options.keyLength";
   const keyLength = checkSize(caller, argument, options.keyLength);
   if (keyLength === length && !options.grid) return undefined;
-  const conflicts = [
-    options.grid && "options.grid",
-    options.outside && "options.outside",
-    options.causal && "options.causal",
-    options.window !== undefined && "options.window",
-    options.variableLengths && "options.variableLengths; a keyMask can leave out keys beyond a length",
-    options.biasLength !== undefined && "options.biasLength",
-    bias === "multiplicative" && 'bias: "multiplicative"',
-  ];
-  const conflict = conflicts.find((name) => name);
-  if (conflict) throw refuse("value", caller, argument, `left out, or the length, with ${conflict}`, keyLength);
+  const conflict =
+    (["grid", "outside", "causal", "window", "variableLengths", "biasLength"] as const).find((name) => options[name]) ??
+    (bias === "multiplicative" && "bias");
+  if (conflict) {
+    const remedy = conflict === "variableLengths" ? "A keyMask can leave out keys beyond a length." : "";
+    throw refuse("value", caller, argument, `left out, or the length, with options.${conflict}`, keyLength, remedy);
+  }
   if (bias === "none") return { keyLength };
   const { symmetric = false } = form ?? {};
-  const between = Object.freeze([length, keyLength] as const);
-  return { keyLength, form: Object.freeze({ symmetric, separable: undefined, reach: Object.freeze([Math.max(length, keyLength)]), between }) };
+  const reach = [Math.max(length, keyLength)];
+  return { keyLength, form: Object.freeze({ symmetric, separable: undefined, reach, between: [length, keyLength] as const }) };
 }
 
 function checkKeyHeads(caller: string, given: number | undefined, heads: number): Pick<AttentionShape, "keyHeads"> | undefined {
