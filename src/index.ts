@@ -8,6 +8,10 @@ export type {
   AttentionGradients,
   AttentionInputs,
   AttentionPlan,
+  AttentionSideInputs,
+  PackedAttentionGradients,
+  PackedAttentionInputs,
+  PackedAttentionPlan,
 } from "./runtime/attention-plan.ts";
 export type { ComplexMultiplyPlan } from "./runtime/complex-multiply-plan.ts";
 export type { ConvolvePlan } from "./runtime/convolve-plan.ts";
@@ -28,6 +32,7 @@ export type { Cost, DispatchInfo, DispatchTiming, MemoryUse, RunProgress } from 
 export type { Choices } from "./core/choices.ts";
 export { FastRpbError, type FastRpbErrorCode } from "./core/errors.ts";
 export type { LimitName, PlannerLimits, Speed } from "./core/limits.ts";
+export type { AttentionLayout } from "./operations/attention/layout.ts";
 export type { AttentionOptions, BiasKind, FeatureMap, RandomFeatures } from "./operations/attention/spec.ts";
 export type { DecoderOptions } from "./operations/attention/decode/spec.ts";
 export type { ComplexMultiplyOptions } from "./operations/complex-multiply/spec.ts";

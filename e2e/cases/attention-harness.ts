@@ -1,5 +1,6 @@
 /** Draws the inputs of any attention, and runs it, forward and backward, on either backend. */
-import type { AttentionOptions, Runtime } from "../../src/index.ts";
+import type { AttentionGradientInputs, AttentionInputs, AttentionOptions, AttentionPlan, Runtime, Tensor } from "../../src/index.ts";
+import { arranged, joined, parted } from "../../src/testing/attention-layouts.ts";
 import { attentionGradientReference, attentionReference } from "../../src/testing/attention-reference.ts";
 import { expandWeights, foldWeights } from "../../src/testing/reference.ts";
 import { type AttentionSpec, attentionSpec, keyShape, weightsShape } from "../../src/testing/specs.ts";
@@ -50,32 +51,39 @@ function maskAt(x: number, at: number, length: number): number {
   return row === 0 ? Number(x > -0.4) : Number(row === 2 && at % length >= length / 2);
 }
 
-function rowsOf({ batch, heads, length }: AttentionSpec): readonly number[] {
-  return [batch, heads, length];
-}
-
-function inputsOf(scope: Scope, spec: AttentionSpec, data: AttentionData) {
+function inputsOf(scope: Scope, spec: AttentionSpec, data: AttentionData): AttentionInputs {
+  const { batch, heads, length, headDim, valueDim, layout } = spec;
+  const [q, k, v] = [arranged(spec, data.q), arranged(spec, data.k), arranged(spec, data.v)];
+  const rows = layout === "bhnd" ? [batch, heads, length] : [batch, length, heads];
+  const keyed = keyShape(spec);
+  const keyRows = layout === "bhnd" ? [batch, keyed.heads, keyed.length] : rows;
+  const tensors =
+    layout === "packed"
+      ? { qkv: scope.tensor(joined(spec, [q, k, v]), [batch, length, heads * (2 * headDim + valueDim)]) }
+      : { q: scope.tensor(q, [...rows, headDim]), k: scope.tensor(k, [...keyRows, headDim]), v: scope.tensor(v, [...keyRows, valueDim]) };
   return {
-    q: scope.tensor(data.q, [...rowsOf(spec), spec.headDim]),
-    k: scope.tensor(data.k, [...rowsOf(keyShape(spec)), spec.headDim]),
-    v: scope.tensor(data.v, [...rowsOf(keyShape(spec)), spec.valueDim]),
+    ...(tensors as Pick<AttentionInputs, "q" | "k" | "v">),
     ...(spec.bias !== "none" && { bias: scope.tensor(data.weights, weightsShape(spec)) }),
     ...(data.lengths && { lengths: data.lengths }),
     ...(data.keyMask && { keyMask: data.keyMask }),
   };
 }
 
-/** The output, which starts as NaN. */
+function unwrittenOutput(scope: Scope, { batch, heads, length, valueDim, layout }: AttentionSpec): Tensor {
+  return scope.unwritten(layout === "bhnd" ? [batch, heads, length, valueDim] : [batch, length, heads, valueDim]);
+}
+
+/** The output [batch, heads, N, dim], whatever its order on the device, where it starts as NaN. */
 export async function attend(runtime: Runtime, options: AttentionOptions, data: AttentionData): Promise<Float32Array> {
   const spec = attentionSpec(options);
   return scoped(runtime, async (scope) => {
     const plan = scope.keep(await runtime.attention(options));
-    const out = scope.unwritten([spec.batch, spec.heads, spec.length, spec.valueDim]);
-    return plan.run(inputsOf(scope, spec, data), { out }).data();
+    const out = unwrittenOutput(scope, spec);
+    return arranged(spec, (await plan.run(inputsOf(scope, spec, data), { out }).data()) as Float32Array, true);
   });
 }
 
-/** The gradients, which start as NaN. */
+/** The gradients [batch, heads, N, dim], whatever their order on the device, where they start as NaN. */
 export async function attendBackward(
   runtime: Runtime,
   options: AttentionOptions,
@@ -83,20 +91,29 @@ export async function attendBackward(
 ): Promise<Readonly<Partial<Record<GradientName, Float32Array>>>> {
   const spec = attentionSpec(options);
   return scoped(runtime, async (scope) => {
-    const plan = scope.keep(await runtime.attention(options));
-    const [rows, keyRows] = [rowsOf(spec), rowsOf(keyShape(spec))];
-    const dOut = scope.tensor(data.dOut, [...rows, spec.valueDim]);
-    const out = {
-      dq: scope.unwritten([...rows, spec.headDim]),
-      dk: scope.unwritten([...keyRows, spec.headDim]),
-      dv: scope.unwritten([...keyRows, spec.valueDim]),
+    const plan: AttentionPlan = scope.keep(await runtime.attention(options));
+    const inputs = inputsOf(scope, spec, data);
+    const dOut = scope.tensor(arranged(spec, data.dOut), unwrittenOutput(scope, spec).shape);
+    const rows = Object.entries(inputs).filter(([name]) => ["q", "k", "v", "qkv"].includes(name));
+    const out: Readonly<Record<string, Tensor>> = {
+      ...Object.fromEntries(rows.map(([name, tensor]) => [`d${name}`, scope.unwritten((tensor as Tensor).shape)])),
       ...(spec.bias !== "none" && { dBias: scope.unwritten(weightsShape(spec)) }),
     };
     await plan.compileBackward();
-    plan.backward({ ...inputsOf(scope, spec, data), dOut }, { out });
-    const names = Object.keys(out) as GradientName[];
-    const read = await Promise.all(names.map(async (name) => [name, await out[name]!.data()] as const));
-    return Object.fromEntries(read);
+    plan.backward({ ...inputs, dOut } as AttentionGradientInputs, { out });
+    const read: [string, Float32Array][] = await Promise.all(
+      Object.entries(out).map(async ([name, tensor]): Promise<[string, Float32Array]> => [name, (await tensor.data()) as Float32Array]),
+    );
+    const parts = read.flatMap(([name, numbers]): [string, Float32Array][] => {
+      if (name !== "dqkv") return [[name, numbers]];
+      const [dq, dk, dv] = parted(spec, numbers);
+      return [
+        ["dq", dq!],
+        ["dk", dk!],
+        ["dv", dv!],
+      ];
+    });
+    return Object.fromEntries(parts.map(([name, numbers]) => [name, name === "dBias" ? numbers : arranged(spec, numbers, true)]));
   });
 }
 

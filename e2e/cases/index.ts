@@ -18,6 +18,7 @@ import { halfSuite } from "./half.ts";
 import { keyMaskSuite } from "./key-mask.ts";
 import { kernelSuite } from "./kernels.ts";
 import { linearAttentionSuite } from "./linear-attention.ts";
+import { layoutSuite } from "./layouts.ts";
 import { lifecycleSuite, selfTestSuite } from "./lifecycle.ts";
 import { nonFiniteSuite } from "./non-finite.ts";
 import { refusalSuite } from "./refusals.ts";
@@ -59,6 +60,7 @@ export const SUITES: readonly Suite[] = [
   softmaxAttentionSuite,
   keyMaskSuite,
   crossAttentionSuite,
+  layoutSuite,
   halfAttentionSuite,
   bytesSuite,
 ];

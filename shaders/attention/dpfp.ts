@@ -10,9 +10,10 @@
  * Bindings: 0 rows, 1 out, 2 gradients on the way back; then params.
  */
 import { type Kernel, loaded, makeKernel, type Precision } from "../wgsl/kernel.ts";
+import { type RowStrides, rowStart, type Strided } from "../wgsl/rows.ts";
 import { u32, wgsl } from "../wgsl/wgsl.ts";
 
-export interface DpfpKernelSpec {
+export interface DpfpKernelSpec extends Strided {
   readonly lanes: number;
   /** Numbers of a row, `D`. */
   readonly headDim: number;
@@ -25,7 +26,8 @@ export interface DpfpKernelSpec {
 }
 
 export function dpfpKernel(spec: DpfpKernelSpec): Kernel {
-  const { headDim, nu, precision } = spec;
+  const { headDim, nu, precision, strides = {} } = spec;
+  const start = (places?: RowStrides) => (places ? rowStart("row", headDim, places, 1) : "row * D");
   const back = spec.to === "rows";
   const body = wgsl`  let index = group * LANES + lane;
   if (index >= params.count) { return; }
@@ -40,7 +42,7 @@ export function dpfpKernel(spec: DpfpKernelSpec): Kernel {
     let after = (i + j) % PARTS;
     sum += share(gradients[features + i], part(row, (i + PARTS - j) % PARTS)) + share(gradients[features + after], part(row, after));
   }
-  out[row * D + d - params.outBase] = select(select(sum, -sum, x < 0.0), 0.0, x == 0.0);
+  out[${start(strides["out"])} + d - params.outBase] = select(select(sum, -sum, x < 0.0), 0.0, x == 0.0);
 #else
   let row = params.firstRow + index / PARTS;
   let i = index % PARTS;
@@ -64,7 +66,7 @@ export function dpfpKernel(spec: DpfpKernelSpec): Kernel {
     declarations: wgsl`const D = ${u32(headDim)};
 const PARTS = ${u32(2 * headDim)}; // numbers of x′
 const NU = ${u32(nu)};
-fn number(row: u32, d: u32) -> f32 { return ${loaded(precision, "rows[row * D + d - params.rowsBase]")}; }
+fn number(row: u32, d: u32) -> f32 { return ${loaded(precision, `rows[${start(strides["rows"])} + d - params.rowsBase]`)}; }
 fn part(row: u32, i: u32) -> f32 {
   let x = number(row, i % D);
   return max(select(-x, x, i < D), 0.0);

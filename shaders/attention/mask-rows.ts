@@ -7,10 +7,10 @@
  * Bindings: 0 out, 1 keyMask, 2 rows unless in place; then params.
  */
 import { type Kernel, makeKernel, type Precision, stored } from "../wgsl/kernel.ts";
-import { vectorElement } from "../wgsl/rows.ts";
+import { isWhole, rowStart, type Strided, vectorElement } from "../wgsl/rows.ts";
 import { f32, u32, wgsl } from "../wgsl/wgsl.ts";
 
-export interface MaskRowsKernelSpec {
+export interface MaskRowsKernelSpec extends Strided {
   readonly lanes: number;
   /** Rows of a sequence, `N`. */
   readonly length: number;
@@ -22,17 +22,26 @@ export interface MaskRowsKernelSpec {
   readonly inPlace: boolean;
 }
 
+/** Numbers of a lane: whole vectors, where all rows are. */
+export function maskUnit({ width, strides = {} }: Pick<MaskRowsKernelSpec, "width" | "strides">): 1 | 4 {
+  return ["rows", "out"].every((name) => isWhole(4, width, strides[name])) ? 4 : 1;
+}
+
 export function maskRowsKernel(spec: MaskRowsKernelSpec): Kernel {
-  const { length, width, precision, inPlace } = spec;
-  const element = vectorElement(width, precision);
-  const whole = width % 4 === 0;
+  const { length, width, precision, inPlace, strides = {} } = spec;
+  const whole = maskUnit(spec) === 4;
+  const element = whole ? vectorElement(4, precision) : precision;
+  const place = (binding: string) => {
+    const own = strides[binding] && `${rowStart("row", width, strides[binding], maskUnit(spec))} + index % COLUMNS`;
+    return `${binding}[${own ?? "at"} - params.${binding}Base]`;
+  };
   const fill = stored(element, whole ? `vec4f(${f32(spec.fill)})` : f32(spec.fill));
   const body = wgsl`  let index = group * LANES + lane;
   if (index >= params.count) { return; }
   let row = params.firstHead * N + index / COLUMNS;
   let at = row * COLUMNS + index % COLUMNS;
   let is_seen = keyMask[row / (params.heads * N) * N + row % N] != 0.0;
-  out[at - params.outBase] = select(${fill}, ${inPlace ? "out[at - params.outBase]" : "rows[at - params.rowsBase]"}, is_seen);
+  ${place("out")} = select(${fill}, ${place(inPlace ? "out" : "rows")}, is_seen);
 `;
   return makeKernel({
     id: "attention/mask-rows",

@@ -6,7 +6,7 @@ import { exponentialOfSum, featureFunctions, wholeAndRest, type KernelFeatureMap
 import type { HeadShape } from "./head-shape.ts";
 import type { Declarations, Precision, WorkgroupVariable } from "../wgsl/kernel.ts";
 import { lengthFunction } from "../wgsl/lengths.ts";
-import { loadVector, vectorArray, vectorsOf, withinRow } from "../wgsl/rows.ts";
+import { loadVector, type Strided, vectorArray, vectorsOf, withinRow } from "../wgsl/rows.ts";
 import { LOWEST, range, u32, unroll, wgsl } from "../wgsl/wgsl.ts";
 
 /** How the lanes of a workgroup share out a tile of rows. */
@@ -20,7 +20,7 @@ export interface LaneTile {
 }
 
 /** A tile of rows whose features stand in workgroup memory. */
-export interface FeatureTile extends LaneTile {
+export interface FeatureTile extends LaneTile, Strided {
   /** Numbers of a row, `D`. */
   readonly headDim: number;
   readonly featureMap: KernelFeatureMap;
@@ -145,7 +145,7 @@ const ROW_LANES = ${u32(tile.rowLanes)};
 const VECTORS = ${u32(vectorsOf(headDim))}; // of a query
 const PITCH = ${u32(rowPitch(headDim))};`,
     ...variables,
-    wgsl`${featureFunctions(tile.featureMap)}${lengthFunction(tile)}${loadVector("load_queries", "queries", headDim, tile.precision)}
+    wgsl`${featureFunctions(tile.featureMap)}${lengthFunction(tile)}${loadVector("load_queries", "queries", headDim, tile.precision, tile.strides?.["queries"])}
 fn load_row(first: u32, tokens: u32, row: u32, c: u32) -> vec4f {
   if (row < tokens) { return load_queries(first + row, c); }
   return vec4f();

@@ -15,10 +15,10 @@
  */
 import { type Kernel, makeKernel, type Precision, workgroupBytes } from "../wgsl/kernel.ts";
 import { laneRow, rowPitch, rowTile, tileLanes } from "./query-features.ts";
-import { loadVector, storeVector, vectorElement, vectorsOf } from "../wgsl/rows.ts";
+import { loadVector, storeVector, type Strided, vectorElement, vectorsOf } from "../wgsl/rows.ts";
 import { f32, range, u32, unroll, wgsl } from "../wgsl/wgsl.ts";
 
-export interface ProjectionKernelSpec {
+export interface ProjectionKernelSpec extends Strided {
   /** Numbers of a row that comes in, `I`. */
   readonly inputs: number;
   /** Numbers of a row that goes out, `O`. */
@@ -53,7 +53,7 @@ export function projectionBytes(tile: Tile & { readonly inputs: number }): numbe
 const BLOCK = 4;
 
 export function projectionKernel(spec: ProjectionKernelSpec): Kernel {
-  const { inputs, outputs, laneRows } = spec;
+  const { inputs, outputs, laneRows, strides = {} } = spec;
   const columnTiles = Math.ceil(outputs / spec.columns);
   const rows = range(laneRows);
   const keys = spec.of === "keys";
@@ -122,10 +122,10 @@ ${unroll(
     constants: spec,
     workgroupSize: projectionLanes(spec),
     bindings: [
-      { name: "rows", access: "read", element: vectorElement(inputs, spec.precision) },
+      { name: "rows", access: "read", element: vectorElement(inputs, spec.precision, strides["rows"]) },
       { name: "tables", access: "read", element: "vec4f" },
-      { name: "out", access: "read_write", element: vectorElement(outputs) },
-      ...(keyGradients ? [{ name: "keys", access: "read", element: vectorElement(outputs) } as const] : []),
+      { name: "out", access: "read_write", element: vectorElement(outputs, "f32", strides["out"]) },
+      ...(keyGradients ? [{ name: "keys", access: "read", element: vectorElement(outputs, "f32", strides["keys"]) } as const] : []),
     ],
     params: ["rows", "firstRow", "rowsBase", "outBase", ...(keyGradients ? ["keysBase"] : [])],
     declarations: [
@@ -136,7 +136,7 @@ const PITCH = ${u32(rowPitch(inputs))};
 const COLUMN_VECTORS = ${u32(spec.columns / 4)};
 const COLUMNS = ${u32(vectorsOf(outputs))}; // vectors of a row of the matrix`,
       ...rowTile("input", spec, inputs),
-      wgsl`${loadVector("load_rows", "rows", inputs, spec.precision)}${storeVector("store_out", "out", outputs, false)}${keyGradients ? loadVector("load_keys", "keys", outputs) : ""}`,
+      wgsl`${loadVector("load_rows", "rows", inputs, spec.precision, strides["rows"])}${storeVector("store_out", "out", outputs, false, "f32", strides["out"])}${keyGradients ? loadVector("load_keys", "keys", outputs, "f32", strides["keys"]) : ""}`,
     ],
     body,
   });

@@ -44,7 +44,7 @@ ${eachOutput(shape, (i) => `let n${i} = point * B + b; if (n${i} < N) { store_pa
     bindings: [
       { name: "work", access: "read", element: "vec2f" },
       { name: "tables", access: "read", element: "vec2f" },
-      { name: "out", access: "read_write", element: pairElement(spec, spec.storage) },
+      { name: "out", access: "read_write", element: pairElement(spec, "out", spec.storage) },
       ...lengthBinding(spec),
     ],
     params: [...PASS_PARAMS, "outBase", ...lengthParams(spec)],

@@ -47,7 +47,7 @@ ${eachOutput(shape, (i) => `let to${i} = work_start + point * stride; work[to${i
     constants: spec,
     workgroupSize: workgroupLanes(shape),
     bindings: [
-      { name: "values", access: "read", element: pairElement(spec, spec.storage) },
+      { name: "values", access: "read", element: pairElement(spec, "values", spec.storage) },
       { name: "tables", access: "read", element: "vec2f" },
       { name: "work", access: "read_write", element: "vec2f" },
       ...lengthBinding(spec),

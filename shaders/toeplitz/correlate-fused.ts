@@ -78,8 +78,8 @@ ${eachOutput(shape, (i) => `sums[sum_start + ${place}] = sum${i};`)}
     constants: spec,
     workgroupSize: workgroupLanes(shape),
     bindings: [
-      { name: "gradients", access: "read", element: pairElement(spec) },
-      { name: "values", access: "read", element: pairElement(spec) },
+      { name: "gradients", access: "read", element: pairElement(spec, "gradients") },
+      { name: "values", access: "read", element: pairElement(spec, "values") },
       { name: "tables", access: "read", element: "vec2f" },
       { name: "sums", access: "read_write", element: "vec2f" },
       ...lengthBinding(spec),

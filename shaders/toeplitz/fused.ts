@@ -47,10 +47,10 @@ ${branchesOutput(spec, (i) => `if (is_token(point)) { store_pair(row + token(poi
     constants: spec,
     workgroupSize: workgroupLanes(shape),
     bindings: [
-      { name: "values", access: "read", element: pairElement(spec, spec.storage) },
+      { name: "values", access: "read", element: pairElement(spec, "values", spec.storage) },
       { name: "spectrum", access: "read", element: "vec2f" },
       { name: "tables", access: "read", element: "vec2f" },
-      { name: "out", access: "read_write", element: pairElement(spec, spec.storage) },
+      { name: "out", access: "read_write", element: pairElement(spec, "out", spec.storage) },
       ...lengthBinding(spec),
     ],
     params: ["columns", "firstColumn", "heads", "valuesBase", "spectrumBase", "outBase"],

@@ -5,7 +5,7 @@
  * Bindings: 0 out, 1 params.
  */
 import { type Kernel, makeKernel, type Precision } from "../wgsl/kernel.ts";
-import type { RowMargin } from "../wgsl/rows.ts";
+import { type RowMargin, rowStart, type RowStrides } from "../wgsl/rows.ts";
 import { u32, wgsl } from "../wgsl/wgsl.ts";
 
 export interface ToeplitzOutsideKernelSpec {
@@ -13,12 +13,21 @@ export interface ToeplitzOutsideKernelSpec {
   readonly lanes: number;
   readonly channels: number;
   readonly margin: RowMargin;
+  /** Where tokens lie, all of them, if not head by head. */
+  readonly strides?: RowStrides | undefined;
   readonly storage: Precision;
 }
 
 export function toeplitzOutsideKernel(spec: ToeplitzOutsideKernelSpec): Kernel {
-  const { lanes, channels, storage, margin } = spec;
-  const { rows, before, around } = margin;
+  const { lanes, channels, storage, margin, strides } = spec;
+  const { rows, before, around, tokens } = margin;
+  const head = `index / ${u32(around)}`;
+  const token = strides
+    ? `  let token = ${head} * ${u32(rows + tokens)} + i / ${u32(channels)} + select(${u32(rows)}, 0u, i < ${u32(before)});\n`
+    : "";
+  const at = strides
+    ? `${rowStart("token", channels, strides, 1)} + i % ${u32(channels)}`
+    : `${head} * ${u32(around + rows * channels)} + i + select(${u32(rows * channels)}, 0u, i < ${u32(before)})`;
   return makeKernel({
     id: "toeplitz/outside",
     label: `toeplitz outside ${around}`,
@@ -30,7 +39,7 @@ export function toeplitzOutsideKernel(spec: ToeplitzOutsideKernelSpec): Kernel {
     body: wgsl`  let index = group * LANES + lane;
   if (index >= params.count) { return; }
   let i = index % ${u32(around)};
-  out[index / ${u32(around)} * ${u32(around + rows * channels)} + i + select(${u32(rows * channels)}, 0u, i < ${u32(before)}) - params.outBase] = ${storage}();
+${token}  out[${at} - params.outBase] = ${storage}();
 `,
   });
 }

@@ -34,7 +34,7 @@ export function toeplitzPackKernel(spec: ToeplitzPackKernelSpec): Kernel {
     constants: spec,
     workgroupSize: spec.lanes,
     bindings: [
-      { name: "values", access: "read", element: pairElement(spec) },
+      { name: "values", access: "read", element: pairElement(spec, "values") },
       { name: "packed", access: "read_write", element: "vec2f" },
       ...lengthBinding(spec),
     ],

@@ -6,6 +6,7 @@
  * Bindings: 0 products, 1 out, 2 params.
  */
 import { type Kernel, makeKernel, type Precision } from "../wgsl/kernel.ts";
+import { channelPlaces } from "./channel-pairs.ts";
 import { storeVector, vectorArray, vectorElement } from "../wgsl/rows.ts";
 import { range, unroll, wgsl } from "../wgsl/wgsl.ts";
 import { laneColumn, type SeparableTile, TILE_STATEMENTS, tileDeclarations } from "./separable.ts";
@@ -43,11 +44,11 @@ ${unroll(columns, (k) => `    if (x${k} < W) { store_out(token + x${k}, vector, 
     workgroupSize: spec.lanes,
     bindings: [
       { name: "products", access: "read", element: "vec4f" },
-      { name: "out", access: "read_write", element: vectorElement(spec.channels, spec.storage, spec.margin) },
+      { name: "out", access: "read_write", element: vectorElement(spec.channels, spec.storage, channelPlaces(spec, "out")) },
     ],
     params: ["firstHead", "outBase"],
     declarations: [
-      wgsl`${tileDeclarations(spec)}${storeVector("store_out", "out", spec.channels, false, spec.storage, spec.margin)}`,
+      wgsl`${tileDeclarations(spec)}${storeVector("store_out", "out", spec.channels, false, spec.storage, channelPlaces(spec, "out"))}`,
       vectorArray("rows", spec.tileRows * spec.vectors),
     ],
     body,

@@ -8,6 +8,7 @@
  * Bindings: 0 values, 1 sums, 2 params.
  */
 import { type Kernel, makeKernel, type Precision } from "../wgsl/kernel.ts";
+import { channelPlaces } from "./channel-pairs.ts";
 import { loadVector, vectorArray, vectorElement } from "../wgsl/rows.ts";
 import { range, u32, unroll, wgsl } from "../wgsl/wgsl.ts";
 import { laneColumn, type SeparableTile, TILE_STATEMENTS, tileDeclarations } from "./separable.ts";
@@ -47,12 +48,12 @@ ${unroll(columns, (k) => `  if (x${k} < W && vector < V) { sums[head * SUMS + (X
     constants: spec,
     workgroupSize: spec.lanes,
     bindings: [
-      { name: "values", access: "read", element: vectorElement(spec.channels, spec.storage, spec.margin) },
+      { name: "values", access: "read", element: vectorElement(spec.channels, spec.storage, channelPlaces(spec, "values")) },
       { name: "sums", access: "read_write", element: "vec4f" },
     ],
     params: ["firstHead", "valuesBase"],
     declarations: [
-      wgsl`${tileDeclarations(spec)}const BATCH = ${u32(spec.batchRows)};${loadVector("load_values", "values", spec.channels, spec.storage, spec.margin)}`,
+      wgsl`${tileDeclarations(spec)}const BATCH = ${u32(spec.batchRows)};${loadVector("load_values", "values", spec.channels, spec.storage, channelPlaces(spec, "values"))}`,
       vectorArray("rows", spec.batchRows * spec.lanes),
     ],
     body,

@@ -6,7 +6,7 @@
  * columns, then [y tiles, W, V], those of columns; its products [H, V], then [W, V]. What has one number for every offset holds for each head 2H − 1 of
  * rows, then 2W − 1 of columns.
  */
-import { type RowMargin, vectorsOf } from "../wgsl/rows.ts";
+import { type RowMargin, type Strided, vectorsOf } from "../wgsl/rows.ts";
 import { u32, wgsl } from "../wgsl/wgsl.ts";
 
 /** The grid, and the tiles in which its rows and columns are summed. */
@@ -22,7 +22,7 @@ export interface SeparableShape {
 }
 
 /** The tokens that a workgroup sums, or spreads products over. */
-export interface SeparableTile extends SeparableShape {
+export interface SeparableTile extends SeparableShape, Strided {
   /** Vectors of channels of a workgroup, which divide its lanes. */
   readonly vectors: number;
   /** Rows of a tile. */

@@ -27,6 +27,7 @@ import { toeplitzFusedKernel } from "../toeplitz/fused.ts";
 import { toeplitzOutsideKernel } from "../toeplitz/outside.ts";
 import { toeplitzSpectrumKernel } from "../toeplitz/spectrum.ts";
 import { ELEMENT_BYTES, type Kernel, makeKernel } from "./kernel.ts";
+import type { RowStrides } from "./rows.ts";
 
 const SHAPE: StockhamShape = { length: 64, axes: [[8, 8]], threads: 8, columns: 4, lanes: "points", exchange: "split", bankShift: 3, fused: false };
 const WEIGHTS = { count: 60, diagonal: 0, strides: [1], symmetric: true };
@@ -35,6 +36,11 @@ const HEAD = { length: 200, headDim: 18, valueDim: 7, variableLengths: true };
 const ROW_TILE = { rows: 16, laneRows: 4, rowLanes: 16, laneKeys: 1 };
 const SOFTMAX_TILE = { rowGroups: 4, otherGroups: 4, rowVectors: 1, patchOthers: 4, depth: 2 } as const;
 const SPLIT_ROWS = { length: 2000, causal: true, variableLengths: true, lanes: 64 };
+
+/** Rows of three heads side by side. */
+function strided(rows: number, width: number): RowStrides {
+  return { rows, heads: 3, batch: rows * 3 * width, token: 3 * width, before: 0, tokens: 0, unit: width % 4 === 0 ? 4 : 1 };
+}
 
 function ofFeatures(featureMap: KernelFeatureMap): readonly Kernel[] {
   const states = { state: keyStateLayout(18, 7, featureMap === "sikf"), chunkRows: 64, chunks: 4 };
@@ -85,11 +91,13 @@ const KERNELS: readonly Kernel[] = [
     causal: false,
   }),
   toeplitzOutsideKernel({ lanes: 64, channels: 7, margin: { rows: 60, before: 7, around: 21, tokens: 3 }, storage: "f16" }),
+  toeplitzOutsideKernel({ lanes: 64, channels: 7, margin: { rows: 60, before: 7, around: 21, tokens: 3 }, storage: "f32", strides: strided(63, 7) }),
   tolerancesKernel({ lanes: 64, length: 200, features: 18, weights: 399 }),
   dpfpKernel({ lanes: 64, headDim: 18, nu: 3, to: "features", precision: "f16" }),
   dpfpKernel({ lanes: 64, headDim: 18, nu: 3, to: "rows", precision: "f32" }),
   maskRowsKernel({ lanes: 64, length: 200, width: 18, precision: "f16", fill: -65504, inPlace: false }),
   maskRowsKernel({ lanes: 64, length: 200, width: 16, precision: "f32", fill: 0, inPlace: true }),
+  maskRowsKernel({ lanes: 64, length: 200, width: 16, precision: "f32", fill: 0, inPlace: false, strides: { rows: strided(200, 16) } }),
   projectionKernel({ inputs: 18, outputs: 40, of: "keyGradients", scale: 0.25, precision: "f16", rows: 16, laneRows: 4, columns: 16 }),
   softmaxAttentionKernel({ ...HEAD, scale: 0.25, causal: true, split: true, storage: "f16", accumulate: false, tile: SOFTMAX_TILE, columnTiles: 2 }),
   softmaxAttentionKernel({
@@ -115,6 +123,17 @@ const KERNELS: readonly Kernel[] = [
     gradients: "both",
     accumulate: false,
     columnTiles: 1,
+  }),
+  softmaxKeyGradientKernel({
+    ...HEAD,
+    scale: 0.25,
+    causal: false,
+    split: false,
+    tile: SOFTMAX_TILE,
+    gradients: "both",
+    accumulate: true,
+    columnTiles: 1,
+    strides: { keys: strided(200, 18), dk: strided(200, 18), dv: { ...strided(200, 7), before: 36, within: "dk" } },
   }),
   ...ofFeatures("sikf"),
   ...ofFeatures("elu+1"),

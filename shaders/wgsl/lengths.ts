@@ -1,12 +1,12 @@
 /** Variable lengths: of each batch row, tokens at or beyond its length have no influence, and their output is zero. */
 import type { KernelBinding } from "./kernel.ts";
-import type { RowMargin } from "./rows.ts";
+import type { RowPlaces } from "./rows.ts";
 import { u32 } from "./wgsl.ts";
 
 interface WithLengths {
   readonly variableLengths: boolean;
   /** What a head has besides rows: lengths count these tokens too. */
-  readonly margin?: RowMargin | undefined;
+  readonly margin?: RowPlaces | undefined;
 }
 
 /** The binding `lengths: [B]` of a kernel, or none where all sequences have the full length. */
@@ -22,7 +22,7 @@ export function lengthParams({ variableLengths }: WithLengths): readonly string[
 /** `fn length_of(bh) -> u32`, the length of the batch row of a head; no text where all sequences have the full length. */
 export function lengthFunction({ variableLengths, margin }: WithLengths): string {
   const length = "lengths[bh / params.heads]";
-  const rows = margin ? `max(${length}, ${u32(margin.tokens)}) - ${u32(margin.tokens)}` : length;
+  const rows = margin?.tokens ? `max(${length}, ${u32(margin.tokens)}) - ${u32(margin.tokens)}` : length;
   return variableLengths ? `\nfn length_of(bh: u32) -> u32 { return min(${rows}, N); }\n` : "";
 }
 

@@ -16,14 +16,54 @@ export interface RowMargin {
   readonly tokens: number;
 }
 
-/** Whether rows of `width` numbers, and what is between heads, are whole groups of `size` numbers. */
-export function isWhole(size: number, width: number, margin: RowMargin | undefined): boolean {
-  return [width, margin?.before ?? 0, margin?.around ?? 0].every((count) => count % size === 0);
+/** Rows of heads that stand side by side in their token: [batch, N, heads, width], or with the rows of other tensors beside them. */
+export interface RowStrides {
+  /** Rows of a head, and heads of a token. */
+  readonly rows: number;
+  readonly heads: number;
+  /** Numbers from a batch row to the next, from a token to the next, and ahead of the first row of all. */
+  readonly batch: number;
+  readonly token: number;
+  readonly before: number;
+  /** Tokens of a sequence that have no rows here: {@link RowMargin}. */
+  readonly tokens: number;
+  /** All rows of a token are whole groups of so many numbers. */
+  readonly unit: 1 | 2 | 4;
+  /** The other binding in which the rows lie, where a kernel writes that: what is written may not be bound twice. */
+  readonly within?: string;
 }
 
-/** WGSL summand of the place of `row`, counted over all heads, in groups of `size` numbers. */
-export function marginBefore(margin: RowMargin | undefined, row: string, size: number): string {
-  return margin ? ` + ${row} / ${u32(margin.rows)} * ${u32(Math.floor(margin.around / size))} + ${u32(Math.floor(margin.before / size))}` : "";
+/** Where rows lie, if not one after the other. */
+export type RowPlaces = RowMargin | RowStrides;
+
+/** {@link RowStrides} of the bindings of a kernel that have such, by name. */
+export type BoundStrides = Readonly<Record<string, RowStrides>>;
+
+/** A kernel some of whose bindings may have {@link RowStrides}. */
+export interface Strided {
+  readonly strides?: BoundStrides | undefined;
+}
+
+/** Whether rows of `width` numbers, and what is between them, are whole groups of `size` numbers. */
+export function isWhole(size: number, width: number, places: RowPlaces | undefined): boolean {
+  if (places && "unit" in places) return places.unit % size === 0;
+  return [width, places?.before ?? 0, places?.around ?? 0].every((count) => count % size === 0);
+}
+
+/** The binding that holds the rows of one. */
+function holder(binding: string, places: RowPlaces | undefined): string {
+  return (places && "within" in places && places.within) || binding;
+}
+
+/** WGSL expression of where `row`, counted over all heads, begins, in groups of `size` numbers. */
+export function rowStart(row: string, width: number, places: RowPlaces | undefined, size: number): string {
+  const groups = (numbers: number) => u32(Math.floor(numbers / size));
+  if (!places) return `${row} * ${groups(width)}`;
+  const head = `${row} / ${u32(places.rows)}`;
+  if (!("unit" in places)) return `${row} * ${groups(width)} + ${head} * ${groups(places.around)} + ${groups(places.before)}`;
+  const { rows, heads, batch, token, before } = places;
+  const ofHead = `${head} / ${u32(heads)} * ${groups(batch)} + ${head} % ${u32(heads)} * ${groups(width)}`;
+  return `${ofHead} + ${row} % ${u32(rows)} * ${groups(token)} + ${groups(before)}`;
 }
 
 /** vec4f of a row of `width` numbers, the last one filled up. */
@@ -42,22 +82,23 @@ export function withinRow(column: string, width: string): string {
 }
 
 /** Element of a binding of rows of `width` numbers: vectors, where rows are whole vectors. */
-export function vectorElement(width: number, precision: Precision = "f32", margin?: RowMargin): "f32" | "vec4f" | "f16" | "vec4h" {
-  if (!isWhole(4, width, margin)) return precision;
+export function vectorElement(width: number, precision: Precision = "f32", places?: RowPlaces): "f32" | "vec4f" | "f16" | "vec4h" {
+  if (!isWhole(4, width, places)) return precision;
   return precision === "f16" ? "vec4h" : "vec4f";
 }
 
-/** `fn <name>(row, column) -> vec4f`: vector `column` of a row, from the binding `binding`. */
-export function loadVector(name: string, binding: string, width: number, precision: Precision = "f32", margin?: RowMargin): string {
-  const element = vectorElement(width, precision, margin);
+/** `fn <name>(row, column) -> vec4f`: vector `column` of a row, from the binding `bound`. */
+export function loadVector(name: string, bound: string, width: number, precision: Precision = "f32", places?: RowPlaces): string {
+  const element = vectorElement(width, precision, places);
+  const binding = holder(bound, places);
   return wgsl`
 fn ${name}(row: u32, column: u32) -> vec4f {
-#if ${isWhole(4, width, margin)}
+#if ${isWhole(4, width, places)}
   if (column >= ${u32(Math.floor(width / 4))}) { return vec4f(); }
-  return ${loaded(element, `${binding}[row * ${u32(Math.floor(width / 4))}${marginBefore(margin, "row", 4)} + column - params.${binding}Base]`)};
+  return ${loaded(element, `${binding}[${rowStart("row", width, places, 4)} + column - params.${binding}Base]`)};
 #else
   var result = vec4f();
-  let at = row * ${u32(width)}${marginBefore(margin, "row", 1)} + column * 4u - params.${binding}Base;
+  let at = ${rowStart("row", width, places, 1)} + column * 4u - params.${binding}Base;
 ${unroll(range(4), (i) => `  if (column * 4u + ${u32(i)} < ${u32(width)}) { result[${i}] = ${loaded(element, `${binding}[at + ${u32(i)}]`)}; }`)}
   return result;
 #endif
@@ -65,42 +106,54 @@ ${unroll(range(4), (i) => `  if (column * 4u + ${u32(i)} < ${u32(width)}) { resu
 `;
 }
 
-/** Bindings of rows that a kernel reads, and the numbers of a row of each. */
+/** Bindings of rows, and the numbers of a row of each. */
 export type ReadRows = Readonly<Record<string, number>>;
 
 /** The bindings of {@link ReadRows}. */
-export function readBindings(rows: ReadRows, precision?: Precision): readonly Omit<KernelBinding, "binding">[] {
-  return Object.entries(rows).map(([name, width]) => ({ name, access: "read", element: vectorElement(width, precision) }));
+export function readBindings(rows: ReadRows, precision?: Precision, strides?: BoundStrides): readonly Omit<KernelBinding, "binding">[] {
+  return Object.entries(rows).map(([name, width]) => ({ name, access: "read", element: vectorElement(width, precision, strides?.[name]) }));
+}
+
+/** The bindings of rows of so many numbers that a kernel writes, but for those that lie within another. */
+export function storeBindings(rows: ReadRows, strides: BoundStrides = {}): readonly Omit<KernelBinding, "binding">[] {
+  const own = Object.entries(rows).filter(([name]) => !strides[name]?.within);
+  return own.map(([name, width]) => ({ name, access: "read_write", element: vectorElement(width, "f32", strides[name]) }));
+}
+
+/** The parameters `<binding>Base` of {@link storeBindings}. */
+export function storeBases(names: readonly string[], strides: BoundStrides = {}): readonly string[] {
+  return names.filter((name) => !strides[name]?.within).map((name) => `${name}Base`);
 }
 
 /** {@link loadVector} of each of the {@link ReadRows}, as `load_<binding>`. */
-export function loadFunctions(rows: ReadRows, precision?: Precision): string {
+export function loadFunctions(rows: ReadRows, precision?: Precision, strides?: BoundStrides): string {
   return Object.entries(rows)
-    .map(([name, width]) => loadVector(`load_${name}`, name, width, precision))
+    .map(([name, width]) => loadVector(`load_${name}`, name, width, precision, strides?.[name]))
     .join("");
 }
 
-/** `fn <name>(row, column, vector)`: puts vector `column` of a row into the binding `binding`, or with `accumulate` adds it to what is there. */
+/** `fn <name>(row, column, vector)`: puts vector `column` of a row into the binding `bound`, or with `accumulate` adds it to what is there. */
 export function storeVector(
   name: string,
-  binding: string,
+  bound: string,
   width: number,
   accumulate: boolean,
   precision: Precision = "f32",
-  margin?: RowMargin,
+  places?: RowPlaces,
 ): string {
-  const element = vectorElement(width, precision, margin);
+  const element = vectorElement(width, precision, places);
+  const binding = holder(bound, places);
   const sum = (at: string, value: string) => {
     const result = accumulate ? `${loaded(element, `${binding}[${at}]`)} + ${value}` : value;
     return `${binding}[${at}] = ${stored(element, result)};`;
   };
   return wgsl`
 fn ${name}(row: u32, column: u32, vector: vec4f) {
-#if ${isWhole(4, width, margin)}
-  let at = row * ${u32(Math.floor(width / 4))}${marginBefore(margin, "row", 4)} + column - params.${binding}Base;
+#if ${isWhole(4, width, places)}
+  let at = ${rowStart("row", width, places, 4)} + column - params.${binding}Base;
   ${sum("at", "vector")}
 #else
-  let at = row * ${u32(width)}${marginBefore(margin, "row", 1)} + column * 4u - params.${binding}Base;
+  let at = ${rowStart("row", width, places, 1)} + column * 4u - params.${binding}Base;
 ${unroll(range(4), (i) => `  if (column * 4u + ${u32(i)} < ${u32(width)}) { ${sum(`at + ${u32(i)}`, `vector[${i}]`)} }`)}
 #endif
 }

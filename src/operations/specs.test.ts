@@ -440,6 +440,7 @@ describe("attention", () => {
       bias: "none",
       variableLengths: false,
       keyMask: false,
+      layout: "bhnd",
       storage: "f32",
     });
     expect(attentionSpec({ ...options, valueDim: 7 }).valueDim).toBe(7);

@@ -2,23 +2,20 @@ import type { Executable, Storage } from "../core/backend.ts";
 import { checkOptions } from "../core/check.ts";
 import { refuse } from "../core/errors.ts";
 import { checkTensor, type Tensor, type TensorRequirement } from "../core/tensor.ts";
-import { type AttentionSpec, keyLengthOf, keyShape } from "../operations/attention/spec.ts";
+import { packedShape, tensorShape } from "../operations/attention/layout.ts";
+import { type AttentionSpec, keyLengthOf } from "../operations/attention/spec.ts";
 import { type Operation, task } from "../operations/operation.ts";
 import { weightsShape } from "../operations/toeplitz/spec.ts";
 import { GradientPlan, namedOutputs } from "./gradient-plan.ts";
 import { type CallRequest, type CheckedRunOptions, Plan, type PlanCall, type PlanContext, type Preparation, singleOutput } from "./plan.ts";
 import { type Bias, type Spectrum, SpectrumMaker } from "./spectrum.ts";
 
-export interface AttentionInputs {
-  /** Queries, `[batch, heads, length, headDim]`; of dtype `"f32"`, or `"f16"` in plans with that storage, as are keys and values. */
-  readonly q: Tensor;
-  /** Keys, `[batch, heads, length, headDim]`, with `keyHeads` in the place of `heads` and `keyLength` in that of `length` where the plan has them. */
-  readonly k: Tensor;
-  /** Values, `[batch, heads, length, valueDim]`, or as of the keys. */
-  readonly v: Tensor;
+/** Inputs of attention beside queries, keys and values. */
+export interface AttentionSideInputs {
   /**
    * Weights of relative positions, float32 `[heads, 2·length − 1]` or on a grid `[heads, 2H − 1, 2W − 1]`, or of the shape of their form
-   * ({@link BiasFormOptions}) or of cross-attention ({@link AttentionOptions}), or their spectrum, but for a bias `"logits"`, which has none. Always in plans with a bias, and only there.
+   * ({@link BiasFormOptions}) or `[heads, length + keyLength − 1]` of cross-attention, or their spectrum, but for a bias `"logits"`, which has none. Always
+   * in plans with a bias, and only there.
    */
   readonly bias?: Bias;
   /**
@@ -27,19 +24,38 @@ export interface AttentionInputs {
    */
   readonly lengths?: ArrayLike<number>;
   /**
-   * Which keys are seen, `[batch, length]` or `[batch, keyLength]`: a byte or a float32 for each key, 0 where it is not. Keys and values that are not seen have no influence,
-   * whatever they hold, and get gradients of 0. Always in plans with `keyMask`, and only there.
+   * Which keys are seen, `[batch, length]`, or `[batch, keyLength]` of cross-attention: a byte or a float32 for each key, 0 where it is not. Keys and
+   * values that are not seen have no influence, whatever they hold, and get gradients of 0. Always in plans with `keyMask`, and only there.
    */
   readonly keyMask?: Tensor | Uint8Array;
 }
 
-/** What {@link AttentionPlan.backward} takes: the inputs of the run, and the gradient that came for its result. */
-export interface AttentionGradientInputs extends AttentionInputs {
-  /** Gradient with respect to the output, float32 `[batch, heads, length, valueDim]`. */
-  readonly dOut: Tensor;
+/** Shapes are those of `layout: "bhnd"`; with `"bnhd"` they are `[batch, length, heads, …]`. */
+export interface AttentionInputs extends AttentionSideInputs {
+  /** Queries, `[batch, heads, length, headDim]`; of dtype `"f32"`, or `"f16"` in plans with that storage, as are keys and values. */
+  readonly q: Tensor;
+  /** Keys, `[batch, heads, length, headDim]`, with `keyHeads` in the place of `heads` and `keyLength` in that of `length` where the plan has them. */
+  readonly k: Tensor;
+  /** Values, `[batch, heads, length, valueDim]`, or as of the keys. */
+  readonly v: Tensor;
 }
 
-/** Gradients with respect to the inputs of the same name; they belong to the caller, who disposes of them. */
+/** Inputs with `layout: "packed"`. */
+export interface PackedAttentionInputs extends AttentionSideInputs {
+  /**
+   * Queries, keys and values, `[batch, length, heads·(2·headDim + valueDim)]`: in the row of a token first the queries of all heads, then the keys, then
+   * the values. Of dtype `"f32"`, or `"f16"` in plans with that storage.
+   */
+  readonly qkv: Tensor;
+}
+
+/** What {@link AttentionPlan.backward} takes: the inputs of the run, and the gradient that came for its result. */
+export type AttentionGradientInputs<Inputs = AttentionInputs> = Inputs & {
+  /** Gradient with respect to the output, float32 of its shape. */
+  readonly dOut: Tensor;
+};
+
+/** Gradients with respect to the inputs of the same name, of their shapes; they belong to the caller, who disposes of them. */
 export interface AttentionGradients {
   readonly dq: Tensor;
   readonly dk: Tensor;
@@ -48,38 +64,54 @@ export interface AttentionGradients {
   readonly dBias?: Tensor;
 }
 
+/** Gradients with `layout: "packed"`. */
+export interface PackedAttentionGradients extends Pick<AttentionGradients, "dBias"> {
+  /** Of queries, keys and values, in the order and shape of `qkv`. */
+  readonly dqkv: Tensor;
+}
+
 /** Where gradients go: tensors of their shapes that share no buffer with an input or with one another. New tensors for those left out. */
-export type AttentionBackwardOptions = CheckedRunOptions<AttentionGradients>;
+export type AttentionBackwardOptions<Gradients = AttentionGradients> = CheckedRunOptions<Gradients>;
 
 /** The plan of {@link AttentionPlan.backward}. */
-export type AttentionGradientPlan = GradientPlan<[inputs: AttentionGradientInputs], AttentionGradients>;
+export type AttentionGradientPlan<Inputs = AttentionInputs, Gradients = AttentionGradients> = GradientPlan<
+  [inputs: AttentionGradientInputs<Inputs>],
+  Gradients
+>;
 
-const INPUTS = ["q", "k", "v", "bias", "lengths", "keyMask"] as const;
-const RUN_INPUTS = [...INPUTS, "check"] as const;
-const GRADIENT_INPUTS = [...INPUTS, "dOut"] as const;
+const SIDE_INPUTS = ["bias", "lengths", "keyMask"] as const;
+
+/** A plan with `layout: "packed"`. */
+export type PackedAttentionPlan = AttentionPlan<PackedAttentionInputs, PackedAttentionGradients>;
+
+type AnyInputs = AttentionInputs & PackedAttentionInputs;
+type AnyGradients = AttentionGradients & PackedAttentionGradients;
 
 /** {@link Runtime.attention} */
-export async function makeAttention(context: PlanContext, operation: Operation<AttentionSpec>, spec: AttentionSpec): Promise<AttentionPlan> {
+export async function makeAttention(
+  context: PlanContext,
+  operation: Operation<AttentionSpec>,
+  spec: AttentionSpec,
+): Promise<AttentionPlan & PackedAttentionPlan> {
   const caller = "runtime.attention";
   if (spec.storage === "f16") context.checkHalf(caller, "options.storage", '"f32"');
   const preparation = operation.preparation!(spec);
   const [executable, prepare] = await context.compile(caller, [task(operation, spec), ...(preparation ? [preparation] : [])]);
-  return new AttentionPlan(context, operation, spec, executable!, prepare);
+  return new AttentionPlan<AnyInputs, AnyGradients>(context, operation, spec, executable!, prepare);
 }
 
 /**
  * Attention with or without FastRPB; see {@link Runtime.attention}. `run({ q, k, v, bias, lengths, keyMask })` gives the result, `[batch, heads, length,
- * valueDim]` of the dtype of the inputs.
+ * valueDim]` of the dtype of the inputs, or with a `layout` other than `"bhnd"` `[batch, length, heads, valueDim]`.
  */
-export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
+export class AttentionPlan<Inputs extends object = AttentionInputs, Gradients extends object = AttentionGradients> extends Plan<[inputs: Inputs]> {
   protected override readonly arity = 1;
   readonly #spec: AttentionSpec;
-  readonly #queries: TensorRequirement;
-  readonly #keys: TensorRequirement;
-  readonly #values: TensorRequirement;
-  readonly #results: TensorRequirement;
+  /** Queries, keys and values, packed or not. */
+  readonly #rows: Readonly<Record<string, TensorRequirement>>;
+  readonly #result: TensorRequirement;
   readonly #weights: SpectrumMaker | undefined;
-  readonly #gradient: AttentionGradientPlan | undefined;
+  readonly #gradient: AttentionGradientPlan<Inputs, Gradients> | undefined;
 
   /** @internal */
   constructor(
@@ -91,17 +123,10 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
   ) {
     super(context, "AttentionPlan", task(operation, spec), executable);
     this.#spec = spec;
-    const { headDim, valueDim, storage: dtype } = spec;
-    const rows = ({ batch, heads, length }: AttentionSpec, dim: number) => ({
-      owner: context.owner,
-      shape: Object.freeze([batch, heads, length, dim]),
-      dtype,
-    });
-    const keyed = keyShape(spec);
-    this.#queries = rows(spec, headDim);
-    this.#keys = rows(keyed, headDim);
-    this.#values = rows(keyed, valueDim);
-    this.#results = rows(spec, valueDim);
+    const required = (shape: readonly number[]) => ({ owner: context.owner, shape, dtype: spec.storage });
+    const rows = (of: "q" | "k" | "v" | "out") => required(tensorShape(spec, of));
+    this.#rows = spec.layout === "packed" ? { qkv: required(packedShape(spec)) } : { q: rows("q"), k: rows("k"), v: rows("v") };
+    this.#result = rows("out");
     this.#weights = prepare && new SpectrumMaker(context, operation.preparation!(spec)!, prepare);
     const gradient = operation.gradient!(spec);
     this.#gradient = gradient && new GradientPlan({ context, name: "AttentionPlan", task: gradient, call: (request) => this.#gradientCall(request) });
@@ -130,25 +155,25 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
   }
 
   /**
-   * Attention of `q`, `k`, `v`; the result is `[batch, heads, length, valueDim]` of their dtype. Submits at once and does not wait. `check` may stand
-   * among the inputs or in the options.
+   * Attention of `q`, `k`, `v`, or with `layout: "packed"` of `qkv`; the result is `[batch, heads, length, valueDim]`, or `[batch, length, heads,
+   * valueDim]` with another layout than `"bhnd"`, of their dtype. Submits at once and does not wait. `check` may stand among the inputs or in the options.
    *
    * @throws FastRpbError codes `"shape"`, `"value"`, `"disposed"`, `"lost"`
    */
-  override run(inputs: AttentionInputs & Pick<CheckedRunOptions, "check">, options: CheckedRunOptions = {}): Tensor {
-    checkOptions("AttentionPlan.run", "inputs", inputs, RUN_INPUTS);
+  override run(inputs: Inputs & Pick<CheckedRunOptions, "check">, options: CheckedRunOptions = {}): Tensor {
+    this.#checkNames("AttentionPlan.run", inputs, "check");
     if (!("check" in inputs)) return super.run(inputs, options);
     const { check = options.check, ...rest } = inputs;
-    return super.run(rest, check === undefined ? options : { ...options, check });
+    return super.run(rest as unknown as Inputs, check === undefined ? options : { ...options, check });
   }
 
   /**
-   * The gradients of a loss with respect to `q`, `k`, `v` and the weights, from that with respect to the output. Nothing is kept from `run`:
+   * The gradients of a loss with respect to `q`, `k`, `v` (or `qkv`) and the weights, from that with respect to the output. Nothing is kept from `run`:
    * what it had in between is computed again, in O(N) memory. The first call compiles the kernels, {@link compileBackward} does so ahead.
    *
    * @throws FastRpbError codes `"shape"`, `"value"`, `"limit"`, `"unavailable"` (with `storage: "f16"`), `"disposed"`, `"lost"`
    */
-  backward(inputs: AttentionGradientInputs, options?: AttentionBackwardOptions): AttentionGradients {
+  backward(inputs: AttentionGradientInputs<Inputs>, options?: AttentionBackwardOptions<Gradients>): Gradients {
     const caller = "AttentionPlan.backward";
     return this.#differentiable(caller).backward(caller, [inputs, options]);
   }
@@ -158,7 +183,7 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
    *
    * @throws FastRpbError codes `"unavailable"` (with `storage: "f16"`), `"disposed"`
    */
-  get gradient(): AttentionGradientPlan {
+  get gradient(): AttentionGradientPlan<Inputs, Gradients> {
     return this.#differentiable("AttentionPlan.gradient");
   }
 
@@ -173,32 +198,38 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
   }
 
   /** Gradients are float32: those of half precision are lost too easily. */
-  #differentiable(caller: string): AttentionGradientPlan {
+  #differentiable(caller: string): AttentionGradientPlan<Inputs, Gradients> {
     this.checkAlive(caller);
     if (this.#gradient) return this.#gradient;
     throw refuse("unavailable", caller, "the plan", 'one with storage: "f32"', 'one with storage: "f16"');
   }
 
-  protected override tensors([{ q, k, v, bias }]: [AttentionInputs]): Readonly<Record<string, unknown>> {
+  protected override tensors([inputs]: [Inputs]): Readonly<Record<string, unknown>> {
     // Of a bias in the logits, −∞ is a mask.
-    return { q, k, v, ...(this.#spec.bias !== "logits" && { bias }) };
+    const names = [...Object.keys(this.#rows), ...(this.#spec.bias === "logits" ? [] : ["bias"])];
+    return Object.fromEntries(names.map((name) => [name, (inputs as AnyInputs)[name as keyof AnyInputs]]));
   }
 
-  protected override call(request: CallRequest<[inputs: AttentionInputs], Tensor>): PlanCall {
+  /** Checks that there are no inputs but those of the plan, and these others. */
+  #checkNames(caller: string, inputs: object, ...others: readonly string[]): void {
+    checkOptions(caller, "inputs", inputs as Readonly<Record<string, unknown>>, [...Object.keys(this.#rows), ...SIDE_INPUTS, ...others]);
+  }
+
+  protected override call(request: CallRequest<[inputs: Inputs], Tensor>): PlanCall {
     const { caller, args, options } = request;
-    checkOptions(caller, "inputs", args[0], INPUTS);
+    this.#checkNames(caller, args[0]);
     const { inputs, prepare } = this.#inputs(caller, request.upload, args[0]);
-    return { inputs, prepare, outputs: singleOutput(this.#results.shape, this.#results.dtype, options) };
+    return { inputs, prepare, outputs: singleOutput(this.#result.shape, this.#result.dtype, options) };
   }
 
-  #gradientCall(request: CallRequest<[inputs: AttentionGradientInputs], AttentionGradients>): PlanCall {
+  #gradientCall(request: CallRequest<[inputs: AttentionGradientInputs<Inputs>], Gradients>): PlanCall {
     const { caller, args, options, upload } = request;
-    checkOptions(caller, "inputs", args[0], GRADIENT_INPUTS);
-    const [dq, dk, dv] = [this.#queries.shape, this.#keys.shape, this.#values.shape];
-    const shapes = { dq, dk, dv, ...(this.#spec.bias !== "none" && { dBias: weightsShape(this.#spec) }) };
+    this.#checkNames(caller, args[0], "dOut");
+    const rows = Object.entries(this.#rows).map(([name, { shape }]) => [`d${name}`, shape] as const);
+    const shapes = { ...Object.fromEntries(rows), ...(this.#spec.bias !== "none" && { dBias: weightsShape(this.#spec) }) };
     const outputs = namedOutputs(caller, shapes, options.out as Partial<Record<string, Tensor>> | undefined);
     const { dOut, ...rest } = args[0];
-    const gradient = checkTensor(caller, "inputs.dOut", dOut, { owner: this.context.owner, shape: this.#results.shape, dtype: "f32" });
+    const gradient = checkTensor(caller, "inputs.dOut", dOut, { owner: this.context.owner, shape: this.#result.shape, dtype: "f32" });
     const { inputs, prepare } = this.#inputs(caller, upload, rest);
     return { inputs: { ...inputs, dOut: gradient }, prepare, outputs };
   }
@@ -206,13 +237,12 @@ export class AttentionPlan extends Plan<[inputs: AttentionInputs]> {
   #inputs(
     caller: string,
     upload: CallRequest<unknown, unknown>["upload"],
-    { q, k, v, bias, lengths, keyMask }: AttentionInputs,
+    { bias, lengths, keyMask, ...rows }: AttentionSideInputs,
   ): Pick<PlanCall, "inputs" | "prepare"> {
-    const inputs: Record<string, Storage> = {
-      q: checkTensor(caller, "inputs.q", q, this.#queries),
-      k: checkTensor(caller, "inputs.k", k, this.#keys),
-      v: checkTensor(caller, "inputs.v", v, this.#values),
-    };
+    const inputs: Record<string, Storage> = {};
+    for (const [name, requirement] of Object.entries(this.#rows)) {
+      inputs[name] = checkTensor(caller, `inputs.${name}`, (rows as AnyInputs)[name as keyof AnyInputs] as Tensor, requirement);
+    }
     if (this.#spec.bias === "logits") {
       inputs["bias"] = checkTensor(caller, "inputs.bias", bias, { owner: this.context.owner, shape: weightsShape(this.#spec), dtype: "f32" });
     }

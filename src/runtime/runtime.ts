@@ -12,7 +12,7 @@ import type { ConvolveOptions } from "../operations/convolve/spec.ts";
 import type { FftOptions } from "../operations/fft/spec.ts";
 import type { Task } from "../operations/operation.ts";
 import type { ToeplitzOptions } from "../operations/toeplitz/spec.ts";
-import type { AttentionPlan } from "./attention-plan.ts";
+import type { AttentionPlan, PackedAttentionPlan } from "./attention-plan.ts";
 import type { ComplexMultiplyPlan } from "./complex-multiply-plan.ts";
 import type { ConvolvePlan } from "./convolve-plan.ts";
 import type { Decoder } from "./decoder.ts";
@@ -240,7 +240,9 @@ export class Runtime {
    *
    * @throws FastRpbError codes `"value"`, `"unavailable"`, `"limit"`, `"disposed"`, `"lost"`
    */
-  async attention(options: AttentionOptions): Promise<AttentionPlan> {
+  attention(options: AttentionOptions & { readonly layout: "packed" }): Promise<PackedAttentionPlan>;
+  attention(options: AttentionOptions): Promise<AttentionPlan>;
+  async attention(options: AttentionOptions): Promise<AttentionPlan & PackedAttentionPlan> {
     const copy = copyOptions(options);
     const { makeAttention, attentionSpec, loadKind } = await this.#load("runtime.attention", "attention", () => import("./attention-family.ts"));
     const spec = attentionSpec(copy);

@@ -1,11 +1,12 @@
-import type { AttentionOptions } from "../../../src/index.ts";
+import type { AttentionInputs, AttentionOptions } from "../../../src/index.ts";
 import { type AttentionSpec, attentionSpec, hasSpectrum, keyShape, weightsShape } from "../../../src/testing/specs.ts";
 import { ATTENTION_BOUND, GRADIENT_BOUND } from "../../cases/attention-harness.ts";
 import type { Arrays, FuzzCase, Options, TensorPlan } from "../case.ts";
 import { type DataKind, isGaussian, largest, norm, sumOf } from "../data.ts";
 import type { Draw } from "../draw-numbers.ts";
-import { type BoundContext, FACTOR_KINDS, HALF_KINDS, type Operation, U } from "../operation.ts";
+import { type BoundContext, type Call, FACTOR_KINDS, HALF_KINDS, type Operation, U } from "../operation.ts";
 import { exponentSize, isPlain, multiplicativeCondition, slopeGains } from "./attention-condition.ts";
+import { inLayouts } from "./attention-layouts.ts";
 import { flushFloor } from "./floor.ts";
 import { countedWeights, drawForm, drawPositions, gradientTerms, hasIdleWeights, headWeights, poisonWeights } from "./toeplitz.ts";
 
@@ -230,7 +231,13 @@ async function forwardBounds({ options, data, kinds, lengths, expected, referenc
   return { out: bound + flushFloor(out.length, 8 * longest(spec) * (spec.features + 8 * Math.log2(4 * longest(spec))), gain, [clean["v"]!]) };
 }
 
-export const attentionOperation: Operation = {
+/** Queries, keys and values of a call, packed or not. */
+function rowsOf({ q, k, v, qkv }: Call["tensors"]): Pick<AttentionInputs, "q" | "k" | "v"> {
+  const rows = qkv ? { qkv } : { q: q!, k: k!, v: v! };
+  return rows as Pick<AttentionInputs, "q" | "k" | "v">;
+}
+
+export const attentionOperation: Operation = inLayouts({
   share: 5,
   draw: (draw, half) => drawAttention(draw, half, false),
   tensors(options) {
@@ -245,9 +252,9 @@ export const attentionOperation: Operation = {
     const plan = await runtime.attention(given(options));
     return {
       run({ tensors, encoder, prepared, lengths }) {
-        const { q, k, v, bias, keyMask, out } = tensors;
+        const { bias, keyMask, out } = tensors;
         const spectrum = prepared && bias ? plan.prepare(bias) : undefined;
-        const inputs = { q: q!, k: k!, v: v!, ...(bias && { bias: spectrum ?? bias }), ...(lengths && { lengths }), ...(keyMask && { keyMask }) };
+        const inputs = { ...rowsOf(tensors), ...(bias && { bias: spectrum ?? bias }), ...(lengths && { lengths }), ...(keyMask && { keyMask }) };
         if (encoder) plan.encode(encoder, inputs, { out: out! });
         else plan.run(inputs, { out: out! });
         return spectrum ? [spectrum] : [];
@@ -256,7 +263,7 @@ export const attentionOperation: Operation = {
     };
   },
   bounds: forwardBounds,
-};
+});
 
 /**
  * dq_i = Σ_j p_ij (g_i·(v_j − out_i)) times derivatives of features, and dk_j the same sum over i: terms of at most 2|g_i|·max|v|, times the gains of
@@ -339,7 +346,7 @@ async function backwardBounds({ options, data, kinds, lengths, expected }: Bound
   return bounds;
 }
 
-export const attentionGradientOperation: Operation = {
+export const attentionGradientOperation: Operation = inLayouts({
   share: 1,
   draw: (draw) => drawAttention(draw, false, true),
   tensors(options) {
@@ -359,22 +366,21 @@ export const attentionGradientOperation: Operation = {
     await plan.compileBackward();
     return {
       run({ tensors, prepared, lengths }) {
-        const { q, k, v, bias, keyMask, dOut, dq, dk, dv, dBias } = tensors;
+        const { bias, keyMask, dOut, dq, dk, dv, dqkv, dBias } = tensors;
         const spectrum = prepared && bias ? plan.prepare(bias) : undefined;
         const inputs = {
-          q: q!,
-          k: k!,
-          v: v!,
+          ...rowsOf(tensors),
           dOut: dOut!,
           ...(bias && { bias: spectrum ?? bias }),
           ...(lengths && { lengths }),
           ...(keyMask && { keyMask }),
         };
-        plan.backward(inputs, { out: { dq: dq!, dk: dk!, dv: dv!, ...(dBias && { dBias }) } });
+        const rows = dqkv ? { dqkv } : { dq: dq!, dk: dk!, dv: dv! };
+        plan.backward(inputs, { out: { ...rows, ...(dBias && { dBias }) } });
         return spectrum ? [spectrum] : [];
       },
       dispose: () => plan.dispose(),
     };
   },
   bounds: backwardBounds,
-};
+});

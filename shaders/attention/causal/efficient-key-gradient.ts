@@ -18,10 +18,10 @@ import type { HeadShape } from "../head-shape.ts";
 import { EXPONENTIAL4 } from "../../wgsl/exponential.ts";
 import { type Kernel, makeKernel } from "../../wgsl/kernel.ts";
 import { lengthBinding, lengthFunction, lengthParams, tokensOf } from "../../wgsl/lengths.ts";
-import { loadVector, storeVector, vectorElement, vectorsOf } from "../../wgsl/rows.ts";
+import { loadVector, readBindings, storeVector, type Strided, vectorElement, vectorsOf } from "../../wgsl/rows.ts";
 import { range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
-export interface EfficientKeyGradientKernelSpec extends Omit<HeadShape, "valueDim">, ChunkedStates {
+export interface EfficientKeyGradientKernelSpec extends Omit<HeadShape, "valueDim">, ChunkedStates, Strided {
   readonly variableLengths: boolean;
   /** `"reduce"` leaves what later chunks need, `"apply"` writes the gradient. */
   readonly pass: "reduce" | "apply";
@@ -36,8 +36,11 @@ const AHEAD = 4;
 const HIGHEST = "3.4028234663852886e38f";
 
 export function efficientKeyGradientKernel(spec: EfficientKeyGradientKernelSpec): Kernel {
-  const { headDim } = spec;
+  const { headDim, strides = {} } = spec;
   const apply = spec.pass === "apply";
+  const read = ["queries", "efficient", "gradients", ...(apply ? ["keys"] : [])];
+  // Where all gradients are in one tensor, those of the queries are read where the keys' are written.
+  const own = read.filter((name) => !strides[name]?.within);
   const carried = spec.chunks > 1;
   const body = wgsl`  let index = group * LANES + lane;
   if (index >= params.count) { return; }
@@ -98,25 +101,18 @@ ${unroll(
     constants: spec,
     workgroupSize: spec.lanes,
     bindings: [
-      { name: "queries", access: "read", element: vectorElement(headDim) },
-      { name: "efficient", access: "read", element: vectorElement(headDim) },
-      { name: "gradients", access: "read", element: vectorElement(headDim) },
-      ...(apply
-        ? ([
-            { name: "keys", access: "read", element: vectorElement(headDim) },
-            { name: "dk", access: "read_write", element: vectorElement(headDim) },
-          ] as const)
-        : []),
+      ...readBindings(Object.fromEntries(own.map((name) => [name, headDim])), "f32", strides),
+      ...(apply ? [{ name: "dk", access: "read_write", element: vectorElement(headDim, "f32", strides["dk"]) } as const] : []),
       ...(carried ? [{ name: "states", access: apply ? "read" : "read_write", element: "vec4f" } as const] : []),
       ...lengthBinding(spec),
     ],
-    params: ["firstHead", "count", "queriesBase", "efficientBase", "gradientsBase", ...(apply ? ["keysBase", "dkBase"] : []), ...lengthParams(spec)],
+    params: ["firstHead", "count", ...[...own, ...(apply ? ["dk"] : [])].map((name) => `${name}Base`), ...lengthParams(spec)],
     declarations: wgsl`const N = ${u32(spec.length)};
 const VECTORS = ${u32(vectorsOf(headDim))}; // of a row
 ${chunkConstants(spec)}
-${keyStateConstants(spec.state)}${EXPONENTIAL4}${lengthFunction(spec)}${["queries", "efficient", "gradients", ...(apply ? ["keys"] : [])]
-      .map((name) => loadVector(`load_${name}`, name, headDim))
-      .join("")}${apply ? storeVector("store_dk", "dk", headDim, true) : ""}`,
+${keyStateConstants(spec.state)}${EXPONENTIAL4}${lengthFunction(spec)}${read
+      .map((name) => loadVector(`load_${name}`, name, headDim, "f32", strides[name]))
+      .join("")}${apply ? storeVector("store_dk", "dk", headDim, true, "f32", strides["dk"]) : ""}`,
     body,
   });
 }

@@ -15,10 +15,10 @@ import { chunkConstants, type ChunkedStates, keyStateConstants } from "../featur
 import type { HeadShape } from "../head-shape.ts";
 import { EXPONENTIAL4, LOGARITHM4 } from "../../wgsl/exponential.ts";
 import { type Kernel, makeKernel, type Precision } from "../../wgsl/kernel.ts";
-import { loadVector, storeVector, vectorElement, vectorsOf } from "../../wgsl/rows.ts";
+import { loadVector, storeVector, type Strided, vectorElement, vectorsOf } from "../../wgsl/rows.ts";
 import { LOWEST, range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
-export interface EfficientQueriesKernelSpec extends Omit<HeadShape, "valueDim">, ChunkedStates {
+export interface EfficientQueriesKernelSpec extends Omit<HeadShape, "valueDim">, ChunkedStates, Strided {
   /** Lanes of a workgroup. */
   readonly lanes: number;
   /** How queries and keys are stored. */
@@ -29,7 +29,7 @@ export interface EfficientQueriesKernelSpec extends Omit<HeadShape, "valueDim">,
 const AHEAD = 4;
 
 export function efficientQueriesKernel(spec: EfficientQueriesKernelSpec): Kernel {
-  const { headDim } = spec;
+  const { headDim, strides = {} } = spec;
   const carried = spec.chunks > 1;
   const body = wgsl`  let index = group * LANES + lane;
   if (index >= params.count) { return; }
@@ -76,8 +76,8 @@ ${unroll(
     constants: spec,
     workgroupSize: spec.lanes,
     bindings: [
-      { name: "queries", access: "read", element: vectorElement(headDim, spec.precision) },
-      { name: "keys", access: "read", element: vectorElement(headDim, spec.precision) },
+      { name: "queries", access: "read", element: vectorElement(headDim, spec.precision, strides["queries"]) },
+      { name: "keys", access: "read", element: vectorElement(headDim, spec.precision, strides["keys"]) },
       { name: "out", access: "read_write", element: vectorElement(headDim) },
       ...(carried ? [{ name: "states", access: "read", element: "vec4f" } as const] : []),
     ],
@@ -85,7 +85,7 @@ ${unroll(
     declarations: wgsl`const N = ${u32(spec.length)};
 const VECTORS = ${u32(vectorsOf(headDim))}; // of a row
 ${chunkConstants(spec)}
-${keyStateConstants(spec.state)}${EXPONENTIAL4}${LOGARITHM4}${loadVector("load_queries", "queries", headDim, spec.precision)}${loadVector("load_keys", "keys", headDim, spec.precision)}${storeVector("store_out", "out", headDim, false)}`,
+${keyStateConstants(spec.state)}${EXPONENTIAL4}${LOGARITHM4}${loadVector("load_queries", "queries", headDim, spec.precision, strides["queries"])}${loadVector("load_keys", "keys", headDim, spec.precision, strides["keys"])}${storeVector("store_out", "out", headDim, false)}`,
     body,
   });
 }

@@ -20,7 +20,7 @@ import type { HeadShape } from "../head-shape.ts";
 import { type Kernel, makeKernel, workgroupBytes, type WorkgroupVariable } from "../../wgsl/kernel.ts";
 import { lengthBinding, lengthParams } from "../../wgsl/lengths.ts";
 import { type FeatureTile, featureTileDeclarations, featureTileVariables, laneRow, rowPitch, rowTile, tileLanes } from "../query-features.ts";
-import { loadVector, storeVector, vectorArray, vectorElement, vectorsOf } from "../../wgsl/rows.ts";
+import { loadVector, storeBases, storeBindings, storeVector, vectorArray, vectorElement, vectorsOf } from "../../wgsl/rows.ts";
 import { loadRowTile } from "../state-products.ts";
 import {
   causalConstants,
@@ -59,7 +59,7 @@ export function causalGradientBytes(tile: CausalMemory): number {
 }
 
 export function causalGradientKernel(spec: CausalGradientKernelSpec): Kernel {
-  const { headDim, valueDim, laneRows } = spec;
+  const { headDim, valueDim, laneRows, strides = {} } = spec;
   const sikf = spec.featureMap === "sikf";
   const ofKeys = spec.of === "keys";
   const rows = range(laneRows);
@@ -259,18 +259,18 @@ ${ofKeys ? valueGradients : ""}
     constants: spec,
     workgroupSize: tileLanes(spec),
     bindings: [
-      { name: "queries", access: "read", element: vectorElement(headDim) },
-      { name: "others", access: "read", element: vectorElement(headDim) },
-      { name: "rowValues", access: "read", element: vectorElement(valueDim) },
-      { name: "otherValues", access: "read", element: vectorElement(valueDim) },
+      { name: "queries", access: "read", element: vectorElement(headDim, "f32", strides["queries"]) },
+      { name: "others", access: "read", element: vectorElement(headDim, "f32", strides["others"]) },
+      { name: "rowValues", access: "read", element: vectorElement(valueDim, "f32", strides["rowValues"]) },
+      { name: "otherValues", access: "read", element: vectorElement(valueDim, "f32", strides["otherValues"]) },
       { name: "statistics", access: "read", element: "vec4f" },
-      { name: "out", access: "read_write", element: vectorElement(headDim) },
-      ...(ofKeys ? [{ name: "dv", access: "read_write", element: vectorElement(valueDim) } as const] : []),
+      ...storeBindings({ out: headDim, ...(ofKeys && { dv: valueDim }) }, strides),
       ...lengthBinding(spec),
     ],
     params: [
       "firstHead",
-      ...["queries", "others", "rowValues", "otherValues", "statistics", "out", ...(ofKeys ? ["dv"] : [])].map((name) => `${name}Base`),
+      ...["queries", "others", "rowValues", "otherValues", "statistics"].map((name) => `${name}Base`),
+      ...storeBases(["out", ...(ofKeys ? ["dv"] : [])], strides),
       ...lengthParams(spec),
     ],
     declarations: [
@@ -282,8 +282,8 @@ const VALUE_PITCH = ${u32(rowPitch(valueDim))};
 const SCORE_PITCH = ${u32(scorePitch(spec.chunkRows))};`,
       ...variables(spec, sikf),
       ...featureTileDeclarations(spec),
-      wgsl`${sikf ? LEVEL_FUNCTIONS : ""}${loadVector("load_others", "others", headDim)}${loadVector("load_row_values", "rowValues", valueDim)}${loadVector("load_other_values", "otherValues", valueDim)}${storeVector("store_out", "out", headDim, spec.accumulate.out)}${
-        ofKeys ? storeVector("store_dv", "dv", valueDim, spec.accumulate.dv) : ""
+      wgsl`${sikf ? LEVEL_FUNCTIONS : ""}${loadVector("load_others", "others", headDim, "f32", strides["others"])}${loadVector("load_row_values", "rowValues", valueDim, "f32", strides["rowValues"])}${loadVector("load_other_values", "otherValues", valueDim, "f32", strides["otherValues"])}${storeVector("store_out", "out", headDim, spec.accumulate.out, "f32", strides["out"])}${
+        ofKeys ? storeVector("store_dv", "dv", valueDim, spec.accumulate.dv, "f32", strides["dv"]) : ""
       }`,
     ],
     body,

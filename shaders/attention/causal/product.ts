@@ -4,11 +4,11 @@ import type { HeadShape } from "../head-shape.ts";
 import { ofRow } from "../query-features.ts";
 import type { KernelSource, Precision } from "../../wgsl/kernel.ts";
 import { lengthBinding, lengthParams } from "../../wgsl/lengths.ts";
-import { loadVector, storeVector, vectorElement } from "../../wgsl/rows.ts";
+import { loadVector, storeVector, type Strided, vectorElement } from "../../wgsl/rows.ts";
 import { LEVEL_FUNCTIONS } from "./tiles.ts";
 import { range, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
-export interface CausalProductSpec extends HeadShape, ChunkedStates {
+export interface CausalProductSpec extends HeadShape, ChunkedStates, Strided {
   readonly featureMap: KernelFeatureMap;
   readonly variableLengths: boolean;
   readonly precision: { readonly queries: Precision; readonly keys: Precision; readonly values: Precision; readonly out: Precision };
@@ -18,23 +18,23 @@ export interface CausalProductSpec extends HeadShape, ChunkedStates {
 
 /** Bindings, parameters and label of such a kernel. */
 export function causalProduct(spec: CausalProductSpec, tile: string): Pick<KernelSource, "label" | "constants" | "bindings" | "params"> {
-  const { headDim, valueDim, precision } = spec;
+  const { headDim, valueDim, precision, strides = {} } = spec;
   const statistics = spec.into === "statistics";
   const into = { out: "", sum: " + bias", statistics: ", statistics" }[spec.into];
   return {
     label: `linear attention causal apply ${spec.featureMap}${into} ${tile} of ${spec.chunkRows}`,
     constants: spec,
     bindings: [
-      { name: "queries", access: "read", element: vectorElement(headDim, precision.queries) },
-      { name: "keys", access: "read", element: vectorElement(headDim, precision.keys) },
-      { name: "values", access: "read", element: vectorElement(valueDim, precision.values) },
+      { name: "queries", access: "read", element: vectorElement(headDim, precision.queries, strides["queries"]) },
+      { name: "keys", access: "read", element: vectorElement(headDim, precision.keys, strides["keys"]) },
+      { name: "values", access: "read", element: vectorElement(valueDim, precision.values, strides["values"]) },
       ...(spec.chunks > 1 ? [{ name: "states", access: "read", element: "vec4f" } as const] : []),
       ...(statistics
         ? ([
-            { name: "gradients", access: "read", element: vectorElement(valueDim) },
+            { name: "gradients", access: "read", element: vectorElement(valueDim, "f32", strides["gradients"]) },
             { name: "statistics", access: "read_write", element: "vec4f" },
           ] as const)
-        : [{ name: "out", access: "read_write", element: vectorElement(valueDim, precision.out) } as const]),
+        : [{ name: "out", access: "read_write", element: vectorElement(valueDim, precision.out, strides["out"]) } as const]),
       ...lengthBinding(spec),
     ],
     params: [
@@ -50,11 +50,11 @@ export function causalProduct(spec: CausalProductSpec, tile: string): Pick<Kerne
 
 /** Functions for its bindings besides queries, and for SIKF those of levels. */
 export function causalProductFunctions(spec: CausalProductSpec): string {
-  const { headDim, valueDim, precision, into } = spec;
-  return wgsl`${spec.featureMap === "sikf" ? LEVEL_FUNCTIONS : ""}${loadVector("load_keys", "keys", headDim, precision.keys)}${loadVector("load_values", "values", valueDim, precision.values)}${
+  const { headDim, valueDim, precision, into, strides = {} } = spec;
+  return wgsl`${spec.featureMap === "sikf" ? LEVEL_FUNCTIONS : ""}${loadVector("load_keys", "keys", headDim, precision.keys, strides["keys"])}${loadVector("load_values", "values", valueDim, precision.values, strides["values"])}${
     into === "statistics"
-      ? loadVector("load_gradients", "gradients", valueDim)
-      : storeVector("store_out", "out", valueDim, into === "sum", precision.out)
+      ? loadVector("load_gradients", "gradients", valueDim, "f32", strides["gradients"])
+      : storeVector("store_out", "out", valueDim, into === "sum", precision.out, strides["out"])
   }`;
 }
 

@@ -13,7 +13,7 @@ import { type ChunkedStates, featureFunctions, type KernelFeatureMap, keyStateCo
 import type { HeadShape } from "../head-shape.ts";
 import { type Kernel, makeKernel, type Precision, workgroupBytes, type WorkgroupVariable } from "../../wgsl/kernel.ts";
 import { lengthBinding, lengthFunction, lengthParams, tokensOf } from "../../wgsl/lengths.ts";
-import { loadVector, vectorArray, vectorElement, vectorsOf } from "../../wgsl/rows.ts";
+import { loadVector, type Strided, vectorArray, vectorElement, vectorsOf } from "../../wgsl/rows.ts";
 import { LOWEST, range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
 /** Rows in workgroup memory at a time, of which a chunk is a multiple. */
@@ -21,7 +21,7 @@ export const RUNNING_ROWS = 64;
 /** Of those, how many stand in each variable. */
 const QUARTER = RUNNING_ROWS / 4;
 
-export interface RunningStatesKernelSpec extends HeadShape, ChunkedStates {
+export interface RunningStatesKernelSpec extends HeadShape, ChunkedStates, Strided {
   readonly featureMap: KernelFeatureMap;
   readonly variableLengths: boolean;
   readonly precision: { readonly keys: Precision; readonly values: Precision };
@@ -51,7 +51,7 @@ export function runningStatesBytes(tile: Tile): number {
 }
 
 export function runningStatesKernel(spec: RunningStatesKernelSpec): Kernel {
-  const { headDim, valueDim, featureVectors, valueVectors, precision } = spec;
+  const { headDim, valueDim, featureVectors, valueVectors, precision, strides = {} } = spec;
   const lanes = runningStatesLanes(spec);
   const sikf = spec.featureMap === "sikf";
   const four = range(4);
@@ -150,8 +150,8 @@ ${unroll(four, (r) => `    total${r} += sum${r};`)}
     constants: spec,
     workgroupSize: lanes,
     bindings: [
-      { name: "keys", access: "read", element: vectorElement(headDim, precision.keys) },
-      { name: "values", access: "read", element: vectorElement(valueDim, precision.values) },
+      { name: "keys", access: "read", element: vectorElement(headDim, precision.keys, strides["keys"]) },
+      { name: "values", access: "read", element: vectorElement(valueDim, precision.values, strides["values"]) },
       { name: "states", access: "read_write", element: "vec4f" },
       ...lengthBinding(spec),
     ],
@@ -163,7 +163,7 @@ const CHUNKS = ${u32(spec.chunks)};
 const CHUNK_ROWS = ${u32(spec.chunkRows)};
 ${keyStateConstants(spec.state)}`,
       ...variables(spec, sikf),
-      wgsl`${featureFunctions(spec.featureMap)}${lengthFunction(spec)}${loadVector("load_keys", "keys", headDim, precision.keys)}${loadVector("load_values", "values", valueDim, precision.values)}`,
+      wgsl`${featureFunctions(spec.featureMap)}${lengthFunction(spec)}${loadVector("load_keys", "keys", headDim, precision.keys, strides["keys"])}${loadVector("load_values", "values", valueDim, precision.values, strides["values"])}`,
     ],
     body,
   });

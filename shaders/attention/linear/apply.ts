@@ -14,10 +14,10 @@ import type { HeadShape } from "../head-shape.ts";
 import { type Kernel, makeKernel, type Precision, workgroupBytes } from "../../wgsl/kernel.ts";
 import { lengthBinding, lengthParams, tokensOf } from "../../wgsl/lengths.ts";
 import { featureTileDeclarations, featureTileVariables, laneRow, type LaneTile, ofRow, queryFeatures, tileLanes } from "../query-features.ts";
-import { storeVector, vectorElement } from "../../wgsl/rows.ts";
+import { storeVector, type Strided, vectorElement } from "../../wgsl/rows.ts";
 import { range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
-export interface ApplyKernelSpec extends HeadShape, Pick<ChunkedStates, "state"> {
+export interface ApplyKernelSpec extends HeadShape, Pick<ChunkedStates, "state">, Strided {
   readonly featureMap: KernelFeatureMap;
   readonly variableLengths: boolean;
   readonly precision: { readonly queries: Precision; readonly out: Precision };
@@ -49,7 +49,7 @@ export function applyBytes(tile: Tile & { readonly headDim: number }): number {
 }
 
 export function applyKernel(spec: ApplyKernelSpec): Kernel {
-  const { headDim, valueDim, laneRows } = spec;
+  const { headDim, valueDim, laneRows, strides = {} } = spec;
   const tile = { ...spec, ...laneTile(spec), precision: spec.precision.queries };
   const rows = range(laneRows);
   const valueTiles = Math.ceil(valueDim / spec.valueTile);
@@ -107,9 +107,9 @@ ${unroll(
     constants: spec,
     workgroupSize: applyLanes(spec),
     bindings: [
-      { name: "queries", access: "read", element: vectorElement(headDim, spec.precision.queries) },
+      { name: "queries", access: "read", element: vectorElement(headDim, spec.precision.queries, strides["queries"]) },
       { name: "states", access: "read", element: "vec4f" },
-      { name: "out", access: "read_write", element: vectorElement(valueDim, spec.precision.out) },
+      { name: "out", access: "read_write", element: vectorElement(valueDim, spec.precision.out, strides["out"]) },
       ...lengthBinding(spec),
     ],
     params: ["firstHead", "queriesBase", "outBase", ...lengthParams(spec)],
@@ -120,7 +120,7 @@ const E = ${u32(valueDim)};
 const VALUE_VECTORS = ${u32(spec.valueTile / 4)};
 ${keyStateConstants(spec.state)}`,
       ...featureTileDeclarations(tile),
-      storeVector("store_values", "out", valueDim, spec.accumulate, spec.precision.out),
+      storeVector("store_values", "out", valueDim, spec.accumulate, spec.precision.out, strides["out"]),
     ],
     body,
   });

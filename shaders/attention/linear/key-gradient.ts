@@ -17,7 +17,7 @@ import { featureSlope } from "../feature-map.ts";
 import { type Kernel, makeKernel, workgroupBytes, type WorkgroupVariable } from "../../wgsl/kernel.ts";
 import { lengthBinding, lengthParams } from "../../wgsl/lengths.ts";
 import { featureTileDeclarations, type HeadTile, laneRow, rowTile, tileLanes } from "../query-features.ts";
-import { loadVector, storeVector, vectorElement } from "../../wgsl/rows.ts";
+import { loadVector, storeBases, storeBindings, storeVector, vectorElement } from "../../wgsl/rows.ts";
 import {
   loadRowTile,
   type StateTile,
@@ -44,7 +44,7 @@ export function keyGradientBytes(tile: HeadTile & MatrixTile): number {
 }
 
 export function keyGradientKernel(spec: KeyGradientKernelSpec): Kernel {
-  const { headDim, valueDim } = spec;
+  const { headDim, valueDim, strides = {} } = spec;
   const sikf = spec.featureMap === "sikf";
   const rows = range(spec.laneRows);
   const body = wgsl`${stateTileStart(spec)}
@@ -86,18 +86,17 @@ ${stateProduct(
     constants: spec,
     workgroupSize: tileLanes(spec),
     bindings: [
-      { name: "queries", access: "read", element: vectorElement(headDim) },
+      { name: "queries", access: "read", element: vectorElement(headDim, "f32", strides["queries"]) },
       { name: "states", access: "read", element: "vec4f" },
-      { name: "values", access: "read", element: vectorElement(valueDim) },
-      { name: "dk", access: "read_write", element: vectorElement(headDim) },
-      { name: "dv", access: "read_write", element: vectorElement(valueDim) },
+      { name: "values", access: "read", element: vectorElement(valueDim, "f32", strides["values"]) },
+      ...storeBindings({ dk: headDim, dv: valueDim }, strides),
       ...lengthBinding(spec),
     ],
-    params: ["firstHead", "queriesBase", "valuesBase", "dkBase", "dvBase", ...lengthParams(spec)],
+    params: ["firstHead", "queriesBase", "valuesBase", ...storeBases(["dk", "dv"], strides), ...lengthParams(spec)],
     declarations: [
       stateTileConstants(spec),
       ...featureTileDeclarations(spec, variables(spec)),
-      wgsl`${loadVector("load_values", "values", valueDim)}${storeVector("store_dk", "dk", headDim, false)}${storeVector("store_dv", "dv", valueDim, spec.accumulate)}`,
+      wgsl`${loadVector("load_values", "values", valueDim, "f32", strides["values"])}${storeVector("store_dk", "dk", headDim, false, "f32", strides["dk"])}${storeVector("store_dv", "dv", valueDim, spec.accumulate, "f32", strides["dv"])}`,
     ],
     body,
   });

@@ -55,7 +55,7 @@ export function queryGradientBytes(tile: HeadTile & MatrixTile): number {
 }
 
 export function queryGradientKernel(spec: QueryGradientKernelSpec): Kernel {
-  const { headDim, valueDim } = spec;
+  const { headDim, valueDim, strides = {} } = spec;
   const sikf = spec.featureMap === "sikf";
   const make = spec.statistics === "make";
   const rows = range(spec.laneRows);
@@ -135,18 +135,18 @@ ${unroll(
     constants: spec,
     workgroupSize: tileLanes(spec),
     bindings: [
-      { name: "queries", access: "read", element: vectorElement(headDim) },
+      { name: "queries", access: "read", element: vectorElement(headDim, "f32", strides["queries"]) },
       { name: "states", access: "read", element: "vec4f" },
-      { name: "gradients", access: "read", element: vectorElement(valueDim) },
+      { name: "gradients", access: "read", element: vectorElement(valueDim, "f32", strides["gradients"]) },
       { name: "statistics", access: make ? "read_write" : "read", element: "vec4f" },
-      { name: "out", access: "read_write", element: vectorElement(headDim) },
+      { name: "out", access: "read_write", element: vectorElement(headDim, "f32", strides["out"]) },
       ...lengthBinding(spec),
     ],
     params: ["firstHead", "queriesBase", "gradientsBase", "statisticsBase", "outBase", ...lengthParams(spec)],
     declarations: [
       stateTileConstants(spec),
       ...featureTileDeclarations(spec, variables(spec)),
-      wgsl`${loadVector("load_gradients", "gradients", valueDim)}${storeVector("store_out", "out", headDim, false)}`,
+      wgsl`${loadVector("load_gradients", "gradients", valueDim, "f32", strides["gradients"])}${storeVector("store_out", "out", headDim, false, "f32", strides["out"])}`,
     ],
     body,
   });

@@ -23,10 +23,10 @@ import { chunkConstants, type ChunkedStates, featureFunctions, type KernelFeatur
 import type { HeadShape } from "../head-shape.ts";
 import { type Kernel, makeKernel, type Precision, workgroupBytes, type WorkgroupVariable } from "../../wgsl/kernel.ts";
 import { lengthBinding, lengthFunction, lengthParams, tokensOf } from "../../wgsl/lengths.ts";
-import { loadVector, vectorArray, vectorElement } from "../../wgsl/rows.ts";
+import { loadVector, type Strided, vectorArray, vectorElement } from "../../wgsl/rows.ts";
 import { LOWEST, range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
-export interface ReduceKernelSpec extends HeadShape, ChunkedStates {
+export interface ReduceKernelSpec extends HeadShape, ChunkedStates, Strided {
   readonly featureMap: KernelFeatureMap;
   /** Whether the rows are queries of the way back, with the weights of their statistics. */
   readonly weighted: boolean;
@@ -75,7 +75,7 @@ export function reduceBytes(tile: Tile): number {
 }
 
 export function reduceKernel(spec: ReduceKernelSpec): Kernel {
-  const { headDim, valueDim, featureTile, valueTile, tileRows } = spec;
+  const { headDim, valueDim, featureTile, valueTile, tileRows, strides = {} } = spec;
   const lanes = reduceLanes(spec);
   const sikf = spec.featureMap === "sikf";
   const loadRows = reduceLoadRows(spec);
@@ -213,8 +213,8 @@ ${unroll(range(4), (j) => `      if (first_value + ${u32(j)} < E) { states[state
     constants: spec,
     workgroupSize: lanes,
     bindings: [
-      { name: "keys", access: "read", element: vectorElement(headDim, spec.precision.keys) },
-      { name: "values", access: "read", element: vectorElement(valueDim, spec.precision.values) },
+      { name: "keys", access: "read", element: vectorElement(headDim, spec.precision.keys, strides["keys"]) },
+      { name: "values", access: "read", element: vectorElement(valueDim, spec.precision.values, strides["values"]) },
       { name: "states", access: "read_write", element: "f32" },
       ...(spec.weighted ? [{ name: "statistics", access: "read", element: "vec4f" } as const] : []),
       ...lengthBinding(spec),
@@ -232,7 +232,7 @@ const KEY_VECTORS = ${u32(featureTile / 4)}; // of a row of the tile
 const VALUE_VECTORS = ${u32(valueTile / 4)};
 ${keyStateConstants(spec.state)}`,
       ...variables(spec, sikf),
-      wgsl`${featureFunctions(spec.featureMap)}${lengthFunction(spec)}${loadVector("load_keys", "keys", headDim, spec.precision.keys)}${loadVector("load_values", "values", valueDim, spec.precision.values)}`,
+      wgsl`${featureFunctions(spec.featureMap)}${lengthFunction(spec)}${loadVector("load_keys", "keys", headDim, spec.precision.keys, strides["keys"])}${loadVector("load_values", "values", valueDim, spec.precision.values, strides["values"])}`,
     ],
     body,
   });

@@ -170,7 +170,7 @@ ${
     constants: spec,
     workgroupSize: softmaxLanes(tile),
     bindings: [
-      ...readBindings(rows),
+      ...readBindings(rows, "f32", spec.strides),
       { name: "statistics", access: "read", element: "vec4f" },
       { name: "partials", access: "read_write", element: "f32" },
       ...biasBinding(spec),
@@ -187,7 +187,7 @@ const BANDS = ${u32(bands)};
 const BEFORE = ${u32(before)};
 const ROW_GROUPS = ${u32(tile.rowGroups)};
 const DIAGONALS = ROWS + OTHERS - 1u;
-${ALONG_DIAGONAL}${SOFTMAX_WEIGHT}${biasDeclarations(spec)}${lengthFunction(spec)}${maskFunction(spec)}${loadFunctions(rows)}`,
+${ALONG_DIAGONAL}${SOFTMAX_WEIGHT}${biasDeclarations(spec)}${lengthFunction(spec)}${maskFunction(spec)}${loadFunctions(rows, "f32", spec.strides)}`,
     ],
     body,
   });

@@ -10,11 +10,11 @@
 import { EXPONENTIAL } from "../../wgsl/exponential.ts";
 import { type Kernel, makeKernel, type Precision } from "../../wgsl/kernel.ts";
 import { lengthBinding } from "../../wgsl/lengths.ts";
-import { loadVector, storeVector, vectorElement } from "../../wgsl/rows.ts";
+import { loadVector, storeVector, type Strided, vectorElement } from "../../wgsl/rows.ts";
 import { RUNNING_MAXIMUM, splitRowsDeclarations, splitRowsParams, type SplitRowsSpec, splitRowsStart } from "./splits.ts";
 import { f32, LOWEST, wgsl } from "../../wgsl/wgsl.ts";
 
-export interface SoftmaxCombineSpec extends SplitRowsSpec {
+export interface SoftmaxCombineSpec extends SplitRowsSpec, Strided {
   /** A factor on the products of queries and keys. */
   readonly scale: number;
   /** How out is stored. */
@@ -24,7 +24,7 @@ export interface SoftmaxCombineSpec extends SplitRowsSpec {
 }
 
 export function softmaxCombineKernel(spec: SoftmaxCombineSpec): Kernel {
-  const { width, storage, accumulate } = spec;
+  const { width, storage, accumulate, strides = {} } = spec;
   const hasWeight = [...(accumulate ? [] : ["row < tokens"]), ...(spec.masked ? ["total > 0.0"] : [])].join(" && ");
   const body = wgsl`${splitRowsStart(spec, "keys")}
 #if ${accumulate}
@@ -50,13 +50,13 @@ ${RUNNING_MAXIMUM}
     bindings: [
       { name: "partials", access: "read", element: vectorElement(width) },
       { name: "maxima", access: "read", element: "vec2f" },
-      { name: "out", access: "read_write", element: vectorElement(width, storage) },
+      { name: "out", access: "read_write", element: vectorElement(width, storage, strides["out"]) },
       ...lengthBinding(spec),
     ],
     params: [...splitRowsParams(spec), "partialsBase", "maximaBase", "outBase"],
     declarations: wgsl`${splitRowsDeclarations(spec)}
 const SCALE = ${f32(spec.scale)};
-${EXPONENTIAL}${loadVector("load_partials", "partials", width)}${storeVector("store_out", "out", width, accumulate, storage)}`,
+${EXPONENTIAL}${loadVector("load_partials", "partials", width)}${storeVector("store_out", "out", width, accumulate, storage, strides["out"])}`,
     body,
   });
 }

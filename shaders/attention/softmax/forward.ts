@@ -88,8 +88,8 @@ ${storeSums(tile, out, "out", resultRows(spec), spec.accumulate, (name, v, r) =>
     constants: spec,
     workgroupSize: softmaxLanes(tile),
     bindings: [
-      ...readBindings(rows, spec.storage),
-      { name: "out", access: "read_write", element: vectorElement(valueDim, outStorage) },
+      ...readBindings(rows, spec.storage, spec.strides),
+      { name: "out", access: "read_write", element: vectorElement(valueDim, outStorage, spec.strides?.["out"]) },
       ...(split ? [{ name: "maxima", access: "read_write", element: "vec2f" } as const] : []),
       ...biasBinding(spec),
       ...lengthBinding(spec),
@@ -107,7 +107,7 @@ ${storeSums(tile, out, "out", resultRows(spec), spec.accumulate, (name, v, r) =>
     ],
     declarations: [
       ...softmaxDeclarations(spec, layout),
-      wgsl`${SOFTMAX_WEIGHT}${biasDeclarations(spec)}${lengthFunction(spec)}${maskFunction(spec)}${loadFunctions(rows, spec.storage)}${storeVector("store_out", "out", valueDim, spec.accumulate, outStorage)}`,
+      wgsl`${SOFTMAX_WEIGHT}${biasDeclarations(spec)}${lengthFunction(spec)}${maskFunction(spec)}${loadFunctions(rows, spec.storage, spec.strides)}${storeVector("store_out", "out", valueDim, spec.accumulate, outStorage, spec.strides?.["out"])}`,
     ],
     body,
   });

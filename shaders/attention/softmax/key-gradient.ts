@@ -14,7 +14,7 @@
  */
 import { type Kernel, makeKernel } from "../../wgsl/kernel.ts";
 import { lengthBinding, lengthFunction } from "../../wgsl/lengths.ts";
-import { loadFunctions, readBindings, storeVector, vectorElement } from "../../wgsl/rows.ts";
+import { loadFunctions, readBindings, storeBases, storeBindings, storeVector } from "../../wgsl/rows.ts";
 import { addLogitBias, biasBinding, biasDeclarations, headParams } from "./logit-bias.ts";
 import { firstOther, othersBetween, SOFTMAX_WEIGHT, softmaxStart } from "./online.ts";
 import { declareSums, scoreProduct, storeSums, type WeightedProduct, weightedProduct } from "./products.ts";
@@ -54,7 +54,7 @@ export function softmaxKeyGradientLayout(spec: Shape): SoftmaxKernelLayout {
 }
 
 export function softmaxKeyGradientKernel(spec: SoftmaxKeyGradientSpec): Kernel {
-  const { headDim, valueDim, causal, tile, columnTiles, split } = spec;
+  const { headDim, valueDim, causal, tile, columnTiles, split, strides = {} } = spec;
   const layout = softmaxKeyGradientLayout(spec);
   const { dk, dv } = products(spec);
   const rows = { queries: headDim, keys: headDim, ...(dk && { values: valueDim }), gradients: valueDim };
@@ -94,10 +94,9 @@ ${dk ? storeSums(tile, dk, "dk", resultRows(spec), split, (name) => `SCALE * ${n
     constants: spec,
     workgroupSize: softmaxLanes(tile),
     bindings: [
-      ...readBindings(rows),
+      ...readBindings(rows, "f32", strides),
       { name: "statistics", access: "read", element: "vec4f" },
-      ...(dk ? [{ name: "dk", access: "read_write", element: vectorElement(headDim) } as const] : []),
-      ...(dv ? [{ name: "dv", access: "read_write", element: vectorElement(valueDim) } as const] : []),
+      ...storeBindings({ ...(dk && { dk: headDim }), ...(dv && { dv: valueDim }) }, strides),
       ...biasBinding(spec),
       ...lengthBinding(spec),
     ],
@@ -105,8 +104,8 @@ ${dk ? storeSums(tile, dk, "dk", resultRows(spec), split, (name) => `SCALE * ${n
       "firstHead",
       "queriesBase",
       "keysBase",
-      ...(dk ? ["valuesBase", "dkBase"] : []),
-      ...(dv ? ["dvBase"] : []),
+      ...(dk ? ["valuesBase"] : []),
+      ...storeBases([...(dk ? ["dk"] : []), ...(dv ? ["dv"] : [])], strides),
       "gradientsBase",
       "statisticsBase",
       ...splitParams(spec),
@@ -114,7 +113,7 @@ ${dk ? storeSums(tile, dk, "dk", resultRows(spec), split, (name) => `SCALE * ${n
     ],
     declarations: [
       ...softmaxDeclarations(spec, layout),
-      wgsl`${SOFTMAX_WEIGHT}${biasDeclarations(spec)}${lengthFunction(spec)}${loadFunctions(rows)}${dk ? storeVector("store_dk", "dk", headDim, false) : ""}${dv ? storeVector("store_dv", "dv", valueDim, spec.accumulate) : ""}`,
+      wgsl`${SOFTMAX_WEIGHT}${biasDeclarations(spec)}${lengthFunction(spec)}${loadFunctions(rows, "f32", strides)}${dk ? storeVector("store_dk", "dk", headDim, false, "f32", strides["dk"]) : ""}${dv ? storeVector("store_dv", "dv", valueDim, spec.accumulate, "f32", strides["dv"]) : ""}`,
     ],
     body,
   });

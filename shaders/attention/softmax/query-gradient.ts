@@ -84,9 +84,9 @@ ${storeSums(tile, out, "out", resultRows(spec), split, (name) => `SCALE * ${name
     constants: spec,
     workgroupSize: softmaxLanes(tile),
     bindings: [
-      ...readBindings(rows),
+      ...readBindings(rows, "f32", spec.strides),
       { name: "statistics", access: "read", element: "vec4f" },
-      { name: "out", access: "read_write", element: vectorElement(headDim) },
+      { name: "out", access: "read_write", element: vectorElement(headDim, "f32", spec.strides?.["out"]) },
       ...biasBinding(spec),
       ...lengthBinding(spec),
       ...maskBinding(spec),
@@ -104,7 +104,7 @@ ${storeSums(tile, out, "out", resultRows(spec), split, (name) => `SCALE * ${name
     ],
     declarations: [
       ...softmaxDeclarations(spec, layout),
-      wgsl`${SOFTMAX_WEIGHT}${biasDeclarations(spec)}${lengthFunction(spec)}${maskFunction(spec)}${loadFunctions(rows)}${storeVector("store_out", "out", headDim, false)}`,
+      wgsl`${SOFTMAX_WEIGHT}${biasDeclarations(spec)}${lengthFunction(spec)}${maskFunction(spec)}${loadFunctions(rows, "f32", spec.strides)}${storeVector("store_out", "out", headDim, false, "f32", spec.strides?.["out"])}`,
     ],
     body,
   });

@@ -78,7 +78,7 @@ ${vectors
     constants: spec,
     workgroupSize: softmaxLanes(tile),
     bindings: [
-      ...readBindings(rows),
+      ...readBindings(rows, "f32", spec.strides),
       { name: "statistics", access: "read_write", element: "vec4f" },
       ...biasBinding(spec),
       ...lengthBinding(spec),
@@ -87,7 +87,7 @@ ${vectors
     params: ["firstHead", "queriesBase", "keysBase", "valuesBase", "gradientsBase", "statisticsBase", ...splitParams(spec), ...headParams(spec)],
     declarations: [
       ...softmaxDeclarations(spec, layout),
-      `${SOFTMAX_WEIGHT}${biasDeclarations(spec)}${lengthFunction(spec)}${maskFunction(spec)}${loadFunctions(rows)}`,
+      `${SOFTMAX_WEIGHT}${biasDeclarations(spec)}${lengthFunction(spec)}${maskFunction(spec)}${loadFunctions(rows, "f32", spec.strides)}`,
     ],
     body,
   });

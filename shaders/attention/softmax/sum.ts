@@ -8,11 +8,11 @@
  */
 import { type Kernel, makeKernel } from "../../wgsl/kernel.ts";
 import { lengthBinding } from "../../wgsl/lengths.ts";
-import { loadVector, storeVector, vectorElement } from "../../wgsl/rows.ts";
+import { loadVector, storeVector, type Strided, vectorElement } from "../../wgsl/rows.ts";
 import { splitRowsDeclarations, splitRowsParams, type SplitRowsSpec, splitRowsStart } from "./splits.ts";
 import { wgsl } from "../../wgsl/wgsl.ts";
 
-export interface SoftmaxSumSpec extends SplitRowsSpec {
+export interface SoftmaxSumSpec extends SplitRowsSpec, Strided {
   /** What was split: keys for the gradient of queries, queries for those of keys and values. */
   readonly others: "keys" | "queries";
   /** Add to what `out` holds instead of overwriting it. */
@@ -20,7 +20,7 @@ export interface SoftmaxSumSpec extends SplitRowsSpec {
 }
 
 export function softmaxSumKernel(spec: SoftmaxSumSpec): Kernel {
-  const { width, others, accumulate } = spec;
+  const { width, others, accumulate, strides = {} } = spec;
   const body = wgsl`${splitRowsStart(spec, others)}
 #if ${accumulate}
   if (row >= tokens) { return; }
@@ -36,11 +36,11 @@ export function softmaxSumKernel(spec: SoftmaxSumSpec): Kernel {
     workgroupSize: spec.lanes,
     bindings: [
       { name: "partials", access: "read", element: vectorElement(width) },
-      { name: "out", access: "read_write", element: vectorElement(width) },
+      { name: "out", access: "read_write", element: vectorElement(width, "f32", strides["out"]) },
       ...lengthBinding(spec),
     ],
     params: [...splitRowsParams(spec), "partialsBase", "outBase"],
-    declarations: wgsl`${splitRowsDeclarations(spec)}${loadVector("load_partials", "partials", width)}${storeVector("store_out", "out", width, accumulate)}`,
+    declarations: wgsl`${splitRowsDeclarations(spec)}${loadVector("load_partials", "partials", width)}${storeVector("store_out", "out", width, accumulate, "f32", strides["out"])}`,
     body,
   });
 }

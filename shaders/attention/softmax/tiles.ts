@@ -13,7 +13,7 @@
  */
 import type { HeadShape } from "../head-shape.ts";
 import { type Declarations, workgroupBytes, type WorkgroupVariable } from "../../wgsl/kernel.ts";
-import { vectorArray, vectorsOf } from "../../wgsl/rows.ts";
+import { type Strided, vectorArray, vectorsOf } from "../../wgsl/rows.ts";
 import { othersConstant, type Sequence, windowConstant } from "./visible.ts";
 import { f32, range, u32, wgsl } from "../../wgsl/wgsl.ts";
 
@@ -32,7 +32,7 @@ export interface SoftmaxTile {
 }
 
 /** The sizes and choices that all kernels of softmax attention depend on. */
-export interface SoftmaxKernelSpec extends HeadShape, Sequence {
+export interface SoftmaxKernelSpec extends HeadShape, Sequence, Strided {
   /** A factor on the products of queries and keys. */
   readonly scale: number;
   /** Of a bias in the logits, the grid of the tokens, [1, N] of a sequence: attention/softmax/logit-bias.ts. */

@@ -1,8 +1,12 @@
 /** The tensors of attention, and its FastRPB bias, which goes first, into the result: what follows adds to it. */
 import type { Handle, ProgramBuilder } from "../../program/builder.ts";
+import type { Handles } from "../operation.ts";
 import { planToeplitzGradient } from "../toeplitz/gradient.ts";
+import type { TensorStrides } from "../toeplitz/outside.ts";
 import { planToeplitz } from "../toeplitz/plan.ts";
 import { crossBias } from "./cross-plans.ts";
+import { storedRows } from "./head-groups.ts";
+import type { AttentionTensor } from "./layout.ts";
 import { type AttentionShape, biasSpec } from "./spec.ts";
 
 /** The tensors of attention. */
@@ -46,14 +50,23 @@ function addProduct<Tensors extends object>(
 /** Adds the product of a FastRPB bias and the values into `out`. @returns whether there is such a bias, so that what follows adds to `out` */
 export function addBias(program: ProgramBuilder, shape: AttentionShape, tensors: AttentionTensors, scratch: number): boolean {
   if (shape.bias !== "fastrpb") return false;
-  addProduct(program, shape, { ...tensors, spectrum: tensors.spectrum! }, scratch, (own, room) => planToeplitz(program, biasSpec(shape), own, room));
+  const strides = valueStrides(shape, tensors, ["v", "out"]);
+  const all = { ...tensors, spectrum: tensors.spectrum! };
+  addProduct(program, shape, all, scratch, (own, room) => planToeplitz(program, biasSpec(shape), own, room, { strides }));
   return true;
 }
 
 /** Adds the gradients through a FastRPB bias into `dv` and `dBias`. @returns whether there is such a bias, so that what follows adds to `dv` */
 export function addBiasGradient(program: ProgramBuilder, shape: AttentionShape, tensors: AttentionGradientTensors, scratch: number): boolean {
   if (shape.bias !== "fastrpb") return false;
+  const strides = valueStrides(shape, tensors, ["v", "dOut", "dv"]);
   const all = { ...tensors, spectrum: tensors.spectrum!, dWeights: tensors.dBias! };
-  addProduct(program, shape, all, scratch, (own, room) => planToeplitzGradient(program, biasSpec(shape), own, room));
+  addProduct(program, shape, all, scratch, (own, room) => planToeplitzGradient(program, biasSpec(shape), own, room, strides));
   return true;
+}
+
+/** Where the values of tensors lie, if not head by head. */
+function valueStrides(shape: AttentionShape, tensors: Partial<Handles>, names: readonly AttentionTensor[]): TensorStrides | undefined {
+  if (shape.layout === "bhnd") return undefined;
+  return new Map(names.map((name) => [tensors[name]!, storedRows(shape, tensors, name).strides!]));
 }

@@ -6,11 +6,12 @@ import { createToeplitz } from "../toeplitz/cpu-product.ts";
 import { exponentialsOf } from "../toeplitz/cpu-spectrum.ts";
 import { weightsShape } from "../toeplitz/spec.ts";
 import { biasChannels, biasRowsOf, filled, type HeadKind, masked, multiplierOf, readInputs, spectraBytes } from "./cpu.ts";
+import { headTensor } from "./cpu-tensor.ts";
 import { type AttentionGradientSpec, hasSpectrum, keyShape } from "./spec.ts";
 
 /** dq, dk, dv and, with a bias, that of its weights. What lies beyond a length has no gradient. */
 export function attentionGradientCpu(kind: HeadKind, spec: AttentionGradientSpec, fftOf: FftOf): CpuComputation {
-  const { batch, heads, length, headDim, valueDim, bias } = spec;
+  const { batch, heads, headDim, valueDim, bias } = spec;
   const slices = batch * heads;
   const groupHeads = heads / keyShape(spec).heads;
   const toeplitz = hasSpectrum(spec) ? createToeplitz(spec, fftOf) : undefined;
@@ -20,7 +21,8 @@ export function attentionGradientCpu(kind: HeadKind, spec: AttentionGradientSpec
     ...(toeplitz && { spectrumBytes: spectraBytes(spec, toeplitz) }),
     flops: slices * (3 * kind.flops(spec) + (toeplitz ? 3 * biasChannels(spec) * toeplitz.multiplyFlops : 0)),
     run(memoryOf) {
-      const dOut = memoryOf("dOut").floats;
+      const dOut = headTensor(spec, memoryOf, "dOut");
+      const results = { dq: headTensor(spec, memoryOf, "dq"), dk: headTensor(spec, memoryOf, "dk"), dv: headTensor(spec, memoryOf, "dv") };
       const inputs = readInputs(spec, memoryOf);
       const spectra = toeplitz && memoryOf("spectrum").doubles;
       const spectrumOf = (head: number) => spectra!.subarray(head * toeplitz!.floats, (head + 1) * toeplitz!.floats);
@@ -36,7 +38,7 @@ export function attentionGradientCpu(kind: HeadKind, spec: AttentionGradientSpec
       let group: { readonly dk: Float64Array; readonly dv: Float64Array } | undefined;
       for (let slice = 0; slice < slices; slice++) {
         const head = inputs.head(slice);
-        const g = inputs.rows(dOut, slice, valueDim);
+        const g = inputs.rows(dOut, slice);
         const { tokens, keys = tokens } = head;
         const [dq, dk, dv] = [tokens * headDim, keys * headDim, keys * valueDim].map((size) => float64Array("cpu attention", size)) as [
           Float64Array,
@@ -61,16 +63,10 @@ export function attentionGradientCpu(kind: HeadKind, spec: AttentionGradientSpec
           for (const [at, value] of dv.entries()) ofGroup.dv[at]! += value;
         }
         group = ofGroup;
-        const keyRows = inputs.keyRows(slice);
-        for (const [name, gradient, dim, [begin, end]] of [
-          ["dq", dq, headDim, [slice * length, (slice + 1) * length]],
-          ["dk", masked(group.dk, headDim, head.keyMask, 0), headDim, keyRows],
-          ["dv", masked(group.dv, valueDim, head.keyMask, 0), valueDim, keyRows],
-        ] as const) {
-          const target = memoryOf(name).floats.subarray(begin * dim, end * dim);
-          target.set(gradient);
-          target.fill(0, gradient.length);
-        }
+        const keySlice = Math.floor(slice / groupHeads);
+        results.dq.write(slice, dq);
+        results.dk.write(keySlice, masked(group.dk, headDim, head.keyMask, 0));
+        results.dv.write(keySlice, masked(group.dv, valueDim, head.keyMask, 0));
       }
       if (!sums) return;
       const dBias = memoryOf("dBias").floats;

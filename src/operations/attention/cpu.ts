@@ -6,6 +6,7 @@ import { createToeplitz, type Toeplitz } from "../toeplitz/cpu-product.ts";
 import { countedRows, productOf } from "../toeplitz/outside.ts";
 import { weightsShape } from "../toeplitz/spec.ts";
 import type { Head, HeadAttention } from "./cpu-head.ts";
+import { type HeadTensor, headTensor } from "./cpu-tensor.ts";
 import { type AttentionShape, type AttentionSpec, biasSpec, hasSpectrum, keyShape, unseenKey } from "./spec.ts";
 
 /** The weights of a multiplicative bias. */
@@ -26,7 +27,7 @@ export interface HeadKind {
 
 /** Attention, head by head, plus the FastRPB product of the values if there is such a bias. `out`: [batch, heads, N, E]. */
 export function attentionCpu(kind: HeadKind, spec: AttentionSpec, fftOf: FftOf): CpuComputation {
-  const { batch, heads, length, valueDim, bias } = spec;
+  const { batch, heads, valueDim, bias } = spec;
   const slices = batch * heads;
   const toeplitz = hasSpectrum(spec) ? createToeplitz(spec, fftOf) : undefined;
   const biasRows = biasRowsOf(spec);
@@ -34,7 +35,7 @@ export function attentionCpu(kind: HeadKind, spec: AttentionSpec, fftOf: FftOf):
     ...(toeplitz && { spectrumBytes: spectraBytes(spec, toeplitz) }),
     flops: slices * (kind.flops(spec) + (toeplitz ? biasChannels(spec) * toeplitz.multiplyFlops : 0)),
     run(memoryOf) {
-      const out = memoryOf("out").floats;
+      const out = headTensor(spec, memoryOf, "out");
       const inputs = readInputs(spec, memoryOf);
       const spectra = toeplitz && memoryOf("spectrum").doubles;
       const spectrumOf = (head: number) => spectra!.subarray(head * toeplitz!.floats, (head + 1) * toeplitz!.floats);
@@ -50,9 +51,7 @@ export function attentionCpu(kind: HeadKind, spec: AttentionSpec, fftOf: FftOf):
             if (first + index < result.length) result[first + index]! += value;
           });
         }
-        const start = slice * length * valueDim;
-        out.set(result, start);
-        out.fill(0, start + result.length, start + length * valueDim);
+        out.write(slice, result);
       }
     },
   };
@@ -100,46 +99,34 @@ export function biasChannels({ bias, features, valueDim, gridChannels = 1 }: Att
 export interface AttentionInputs {
   /** Of a head of a batch entry. */
   head(slice: number): Head;
-  /** The rows of that head that count, of a tensor [batch, heads, N, dim]. */
-  rows(tensor: Float32Array, slice: number, dim: number): Float64Array;
-  /** Where the rows of the keys of that head begin in tensors, and end, in rows. */
-  keyRows(slice: number): readonly [begin: number, end: number];
+  /** The rows of that head that count. */
+  rows(tensor: HeadTensor, slice: number): Float64Array;
 }
 
 export function readInputs(spec: AttentionShape, memoryOf: (name: string) => CpuMemory): AttentionInputs {
   const { heads, length, headDim, valueDim, variableLengths } = spec;
   const keyed = keyShape(spec);
-  const [q, k, v] = [memoryOf("q").floats, memoryOf("k").floats, memoryOf("v").floats];
+  const [q, k, v] = [headTensor(spec, memoryOf, "q"), headTensor(spec, memoryOf, "k"), headTensor(spec, memoryOf, "v")];
   const lengths = variableLengths ? memoryOf("lengths").words : undefined;
   const weights = spec.bias === "logits" ? memoryOf("bias").floats : undefined;
   const perHead = elementCount(weightsShape(spec)) / heads;
   const tokensOf = (slice: number) => (lengths ? lengths[Math.floor(slice / heads)]! : length);
-  const rows = (tensor: Float32Array, slice: number, dim: number) => {
-    const start = slice * length * dim;
-    return Float64Array.from(tensor.subarray(start, start + tokensOf(slice) * dim));
-  };
-  const keyRows = (slice: number) => {
-    const begin = Math.floor(slice / (heads / keyed.heads)) * keyed.length;
-    return [begin, begin + keyed.length] as const;
-  };
-  const rowsOfKeys = (tensor: Float32Array, slice: number, dim: number) => {
-    const [begin, end] = keyRows(slice);
-    return Float64Array.from(tensor.subarray(begin * dim, (lengths ? begin + tokensOf(slice) : end) * dim));
-  };
+  const rows = (tensor: HeadTensor, slice: number) => tensor.read(slice, tokensOf(slice));
+  const rowsOfKeys = (tensor: HeadTensor, slice: number) =>
+    tensor.read(Math.floor(slice / (heads / keyed.heads)), lengths ? tokensOf(slice) : keyed.length);
   const mask = spec.keyMask ? memoryOf("keyMask").floats : undefined;
   const maskOf = (slice: number) => mask?.subarray(Math.floor(slice / heads) * keyed.length, (Math.floor(slice / heads) + 1) * keyed.length);
   const unseen = unseenKey(spec);
   return {
     rows,
-    keyRows,
     head: (slice) => ({
       tokens: tokensOf(slice),
       ...(spec.keyLength !== undefined && { keys: spec.keyLength }),
       index: slice % heads,
       bias: weights?.subarray((slice % heads) * perHead, ((slice % heads) + 1) * perHead),
-      q: rows(q, slice, headDim),
-      k: masked(rowsOfKeys(k, slice, headDim), headDim, maskOf(slice), unseen),
-      v: masked(rowsOfKeys(v, slice, valueDim), valueDim, maskOf(slice), 0),
+      q: rows(q, slice),
+      k: masked(rowsOfKeys(k, slice), headDim, maskOf(slice), unseen),
+      v: masked(rowsOfKeys(v, slice), valueDim, maskOf(slice), 0),
       keyMask: maskOf(slice),
     }),
   };

@@ -1,12 +1,14 @@
 /** The heads that a program does at a time, the rows of tensors and of scratch that belong to them, and the dispatches of kernels over them. */
 import { ELEMENT_BYTES, type Kernel, type Precision } from "../../../shaders/wgsl/kernel.ts";
+import type { BoundStrides, RowStrides } from "../../../shaders/wgsl/rows.ts";
 import type { BindingUse, DispatchRequest, Extent, Handle, ProgramBuilder } from "../../program/builder.ts";
 import { bindable, firstBytes, limitError, sliceBytes } from "../../program/ranges.ts";
 import { type Span, spansOf } from "../../program/slices.ts";
 import { FLOAT_BYTES } from "../../program/units.ts";
 import { lengthsUse } from "../lengths.ts";
-import type { AttentionGradientTensors } from "./bias.ts";
-import { type AttentionShape, keyLengthOf, keyShape } from "./spec.ts";
+import type { Handles } from "../operation.ts";
+import { type AttentionTensor, rowCounts, rowStrides, tensorDim } from "./layout.ts";
+import { type AttentionShape, keyLengthOf } from "./spec.ts";
 
 /** Neighbouring heads, counted over the batch. */
 export type HeadGroup = Span;
@@ -37,6 +39,8 @@ export interface Rows {
   readonly precision: Precision;
   /** Whether the buffer is scratch that holds the heads of one group only. */
   readonly local?: boolean;
+  /** Where the rows lie, if not head by head. */
+  readonly strides?: RowStrides | undefined;
 }
 
 /** Rows of several tensors, by name. */
@@ -53,23 +57,32 @@ export interface MovedRows extends Rows {
 }
 
 /** Rows of a tensor that is stored as the shape says: queries, keys, values, the output, or the gradients of these. */
-export function storedRows({ storage, length }: AttentionShape, buffer: Handle, dim: number): Rows {
-  return { buffer, dim, length, precision: storage };
+export function storedRows(shape: AttentionShape, tensors: Partial<Handles>, of: AttentionTensor): Rows {
+  const buffer = tensors[of]!;
+  const packed = buffer === tensors["qkv"] || buffer === tensors["dqkv"];
+  return { buffer, dim: tensorDim(shape, of), length: rowCounts(shape, of).length, precision: shape.storage, strides: rowStrides(shape, of, packed) };
 }
 
 /** Rows of the tensors of a gradient. */
-export function gradientRows(shape: AttentionShape, { q, k, v, dOut, dq, dk, dv }: AttentionGradientTensors) {
-  const { headDim, valueDim } = shape;
-  const keyed = keyShape(shape);
-  return {
-    q: storedRows(shape, q, headDim),
-    k: storedRows(keyed, k, headDim),
-    v: storedRows(keyed, v, valueDim),
-    dOut: storedRows(shape, dOut, valueDim),
-    dq: storedRows(shape, dq, headDim),
-    dk: storedRows(keyed, dk, headDim),
-    dv: storedRows(keyed, dv, valueDim),
-  };
+export function gradientRows(shape: AttentionShape, tensors: Partial<Handles>) {
+  const rows = (of: AttentionTensor) => storedRows(shape, tensors, of);
+  return { q: rows("q"), k: rows("k"), v: rows("v"), dOut: rows("dOut"), dq: rows("dq"), dk: rows("dk"), dv: rows("dv") };
+}
+
+/** The {@link BoundStrides} of a kernel that moves these rows, by the name of their binding; `undefined` where all lie head by head. */
+export function stridesOf(rows: Readonly<Record<string, MovedRows | undefined>>): BoundStrides | undefined {
+  const strided = Object.entries(rows).flatMap(([name, moved]) => {
+    if (!moved?.strides) return [];
+    const within = writtenWith(rows, name);
+    return [[name, within === undefined ? moved.strides : { ...moved.strides, within }] as const];
+  });
+  return strided.length === 0 ? undefined : Object.fromEntries(strided);
+}
+
+/** The first other binding that writes rows of the same buffer, if there is such. */
+function writtenWith(rows: Readonly<Record<string, MovedRows | undefined>>, name: string): string | undefined {
+  const first = Object.keys(rows).find((other) => rows[other]?.writes && rows[other].buffer === rows[name]?.buffer);
+  return first === name ? undefined : first;
 }
 
 /** Scratch for float32 rows of a group, for so many of a head. */
@@ -114,7 +127,8 @@ export function groupRows({ program, shape }: HeadWork, group: HeadGroup, rows: 
   // Rows may be read in part.
   const use = { buffer, reads: Math.round(reads * rowBytes), writes: writes * rowBytes };
   if (rows.local) return { ...use, slice: firstBytes(bytes), start };
-  return group.count === shape.batch * shape.heads ? use : { ...use, slice: sliceBytes(program.limits, start, start + bytes) };
+  // Heads that stand side by side are bound together.
+  return rows.strides || group.count === shape.batch * shape.heads ? use : { ...use, slice: sliceBytes(program.limits, start, start + bytes) };
 }
 
 /** Work of a kernel over heads: extent, what is moved of rows and `flops` are those of one head, `uses` those of the group. */
@@ -131,12 +145,17 @@ export function addHeadKernel(work: HeadWork, group: HeadGroup, kernel: Kernel, 
   const { program, shape, lengths, keyMask } = work;
   const { groups, elements, rows = {}, uses, params, flops, mostFlops } = request;
   const bound = Object.entries(rows).map(([name, moved]) => [name, moved && groupRows(work, group, moved)] as const);
+  const bindings: Record<string, BindingUse | undefined> = Object.fromEntries(bound);
+  for (const [name, use] of bound) {
+    const shared = bindings[writtenWith(rows, name) ?? ""];
+    if (shared && use) Object.assign(shared, { reads: (shared.reads ?? 0) + (use.reads ?? 0), writes: (shared.writes ?? 0) + (use.writes ?? 0) });
+  }
   program.dispatch({
     kernel,
     ...(elements === undefined ? { groups: group.count * groups } : { elements: group.count * elements }),
     params: { firstHead: group.first, heads: shape.heads, ...params },
     uses: {
-      ...Object.fromEntries(bound),
+      ...bindings,
       lengths: lengthsUse(shape, lengths),
       // A row of it is shared by all heads and workgroups of a batch row.
       keyMask: keyMask && { buffer: keyMask, reads: keyMask.bytes },

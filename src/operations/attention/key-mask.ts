@@ -2,13 +2,15 @@
  * Attention with a mask over keys. It is attention of other rows: values that are left out become zero, and their keys such that they have no
  * feature; what gradients then arrive there is no gradient of the caller's. Softmax attention, which has no such keys, looks at the mask itself.
  */
-import { maskRowsKernel } from "../../../shaders/attention/mask-rows.ts";
+import { maskRowsKernel, maskUnit } from "../../../shaders/attention/mask-rows.ts";
+import { ELEMENT_BYTES } from "../../../shaders/wgsl/kernel.ts";
 import { wholeWords } from "../../core/limits.ts";
 import { elementwiseLanes } from "../../program/workgroups.ts";
 import type { Handle, ProgramBuilder } from "../../program/builder.ts";
 import { limitError } from "../../program/ranges.ts";
 import { type Handles, type Operation, task } from "../operation.ts";
-import { addHeadKernel, headGroups, type Rows, storedRows } from "./head-groups.ts";
+import { addHeadKernel, gradientRows, headGroups, type Rows, storedRows, stridesOf } from "./head-groups.ts";
+import { unpacked } from "./layout.ts";
 import { type AttentionGradientSpec, type AttentionShape, type AttentionSpec, keyShape, unseenKey } from "./spec.ts";
 
 /** Of the scratch, what copies may take. */
@@ -31,9 +33,8 @@ export function withKeyMask(attention: Operation<AttentionSpec>): Operation<Atte
         plan(program, shape, tensors, scratch) {
           const { left, ...seen } = addSeen(program, shape, tensors, scratch);
           operation.plan(program, shape, { ...tensors, ...seen }, left);
-          const keyed = keyShape(shape);
-          addMask(program, keyed, tensors["keyMask"]!, storedRows(keyed, tensors["dk"]!, shape.headDim), 0);
-          addMask(program, keyed, tensors["keyMask"]!, storedRows(keyed, tensors["dv"]!, shape.valueDim), 0);
+          const { dk, dv } = gradientRows(shape, unpacked(tensors));
+          for (const rows of [dk, dv]) addMask(program, keyShape(shape), tensors["keyMask"]!, rows, 0);
         },
       };
       return task(gradient, inner.spec as AttentionGradientSpec);
@@ -44,22 +45,25 @@ export function withKeyMask(attention: Operation<AttentionSpec>): Operation<Atte
 /** Adds copies of keys and values, as the mask has them, and tells what they leave of the scratch. @throws FastRpbError code `"limit"` */
 function addSeen(program: ProgramBuilder, whole: AttentionShape, tensors: Handles, scratch: number) {
   const shape = keyShape(whole);
-  const [keys, values] = [tensors["k"]!, tensors["v"]!];
-  const bytes = keys.bytes + values.bytes;
+  const own = unpacked(tensors);
+  const [keys, values] = [storedRows(shape, own, "k"), storedRows(shape, own, "v")];
+  const bytesOf = ({ dim, precision }: Rows) => shape.batch * shape.heads * shape.length * dim * ELEMENT_BYTES[precision];
+  const bytes = bytesOf(keys) + bytesOf(values);
   const needed = Math.ceil(bytes / COPIES_SHARE);
   if (needed > scratch) throw limitError(program, "workspaceBytes", needed, "keyMask, for copies of keys and values,", scratch);
-  const copy = (name: string, from: Handle, dim: number, fill: number): Handle => {
-    const to = program.temporary(name, wholeWords(from.bytes));
-    addMask(program, shape, tensors["keyMask"]!, storedRows(shape, to, dim), fill, storedRows(shape, from, dim));
+  const copy = (name: string, of: "k" | "v", from: Rows, fill: number): Handle => {
+    const to = program.temporary(name, wholeWords(bytesOf(from)));
+    addMask(program, shape, tensors["keyMask"]!, storedRows(shape, { [of]: to }, of), fill, from);
     return to;
   };
-  const k = copy("seenKeys", keys, shape.headDim, unseenKey(shape));
-  return { k, v: copy("seenValues", values, shape.valueDim, 0), left: scratch - bytes };
+  const k = copy("seenKeys", "k", keys, unseenKey(shape));
+  return { k, v: copy("seenValues", "v", values, 0), left: scratch - bytes };
 }
 
 /** Adds the mask of rows of keys or values, in place where there are none that it comes from. */
 function addMask(program: ProgramBuilder, shape: AttentionShape, keyMask: Handle, out: Rows, fill: number, rows?: Rows): void {
   const { length } = shape;
+  const strides = stridesOf({ rows, out });
   const kernel = maskRowsKernel({
     lanes: elementwiseLanes(program.limits),
     length,
@@ -67,8 +71,9 @@ function addMask(program: ProgramBuilder, shape: AttentionShape, keyMask: Handle
     precision: out.precision,
     fill,
     inPlace: rows === undefined,
+    strides,
   });
-  const elements = length * (out.dim % 4 === 0 ? out.dim / 4 : out.dim);
+  const elements = length * (out.dim / maskUnit({ width: out.dim, strides }));
   for (const group of headGroups(program, shape, [out.dim], 0)) {
     addHeadKernel({ program, shape, lengths: undefined, keyMask }, group, kernel, {
       elements,

@@ -7,15 +7,8 @@ import { spectrum, spectrumLayout } from "../toeplitz/operation.ts";
 import { spectrumSpec, weightsShape } from "../toeplitz/spec.ts";
 import type { AttentionGradientTensors, AttentionTensors } from "./bias.ts";
 import type { HeadKind } from "./cpu.ts";
-import {
-  type AttentionGradientSpec,
-  attentionGradientSpec,
-  type AttentionShape,
-  type AttentionSpec,
-  hasSpectrum,
-  keyLengthOf,
-  keyShape,
-} from "./spec.ts";
+import { type AttentionTensor, packedShape, tensorShape, unpacked } from "./layout.ts";
+import { type AttentionGradientSpec, attentionGradientSpec, type AttentionShape, type AttentionSpec, hasSpectrum, keyLengthOf } from "./spec.ts";
 
 /** A way to compute attention, and its gradient. */
 export interface AttentionKind {
@@ -31,8 +24,8 @@ export function attentionOperation(kind: AttentionKind): Operation<AttentionSpec
   return {
     name: "attention",
     label: (spec) => `attention ${attentionName(spec)} ${spec.length}`,
-    tensors: (spec, limits) => ({ ...inputs(spec, limits), out: rows("output", spec, spec.valueDim) }),
-    plan: kind.plan,
+    tensors: (spec, limits) => ({ ...inputs(spec, limits), out: rows("output", spec, "out") }),
+    plan: (program, spec, tensors, scratch) => kind.plan(program, spec, unpacked(tensors) as AttentionTensors, scratch),
     ...cpuOnDemand(async () => {
       const [{ attentionCpu }, head] = await Promise.all([import("./cpu.ts"), kind.loadHead()]);
       return (spec, fftOf) => attentionCpu(head, spec, fftOf);
@@ -49,13 +42,13 @@ function gradientOperation(kind: AttentionKind): Operation<AttentionGradientSpec
     label: (spec) => `attention gradient ${attentionName(spec)} ${spec.length}`,
     tensors: (spec, limits) => ({
       ...inputs(spec, limits),
-      dOut: rows("input", spec, spec.valueDim),
-      dq: rows("output", spec, spec.headDim),
-      dk: rows("output", keyShape(spec), spec.headDim),
-      dv: rows("output", keyShape(spec), spec.valueDim),
+      dOut: rows("input", spec, "dOut"),
+      ...(spec.layout === "packed"
+        ? { dqkv: packedRows("output", spec) }
+        : { dq: rows("output", spec, "dq"), dk: rows("output", spec, "dk"), dv: rows("output", spec, "dv") }),
       ...(spec.bias !== "none" && { dBias: layout("output", weightsShape(spec)) }),
     }),
-    plan: kind.planGradient,
+    plan: (program, spec, tensors, scratch) => kind.planGradient(program, spec, unpacked(tensors) as AttentionGradientTensors, scratch),
     ...cpuOnDemand(async () => {
       const [{ attentionGradientCpu }, head] = await Promise.all([import("./cpu-gradient.ts"), kind.loadHead()]);
       return (spec, fftOf) => attentionGradientCpu(head, spec, fftOf);
@@ -70,9 +63,9 @@ function preparation(spec: AttentionShape) {
 
 function inputs(spec: AttentionShape, limits: PlannerLimits): TensorLayouts {
   return {
-    q: rows("input", spec, spec.headDim),
-    k: rows("input", keyShape(spec), spec.headDim),
-    v: rows("input", keyShape(spec), spec.valueDim),
+    ...(spec.layout === "packed"
+      ? { qkv: packedRows("input", spec) }
+      : { q: rows("input", spec, "q"), k: rows("input", spec, "k"), v: rows("input", spec, "v") }),
     ...(hasSpectrum(spec) && { spectrum: spectrumLayout("input", spectrumSpec(spec), limits) }),
     ...(spec.bias === "logits" && { bias: layout("input", weightsShape(spec)) }),
     ...lengthsLayout(spec),
@@ -80,8 +73,12 @@ function inputs(spec: AttentionShape, limits: PlannerLimits): TensorLayouts {
   };
 }
 
-function rows(role: TensorLayout["role"], { batch, heads, length, storage }: AttentionShape, dim: number): TensorLayout {
-  return layout(role, [batch, heads, length, dim], storage);
+function rows(role: TensorLayout["role"], spec: AttentionShape, of: AttentionTensor): TensorLayout {
+  return layout(role, tensorShape(spec, of), spec.storage);
+}
+
+function packedRows(role: TensorLayout["role"], spec: AttentionShape): TensorLayout {
+  return layout(role, packedShape(spec), spec.storage);
 }
 
 function attentionName(spec: AttentionShape): string {

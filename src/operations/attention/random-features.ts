@@ -2,7 +2,7 @@
 import { projectionBytes, projectionKernel, type ProjectionKernelSpec, projectionLanes } from "../../../shaders/attention/random-features.ts";
 import { paddedToVec4 } from "../../../shaders/wgsl/kernel.ts";
 import { firstTile } from "../../program/workgroups.ts";
-import { groupRows, type HeadGroup, type HeadWork } from "./head-groups.ts";
+import { groupRows, type HeadGroup, type HeadWork, stridesOf } from "./head-groups.ts";
 import type { ProjectedTensor, ProjectionRows } from "./projection.ts";
 
 /** Columns per workgroup, and rows of a lane, at most. */
@@ -19,9 +19,10 @@ export function addRandomFeatures(work: HeadWork, group: HeadGroup, of: Projecte
   const tile = chooseTile(work, inputs, outputs);
   const direction = of === "queries" || of === "keys" ? "features" : "rows";
   const rows = group.count * length;
+  const strides = stridesOf({ rows: from, out: to, keys });
   const columnTiles = Math.ceil(outputs / tile.columns);
   program.dispatch({
-    kernel: projectionKernel({ outputs, of, scale, precision: from.precision, ...tile }),
+    kernel: projectionKernel({ outputs, of, scale, precision: from.precision, ...tile, strides }),
     groups: Math.ceil(rows / tile.rows) * columnTiles,
     params: { rows, firstRow: group.first * length },
     uses: {

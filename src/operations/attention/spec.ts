@@ -1,5 +1,6 @@
 import { checkBoolean, checkElements, checkEnum, checkOptions, checkSize } from "../../core/check.ts";
 import { FastRpbError, refuse } from "../../core/errors.ts";
+import { type AttentionLayout, packedWidth, rowCounts } from "./layout.ts";
 import {
   BIAS_FORM_OPTIONS,
   type BiasFormOptions,
@@ -103,6 +104,19 @@ export type AttentionOptions = SequenceOptions &
      * a multiplicative bias. Default `"f32"`.
      */
     storage?: "f32" | "f16";
+    /**
+     * In which order tensors have their numbers; kernels read them where they lie, and nothing is copied to turn them around.
+     *
+     * - `"bhnd"` (default): q, k `[batch, heads, N, D]`, v and the output `[batch, heads, N, E]`, as PyTorch's `scaled_dot_product_attention` has them.
+     * - `"bnhd"`: `[batch, N, heads, D]` and `[batch, N, heads, E]`, as FlashAttention and JAX have them.
+     * - `"packed"`: q, k and v are one tensor `qkv`, `[batch, N, heads·(2D + E)]`, as one matrix product makes them: in the row of a token the
+     *   queries of all heads, then the keys, then the values (`qkv.reshape(B, N, 3, H, D)` in PyTorch, where E = D). The output is
+     *   `[batch, N, heads, E]`; the gradient is `dqkv`, of the shape of `qkv`.
+     *
+     * Gradients have the order of their tensors. Another order than the default goes with no `keyLength` and `keyHeads`. With another order than the default a tensor may not be larger than one binding
+     * (`maxStorageBufferBindingSize`), and there is no multiplicative bias, and no `gridChannels`.
+     */
+    layout?: AttentionLayout;
   };
 
 /** Sizes and choices of an attention, which its gradient shares. */
@@ -132,6 +146,8 @@ export interface AttentionShape extends RelativePositions {
   readonly keyHeads?: number | undefined;
   /** How q, k, v and the output are stored. */
   readonly storage: "f32" | "f16";
+  /** In which order they are. */
+  readonly layout: AttentionLayout;
 }
 
 /** `q`, `k`, `v`, `spectrum` with a bias, or `bias` where it is in the logits, `lengths` with variable lengths, `keyMask` with a mask → `out`. */
@@ -146,8 +162,22 @@ export interface AttentionGradientSpec extends AttentionShape {
 
 const SIZES = ["batch", "heads", "length", "grid", "headDim", "valueDim"] as const;
 const CHOICES = [
-  ...(["kind", "featureMap", "randomFeatures", "nu", "scale", "causal", "window", "bias", "variableLengths", "keyMask", "storage"] as const),
-  ...(["keyLength", "keyHeads"] as const),
+  ...([
+    "kind",
+    "featureMap",
+    "randomFeatures",
+    "nu",
+    "scale",
+    "causal",
+    "window",
+    "bias",
+    "variableLengths",
+    "keyMask",
+    "storage",
+    "layout",
+    "keyLength",
+    "keyHeads",
+  ] as const),
   ...BIAS_FORM_OPTIONS,
 ] as const;
 
@@ -166,7 +196,9 @@ export function attentionSpec(options: AttentionOptions, caller = "runtime.atten
   }
   const bias = checkEnum(caller, "options.bias", options.bias ?? "none", ["none", "fastrpb", "multiplicative", "logits"]);
   const storage = checkEnum(caller, "options.storage", options.storage ?? "f32", ["f32", "f16"]);
-  if (bias === "multiplicative") checkMultiplicative(caller, kind, featureMap, storage);
+  const layout = checkEnum(caller, "options.layout", options.layout ?? "bhnd", ["bhnd", "bnhd", "packed"]);
+  if (bias === "multiplicative") checkMultiplicative(caller, kind, featureMap, storage, layout);
+  if (layout !== "bhnd" && positions.gridChannels) throw refuse("unavailable", caller, "options.layout", '"bhnd" with gridChannels', layout);
   const keyMask = checkBoolean(caller, "options.keyMask", options.keyMask ?? false);
   if (bias === "logits") checkLogits(caller, kind, variableLengths && keyMask);
   if (bias !== "fastrpb") {
@@ -197,7 +229,12 @@ export function attentionSpec(options: AttentionOptions, caller = "runtime.atten
     variableLengths,
     keyMask,
     storage,
+    layout,
   };
+  if (layout !== "bhnd" && (spec.keyLength ?? spec.keyHeads) !== undefined) {
+    throw refuse("unavailable", caller, "options.layout", '"bhnd" with keyLength or keyHeads', layout);
+  }
+  if (layout === "packed") checkElements(caller, "qkv", [spec.batch, spec.length, packedWidth(spec)]);
   const widest = Math.max(spec.headDim, spec.valueDim, spec.features);
   const longest = Math.max(spec.length, keyLengthOf(spec));
   checkElements(caller, "batch × heads × length × the larger dimension", [spec.batch, spec.heads, longest, widest]);
@@ -212,8 +249,7 @@ export function keyLengthOf({ length, keyLength = length }: Pick<AttentionShape,
 
 /** The attention as those see it who go over its keys: of so many tokens in so many heads. */
 export function keyShape<Shape extends AttentionShape>(shape: Shape): Shape {
-  const { heads, keyLength, keyHeads = heads } = shape;
-  return keyLength === undefined && keyHeads === heads ? shape : { ...shape, heads: keyHeads, length: keyLengthOf(shape) };
+  return (shape.keyLength ?? shape.keyHeads) === undefined ? shape : { ...shape, ...rowCounts(shape, "k") };
 }
 
 /** Whether the weights of the bias go through a spectrum. */
@@ -331,11 +367,18 @@ function checkKeyHeads(caller: string, given: number | undefined, heads: number)
   return keyHeads === heads ? undefined : { keyHeads };
 }
 
-function checkMultiplicative(caller: string, kind: "linear" | "softmax", featureMap: FeatureMap | undefined, storage: "f32" | "f16"): void {
+function checkMultiplicative(
+  caller: string,
+  kind: "linear" | "softmax",
+  featureMap: FeatureMap | undefined,
+  storage: "f32" | "f16",
+  layout: AttentionLayout,
+): void {
   const conflicts = [
     kind === "softmax" && 'kind: "softmax"',
     featureMap === "softmax" && 'featureMap: "softmax"',
     storage === "f16" && 'storage: "f16"',
+    layout !== "bhnd" && `layout: "${layout}"`,
   ];
   const why = conflicts.find((conflict) => conflict !== false);
   if (why === undefined) return;

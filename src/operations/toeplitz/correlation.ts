@@ -20,7 +20,7 @@ import type { BufferEnd } from "../fft/pass.ts";
 import { convolutionLengths } from "../fft/stockham.ts";
 import { lengthsUse } from "../lengths.ts";
 import { type AxisPeriod, axisWithRoots, type PairGroup, pairGroups, toeplitzLayout } from "./layout.ts";
-import type { ToeplitzProduct } from "./outside.ts";
+import { boundStrides, type ToeplitzProduct } from "./outside.ts";
 import { lanesFor, rowsUse } from "./pairs.ts";
 import type { RelativePositions } from "./spec.ts";
 
@@ -189,6 +189,7 @@ export function addFusedCorrelations(
       channels,
       margin,
       variableLengths,
+      strides: boundStrides(spec, { gradients, values }),
     }),
     groups: heads * branches * parts,
     params: { columns, parts, heads },
@@ -231,8 +232,8 @@ function alikeSpans(heads: readonly number[], most: number, kind: (head: number)
 }
 
 /** Whether rows are whole pairs of channels, and so complex numbers as they are. */
-function isPacked({ channels, margin, variableLengths }: ToeplitzProduct): boolean {
-  return channels % 2 === 0 && !margin && !variableLengths;
+function isPacked({ channels, margin, variableLengths, strides }: ToeplitzProduct): boolean {
+  return channels % 2 === 0 && !margin && !variableLengths && !strides;
 }
 
 /** Adds the spectra of a group's pairs of channels of a tensor. */
@@ -259,10 +260,11 @@ function addPacked(
   const alongRows = { outer: heads * y.size, length: x.period, inner: pairs };
   const rows = y.size === 1 ? spectrum : space("rows", y.size * x.period);
   const ready = isPacked(spec);
+  const strides = boundStrides(spec, { values: tensor });
   const source = ready ? { buffer: tensor, slice: group.rows, firstOuter: group.firstHead * y.size } : space("packed", length);
   if (!ready) {
     program.dispatch({
-      kernel: toeplitzPackKernel({ lanes: elementwiseLanes(program.limits), length, channels, margin, variableLengths }),
+      kernel: toeplitzPackKernel({ lanes: elementwiseLanes(program.limits), length, channels, margin, variableLengths, strides }),
       elements: count * length,
       params: { pairs, firstPair: group.firstPair, firstHead: group.firstHead, heads: spec.heads },
       uses: {

@@ -15,7 +15,7 @@ import type { BufferEnd } from "../fft/pass.ts";
 import { addCorrelations, addFusedCorrelations, type CorrelationSums, correlationPoints, makeCorrelation } from "./correlation.ts";
 import { keptNumbers, keptUse } from "./kept.ts";
 import type { ToeplitzTensors } from "./pairs.ts";
-import { addOutside, productOf, type ToeplitzProduct } from "./outside.ts";
+import { addOutside, productOf, type TensorStrides, type ToeplitzProduct } from "./outside.ts";
 import { planToeplitz } from "./plan.ts";
 import { separablePlans } from "./separable-plans.ts";
 import { isSeparable, offsetCount, type ToeplitzSpec, weightsShape } from "./spec.ts";
@@ -26,14 +26,20 @@ const MOST_HELD = 1 / 4;
 /** The tensors of the gradient of a Toeplitz product. */
 export type ToeplitzGradientTensors = Omit<ToeplitzTensors, "out"> & { readonly dOut: Handle; readonly dv: Handle; readonly dWeights: Handle };
 
-/** Adds the gradients of the values into `dv`, and of the weights of the spectrum into `dWeights`. @throws FastRpbError code `"limit"` */
+/**
+ * Adds the gradients of the values into `dv`, and of the weights of the spectrum into `dWeights`.
+ *
+ * @param strides where the tokens of `v`, `dOut` and `dv` lie, if not head by head
+ * @throws FastRpbError code `"limit"`
+ */
 export function planToeplitzGradient(
   program: ProgramBuilder,
   spec: Omit<ToeplitzSpec, "operation">,
   { dOut, dv, dWeights, ...tensors }: ToeplitzGradientTensors,
   scratch: number,
+  strides?: TensorStrides,
 ): void {
-  const product = productOf(spec);
+  const product = { ...productOf(spec), strides };
   if (isSeparable(spec)) {
     addOutside(program, product, dv);
     separablePlans().addSeparableGradient(program, product, { ...tensors, dOut, dv, dWeights }, scratch);
@@ -41,7 +47,7 @@ export function planToeplitzGradient(
   }
   const { heads } = spec;
   const transposedProduct = (room: number) =>
-    planToeplitz(program, { ...spec, operation: "toeplitz" }, { ...tensors, v: dOut, out: dv }, room, { transposed: true });
+    planToeplitz(program, { ...spec, operation: "toeplitz" }, { ...tensors, v: dOut, out: dv }, room, { transposed: true, strides });
   const correlated = { gradients: dOut, values: tensors.v, lengths: tensors.lengths };
   const fused = addFusedCorrelations(program, product, correlated, MOST_HELD * scratch);
   if (fused) {

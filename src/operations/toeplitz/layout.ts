@@ -108,7 +108,8 @@ export function pairGroups(program: ProgramBuilder, spec: ToeplitzProduct, mostP
   const allHeads = spec.batch * spec.heads;
   const headBytes = headNumbers(spec) * ELEMENT_BYTES[spec.storage];
   const spectrumBytes = headSpectrumBytes(spec, limits);
-  const rowHeads = bindable(program, headBytes, allHeads, "one head of v");
+  // Heads that stand side by side are bound together.
+  const rowHeads = spec.strides ? allHeads : bindable(program, headBytes, allHeads, "one head of v");
   const spectrumHeads = bindable(program, spectrumBytes, spec.heads, "one head of the spectrum");
   const spans = pairSpans(pairs, mostPairs);
   const mostHeads = spans.length > 1 ? 1 : evenStep(allHeads, Math.min(rowHeads, Math.floor(mostPairs / pairs)));

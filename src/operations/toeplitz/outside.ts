@@ -1,6 +1,6 @@
 /** Products where there are other tokens than those with positions: images with channels, and tokens outside the bias. */
 import { ELEMENT_BYTES } from "../../../shaders/wgsl/kernel.ts";
-import type { RowMargin } from "../../../shaders/wgsl/rows.ts";
+import type { BoundStrides, RowMargin, RowStrides } from "../../../shaders/wgsl/rows.ts";
 import { toeplitzOutsideKernel } from "../../../shaders/toeplitz/outside.ts";
 import type { Handle, ProgramBuilder } from "../../program/builder.ts";
 import { forSlices } from "../../program/slices.ts";
@@ -13,6 +13,25 @@ import { positionCount, type ToeplitzSpec } from "./spec.ts";
  */
 export interface ToeplitzProduct extends Omit<ToeplitzSpec, "outside" | "gridChannels"> {
   readonly margin?: RowMargin | undefined;
+  /** Where the tokens of tensors lie whose heads stand side by side. */
+  readonly strides?: TensorStrides | undefined;
+}
+
+/** By tensor, where its tokens lie if not head by head. */
+export type TensorStrides = ReadonlyMap<Handle, RowStrides>;
+
+/** Where the rows of a product lie in each of these tensors, by binding; `undefined` where all lie head by head. */
+export function boundStrides(
+  { strides, margin, length, channels }: ToeplitzProduct,
+  tensors: Readonly<Record<string, Handle>>,
+): BoundStrides | undefined {
+  if (!strides) return undefined;
+  const places = (tensor: Handle): RowStrides => {
+    const own = strides.get(tensor)!;
+    if (!margin) return own;
+    return { ...own, rows: length, before: own.before + (margin.before / channels) * own.token, tokens: margin.tokens };
+  };
+  return Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [name, places(tensor)]));
 }
 
 /** The rows of a product. */
@@ -36,11 +55,11 @@ export function countedRows({ length, margin, variableLengths }: ToeplitzProduct
 
 /** Adds zeros in the rows of the result that belong to tokens outside, if there are such. */
 export function addOutside(program: ProgramBuilder, product: ToeplitzProduct, out: Handle): void {
-  const { batch, heads, channels, margin, storage } = product;
+  const { batch, heads, channels, margin, storage, strides } = product;
   if (!margin) return;
   const headBytes = headNumbers(product) * ELEMENT_BYTES[storage];
-  const kernel = toeplitzOutsideKernel({ lanes: elementwiseLanes(program.limits), channels, margin, storage });
-  forSlices(program, "one head of v", batch * heads, [headBytes], (first, count, [slice]) => {
+  const kernel = toeplitzOutsideKernel({ lanes: elementwiseLanes(program.limits), channels, margin, storage, strides: strides?.get(out) });
+  forSlices(program, "one head of v", batch * heads, [strides ? 0 : headBytes], (first, count, [slice]) => {
     const elements = count * margin.around;
     program.dispatch({
       kernel,

@@ -3,7 +3,7 @@ import { ELEMENT_BYTES } from "../../../shaders/wgsl/kernel.ts";
 import type { StockhamShape } from "../../../shaders/fft/stockham.ts";
 import type { BindingUse, Handle } from "../../program/builder.ts";
 import type { PairGroup } from "./layout.ts";
-import type { ToeplitzProduct } from "./outside.ts";
+import type { TensorStrides, ToeplitzProduct } from "./outside.ts";
 
 /** The tensors of a Toeplitz product. */
 export type ToeplitzTensors = {
@@ -20,6 +20,8 @@ export interface ToeplitzVariant {
   readonly transposed?: boolean;
   /** Index of the spectrum of head 0, where the heads are some of those that have one. */
   readonly firstSpectrum?: number;
+  /** Where the tokens of `v` and `out` lie, if not head by head. */
+  readonly strides?: TensorStrides | undefined;
 }
 
 /** With at most so many pairs of channels, neighbouring rows lie closer than a memory sector: lanes run along them. */

@@ -14,7 +14,7 @@ import { addColumns, columnTransform, type ColumnTransform } from "../fft/column
 import type { ShapeRequest } from "../fft/stockham.ts";
 import { lengthsUse } from "../lengths.ts";
 import { headSpectrumBytes, pairGroups, type ToeplitzLayout } from "./layout.ts";
-import type { ToeplitzProduct } from "./outside.ts";
+import { boundStrides, type ToeplitzProduct } from "./outside.ts";
 import { lanesFor, rowsUse, spectrumUse, type ToeplitzTensors, type ToeplitzVariant } from "./pairs.ts";
 
 /** Circulant and skew-circulant, of the axis that the columns run along. */
@@ -48,6 +48,7 @@ export function addToeplitzPasses(
     const limit = program.limits.maxStorageBufferBindingSize < pairBytes ? "maxStorageBufferBindingSize" : "workspaceBytes";
     throw limitError(program, limit, pairBytes, "the transform of one pair of channels");
   }
+  const strides = boundStrides(spec, { values: tensors.v, out: tensors.out });
   const groups = pairGroups(program, spec, most, variant.firstSpectrum);
   const largest = Math.max(...groups.map((group) => group.heads * group.pairs));
   const work = program.temporary("work", largest * pairBytes);
@@ -62,7 +63,7 @@ export function addToeplitzPasses(
     const { shape, twiddles, tables } = transform;
     const { length: tokens, channels, margin, variableLengths, storage } = spec;
     const { transposed = false } = variant;
-    const kernel = make({ shape, twiddles, length: tokens, a, b, channels, margin, transposed, variableLengths, storage }, tables);
+    const kernel = make({ shape, twiddles, length: tokens, a, b, channels, margin, transposed, variableLengths, storage, strides }, tables);
     return { kernel, transform, columns, flops: columns * transforms * (fftFlops(length) + MULTIPLY_FLOPS * length) };
   };
   const lines = COLUMN_BRANCHES * a;

@@ -5,7 +5,7 @@ import type { ProgramBuilder } from "../../program/builder.ts";
 import { addColumns, columnTransform } from "../fft/columns.ts";
 import { lengthsUse } from "../lengths.ts";
 import { axisWithRoots, branchPoints, headSpectrumBytes, pairGroups, toeplitzLayout } from "./layout.ts";
-import { addOutside, productOf } from "./outside.ts";
+import { addOutside, boundStrides, productOf } from "./outside.ts";
 import { lanesFor, rowsUse, spectrumUse, type ToeplitzTensors, type ToeplitzVariant } from "./pairs.ts";
 import { addToeplitzPasses } from "./passes.ts";
 import { separablePlans } from "./separable-plans.ts";
@@ -19,7 +19,7 @@ export function planToeplitz(
   scratch: number,
   variant: ToeplitzVariant = {},
 ): void {
-  const spec = productOf(given);
+  const spec = { ...productOf(given), strides: variant.strides };
   addOutside(program, spec, tensors.out);
   if (isSeparable(spec)) {
     separablePlans().addSeparable(program, spec, tensors, scratch);
@@ -39,7 +39,8 @@ export function planToeplitz(
   const { channels, margin, variableLengths, storage } = spec;
   const { transposed = false } = variant;
   const axesWithRoots = axes.map((axis) => axisWithRoots(tables, axis));
-  const kernel = toeplitzFusedKernel({ shape, twiddles, axes: axesWithRoots, channels, margin, transposed, variableLengths, storage });
+  const strides = boundStrides(spec, { values: tensors.v, out: tensors.out });
+  const kernel = toeplitzFusedKernel({ shape, twiddles, axes: axesWithRoots, channels, margin, transposed, variableLengths, storage, strides });
   const points = branchPoints(axes);
   const spectrumHead = headSpectrumBytes(spec, program.limits);
   for (const group of pairGroups(program, spec, Infinity, variant.firstSpectrum)) {

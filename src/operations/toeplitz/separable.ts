@@ -16,7 +16,7 @@ import { firstBytes, limitError, type Slice, sliceBytes } from "../../program/ra
 import { forSlices } from "../../program/slices.ts";
 import { FLOAT_BYTES } from "../../program/units.ts";
 import { ceilPowerOfTwo, elementwiseLanes, firstTile } from "../../program/workgroups.ts";
-import { headNumbers, type ToeplitzProduct } from "./outside.ts";
+import { boundStrides, headNumbers, type ToeplitzProduct } from "./outside.ts";
 import { type RelativePositions, separableOffsets, weightsShape } from "./spec.ts";
 
 const VECTOR_BYTES = ELEMENT_BYTES.vec4f;
@@ -85,8 +85,15 @@ function eachHeadRange({ program, spec }: SeparableWork, headBytes: number, scra
     if (scratch < headBytes) throw limitError(program, "workspaceBytes", headBytes, "the sums of one head", scratch);
     return Math.floor(Math.min(scratch, program.limits.maxBufferSize) / headBytes);
   };
-  const bytes = [headNumbers(spec) * ELEMENT_BYTES[storage], headBytes];
-  forSlices(program, "one head of v", batch * heads, bytes, (first, count, [rows]) => add({ first, count, rows }), most);
+  const bytes = [spec.strides ? 0 : headNumbers(spec) * ELEMENT_BYTES[storage], headBytes];
+  forSlices(
+    program,
+    "one head of v",
+    batch * heads,
+    bytes,
+    (first, count, [rows]) => add({ first, count, rows: spec.strides ? undefined : rows }),
+    most,
+  );
 }
 
 /** All of a piece of scratch as a binding. */
@@ -103,7 +110,7 @@ function valueBytes({ length, channels, storage }: SeparableWork["spec"], count:
 function addSums({ program, spec, tile, row, sumBytes }: SeparableWork, { first, count, rows }: HeadRange, from: Handle): Handle {
   const sums = program.temporary("sums", count * sumBytes);
   program.dispatch({
-    kernel: separableSumsKernel({ ...tile, storage: spec.storage }),
+    kernel: separableSumsKernel({ ...tile, storage: spec.storage, strides: boundStrides(spec, { values: from }) }),
     groups: count * tile.yTiles * tile.xTiles * Math.ceil(row / tile.vectors),
     params: { firstHead: first },
     uses: { values: { buffer: from, slice: rows, reads: valueBytes(spec, count) }, sums: whole(sums, "writes") },
@@ -140,7 +147,7 @@ function addProducts(
     flops: 2 * count * channels * (height ** 2 + width ** 2),
   });
   program.dispatch({
-    kernel: separableSpreadKernel({ ...tile, storage: spec.storage }),
+    kernel: separableSpreadKernel({ ...tile, storage: spec.storage, strides: boundStrides(spec, { out }) }),
     groups: count * yTiles * xTiles * Math.ceil(row / tile.vectors),
     params: { firstHead: first },
     uses: {

@@ -12,7 +12,7 @@ import { largestScratch, limitError } from "../../../program/ranges.ts";
 import { evenStep, spansOf } from "../../../program/slices.ts";
 import { FLOAT_BYTES } from "../../../program/units.ts";
 import { elementwiseLanes, firstTile, mostLanes } from "../../../program/workgroups.ts";
-import { addHeadKernel, type HeadGroup, headGroups, type NamedRows, type Rows } from "../head-groups.ts";
+import { addHeadKernel, type HeadGroup, headGroups, type NamedRows, type Rows, stridesOf } from "../head-groups.ts";
 import {
   addReduce,
   chooseReduceTile,
@@ -144,9 +144,10 @@ export function addEarlierStates(
   const { length, valueDim } = work.shape;
   const { chunks, chunkRows, state } = reduction;
   const precision = { keys: keys.precision, values: values.precision };
+  const strides = stridesOf({ keys, values });
   const { featureTiles, valueTiles, ...vectors } = tile;
   const rows = RUNNING_ROWS * Math.ceil(length / RUNNING_ROWS);
-  addHeadKernel(work, group, runningStatesKernel({ ...kernelShape(work), state, chunks, chunkRows, precision, ...vectors }), {
+  addHeadKernel(work, group, runningStatesKernel({ ...kernelShape(work), state, chunks, chunkRows, precision, strides, ...vectors }), {
     groups: featureTiles * valueTiles,
     rows: { keys: { ...keys, reads: rows * valueTiles }, values: { ...values, reads: rows * featureTiles } },
     uses: { states: statesUse(states, reduction, group, chunks, { writes: state.size * FLOAT_BYTES }) },
@@ -190,7 +191,8 @@ export function addCausalApply(work: LinearWork, reduction: Reduction, group: He
   const { out, accumulate, gradients, statistics } = result;
   const into = out ? (accumulate ? "sum" : "out") : "statistics";
   const precision = { queries: queries.precision, keys: keys.precision, values: values.precision, out: out?.precision ?? "f32" };
-  const spec = { ...kernelShape(work), state, chunks, chunkRows, into, precision } as const;
+  const strides = stridesOf({ queries, keys, values, out, gradients });
+  const spec = { ...kernelShape(work), state, chunks, chunkRows, into, precision, strides } as const;
   const patchRows = choosePatchRows(work, chunkRows);
   const tile = patchRows ? { rows: patchRows } : chooseCausalTile(work, chunkRows, causalApplyBytes);
   const tiles = Math.ceil(length / tile.rows);
@@ -234,7 +236,8 @@ export function addEfficientQueries(
   const { chunks, chunkRows, state } = reduction;
   const lanes = elementwiseLanes(work.program.limits);
   const vectors = paddedToVec4(features) / 4;
-  addHeadKernel(work, group, efficientQueriesKernel({ length, headDim: features, state, chunks, chunkRows, lanes, precision: keys.precision }), {
+  const [{ precision }, strides] = [keys, stridesOf({ queries, keys })];
+  addHeadKernel(work, group, efficientQueriesKernel({ length, headDim: features, state, chunks, chunkRows, lanes, precision, strides }), {
     elements: chunks * vectors,
     rows: {
       queries: { ...queries, reads: length },

@@ -7,7 +7,7 @@ import type { Handle, ProgramBuilder } from "../../../program/builder.ts";
 import { FLOAT_BYTES } from "../../../program/units.ts";
 import { elementwiseLanes } from "../../../program/workgroups.ts";
 import { addBiasGradient, type AttentionGradientTensors } from "../bias.ts";
-import { addHeadKernel, gradientRows, type HeadGroup, type NamedRows, type Rows } from "../head-groups.ts";
+import { addHeadKernel, gradientRows, type HeadGroup, type NamedRows, type Rows, stridesOf } from "../head-groups.ts";
 import {
   addReduce,
   EXP_FLOPS,
@@ -105,20 +105,20 @@ function addEfficientKeyGradient(
   const sums: Reduction = { ...reduction, state: keyStateLayout(features, 0, true), usedBytes: 2 * features * FLOAT_BYTES };
   const vectors = paddedToVec4(features) / 4;
   const base = { length, headDim: features, variableLengths, state: sums.state, chunks, chunkRows, lanes: elementwiseLanes(work.program.limits) };
-  const add = (pass: EfficientKeyGradientKernelSpec["pass"], moved: MovedBytes) =>
-    addHeadKernel(work, group, efficientKeyGradientKernel({ ...base, pass }), {
+  const add = (pass: EfficientKeyGradientKernelSpec["pass"], moved: MovedBytes) => {
+    const bound = {
+      queries: { ...rows.queries, reads: length },
+      efficient: { ...rows.efficient, reads: length },
+      gradients: { ...rows.gradients, reads: length },
+      ...(pass === "apply" && { keys: { ...rows.keys, reads: length }, dk: { ...rows.dk, reads: length, writes: length } }),
+    };
+    addHeadKernel(work, group, efficientKeyGradientKernel({ ...base, pass, strides: stridesOf(bound) }), {
       elements: chunks * vectors,
-      rows: {
-        queries: { ...rows.queries, reads: length },
-        efficient: { ...rows.efficient, reads: length },
-        gradients: { ...rows.gradients, reads: length },
-        // The first kernel does not bind these.
-        keys: { ...rows.keys, reads: length },
-        dk: { ...rows.dk, reads: length, writes: length },
-      },
+      rows: bound,
       uses: { states: statesUse(states, sums, group, chunks, moved) },
       flops: length * features * (EXP_FLOPS + 3),
     });
+  };
   if (states !== undefined) {
     add("reduce", { writes: 32 * vectors });
     addScan(narrow, sums, group, states, { reverse: true });
@@ -149,18 +149,18 @@ function addGradientWithinChunks(
   // Keys go through their others twice.
   const otherRows = of === "keys" ? 2 * seen.later : seen.all;
   const levels = levelRows(work, tile);
-  addHeadKernel(work, group, causalGradientKernel({ ...kernelShape(work), chunkRows, of, accumulate, ...tile }), {
+  const bound = {
+    queries: { ...own[0], reads: length + (of === "keys" ? levels : 0) },
+    others: { ...others[0], reads: otherRows + (of === "keys" ? 0 : levels) },
+    rowValues: { ...own[1], reads: length },
+    otherValues: { ...others[1], reads: otherRows },
+    statistics: { ...rows.statistics, reads: of === "keys" ? seen.later : length },
+    out: { ...out, reads: accumulate.out ? length : 0, writes: length },
+    dv: of === "keys" ? { ...rows.dv, reads: accumulate.dv ? length : 0, writes: length } : undefined,
+  };
+  addHeadKernel(work, group, causalGradientKernel({ ...kernelShape(work), chunkRows, of, accumulate, ...tile, strides: stridesOf(bound) }), {
     groups: Math.ceil(length / tile.rows),
-    rows: {
-      queries: { ...own[0], reads: length + (of === "keys" ? levels : 0) },
-      others: { ...others[0], reads: otherRows + (of === "keys" ? 0 : levels) },
-      rowValues: { ...own[1], reads: length },
-      otherValues: { ...others[1], reads: otherRows },
-      statistics: { ...rows.statistics, reads: of === "keys" ? seen.later : length },
-      out: { ...out, reads: accumulate.out ? length : 0, writes: length },
-      // The kernel of queries does not bind it.
-      dv: { ...rows.dv, reads: accumulate.dv ? length : 0, writes: length },
-    },
+    rows: bound,
     flops: EXP_FLOPS * features * (length + otherRows) + 2 * (features + valueDim) * otherRows * tile.rows,
   });
 }

@@ -11,15 +11,15 @@ import { addCausalApply, addEarlierStates, addEfficientQueries, causalStates, ca
 
 /** Adds causal linear attention, with FastRPB or without a bias. */
 export function planCausalAttention(program: ProgramBuilder, shape: AttentionShape, tensors: AttentionTensors, scratch: number): void {
-  const { headDim, valueDim } = shape;
+  const { headDim } = shape;
   const made = isProjected(shape);
   const efficient = shape.featureMap === "softmax";
   const rowFloats = made ? 2 * shape.features : efficient ? headDim : 0;
   const { work, groups, reduction } = causalWork(program, shape, tensors.lengths, scratch, rowFloats);
   const scratchLeft = program.scratchLeft(scratch);
   const states = causalStates(work, reduction, "states");
-  const [q, k] = [storedRows(shape, tensors.q, headDim), storedRows(shape, tensors.k, headDim)];
-  const [values, out] = [storedRows(shape, tensors.v, valueDim), storedRows(shape, tensors.out, valueDim)];
+  const [q, k] = [storedRows(shape, tensors, "q"), storedRows(shape, tensors, "k")];
+  const [values, out] = [storedRows(shape, tensors, "v"), storedRows(shape, tensors, "out")];
   const projected = made && { queries: projectedRows(work, "projectedQ"), keys: projectedRows(work, "projectedK") };
   const relative = efficient ? projectedRows(work, "efficientQ") : undefined;
   const accumulate = addBias(program, shape, tensors, scratchLeft());

@@ -36,7 +36,7 @@ export function planDecode(program: ProgramBuilder, spec: DecodeSpec, all: Handl
   const groups = headGroups(program, shape, [headDim, valueDim, features], scratch, 0, most);
   const work: GroupedWork = { program, shape, lengths: undefined, mostHeads: allHeads };
   const left = program.scratchLeft(scratch);
-  let [queries, keys] = [storedRows(shape, tensors["q"]!, headDim), storedRows(shape, tensors["k"]!, headDim)];
+  let [queries, keys] = [storedRows(shape, tensors, "q"), storedRows(shape, tensors, "k")];
   if (isProjected(shape)) {
     const to = { queries: projectedRows(work, "query features"), keys: projectedRows(work, "key features") };
     const whole = { first: 0, count: allHeads };
@@ -68,9 +68,9 @@ export function planDecode(program: ProgramBuilder, spec: DecodeSpec, all: Handl
           uses: {
             queries: moved({ ...queries, reads: count }),
             keys: moved({ ...keys, reads: count }),
-            values: moved({ ...storedRows(shape, tensors["v"]!, valueDim), reads: count }),
+            values: moved({ ...storedRows(shape, tensors, "v"), reads: count }),
             states: statesUse(program, spec.shape, group, states, { reads: count, writes: count }),
-            out: moved({ ...storedRows(shape, tensors["out"]!, valueDim), writes: count }),
+            out: moved({ ...storedRows(shape, tensors, "out"), writes: count }),
             history: history && historyUse(program, spec.shape, group, history, { reads: count * near, writes: count }),
             weights: tensors["weights"] && { buffer: tensors["weights"], reads: group.count * count * near * FLOAT_BYTES },
           },

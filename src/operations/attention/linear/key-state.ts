@@ -9,7 +9,7 @@ import type { BindingUse, Handle, NamedHandles, ProgramBuilder } from "../../../
 import { firstBytes } from "../../../program/ranges.ts";
 import { FLOAT_BYTES } from "../../../program/units.ts";
 import { ceilPowerOfTwo, firstTile, floorPowerOfTwo, mostLanes } from "../../../program/workgroups.ts";
-import { addHeadKernel, type GroupedWork, type HeadGroup, type NamedRows, type Rows, scratchRows } from "../head-groups.ts";
+import { addHeadKernel, type GroupedWork, type HeadGroup, type NamedRows, type Rows, scratchRows, stridesOf } from "../head-groups.ts";
 import type { AttentionShape } from "../spec.ts";
 
 /** Rows that make a chunk worth a state of its own: below, writing and adding states costs more than the rows themselves. */
@@ -139,7 +139,8 @@ export function addReduce(work: LinearWork, reduction: Reduction, group: HeadGro
   const { state, tile, chunks, chunkRows, usedBytes } = reduction;
   const { keys, values, statistics } = rows;
   const precision = { keys: keys.precision, values: values.precision };
-  const kernel = reduceKernel({ ...kernelShape(work), weighted: statistics !== undefined, precision, state, chunkRows, chunks, ...tile });
+  const weighted = statistics !== undefined;
+  const kernel = reduceKernel({ ...kernelShape(work), weighted, precision, state, chunkRows, chunks, ...tile, strides: stridesOf({ keys, values }) });
   const [featureTiles, valueTiles] = [Math.ceil(features / tile.featureTile), Math.ceil(valueDim / tile.valueTile)];
   addHeadKernel(work, group, kernel, {
     groups: chunks * featureTiles * valueTiles,
@@ -188,7 +189,8 @@ export function addApply(
   const { queries, states, out, accumulate } = buffers;
   const tile = chooseApplyTile(features, valueDim, program);
   const precision = { queries: queries.precision, out: out.precision };
-  const kernel = applyKernel({ ...kernelShape(work), precision, state: reduction.state, accumulate, ...tile });
+  const strides = stridesOf({ queries, out });
+  const kernel = applyKernel({ ...kernelShape(work), precision, state: reduction.state, accumulate, ...tile, strides });
   const valueTiles = Math.ceil(valueDim / tile.valueTile);
   addHeadKernel(work, group, kernel, {
     groups: Math.ceil(length / tile.rows) * valueTiles,

@@ -22,8 +22,8 @@ export function planLinearAttention(program: ProgramBuilder, shape: AttentionSha
   const states = stateScratch(work, "states", reduction, reduction.chunks);
   const single = reduction.chunks === 1 && !normalised;
   const combined = single ? states : stateScratch(work, "combined", reduction, 1);
-  const [q, k] = [storedRows(shape, tensors.q, headDim), storedRows(keyed, tensors.k, headDim)];
-  const [values, out] = [storedRows(keyed, tensors.v, valueDim), storedRows(shape, tensors.out, valueDim)];
+  const [q, k] = [storedRows(shape, tensors, "q"), storedRows(shape, tensors, "k")];
+  const [values, out] = [storedRows(shape, tensors, "v"), storedRows(shape, tensors, "out")];
   // Keys are done with before the queries come: one serves both.
   const projected = made ? projectedRows(work, "projected", longest) : undefined;
   const accumulate = addBias(program, shape, tensors, scratchLeft());

@@ -7,7 +7,7 @@ import type { MatrixTile } from "../../../../shaders/attention/state-products.ts
 import type { Handle, NamedHandles } from "../../../program/builder.ts";
 import { FLOAT_BYTES } from "../../../program/units.ts";
 import { ceilPowerOfTwo, firstTile } from "../../../program/workgroups.ts";
-import { addHeadKernel, type HeadGroup, type NamedRows } from "../head-groups.ts";
+import { addHeadKernel, type HeadGroup, type NamedRows, stridesOf } from "../head-groups.ts";
 import { combineLanes, EXP_FLOPS, kernelShape, LANE_ROWS, type LinearWork, type Reduction, statesUse } from "./key-state.ts";
 
 /** Rows of the workgroups of gradients, from the best to the smallest, and the lanes of a row. */
@@ -29,7 +29,8 @@ export function addQueryGradient(
   const { length, valueDim } = work.shape;
   const { queries, states, gradients, statistics, out, chunked } = buffers;
   const tile = chooseRowTile(work, reduction, chunked, queryGradientBytes);
-  const kernel = queryGradientKernel({ ...kernelShape(work), ...tile, statistics: chunked ? "take" : "make" });
+  const strides = stridesOf({ queries, gradients, out });
+  const kernel = queryGradientKernel({ ...kernelShape(work), ...tile, statistics: chunked ? "take" : "make", strides });
   addHeadKernel(work, group, kernel, {
     groups: Math.ceil(length / tile.rows),
     rows: {
@@ -61,15 +62,16 @@ export function addKeyGradient(
   const { length, valueDim } = work.shape;
   const { keys, states, values, dk, dv, accumulate, chunked } = buffers;
   const tile = chooseRowTile(work, reduction, chunked, keyGradientBytes);
-  const kernel = keyGradientKernel({ ...kernelShape(work), ...tile, accumulate });
+  const rows = {
+    queries: { ...keys, reads: length },
+    values: { ...values, reads: length },
+    dk: { ...dk, writes: length },
+    dv: { ...dv, reads: accumulate ? length : 0, writes: length },
+  };
+  const kernel = keyGradientKernel({ ...kernelShape(work), ...tile, accumulate, strides: stridesOf(rows) });
   addHeadKernel(work, group, kernel, {
     groups: Math.ceil(length / tile.rows),
-    rows: {
-      queries: { ...keys, reads: length },
-      values: { ...values, reads: length },
-      dk: { ...dk, writes: length },
-      dv: { ...dv, reads: accumulate ? length : 0, writes: length },
-    },
+    rows,
     uses: { states: statesUse(states, reduction, group, tile.chunks, { reads: reduction.usedBytes }) },
     flops: length * (2 * features * (2 * valueDim + 1) + EXP_FLOPS * features),
   });

@@ -109,7 +109,7 @@ export function featureScratch(work: MultiplicativeWork): FeatureScratch {
 export function addFeatures(work: MultiplicativeWork, group: HeadGroup, scratch: FeatureScratch): void {
   const { shape, tensors, features } = work;
   const { queries, keys, tolerances, states, reduction, projected } = scratch;
-  const [q, k] = [storedRows(shape, tensors.q, shape.headDim), storedRows(shape, tensors.k, shape.headDim)];
+  const [q, k] = [storedRows(shape, tensors, "q"), storedRows(shape, tensors, "k")];
   if (projected) {
     addProjection(work, group, "queries", { from: q, to: projected.q });
     addProjection(work, group, "keys", { from: k, to: projected.k });
@@ -117,7 +117,7 @@ export function addFeatures(work: MultiplicativeWork, group: HeadGroup, scratch:
   const from = projected ?? { q, k };
   if (states) {
     const { ofChunks, combined } = states;
-    addReduce(work, reduction, group, { keys: from.k, values: storedRows(shape, tensors.v, shape.valueDim) }, ofChunks);
+    addReduce(work, reduction, group, { keys: from.k, values: storedRows(shape, tensors, "v") }, ofChunks);
     if (combined !== ofChunks) addCombine(work, reduction, group, { states: ofChunks, combined, normalised: false });
   }
   addRowFeatures(work, group, from.k, keys, "keys", scratch);

@@ -37,9 +37,8 @@ function pairShape({ program, shape, features, featureMap }: MultiplicativeWork)
 
 /** The rows that pairs are made of. */
 function pairRows({ shape, tensors }: MultiplicativeWork, { projected }: FeatureScratch) {
-  const { headDim, valueDim } = shape;
-  const { q, k } = projected ?? { q: storedRows(shape, tensors.q, headDim), k: storedRows(shape, tensors.k, headDim) };
-  return { queries: q, keys: k, values: storedRows(shape, tensors.v, valueDim) };
+  const { q, k } = projected ?? { q: storedRows(shape, tensors, "q"), k: storedRows(shape, tensors, "k") };
+  return { queries: q, keys: k, values: storedRows(shape, tensors, "v") };
 }
 
 /** Operations where all rows of a head are summed directly. */

@@ -25,7 +25,7 @@ export function planMultiplicativeAttention(program: ProgramBuilder, shape: Atte
   const [channels, summed] = [program.temporary("channels", largest), program.temporary("summed", largest)];
   const totals = scratchRows(work, "totals", totalsWidth(valueDim));
   const rest = scratchLeft();
-  const [values, out] = [storedRows(shape, tensors.v, valueDim), storedRows(shape, tensors.out, valueDim)];
+  const [values, out] = [storedRows(shape, tensors, "v"), storedRows(shape, tensors, "out")];
   for (const group of groups) {
     addFeatures(work, group, features);
     for (const [i, selected] of featureGroups.entries()) {

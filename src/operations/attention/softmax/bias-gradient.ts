@@ -12,7 +12,7 @@ import { FLOAT_BYTES } from "../../../program/units.ts";
 import { elementwiseLanes } from "../../../program/workgroups.ts";
 import { elementCount } from "../../../core/check.ts";
 import { weightsShape } from "../../toeplitz/spec.ts";
-import { addHeadKernel } from "../head-groups.ts";
+import { addHeadKernel, stridesOf } from "../head-groups.ts";
 import { type AttentionShape, keyLengthOf } from "../spec.ts";
 import type { BiasGradient, BiasGradientSweep } from "./gradient.ts";
 import { biasUse, kernelShape } from "./splits.ts";
@@ -107,7 +107,9 @@ export const biasGradient: BiasGradient = {
       headBytes: headFloats * FLOAT_BYTES,
       add(work, dBias) {
         const partials = program.temporary("bias sums", work.mostHeads * headFloats * FLOAT_BYTES);
-        const kernel = softmaxBiasGradientKernel({ ...kernelShape({ shape, splits: { ...splits, count: 1 }, tile }), biasGrid, ...bands });
+        const { q: queries, k: keys, v: values, dOut: gradients } = work.rows;
+        const strides = stridesOf({ queries, keys, values, gradients });
+        const kernel = softmaxBiasGradientKernel({ ...kernelShape({ shape, splits: { ...splits, count: 1 }, tile }), biasGrid, ...bands, strides });
         return (group) => {
           const bytes = group.count * headFloats * FLOAT_BYTES;
           addHeadKernel(work, group, kernel, {

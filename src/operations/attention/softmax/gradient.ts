@@ -9,7 +9,7 @@ import { laneColumns, type SoftmaxKernelLayout, type SoftmaxTile } from "../../.
 import type { Handle, ProgramBuilder } from "../../../program/builder.ts";
 import { FLOAT_BYTES } from "../../../program/units.ts";
 import { addBiasGradient, type AttentionGradientTensors } from "../bias.ts";
-import { addHeadKernel, gradientRows, type HeadGroup, headGroups, type Rows } from "../head-groups.ts";
+import { addHeadKernel, gradientRows, type HeadGroup, headGroups, type Rows, stridesOf } from "../head-groups.ts";
 import { STATISTICS, statisticsRows } from "../linear/key-state.ts";
 import type { AttentionShape } from "../spec.ts";
 import { chooseSplits, chooseTile, type SoftmaxChoice, type Splits } from "./choose.ts";
@@ -143,7 +143,7 @@ function keySweeps({ headDim, valueDim, bias, variableLengths }: AttentionShape,
 function statisticsSweep(work: SoftmaxGradientWork): AddBlock {
   const { shape, rows, statistics } = work;
   const { headDim, valueDim } = shape;
-  const kernel = softmaxStatisticsKernel(kernelShape(work));
+  const kernel = softmaxStatisticsKernel({ ...kernelShape(work), strides: readStrides(rows) });
   const partials = partialsOf(work, 0, STATISTICS);
   const join = partials && statisticsJoin(work, partials, statistics);
   return (block) => {
@@ -168,8 +168,9 @@ function queryGradientSweep(work: SoftmaxGradientWork): AddBlock {
   const { shape, tile, rows, statistics } = work;
   const { headDim, valueDim } = shape;
   const columnTiles = columnTilesOf(tile, headDim);
-  const kernel = softmaxQueryGradientKernel({ ...kernelShape(work), columnTiles });
   const partials = partialsOf(work, 0, headDim);
+  const strides = readStrides(rows, { out: partials ? undefined : rows.dq });
+  const kernel = softmaxQueryGradientKernel({ ...kernelShape(work), columnTiles, strides });
   const join = partials && sumJoin(work, "queries", partials, rows.dq, false);
   return (block) => {
     addHeadKernel(work, block.group, kernel, {
@@ -202,27 +203,35 @@ function keyGradientSweep(work: SoftmaxGradientWork, { gradients, columnTiles }:
     ...(valuePartials ? [sumJoin(work, "keys", valuePartials, rows.dv, work.accumulate)] : []),
   ];
   const accumulate = work.accumulate && !valuePartials;
-  const kernel = softmaxKeyGradientKernel({ ...kernelShape(work), gradients, columnTiles, accumulate });
+  const made = { ...(dk && { dk: rows.dk }), ...(dv && { dv: rows.dv }) };
+  const strides = readStrides(rows, keyPartials || valuePartials ? {} : made);
+  const kernel = softmaxKeyGradientKernel({ ...kernelShape(work), gradients, columnTiles, accumulate, strides });
   const scoreFlops = 2 * headDim + (dk ? 2 * valueDim : 0) + WEIGHT_FLOPS;
   return (block) => {
     addHeadKernel(work, block.group, kernel, {
       groups: block.groups * columnTiles,
       params: block.params,
-      // The kernel binds values and dk, or dv, where it makes that gradient.
+      // The kernel binds values where it makes the gradient of keys.
       rows: {
         queries: { ...rows.q, reads: block.others * (columnTiles + (dk ? productLoads(tile, headDim, columnTiles) : 0)) },
         keys: { ...rows.k, reads: block.own * columnTiles },
         values: { ...rows.v, reads: block.own * columnTiles },
         gradients: { ...rows.dOut, reads: block.others * ((dk ? columnTiles : 0) + (dv ? productLoads(tile, valueDim, columnTiles) : 0)) },
         statistics: { ...statistics, reads: block.seen * columnTiles },
-        dk: { ...rows.dk, writes: block.rows },
-        dv: { ...rows.dv, reads: accumulate ? block.rows : 0, writes: block.rows },
+        dk: made.dk && { ...made.dk, writes: block.rows },
+        dv: made.dv && { ...made.dv, reads: accumulate ? block.rows : 0, writes: block.rows },
       },
       uses: { ...biasUse(work, block.group), ...writtenPartials(block, { dk: keyPartials, dv: valuePartials }) },
       flops: block.pairs * (columnTiles * scoreFlops + (dk ? 2 * headDim : 0) + (dv ? 2 * valueDim : 0)),
     });
     for (const join of joins) addJoin(work, block, join);
   };
+}
+
+/** The strides of what all sweeps read, and of what one makes. */
+function readStrides({ q, k, v, dOut }: SoftmaxGradientWork["rows"], made: Readonly<Record<string, Rows | undefined>> = {}) {
+  const written = Object.entries(made).map(([name, rows]) => [name, rows && { ...rows, writes: 1 }] as const);
+  return stridesOf({ queries: q, keys: k, values: v, gradients: dOut, ...Object.fromEntries(written) });
 }
 
 /** Rows of so many numbers in one of the buffers of partial results; `undefined` where there is one split. */

@@ -11,7 +11,7 @@ import { type Span, spansOf } from "../../../program/slices.ts";
 import { FLOAT_BYTES, sum } from "../../../program/units.ts";
 import { elementwiseLanes } from "../../../program/workgroups.ts";
 import { weightsShape } from "../../toeplitz/spec.ts";
-import { addHeadKernel, type GroupedWork, type HeadGroup, type Rows } from "../head-groups.ts";
+import { addHeadKernel, type GroupedWork, type HeadGroup, type Rows, stridesOf } from "../head-groups.ts";
 import type { Splits } from "./choose.ts";
 import { type Sweep, sweepOf } from "./sweep.ts";
 
@@ -144,7 +144,7 @@ function joinShape({ program, tile, shape: { length, keyLength: otherRows, causa
 /** What makes the output of partial sums and the maxima that they are relative to. */
 export function outputJoin(work: SweepWork, partials: Partials, maxima: Partials, result: Rows, accumulate: boolean): Join {
   const { scale, storage } = work.shape;
-  const kernel = softmaxCombineKernel({ ...joinShape(work), width: partials.width, scale, storage, accumulate });
+  const kernel = softmaxCombineKernel({ ...joinShape(work), width: partials.width, scale, storage, accumulate, strides: stridesOf({ out: result }) });
   return { kernel, partials, maxima, result, accumulate };
 }
 
@@ -156,7 +156,8 @@ export function statisticsJoin(work: SweepWork, partials: Partials, result: Rows
 /** What adds up gradients of rows of one side. */
 export function sumJoin(work: SweepWork, side: Block["side"], partials: Partials, result: Rows, accumulate: boolean): Join {
   const others = side === "queries" ? "keys" : "queries";
-  return { kernel: softmaxSumKernel({ ...joinShape(work), width: partials.width, others, accumulate }), partials, result, accumulate };
+  const strides = stridesOf({ out: result });
+  return { kernel: softmaxSumKernel({ ...joinShape(work), width: partials.width, others, accumulate, strides }), partials, result, accumulate };
 }
 
 /** Adds what brings the partial results of a block together. */
