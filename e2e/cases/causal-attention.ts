@@ -101,6 +101,7 @@ const BACKWARD_SIZES: Readonly<Record<FeatureMap, readonly Size[]>> = {
   sikf: [
     { heads: 2, batch: 2, length: 21, headDim: 5, valueDim: 1 },
     { heads: 1, length: 200, headDim: 68, valueDim: 20, bias: "fastrpb" },
+    { heads: 1, length: 150, headDim: 33, valueDim: 64, bias: "fastrpb" },
     { heads: 1, batch: 2, length: 140, headDim: 9, valueDim: 70, variableLengths: true },
   ],
   "elu+1": [{ heads: 1, batch: 2, length: 140, headDim: 9, valueDim: 12, variableLengths: true }],
@@ -202,6 +203,13 @@ export const causalAttentionSuite: Suite = {
             const same = out.subarray(0, first * 6).every((x, i) => Object.is(x, plain[i]));
             check(same, `${options.featureMap}: rows before ${first} changed`);
           }
+          const first = 70;
+          const [gradients, spoilt] = [
+            await attendBackward(runtime, options, data),
+            await attendBackward(runtime, options, poisoned(options, data, first)),
+          ];
+          const same = spoilt.dq!.subarray(0, first * options.headDim).every((x, i) => Object.is(x, gradients.dq![i]));
+          check(same, `${options.featureMap}: gradients of queries before ${first} changed`);
         });
       },
     },

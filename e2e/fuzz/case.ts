@@ -12,6 +12,7 @@ export const OPERATIONS = [
   "toeplitz gradient",
   "attention",
   "attention gradient",
+  "decoder",
 ] as const;
 export type OperationName = (typeof OPERATIONS)[number];
 

@@ -119,7 +119,7 @@ function withKeys(draw: Draw, options: Options): Options {
   }
 }
 
-function inputsOf(spec: AttentionSpec, backward: boolean): Record<string, TensorPlan> {
+export function inputsOf(spec: AttentionSpec, backward: boolean): Record<string, TensorPlan> {
   const rows = [spec.batch, spec.heads, spec.length];
   const keyed = keyShape(spec);
   const keyRows = [keyed.batch, keyed.heads, keyed.length];
@@ -207,7 +207,7 @@ const MOST_UNCERTAIN = 1e-2;
  * numbers roundings add up at random, which the bound of the README allows for, and where few values happen to cancel, 2 units of each. Exponents that
  * are sums themselves add u times their size (exponentSize), a bias the error of transforms (see toeplitz.ts, multiplicativeCondition).
  */
-async function forwardBounds({ options, data, kinds, lengths, expected, reference }: BoundContext): Promise<Record<string, number>> {
+export async function forwardBounds({ options, data, kinds, lengths, expected, reference }: BoundContext): Promise<Record<string, number>> {
   const spec = specOf(options);
   const out = expected["out"]!;
   const clean = Object.fromEntries(Object.entries(data).map(([name, values]) => [name, cleaned(values)]));

@@ -3,6 +3,7 @@ import type { Operation } from "../operation.ts";
 import { attentionGradientOperation, attentionOperation } from "./attention.ts";
 import { complexMultiplyOperation } from "./complex-multiply.ts";
 import { convolveOperation } from "./convolve.ts";
+import { decoderOperation } from "./decoder.ts";
 import { fftGradientOperation, fftOperation } from "./fft.ts";
 import { toeplitzGradientOperation, toeplitzOperation } from "./toeplitz.ts";
 
@@ -15,4 +16,5 @@ export const OPERATION: Readonly<Record<OperationName, Operation>> = {
   "toeplitz gradient": toeplitzGradientOperation,
   attention: attentionOperation,
   "attention gradient": attentionGradientOperation,
+  decoder: decoderOperation,
 };

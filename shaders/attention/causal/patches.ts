@@ -22,7 +22,7 @@ import { LOWEST, range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
 /** Keys of a chunk, and the most features and values. */
 export const PATCH_WIDTH = 64;
 /** Lanes of a row: they have the keys of a chunk, or as many features or values, in fours. */
-const COLUMNS = PATCH_WIDTH / 4;
+export const PATCH_COLUMNS = PATCH_WIDTH / 4;
 /** vec4f of features for which rows of the state stand beside the keys, at a time. */
 const DEPTH = 8;
 
@@ -35,7 +35,7 @@ type Tile = Pick<CausalPatchesKernelSpec, "rows"> & Omit<HeadShape, "length">;
 
 /** How the lanes share a tile out. The rows of a lane are neighbours here. */
 function laneTile({ rows }: Pick<Tile, "rows">) {
-  return { rows, laneRows: 4, rowLanes: COLUMNS } as const;
+  return { rows, laneRows: 4, rowLanes: PATCH_COLUMNS } as const;
 }
 
 /** Lanes of the workgroup of a tile. */
@@ -52,8 +52,8 @@ function variables(tile: Tile): readonly WorkgroupVariable[] {
   const [vectors, values] = [vectorsOf(tile.headDim), vectorsOf(tile.valueDim)];
   const pitch = vectors | 1;
   return [
-    ...range(4).map((x) => vectorArray(`rows${x}`, Math.max((tile.rows / 4) * pitch, COLUMNS * scorePitch(tile)))),
-    ...range(4).map((x) => vectorArray(`others${x}`, COLUMNS * Math.max(pitch, values))),
+    ...range(4).map((x) => vectorArray(`rows${x}`, Math.max((tile.rows / 4) * pitch, PATCH_COLUMNS * scorePitch(tile)))),
+    ...range(4).map((x) => vectorArray(`others${x}`, PATCH_COLUMNS * Math.max(pitch, values))),
     ...(tile.rows === 64 ? range(4).map((x) => vectorArray(`state_rows${x}`, DEPTH * values)) : []),
     vectorArray("shared_vectors", patchLanes(tile)),
     ...levelVariables({ ...tile, ...laneTile(tile), laneKeys: 4, tileVectors: 1, chunkRows: PATCH_WIDTH }),
@@ -70,7 +70,7 @@ export function patchBytes(tile: Tile): number {
 const FOUR = range(4);
 
 /** WGSL vector of number x of four vectors. */
-function across(name: (i: number) => string, x: number): string {
+export function across(name: (i: number) => string, x: number): string {
   return `vec4f(${FOUR.map((i) => `${name(i)}[${x}]`).join(", ")})`;
 }
 
@@ -154,8 +154,8 @@ export function causalPatchesKernel(spec: CausalPatchesKernelSpec): Kernel {
   const [vectors, values] = [vectorsOf(headDim), vectorsOf(valueDim)];
   const turns = range(PATCH_WIDTH / rows); // of the lanes over fours of keys
   const fours = turns.flatMap((t) => FOUR.map((i) => ({ t, i, name: `${t}_${i}`, group: `(lane_row + ${u32(t * (rows / 4))})` })));
-  const least = (count: number) => (count === COLUMNS ? "column" : `min(column, ${u32(count - 1)})`);
-  const has = (count: number) => (count === COLUMNS ? "" : `if (column < ${u32(count)}) `);
+  const least = (count: number) => (count === PATCH_COLUMNS ? "column" : `min(column, ${u32(count - 1)})`);
+  const has = (count: number) => (count === PATCH_COLUMNS ? "" : `if (column < ${u32(count)}) `);
   const loadState = unroll(
     fours,
     ({ name, i, group }) =>

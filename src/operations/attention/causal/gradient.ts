@@ -1,11 +1,13 @@
 /** The gradient of causal linear attention: as without causality where other chunks are concerned, and by products of its rows within a chunk. */
 import { efficientKeyGradientKernel, type EfficientKeyGradientKernelSpec } from "../../../../shaders/attention/causal/efficient-key-gradient.ts";
 import { causalGradientBytes, causalGradientKernel } from "../../../../shaders/attention/causal/gradient.ts";
+import { PATCH_COLUMNS, PATCH_WIDTH } from "../../../../shaders/attention/causal/patches.ts";
+import { causalPatchesGradientKernel, PATCHES_GRADIENT_LANES, patchesGradientBytes } from "../../../../shaders/attention/causal/patches-gradient.ts";
 import { keyStateLayout } from "../../../../shaders/attention/feature-map.ts";
 import { paddedToVec4 } from "../../../../shaders/wgsl/kernel.ts";
 import type { Handle, ProgramBuilder } from "../../../program/builder.ts";
 import { FLOAT_BYTES } from "../../../program/units.ts";
-import { elementwiseLanes } from "../../../program/workgroups.ts";
+import { elementwiseLanes, mostLanes } from "../../../program/workgroups.ts";
 import { addBiasGradient, type AttentionGradientTensors } from "../bias.ts";
 import { addHeadKernel, gradientRows, type HeadGroup, type NamedRows, type Rows, stridesOf } from "../head-groups.ts";
 import {
@@ -77,10 +79,13 @@ export function planCausalAttentionGradient(
       addKeyGradient(work, reduction, group, { ...rows, states, accumulate, chunked: true });
     }
     const several = states !== undefined;
-    const [ofQueries, ofKeys] = [[rows.queries, gradients] as const, [rows.keys, values] as const];
-    const common = { rows, accumulate: { out: several, dv: several || accumulate } };
-    addGradientWithinChunks(work, reduction, group, { ...common, of: "queries", own: ofQueries, others: ofKeys, out: rows.dq });
-    addGradientWithinChunks(work, reduction, group, { ...common, of: "keys", own: ofKeys, others: ofQueries, out: rows.dk });
+    const accumulated = { out: several, dv: several || accumulate };
+    if (!addPatchesGradient(work, reduction, group, rows, accumulated)) {
+      const [ofQueries, ofKeys] = [[rows.queries, gradients] as const, [rows.keys, values] as const];
+      const common = { rows, accumulate: accumulated };
+      addGradientWithinChunks(work, reduction, group, { ...common, of: "queries", own: ofQueries, others: ofKeys, out: rows.dq });
+      addGradientWithinChunks(work, reduction, group, { ...common, of: "keys", own: ofKeys, others: ofQueries, out: rows.dk });
+    }
     if (relative) addEfficientKeyGradient(work, reduction, group, { queries: q, efficient: relative, gradients: dq, keys: k, dk, states });
     if (projected) {
       addProjection(work, group, "queryGradients", { from: projected.dq, to: dq, rows: q });
@@ -124,6 +129,50 @@ function addEfficientKeyGradient(
     addScan(narrow, sums, group, states, { reverse: true });
   }
   add("apply", { reads: 32 * vectors });
+}
+
+/** How many vectors go through workgroup memory at a time, from the best to what takes the least memory. */
+const PATCH_DEPTHS = [16, 8] as const;
+
+/** Adds the gradients from pairs of rows in the same chunk by one kernel, where chunks and the device are made for it: if not, it adds nothing, and is `false`. */
+function addPatchesGradient(
+  work: LinearWork,
+  { chunkRows }: Reduction,
+  group: HeadGroup,
+  rows: NamedRows<"queries" | "keys" | "values" | "gradients" | "statistics" | "dq" | "dk" | "dv">,
+  accumulate: { readonly out: boolean; readonly dv: boolean },
+): boolean {
+  const {
+    program: { limits },
+    features,
+    shape: { length, valueDim },
+  } = work;
+  if (chunkRows !== PATCH_WIDTH || Math.max(features, valueDim) > PATCH_WIDTH || 2 * length <= PATCH_WIDTH) return false;
+  const depth = PATCH_DEPTHS.find(
+    (most) => patchesGradientBytes({ depth: most, headDim: features, valueDim }) <= limits.maxComputeWorkgroupStorageSize,
+  );
+  if (!depth || PATCHES_GRADIENT_LANES > mostLanes(limits)) return false;
+  const kernel = causalPatchesGradientKernel({ ...kernelShape(work), depth, accumulate });
+  if (kernel.bindings.length > limits.maxStorageBuffersPerShaderStage) return false;
+  const groups = Math.ceil(length / PATCH_WIDTH);
+  const reads = groups * PATCH_WIDTH;
+  const { queries, keys, values, gradients, statistics, dq, dk, dv } = rows;
+  addHeadKernel(work, group, kernel, {
+    groups,
+    rows: {
+      queries: { ...queries, reads },
+      keys: { ...keys, reads: reads + levelRows(work, { rows: PATCH_WIDTH }) },
+      values: { ...values, reads },
+      gradients: { ...gradients, reads },
+      // Each lane of a row reads them.
+      statistics: { ...statistics, reads: reads * PATCH_COLUMNS },
+      dq: { ...dq, reads: accumulate.out ? length : 0, writes: length },
+      dk: { ...dk, reads: accumulate.out ? length : 0, writes: length },
+      dv: { ...dv, reads: accumulate.dv ? length : 0, writes: length },
+    },
+    flops: 2 * EXP_FLOPS * features * length + PATCH_WIDTH * length * (6 * features + 4 * valueDim),
+  });
+  return true;
 }
 
 /** Adds the gradients of queries or of keys and values from pairs of rows in the same chunk. */
