@@ -1,5 +1,4 @@
 /** Attention: its options and plan, and the kinds of it, each with kernels of its own that a page loads when it first plans one. */
-import { loadCrossBias } from "../operations/attention/cross-plans.ts";
 import { type AttentionSpec, isProjected } from "../operations/attention/spec.ts";
 import type { Operation } from "../operations/operation.ts";
 import { loadForm } from "../operations/toeplitz/separable-plans.ts";
@@ -9,8 +8,11 @@ export { makeAttention } from "./attention-plan.ts";
 
 /** The operation for a spec. */
 export async function loadKind(spec: AttentionSpec): Promise<Operation<AttentionSpec>> {
-  await Promise.all([loadForm(spec), loadCrossBias(spec)]);
+  await loadForm(spec);
   let attention = await loadUnmasked(spec);
+  if (spec.keyLength !== undefined && spec.bias === "fastrpb") {
+    attention = (await import("../operations/attention/cross-bias.ts")).withCrossBias(attention);
+  }
   if (spec.keyHeads !== undefined) attention = (await import("../operations/attention/key-heads.ts")).withKeyHeads(attention);
   if (isProjected(spec)) await (await import("../operations/attention/projection.ts")).loadProjection(spec.featureMap);
   return spec.keyMask ? (await import("../operations/attention/key-mask.ts")).withKeyMask(attention) : attention;

@@ -1,6 +1,6 @@
 /** Operations by their specs, for the tests: the library has no such table, each family brings its own. */
 import type { PlannerLimits } from "../core/limits.ts";
-import { loadCrossBias } from "../operations/attention/cross-plans.ts";
+import { withCrossBias } from "../operations/attention/cross-bias.ts";
 import { causalAttention } from "../operations/attention/causal/operation.ts";
 import { withKeyHeads } from "../operations/attention/key-heads.ts";
 import { withKeyMask } from "../operations/attention/key-mask.ts";
@@ -21,14 +21,15 @@ import type { Program } from "../program/program.ts";
 import type { AnySpec } from "./specs.ts";
 
 await Promise.all([
-  loadCrossBias({ keyLength: 1 }),
   loadProjection("favor+"),
   loadProjection("dpfp"),
   loadForm({ length: 1, grid: [1, 1], form: { symmetric: false, separable: "axes", reach: [1, 1] } }),
 ]);
 
 export function attentionFor(shape: AttentionShape): Operation<AttentionSpec> {
-  const attention = shape.keyHeads === undefined ? unmasked(shape) : withKeyHeads(unmasked(shape));
+  let attention = unmasked(shape);
+  if (shape.keyLength !== undefined && shape.bias === "fastrpb") attention = withCrossBias(attention);
+  if (shape.keyHeads !== undefined) attention = withKeyHeads(attention);
   return shape.keyMask ? withKeyMask(attention) : attention;
 }
 

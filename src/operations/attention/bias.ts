@@ -4,7 +4,6 @@ import type { Handles } from "../operation.ts";
 import { planToeplitzGradient } from "../toeplitz/gradient.ts";
 import type { TensorStrides } from "../toeplitz/outside.ts";
 import { planToeplitz } from "../toeplitz/plan.ts";
-import { crossBias } from "./cross-plans.ts";
 import { storedRows } from "./head-groups.ts";
 import type { AttentionTensor } from "./layout.ts";
 import { type AttentionShape, biasSpec } from "./spec.ts";
@@ -35,33 +34,31 @@ export type AttentionGradientTensors = Omit<AttentionTensors, "out"> & {
   readonly dBias?: Handle;
 };
 
-/** Adds a product of values, or its gradient, with as many rows on both sides. */
-function addProduct<Tensors extends object>(
-  program: ProgramBuilder,
-  shape: AttentionShape,
-  tensors: Tensors,
-  scratch: number,
-  add: (tensors: Tensors, scratch: number) => void,
-): void {
-  if (shape.keyLength === undefined) add(tensors, scratch);
-  else crossBias().addSquare(program, shape, tensors, scratch, add);
-}
-
-/** Adds the product of a FastRPB bias and the values into `out`. @returns whether there is such a bias, so that what follows adds to `out` */
+/**
+ * Adds the product of a FastRPB bias and the values into `out`; of cross-attention it is there (attention/cross-bias.ts).
+ *
+ * @returns whether there is such a bias, so that what follows adds to `out`
+ */
 export function addBias(program: ProgramBuilder, shape: AttentionShape, tensors: AttentionTensors, scratch: number): boolean {
   if (shape.bias !== "fastrpb") return false;
   const strides = valueStrides(shape, tensors, ["v", "out"]);
-  const all = { ...tensors, spectrum: tensors.spectrum! };
-  addProduct(program, shape, all, scratch, (own, room) => planToeplitz(program, biasSpec(shape), own, room, { strides }));
+  if (shape.keyLength === undefined) {
+    planToeplitz(program, biasSpec(shape), { ...tensors, spectrum: tensors.spectrum! }, scratch, { strides });
+  }
   return true;
 }
 
-/** Adds the gradients through a FastRPB bias into `dv` and `dBias`. @returns whether there is such a bias, so that what follows adds to `dv` */
+/**
+ * Adds the gradients through a FastRPB bias into `dv` and `dBias`; of cross-attention they are there.
+ *
+ * @returns whether there is such a bias, so that what follows adds to `dv`
+ */
 export function addBiasGradient(program: ProgramBuilder, shape: AttentionShape, tensors: AttentionGradientTensors, scratch: number): boolean {
   if (shape.bias !== "fastrpb") return false;
   const strides = valueStrides(shape, tensors, ["v", "dOut", "dv"]);
-  const all = { ...tensors, spectrum: tensors.spectrum!, dWeights: tensors.dBias! };
-  addProduct(program, shape, all, scratch, (own, room) => planToeplitzGradient(program, biasSpec(shape), own, room, strides));
+  if (shape.keyLength === undefined) {
+    planToeplitzGradient(program, biasSpec(shape), { ...tensors, spectrum: tensors.spectrum!, dWeights: tensors.dBias! }, scratch, strides);
+  }
   return true;
 }
 

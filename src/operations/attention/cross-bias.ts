@@ -2,42 +2,43 @@
  * FastRPB of cross-attention: its N × M matrix is part of a square one, of as many rows and columns as the longer side has. Where values or
  * gradients are fewer, zeros stand for the others; where results are fewer, the others are left out.
  */
-import type { Handle, ProgramBuilder } from "../../program/builder.ts";
+import type { ProgramBuilder } from "../../program/builder.ts";
+import type { Handles, Operation } from "../operation.ts";
+import { planToeplitzGradient, type ToeplitzGradientTensors } from "../toeplitz/gradient.ts";
+import type { ToeplitzTensors } from "../toeplitz/pairs.ts";
+import { planToeplitz } from "../toeplitz/plan.ts";
+import { around } from "./around.ts";
 import { addFitted, fittedScratch } from "./fit-rows.ts";
-import { type AttentionShape, keyLengthOf } from "./spec.ts";
+import { type AttentionShape, type AttentionSpec, biasSpec, keyLengthOf } from "./spec.ts";
 
-/** The tensors of a product or its gradient, of which `v` and `dv` are of keys, `dOut` and `out` of queries, and others of neither. */
-type ProductTensors = Readonly<Partial<Record<"v" | "dOut" | "out" | "dv", Handle>>>;
+/** The tensors of the product and its gradient: `v` and `dv` have rows of keys, the others of queries. */
+const INPUTS = ["v", "dOut"] as const;
+const OUTPUTS = ["out", "dv"] as const;
 
-/**
- * Adds what a square product or its gradient takes, and these in between.
- *
- * @param add adds it, with tensors of as many rows on both sides, and so much of the scratch
- * @throws FastRpbError code `"limit"`
- */
-export function addSquare<Tensors extends ProductTensors>(
-  program: ProgramBuilder,
-  shape: AttentionShape,
-  tensors: Tensors,
-  scratch: number,
-  add: (tensors: Tensors, scratch: number) => void,
-): void {
+/** An attention whose specs have FastRPB and keys of another length, from one that adds to what is there. */
+export function withCrossBias(attention: Operation<AttentionSpec>): Operation<AttentionSpec> {
+  return around(attention, (plan, program, shape, tensors, scratch) => {
+    addCrossBias(program, shape, tensors, scratch);
+    plan(program, shape, tensors, scratch);
+  });
+}
+
+/** Adds the product of the bias and the values into `out`, or the gradients into `dv` and `dBias`. @throws FastRpbError code `"limit"` */
+function addCrossBias(program: ProgramBuilder, shape: AttentionShape, tensors: Handles, scratch: number): void {
   const { batch, heads, length, valueDim: width, storage: precision } = shape;
   const keyLength = keyLengthOf(shape);
   const square = Math.max(length, keyLength);
   const lengths = { v: keyLength, dOut: length, out: length, dv: keyLength };
-  const short = (["v", "dOut", "out", "dv"] as const).filter((name) => tensors[name] && lengths[name] < square);
-  const { rows, left } = fittedScratch(program, shape, square, Object.fromEntries(short.map((name) => [name, width])), scratch);
-  const fit = (padded: boolean) => {
-    for (const name of short) {
-      const own = { buffer: tensors[name]!, heads: 1, length: lengths[name] };
-      const whole = { buffer: rows[name]!, heads: 1, length: square };
-      const isInput = name === "v" || name === "dOut";
-      if (isInput === padded)
-        addFitted(program, { units: batch * heads, width, precision }, ...(isInput ? ([own, whole] as const) : ([whole, own] as const)));
-    }
-  };
-  fit(true);
-  add({ ...tensors, ...rows }, left);
-  fit(false);
+  const isShort = (name: keyof typeof lengths) => tensors[name] !== undefined && lengths[name] < square;
+  const [inputs, outputs] = [INPUTS.filter(isShort), OUTPUTS.filter(isShort)];
+  const dims = Object.fromEntries([...inputs, ...outputs].map((name) => [name, width]));
+  const { rows, left } = fittedScratch(program, shape, square, dims, scratch);
+  const all = { units: batch * heads, width, precision };
+  const own = (name: keyof typeof lengths) => ({ buffer: tensors[name]!, heads: 1, length: lengths[name] });
+  const whole = (name: keyof typeof lengths) => ({ buffer: rows[name]!, heads: 1, length: square });
+  for (const name of inputs) addFitted(program, all, own(name), whole(name));
+  const product = { ...tensors, ...rows };
+  if (tensors["dOut"]) planToeplitzGradient(program, biasSpec(shape), { ...product, dWeights: tensors["dBias"] } as ToeplitzGradientTensors, left);
+  else planToeplitz(program, biasSpec(shape), product as ToeplitzTensors, left);
+  for (const name of outputs) addFitted(program, all, whole(name), own(name));
 }
