@@ -3,10 +3,8 @@
  * gradients are fewer, zeros stand for the others; where results are fewer, the others are left out.
  */
 import type { ProgramBuilder } from "../../program/builder.ts";
-import type { Handles, Operation } from "../operation.ts";
-import { planToeplitzGradient, type ToeplitzGradientTensors } from "../toeplitz/gradient.ts";
-import type { ToeplitzTensors } from "../toeplitz/pairs.ts";
-import { planToeplitz } from "../toeplitz/plan.ts";
+import { type Handles, type Operation, task } from "../operation.ts";
+import { toeplitz } from "../toeplitz/operation.ts";
 import { around } from "./around.ts";
 import { addFitted, fittedScratch } from "./fit-rows.ts";
 import { type AttentionShape, type AttentionSpec, biasSpec, keyLengthOf } from "./spec.ts";
@@ -37,8 +35,8 @@ function addCrossBias(program: ProgramBuilder, shape: AttentionShape, tensors: H
   const own = (name: keyof typeof lengths) => ({ buffer: tensors[name]!, heads: 1, length: lengths[name] });
   const whole = (name: keyof typeof lengths) => ({ buffer: rows[name]!, heads: 1, length: square });
   for (const name of inputs) addFitted(program, all, own(name), whole(name));
-  const product = { ...tensors, ...rows };
-  if (tensors["dOut"]) planToeplitzGradient(program, biasSpec(shape), { ...product, dWeights: tensors["dBias"] } as ToeplitzGradientTensors, left);
-  else planToeplitz(program, biasSpec(shape), product as ToeplitzTensors, left);
+  const spec = biasSpec(shape);
+  const product = tensors["dOut"] ? toeplitz.gradient!(spec)! : task(toeplitz, spec);
+  product.operation.plan(program, product.spec, { ...tensors, dWeights: tensors["dBias"]!, ...rows }, left);
   for (const name of outputs) addFitted(program, all, whole(name), own(name));
 }
