@@ -90,7 +90,8 @@ export type AttentionOptions = SequenceOptions &
     /**
      * Cross-attention: keys and values are those of M other tokens, `[batch, heads, M, ·]`, and a key mask is `[batch, M]`. Weights of a bias are
      * `[heads, N + M − 1]`, W_ij = w[j − i + N − 1], or symmetric ones `[heads, max(N, M)]`, w[|j − i|]. Other than `length`, it goes with no grid, no
-     * tokens outside, no `causal`, `window`, `variableLengths` or `biasLength`, and no bias `"multiplicative"`. Default: `length`.
+     * tokens outside, no `causal`, `window`, `variableLengths` or `biasLength`, and no bias `"multiplicative"`. With FastRPB it takes scratch for rows of
+     * the longer side. Default: `length`.
      */
     keyLength?: number;
     /**
