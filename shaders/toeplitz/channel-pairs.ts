@@ -3,7 +3,7 @@
  * side, are one complex value: no packing. An odd last channel pairs with zero.
  *
  * Layout: rows [B·H·N, D]; `row` counts from the start of the tensor, the `…Base` parameters are where the binding starts, in elements. Where there is
- * more between the heads than rows, `row` does not count it.
+ * more between the heads than rows, `row` does not count it; where heads stand side by side, it counts them as if they did not.
  */
 import { loaded, type Precision, stored, storedElement } from "../wgsl/kernel.ts";
 import { isWhole, type RowMargin, type RowPlaces, rowStart, type Strided } from "../wgsl/rows.ts";

@@ -1,6 +1,8 @@
 /**
  * Rows of numbers, four neighbours at a time. Layout: rows [rows, width]; vector `column` of a row holds the numbers 4·column … + 3, zero beyond
  * the row. Where the width is a multiple of 4 it is one access. The parameter `<binding>Base` is where a binding starts, in its elements.
+ *
+ * Rows are counted head by head, as in [batch, heads, N, width], also where a binding has them elsewhere: `RowStrides` say where.
  */
 import { type KernelBinding, loaded, type Precision, stored, type WorkgroupVariable } from "./kernel.ts";
 import { range, u32, unroll, wgsl } from "./wgsl.ts";

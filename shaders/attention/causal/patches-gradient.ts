@@ -18,12 +18,12 @@ import type { HeadShape } from "../head-shape.ts";
 import { featureTileDeclarations, tileLanes } from "../query-features.ts";
 import { type Kernel, makeKernel, workgroupBytes, type WorkgroupVariable } from "../../wgsl/kernel.ts";
 import { lengthBinding, lengthParams } from "../../wgsl/lengths.ts";
-import { loadVector, storeVector, vectorArray, vectorElement, vectorsOf } from "../../wgsl/rows.ts";
+import { loadFunctions, readBindings, storeBases, storeBindings, storeVector, type Strided, vectorArray, vectorsOf } from "../../wgsl/rows.ts";
 import { across, PATCH_COLUMNS, PATCH_WIDTH } from "./patches.ts";
 import { causalStart, findLevels, LEVEL_FUNCTIONS, levelVariables } from "./tiles.ts";
 import { LOWEST, range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
-export interface CausalPatchesGradientKernelSpec extends HeadShape {
+export interface CausalPatchesGradientKernelSpec extends HeadShape, Strided {
   readonly featureMap: KernelFeatureMap;
   readonly variableLengths: boolean;
   /** Vectors, or fours of rows, that go through workgroup memory at a time: 16 takes the fewest barriers. */
@@ -57,10 +57,12 @@ export function patchesGradientBytes(tile: Tile): number {
 }
 
 export function causalPatchesGradientKernel(spec: CausalPatchesGradientKernelSpec): Kernel {
-  const { headDim, valueDim, depth } = spec;
+  const { headDim, valueDim, depth, strides = {} } = spec;
   const sikf = spec.featureMap === "sikf";
   const [vectors, values] = [vectorsOf(headDim), vectorsOf(valueDim)];
   const tile = { ...spec, ...LANE_TILE };
+  const read = { keys: headDim, values: valueDim, gradients: valueDim };
+  const made = { dq: headDim, dk: headDim, dv: valueDim };
   /** Statements that make `<sum><p>`, of rows and column 4·column + p, of the products of `count` vectors `row<i>` and `other<i>` of the lanes. */
   const patchProduct = (sum: string, count: number, row: string, other: string) => `${unroll(FOUR, (p) => `  var ${sum}${p} = vec4f();`)}
   for (var first = 0u; first < ${u32(count)}; first += DEPTH) {
@@ -235,19 +237,15 @@ ${store("dv", values)}
     constants: spec,
     workgroupSize: PATCHES_GRADIENT_LANES,
     bindings: [
-      { name: "queries", access: "read", element: vectorElement(headDim) },
-      { name: "keys", access: "read", element: vectorElement(headDim) },
-      { name: "values", access: "read", element: vectorElement(valueDim) },
-      { name: "gradients", access: "read", element: vectorElement(valueDim) },
+      ...readBindings({ queries: headDim, ...read }, "f32", strides),
       { name: "statistics", access: "read", element: "vec4f" },
-      { name: "dq", access: "read_write", element: vectorElement(headDim) },
-      { name: "dk", access: "read_write", element: vectorElement(headDim) },
-      { name: "dv", access: "read_write", element: vectorElement(valueDim) },
+      ...storeBindings(made, strides),
       ...lengthBinding(spec),
     ],
     params: [
       "firstHead",
-      ...["queries", "keys", "values", "gradients", "statistics", "dq", "dk", "dv"].map((name) => `${name}Base`),
+      ...["queries", "keys", "values", "gradients", "statistics"].map((name) => `${name}Base`),
+      ...storeBases(Object.keys(made), strides),
       ...lengthParams(spec),
     ],
     declarations: [
@@ -256,7 +254,11 @@ const D = ${u32(headDim)};
 const DEPTH = ${u32(depth)};
 const DEPTH_PITCH = ${u32(depth | 1)};`,
       ...featureTileDeclarations(tile, variables(spec)),
-      wgsl`${sikf ? LEVEL_FUNCTIONS : ""}${loadVector("load_keys", "keys", headDim)}${loadVector("load_values", "values", valueDim)}${loadVector("load_gradients", "gradients", valueDim)}${storeVector("store_dq", "dq", headDim, spec.accumulate.out)}${storeVector("store_dk", "dk", headDim, spec.accumulate.out)}${storeVector("store_dv", "dv", valueDim, spec.accumulate.dv)}
+      wgsl`${sikf ? LEVEL_FUNCTIONS : ""}${loadFunctions(read, "f32", strides)}${Object.entries(made)
+        .map(([name, width]) =>
+          storeVector(`store_${name}`, name, width, name === "dv" ? spec.accumulate.dv : spec.accumulate.out, "f32", strides[name]),
+        )
+        .join("")}
 #if ${sikf}
 // Four neighbours in a row of the patches that stand in workgroup memory.
 fn rows_at(row: u32, group: u32) -> vec4f {

@@ -145,31 +145,34 @@ function addPatchesGradient(
   const {
     program: { limits },
     features,
-    shape: { length, valueDim },
+    shape,
   } = work;
+  const { length, valueDim } = shape;
   if (chunkRows !== PATCH_WIDTH || Math.max(features, valueDim) > PATCH_WIDTH || 2 * length <= PATCH_WIDTH) return false;
   const depth = PATCH_DEPTHS.find(
     (most) => patchesGradientBytes({ depth: most, headDim: features, valueDim }) <= limits.maxComputeWorkgroupStorageSize,
   );
   if (!depth || PATCHES_GRADIENT_LANES > mostLanes(limits)) return false;
-  const kernel = causalPatchesGradientKernel({ ...kernelShape(work), depth, accumulate });
-  if (kernel.bindings.length > limits.maxStorageBuffersPerShaderStage) return false;
   const groups = Math.ceil(length / PATCH_WIDTH);
   const reads = groups * PATCH_WIDTH;
   const { queries, keys, values, gradients, statistics, dq, dk, dv } = rows;
+  const bound = {
+    queries: { ...queries, reads },
+    keys: { ...keys, reads: reads + levelRows(work, { rows: PATCH_WIDTH }) },
+    values: { ...values, reads },
+    gradients: { ...gradients, reads },
+    // Each lane of a row reads them.
+    statistics: { ...statistics, reads: reads * PATCH_COLUMNS },
+    dq: { ...dq, reads: accumulate.out ? length : 0, writes: length },
+    dk: { ...dk, reads: accumulate.out ? length : 0, writes: length },
+    dv: { ...dv, reads: accumulate.dv ? length : 0, writes: length },
+  };
+  const kernel = causalPatchesGradientKernel({ ...kernelShape(work), depth, accumulate, strides: stridesOf(bound) });
+  // With gradients in one tensor it binds fewer: every layout takes the same kernels.
+  if (Object.keys(bound).length + Number(shape.variableLengths) > limits.maxStorageBuffersPerShaderStage) return false;
   addHeadKernel(work, group, kernel, {
     groups,
-    rows: {
-      queries: { ...queries, reads },
-      keys: { ...keys, reads: reads + levelRows(work, { rows: PATCH_WIDTH }) },
-      values: { ...values, reads },
-      gradients: { ...gradients, reads },
-      // Each lane of a row reads them.
-      statistics: { ...statistics, reads: reads * PATCH_COLUMNS },
-      dq: { ...dq, reads: accumulate.out ? length : 0, writes: length },
-      dk: { ...dk, reads: accumulate.out ? length : 0, writes: length },
-      dv: { ...dv, reads: accumulate.dv ? length : 0, writes: length },
-    },
+    rows: bound,
     flops: 2 * EXP_FLOPS * features * length + PATCH_WIDTH * length * (6 * features + 4 * valueDim),
   });
   return true;
