@@ -104,19 +104,17 @@ function drawAttention(draw: Draw, half: boolean, backward: boolean): Options {
   });
 }
 
-/** The same, some with keys of another length, where the rest allows that, or with groups of queries. */
+/** What does not go with keys of another length. */
+const OF_ONE_LENGTH: readonly string[] = ["causal", "window", "variableLengths", "outside", "biasLength"];
+
+/** The same, some with keys of another length, or with groups of queries. */
 function withKeys(draw: Draw, options: Options): Options {
-  const { heads, length } = specOf(options);
+  const { heads, length, grid, bias } = specOf(options);
   const divisors = Array.from({ length: heads }, (_, i) => i + 1).filter((count) => heads % count === 0);
-  const keyHeads = draw.chance(0.3) && { keyHeads: draw.pick(divisors) };
-  const keyLength = draw.chance(0.4) && { keyLength: draw.size(length) };
-  const crossed = { ...options, ...keyHeads, ...keyLength };
-  try {
-    specOf(crossed);
-    return crossed;
-  } catch {
-    return { ...options, ...keyHeads };
-  }
+  const grouped = { ...options, ...(draw.chance(0.3) && { keyHeads: draw.pick(divisors) }) };
+  if (grid || bias === "multiplicative" || !draw.chance(0.2)) return grouped;
+  const others = Object.entries(grouped).filter(([name]) => !OF_ONE_LENGTH.includes(name));
+  return { ...Object.fromEntries(others), keyLength: draw.size(length) };
 }
 
 export function inputsOf(spec: AttentionSpec, backward: boolean): Record<string, TensorPlan> {
