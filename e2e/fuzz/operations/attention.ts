@@ -114,7 +114,8 @@ function withKeys(draw: Draw, options: Options): Options {
   const grouped = { ...options, ...(draw.chance(0.3) && { keyHeads: draw.pick(divisors) }) };
   if (grid || bias === "multiplicative" || !draw.chance(0.2)) return grouped;
   const others = Object.entries(grouped).filter(([name]) => !OF_ONE_LENGTH.includes(name));
-  return { ...Object.fromEntries(others), keyLength: draw.size(length) };
+  const fewer = draw.size(length);
+  return { ...Object.fromEntries(others), ...(draw.chance(0.5) ? { keyLength: fewer } : { length: fewer, keyLength: length }) };
 }
 
 export function inputsOf(spec: AttentionSpec, backward: boolean): Record<string, TensorPlan> {
