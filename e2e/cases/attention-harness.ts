@@ -15,8 +15,8 @@ export interface AttentionData {
   readonly v: Float32Array;
   readonly weights: Float32Array;
   readonly dOut: Float32Array;
-  /** With variable lengths only. */
-  readonly lengths?: readonly number[];
+  /** With variable lengths only; float32 numbers go in as a tensor. */
+  readonly lengths?: readonly number[] | Float32Array;
   /** With a mask over keys only. */
   readonly keyMask?: Uint8Array;
 }
@@ -64,7 +64,7 @@ function inputsOf(scope: Scope, spec: AttentionSpec, data: AttentionData): Atten
   return {
     ...(tensors as Pick<AttentionInputs, "q" | "k" | "v">),
     ...(spec.bias !== "none" && { bias: scope.tensor(data.weights, weightsShape(spec)) }),
-    ...(data.lengths && { lengths: data.lengths }),
+    ...(data.lengths && { lengths: data.lengths instanceof Float32Array ? scope.tensor(data.lengths, [spec.batch]) : data.lengths }),
     ...(data.keyMask && { keyMask: data.keyMask }),
   };
 }

@@ -1,6 +1,7 @@
 /** What holds for every attention: PyTorch's values and gradients, and properties. */
 import type { AttentionOptions } from "../../src/index.ts";
-import { type AttentionFixture, attentionFixtures } from "../../src/testing/attention-fixtures.ts";
+import { type AttentionFixture, attentionFixtures, layerFixtures } from "../../src/testing/attention-fixtures.ts";
+import { attentionSpec } from "../../src/testing/specs.ts";
 import {
   attend,
   ATTENTION_BOUND,
@@ -9,12 +10,27 @@ import {
   checkGradients,
   drawAttention,
   GRADIENT_BOUND,
+  type GradientName,
   norm,
 } from "./attention-harness.ts";
 import { type CaseContext, check, checkClose, relativeL2, type Suite, together } from "./case.ts";
 
-function dataOf({ q, k, v, dOut, weights, lengths }: AttentionFixture): AttentionData {
-  return { q, k, v, dOut, weights: weights ?? new Float32Array(), ...(lengths && { lengths }) };
+function dataOf({ q, k, v, dOut, weights, lengths, keyMask }: AttentionFixture): AttentionData {
+  return { q, k, v, dOut, weights: weights ?? new Float32Array(), ...(lengths && { lengths }), ...(keyMask && { keyMask }) };
+}
+
+async function compareValues(context: CaseContext, fixture: AttentionFixture): Promise<void> {
+  const { options, out } = fixture;
+  checkClose(await attend(await context.runtime, options, dataOf(fixture)), out, ATTENTION_BOUND, JSON.stringify(options));
+}
+
+async function compareGradients(context: CaseContext, fixture: AttentionFixture): Promise<void> {
+  const { options, dq, dk, dv, dBias } = fixture;
+  const actual = await attendBackward(await context.runtime, options, dataOf(fixture));
+  const expected = Object.fromEntries(
+    Object.entries({ dq, dk, dv, ...(dBias && { dBias }) }).map(([name, values]) => [name, Float32Array.from(values)]),
+  );
+  checkGradients(actual, expected, norm(fixture.dOut), GRADIENT_BOUND, JSON.stringify(options));
 }
 
 /** Rows of a tensor [1, heads, N, dim] in another order. */
@@ -33,16 +49,20 @@ const KINDS: readonly AttentionOptions[] = [
   { ...BASE, kind: "softmax" },
 ];
 
+/** Of each kind, and of each kind of bias, one that reads lengths. */
+const WITH_LENGTHS: readonly AttentionOptions[] = [
+  { ...BASE, featureMap: "sikf", bias: "fastrpb", outside: { first: 1, last: 2 } },
+  { ...BASE, featureMap: "elu+1", bias: "fastrpb", causal: true },
+  { ...BASE, featureMap: "relu", bias: "multiplicative" },
+  { ...BASE, kind: "softmax", bias: "logits" },
+];
+
 export const attentionPropertySuite: Suite = {
   name: "attention of every kind",
   cases: [
     {
       name: "values as PyTorch has them",
-      run: (context) =>
-        together(attentionFixtures(), async (fixture) => {
-          const { options, out } = fixture;
-          checkClose(await attend(await context.runtime, options, dataOf(fixture)), out, ATTENTION_BOUND, JSON.stringify(options));
-        }),
+      run: (context) => together(attentionFixtures(), (fixture) => compareValues(context, fixture)),
     },
     {
       name: "gradients as PyTorch's autograd has them",
@@ -50,16 +70,21 @@ export const attentionPropertySuite: Suite = {
         // Some, as kernels take long to compile: the others are held to the CPU, which is held to all of these.
         together(
           attentionFixtures().filter(({ options }) => options.bias === "fastrpb" && !options.variableLengths),
-          async (fixture) => {
-            const { options, dq, dk, dv, dBias } = fixture;
-            const actual = await attendBackward(await context.runtime, options, dataOf(fixture));
-            const expected = Object.fromEntries(
-              Object.entries({ dq, dk, dv, ...(dBias && { dBias }) }).map(([name, values]) => [name, Float32Array.from(values)]),
-            );
-            checkGradients(actual, expected, norm(fixture.dOut), GRADIENT_BOUND, JSON.stringify(options));
-          },
+          (fixture) => compareGradients(context, fixture),
         ),
     },
+    {
+      name: "layers as the paper's author has them, in PyTorch: values",
+      run: (context) => together(layerFixtures(), (fixture) => compareValues(context, fixture)),
+    },
+    ...["elu+1", "sikf", "dpfp"].map((featureMap) => ({
+      name: `layers as the paper's author has them, in PyTorch: gradients, ${featureMap}`,
+      run: (context: CaseContext) =>
+        together(
+          layerFixtures().filter(({ options }) => "featureMap" in options && options.featureMap === featureMap),
+          (fixture) => compareGradients(context, fixture),
+        ),
+    })),
     {
       name: "tokens in another order: the same results in that order without a bias, others with one",
       run: (context: CaseContext) =>
@@ -76,6 +101,27 @@ export const attentionPropertySuite: Suite = {
           const biased = { ...options, bias: "fastrpb" } as AttentionOptions;
           const change = relativeL2(await attend(runtime, biased, moved), move(await attend(runtime, biased, data)));
           check(change > 1e-2, `${what}: with a bias the order made a difference of only ${change}`);
+        }),
+    },
+    {
+      name: "lengths in a tensor are those in an array, forward and backward; what is out of range is cut off",
+      run: (context: CaseContext) =>
+        together(WITH_LENGTHS, async (shape, seed) => {
+          const options = { ...shape, batch: 5, variableLengths: true } as AttentionOptions;
+          const data = { ...drawAttention(options, seed + 20), lengths: [0, 12, 30, attentionSpec(options).length, 0] };
+          const tensor = { ...data, lengths: Float32Array.of(0, 12.7, 30, 1e20, -3) };
+          for (const runtime of [await context.runtime, await context.cpu]) {
+            const what = `${runtime.backend}, ${JSON.stringify(options)}, seed ${seed + 20}`;
+            const [expected, gradients] = [await attend(runtime, options, data), await attendBackward(runtime, options, data)];
+            const [out, others] = [await attend(runtime, options, tensor), await attendBackward(runtime, options, tensor)];
+            for (const [name, values] of Object.entries({ out: expected, ...gradients })) {
+              const actual = name === "out" ? out : others[name as GradientName]!;
+              check(
+                values.every((x, at) => x === actual[at]),
+                `${what}: ${name} is another`,
+              );
+            }
+          }
         }),
     },
     {

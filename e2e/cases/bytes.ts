@@ -470,7 +470,7 @@ export const bytesSuite: Suite = {
       name: "attention by token, or of a packed tensor, and its gradient",
       run: async (context) => {
         const options: AttentionOptions[] = [
-          { heads: 3, batch: 2, length: 70, headDim: 7, valueDim: 5, featureMap: "sikf", bias: "fastrpb", layout: "bnhd" },
+          { heads: 2, length: 70, headDim: 7, valueDim: 5, featureMap: "sikf", bias: "fastrpb", layout: "bnhd" },
           { heads: 2, length: 70, headDim: 4, valueDim: 8, kind: "softmax", bias: "fastrpb", layout: "packed" },
           { heads: 2, length: 150, headDim: 5, valueDim: 3, featureMap: "softmax", causal: true, layout: "packed" },
           { heads: 2, batch: 2, length: 37, headDim: 4, valueDim: 3, featureMap: "elu+1", keyMask: true, layout: "packed" },

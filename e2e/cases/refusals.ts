@@ -156,6 +156,7 @@ const attentionArguments: Case = {
         const good = { q, k, v, bias, lengths: [8, 3] };
         const owned = [q, k, v, dOut, bias, keys(), tensor(2, 2, 8, 3)];
         const spare = owned[5]!;
+        const [three, column, complex] = [tensor(3), tensor(2, 1), scope.tensor(new Float32Array(4), [2], "complex64")];
         const before = runtime.memory();
         const both = async (changes: object, code: "value" | "shape", ...mentions: string[]) => {
           await checkRefused(() => plan.run(any({ ...good, ...changes })), code, "AttentionPlan.run", ...mentions);
@@ -168,6 +169,8 @@ const attentionArguments: Case = {
         await both({ lengths: BigInt64Array.of(8n, 3n) }, "value", "inputs.lengths[0]");
         await both({ lengths: Float32Array.of(8, 2.5) }, "value", "inputs.lengths[1]");
         await both({ lengths: new DataView(new ArrayBuffer(8)) }, "value", "inputs.lengths");
+        for (const lengths of [three, column]) await both({ lengths }, "shape", "inputs.lengths", "[2]");
+        await both({ lengths: complex }, "shape", "inputs.lengths", '"f32"');
         await both({ bias: v }, "shape", "inputs.bias", "[2, 15]");
         await both({ bias: undefined }, "value", "inputs.bias", "fastrpb");
         await both({ v: q }, "shape", "inputs.v", "[2, 2, 8, 3]");
@@ -182,10 +185,11 @@ const attentionArguments: Case = {
           await checkRefused(() => masked.run(any({ q, k, v, keyMask })), code, "AttentionPlan.run", "inputs.keyMask");
           await checkRefused(() => masked.backward(any({ q, k, v, keyMask, dOut })), code, "AttentionPlan.backward", "inputs.keyMask");
         }
-        const { bias: _, lengths: __, ...three } = good;
-        await checkRefused(() => plain.run({ ...three, lengths: [8, 3] }), "value", "AttentionPlan.run", "inputs.lengths", "left out");
-        await checkRefused(() => plain.backward({ ...three, dOut, lengths: [8, 3] }), "value", "AttentionPlan.backward", "inputs.lengths");
-        await checkRefused(() => plain.backward({ ...three, dOut, bias }), "value", "AttentionPlan.backward", "inputs.bias");
+        const { bias: _, lengths: __, ...unbiased } = good;
+        await checkRefused(() => plain.run({ ...unbiased, lengths: [8, 3] }), "value", "AttentionPlan.run", "inputs.lengths", "left out");
+        await checkRefused(() => plain.backward({ ...unbiased, dOut, lengths: [8, 3] }), "value", "AttentionPlan.backward", "inputs.lengths");
+        await checkRefused(() => plain.run({ ...unbiased, lengths: three }), "value", "AttentionPlan.run", "inputs.lengths", "left out");
+        await checkRefused(() => plain.backward({ ...unbiased, dOut, bias }), "value", "AttentionPlan.backward", "inputs.bias");
 
         const back = (out: object, changes: object = {}) => plan.backward(any({ ...good, dOut, ...changes }), any({ out }));
         await checkRefused(() => back({}, { dOut: q }), "shape", "inputs.dOut", "[2, 2, 8, 3]");
@@ -193,7 +197,7 @@ const attentionArguments: Case = {
         await checkRefused(() => back({ dq: v }), "shape", "options.out.dq", "[2, 2, 8, 4]");
         await checkRefused(() => back({ dBias: v }), "shape", "options.out.dBias", "[2, 15]");
         await checkRefused(() => back({ dw: q }), "value", "options.out", "dw");
-        await checkRefused(() => plain.backward({ ...three, dOut }, { out: { dBias: bias } }), "value", "options.out", "dBias");
+        await checkRefused(() => plain.backward({ ...unbiased, dOut }, { out: { dBias: bias } }), "value", "options.out", "dBias");
         await checkRefused(() => back({ dq: q }), "value", "options.out", "the same buffer as q");
         await checkRefused(() => back({ dv: dOut }), "value", "options.out", "the same buffer as dOut");
         await checkRefused(() => back({ dBias: bias }), "value", "options.out", "the same buffer as weights");
@@ -211,8 +215,8 @@ const attentionArguments: Case = {
           );
         }
         plain.dispose();
-        await checkRefused(() => plain.run(three), "disposed", "AttentionPlan.run");
-        await checkRefused(() => plain.backward({ ...three, dOut }), "disposed", "AttentionPlan.backward");
+        await checkRefused(() => plain.run(unbiased), "disposed", "AttentionPlan.run");
+        await checkRefused(() => plain.backward({ ...unbiased, dOut }), "disposed", "AttentionPlan.backward");
         await checkRefused(() => plain.compileBackward(), "disposed", "AttentionPlan.compileBackward");
         for (const each of owned) {
           check(

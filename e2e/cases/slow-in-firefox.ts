@@ -71,7 +71,14 @@ export const SLOW_IN_FIREFOX: Readonly<Record<string, readonly string[]>> = {
     "workspaces that held NaN before",
   ],
   "multiplicative attention": ["every feature map, sequences and grids, forward and backward", "in groups of heads and features"],
-  "attention of every kind": ["a grid of one row is a sequence; lengths are slices"],
+  "attention of every kind": [
+    "layers as the paper's author has them, in PyTorch: values",
+    "layers as the paper's author has them, in PyTorch: gradients, elu+1",
+    "layers as the paper's author has them, in PyTorch: gradients, sikf",
+    "layers as the paper's author has them, in PyTorch: gradients, dpfp",
+    "lengths in a tensor are those in an array, forward and backward; what is out of range is cut off",
+    "a grid of one row is a sequence; lengths are slices",
+  ],
   "softmax attention": [
     "in splits: causal, of two and of four",
     "in splits: variable lengths, all pairs, and NaN beyond them",

@@ -39,7 +39,7 @@ export async function openReference({ operation, options }: Subject): Promise<Re
         }),
       );
       try {
-        plan.run({ tensors, lengths });
+        for (const held of plan.run({ tensors, lengths })) held.dispose();
         const read = await Promise.all(Object.keys(outputs).map(async (name) => [name, await tensors[name]!.data()] as const));
         return Object.fromEntries(read);
       } finally {

@@ -39,7 +39,7 @@ const SPLIT_ROWS = { length: 2000, causal: true, variableLengths: true, lanes: 6
 
 /** Rows of three heads side by side. */
 function strided(rows: number, width: number): RowStrides {
-  return { rows, heads: 3, batch: rows * 3 * width, token: 3 * width, before: 0, tokens: 0, unit: width % 4 === 0 ? 4 : 1 };
+  return { rows, heads: 3, batch: rows * 3 * width, token: 3 * width, before: 0, unit: width % 4 === 0 ? 4 : 1 };
 }
 
 function ofFeatures(featureMap: KernelFeatureMap): readonly Kernel[] {

@@ -27,8 +27,6 @@ export interface RowStrides {
   readonly batch: number;
   readonly token: number;
   readonly before: number;
-  /** Tokens of a sequence that have no rows here: {@link RowMargin}. */
-  readonly tokens: number;
   /** All rows of a token are whole groups of so many numbers. */
   readonly unit: 1 | 2 | 4;
   /** The other binding in which the rows lie, where a kernel writes that: what is written may not be bound twice. */

@@ -10,7 +10,6 @@ import { type ExecutableSource, GpuExecutable, planSource } from "./executable.t
 import { compilePipelines, InstalledProgram } from "./installed-program.ts";
 import { restore } from "./restore.ts";
 import { Session } from "./session.ts";
-import { runSliced } from "./sliced-run.ts";
 import { bindSteps, recordPass, submitSteps } from "./steps.ts";
 import { GpuStorage } from "./storage.ts";
 import { STORAGE, STORAGE_USAGE } from "./usage.ts";
@@ -126,7 +125,13 @@ export class GpuBackend implements Backend<Task> {
 
   async runSliced(caller: string, steps: readonly Step[], options: SliceOptions): Promise<void> {
     this.#checkSteps(caller, steps);
-    await holding(steps, () => runSliced(this.#session, caller, steps, options));
+    // Another one may come while this is loaded: then what the steps bind is lost.
+    const session = this.#session;
+    await holding(steps, async () => {
+      const { runSliced } = await loadModule(caller, "runs in slices", () => import("./sliced-run.ts"));
+      session.watch.check(caller);
+      await runSliced(session, caller, steps, options);
+    });
   }
 
   encode(encoder: GPUCommandEncoder, steps: readonly Step[]): void {

@@ -1,7 +1,7 @@
 import type { Executable, Storage } from "../core/backend.ts";
 import { checkOptions } from "../core/check.ts";
 import { refuse } from "../core/errors.ts";
-import { checkTensor, type Tensor, type TensorRequirement } from "../core/tensor.ts";
+import { checkTensor, Tensor, type TensorRequirement } from "../core/tensor.ts";
 import { packedShape, tensorShape } from "../operations/attention/layout.ts";
 import { type AttentionSpec, keyLengthOf } from "../operations/attention/spec.ts";
 import { type Operation, task } from "../operations/operation.ts";
@@ -19,10 +19,11 @@ export interface AttentionSideInputs {
    */
   readonly bias?: Bias;
   /**
-   * How many tokens of each batch row count, from 0 to `length`, in an array or a typed array of `batch` integers. Always in plans with
-   * `variableLengths`, and only there.
+   * How many tokens of each batch row count, from 0 to `length`: an array or a typed array of `batch` integers, or a float32 tensor `[batch]` of such
+   * numbers, which may come from the device. Nobody looks at those of a tensor before the run: what is less counts as 0, what is more as `length`, and
+   * fractions are cut off. Always in plans with `variableLengths`, and only there.
    */
-  readonly lengths?: ArrayLike<number>;
+  readonly lengths?: ArrayLike<number> | Tensor;
   /**
    * Which keys are seen, `[batch, length]`, or `[batch, keyLength]` of cross-attention: a byte or a float32 for each key, 0 where it is not. Keys and
    * values that are not seen have no influence, whatever they hold, and get gradients of 0. Always in plans with `keyMask`, and only there.
@@ -206,7 +207,7 @@ export class AttentionPlan<Inputs extends object = AttentionInputs, Gradients ex
 
   protected override tensors([inputs]: [Inputs]): Readonly<Record<string, unknown>> {
     // Of a bias in the logits, −∞ is a mask.
-    const names = [...Object.keys(this.#rows), ...(this.#spec.bias === "logits" ? [] : ["bias"])];
+    const names = [...Object.keys(this.#rows), "lengths", ...(this.#spec.bias === "logits" ? [] : ["bias"])];
     return Object.fromEntries(names.map((name) => [name, (inputs as AnyInputs)[name as keyof AnyInputs]]));
   }
 
@@ -248,8 +249,8 @@ export class AttentionPlan<Inputs extends object = AttentionInputs, Gradients ex
     }
     const { spectrum, prepare } = this.#bias(caller, bias);
     if (spectrum) inputs["spectrum"] = spectrum;
-    const counts = this.#lengths(caller, lengths);
-    if (counts) inputs["lengths"] = upload(counts, "inputs.lengths");
+    const counts = this.#lengths(caller, upload, lengths);
+    if (counts) inputs["lengths"] = counts;
     const mask = this.#keyMask(caller, upload, keyMask);
     if (mask) inputs["keyMask"] = mask;
     return { inputs, prepare };
@@ -281,15 +282,16 @@ export class AttentionPlan<Inputs extends object = AttentionInputs, Gradients ex
     throw refuse("shape", caller, argument, `${batch * length} bytes, one for each key of each batch row`, `${keyMask.length} bytes`);
   }
 
-  #lengths(caller: string, lengths: ArrayLike<number> | undefined): Uint32Array | undefined {
+  #lengths(caller: string, upload: CallRequest<unknown, unknown>["upload"], lengths: ArrayLike<number> | Tensor | undefined): Storage | undefined {
     const { batch, length, variableLengths } = this.#spec;
     const argument = "inputs.lengths";
     if (!variableLengths) {
       if (lengths === undefined) return undefined;
       throw refuse("value", caller, argument, "left out, because the plan has no variableLengths", lengths);
     }
+    if (lengths instanceof Tensor) return checkTensor(caller, argument, lengths, { owner: this.context.owner, shape: [batch], dtype: "f32" });
     if (!(Array.isArray(lengths) || ArrayBuffer.isView(lengths)) || lengths.length !== batch) {
-      throw refuse("value", caller, argument, `an array of ${batch} lengths, one for each batch row`, lengths);
+      throw refuse("value", caller, argument, `an array or a tensor of ${batch} lengths, one for each batch row`, lengths);
     }
     for (let b = 0; b < batch; b++) {
       const n = lengths[b]!;
@@ -297,7 +299,7 @@ export class AttentionPlan<Inputs extends object = AttentionInputs, Gradients ex
         throw refuse("value", caller, `${argument}[${b}]`, `an integer from 0 to ${length}`, n);
       }
     }
-    return Uint32Array.from(lengths);
+    return upload(Uint32Array.from(lengths), argument);
   }
 
   protected override disposeOthers(): void {

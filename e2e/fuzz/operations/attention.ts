@@ -1,4 +1,4 @@
-import type { AttentionInputs, AttentionOptions } from "../../../src/index.ts";
+import type { AttentionInputs, AttentionOptions, Runtime, Tensor } from "../../../src/index.ts";
 import { type AttentionSpec, attentionSpec, hasSpectrum, keyShape, weightsShape } from "../../../src/testing/specs.ts";
 import { ATTENTION_BOUND, GRADIENT_BOUND } from "../../cases/attention-harness.ts";
 import type { Arrays, FuzzCase, Options, TensorPlan } from "../case.ts";
@@ -156,6 +156,16 @@ function drawLengths(draw: Draw, options: Options): readonly number[] | undefine
   return Array.from({ length: batch }, () => [0, 1, length, draw.int(0, length), draw.size(length)][draw.weighted([1, 1, 2, 3, 3])]!);
 }
 
+/** Lengths as an input, those of every second case, by their sum, as a tensor. */
+function lengthsInput(runtime: Runtime, lengths: readonly number[] | undefined): { readonly lengths?: readonly number[] | Tensor } {
+  if (!lengths) return {};
+  return { lengths: sumOf(lengths) % 2 === 1 ? runtime.tensor(Float32Array.from(lengths), [lengths.length]) : lengths };
+}
+
+function isHeld<T>(input: T): input is T & { dispose(): void } {
+  return typeof input === "object" && input !== null && "dispose" in input;
+}
+
 function poison(data: Arrays, { options, lengths }: FuzzCase): void {
   const spec = specOf(options);
   for (const [name, values] of Object.entries(data)) {
@@ -253,10 +263,11 @@ export const attentionOperation: Operation = inLayouts({
       run({ tensors, encoder, prepared, lengths }) {
         const { bias, keyMask, out } = tensors;
         const spectrum = prepared && bias ? plan.prepare(bias) : undefined;
-        const inputs = { ...rowsOf(tensors), ...(bias && { bias: spectrum ?? bias }), ...(lengths && { lengths }), ...(keyMask && { keyMask }) };
+        const counted = lengthsInput(runtime, lengths);
+        const inputs = { ...rowsOf(tensors), ...(bias && { bias: spectrum ?? bias }), ...counted, ...(keyMask && { keyMask }) };
         if (encoder) plan.encode(encoder, inputs, { out: out! });
         else plan.run(inputs, { out: out! });
-        return spectrum ? [spectrum] : [];
+        return [spectrum, counted.lengths].filter(isHeld);
       },
       dispose: () => plan.dispose(),
     };
@@ -367,16 +378,17 @@ export const attentionGradientOperation: Operation = inLayouts({
       run({ tensors, prepared, lengths }) {
         const { bias, keyMask, dOut, dq, dk, dv, dqkv, dBias } = tensors;
         const spectrum = prepared && bias ? plan.prepare(bias) : undefined;
+        const counted = lengthsInput(runtime, lengths);
         const inputs = {
           ...rowsOf(tensors),
           dOut: dOut!,
           ...(bias && { bias: spectrum ?? bias }),
-          ...(lengths && { lengths }),
+          ...counted,
           ...(keyMask && { keyMask }),
         };
         const rows = dqkv ? { dqkv } : { dq: dq!, dk: dk!, dv: dv! };
         plan.backward(inputs, { out: { ...rows, ...(dBias && { dBias }) } });
-        return spectrum ? [spectrum] : [];
+        return [spectrum, counted.lengths].filter(isHeld);
       },
       dispose: () => plan.dispose(),
     };

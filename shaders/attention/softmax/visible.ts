@@ -41,14 +41,14 @@ export function othersSeen({ causal, window, otherRows }: Sequence, rows: Side):
 /** Makes the WGSL condition that a row sees an other, or is seen by it; `undefined` where all of them do. */
 export type Visible = (row: string, other: string) => string;
 
-/** {@link Visible} for tiles of rows and others. */
+/** {@link Visible} for tiles of rows and others. By &, where && would make a branch of every term of a sum, which takes compilers minutes. */
 export function visible({ causal, window }: Sequence, rows: Side): Visible | undefined {
   if (!causal && window === undefined) return undefined;
   return (row, other) => {
     const [query, key] = rows === "queries" ? [row, other] : [other, row];
-    const near = `${query} < ${key} + WINDOW`;
-    if (causal) return `${key} <= ${query}${window === undefined ? "" : ` && ${near}`}`;
-    return `${key} < ${query} + WINDOW && ${near}`;
+    const near = `(${query} < ${key} + WINDOW)`;
+    if (causal) return window === undefined ? `${key} <= ${query}` : `(${key} <= ${query}) & ${near}`;
+    return `(${key} < ${query} + WINDOW) & ${near}`;
   };
 }
 

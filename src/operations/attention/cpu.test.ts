@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { elementCount } from "../../core/check.ts";
 import { attentionGradientSpec, type AttentionOptions, attentionSpec, type AttentionSpec, keyShape, weightsShape } from "../../testing/specs.ts";
-import { attentionFixtures } from "../../testing/attention-fixtures.ts";
+import { attentionFixtures, layerFixtures } from "../../testing/attention-fixtures.ts";
 import { normals, random, relativeL2 } from "../../testing/random.ts";
 import { attentionGradientReference, attentionReference } from "../../testing/attention-reference.ts";
 import { compute, computeAll } from "../../testing/compute.ts";
@@ -16,7 +16,7 @@ interface Data {
   readonly v: Float32Array;
   readonly dOut: Float32Array;
   readonly weights: Float32Array;
-  readonly lengths: Uint32Array;
+  readonly lengths: Uint32Array | Float32Array;
   readonly keyMask?: Float32Array;
 }
 
@@ -81,7 +81,19 @@ async function compare(options: AttentionOptions, data: Data, what: string): Pro
   expectClose(await attend(options, data), attentionReference(spec, inputs), norm(data.v), message);
   const gradients = await backward(options, data);
   const expected = attentionGradientReference(spec, inputs, data.dOut);
-  for (const name of ["dq", "dk", "dv", "dBias"] as const) expectClose(gradients[name], expected[name], norm(data.dOut), `${name} of ${message}`);
+  const incoming = { dq: conditioned(spec, data.q), dk: conditioned(spec, data.k), dv: 1, dBias: 1 };
+  for (const name of ["dq", "dk", "dv", "dBias"] as const) {
+    expectClose(gradients[name], expected[name], norm(data.dOut) * incoming[name], `${name} of ${message}`);
+  }
+}
+
+/**
+ * How large what makes up a gradient by x is, against dOut. Where features are products of numbers of x, their quotients have derivatives of 1/x, and
+ * those of one query cancel, down to zero where it has one feature. The definition rounds as much: to 1e-15, not 1e-12.
+ */
+function conditioned({ featureMap }: AttentionSpec, x: Float32Array): number {
+  if (featureMap !== "relu" && featureMap !== "dpfp") return 1;
+  return 1 + 1e-3 * norm(x.map((value) => (value === 0 ? 0 : 1 / value)));
 }
 
 const MAPS = ["sikf", "elu+1", "relu", "softmax", "favor+", "dpfp"] as const;
@@ -177,6 +189,18 @@ describe("agrees with PyTorch", () => {
     const reference = attentionGradientReference(spec, visible, dOut);
     for (const [name, expected] of Object.entries({ dq, dk, dv, ...(dBias && { dBias }) })) {
       expectClose(reference[name as "dq"], expected, norm(dOut), `${name} by definition`);
+    }
+  });
+});
+
+describe("agrees with layers as the paper's author has them, in PyTorch", () => {
+  test.each(layerFixtures())("$options", async ({ options, q, k, v, dOut, weights, keyMask, out, dq, dk, dv, dBias }) => {
+    const masks = keyMask && { keyMask: Float32Array.from(keyMask) };
+    const inputs = { q, k, v, dOut, weights: weights!, lengths: new Uint32Array(), ...masks };
+    expectClose(await attend(options, inputs), out, norm(v), "out");
+    const gradients = await backward(options, inputs);
+    for (const [name, expected] of Object.entries({ dq, dk, dv, dBias: dBias! })) {
+      expectClose(gradients[name as "dq"], expected, norm(dOut), name);
     }
   });
 });
@@ -288,6 +312,9 @@ describe("lengths", () => {
     ] as const) {
       expect([...values], `${name}, seeds 700 to 704`).toEqual([...beyond(values, dim, 0)]);
     }
+    // As float32 numbers in their place, which nobody has checked.
+    const given = { ...poisoned, lengths: Float32Array.of(-1, 1.5, 6, Infinity) };
+    expect({ out: await attend(options, given), ...(await backward(options, given)) }, "seeds 700 to 704").toEqual({ out, ...gradients });
     const dBias = new Float64Array(gradients.dBias.length);
     for (const [b, length] of lengths.entries()) {
       if (length === 0) continue;

@@ -1,6 +1,7 @@
 import { elementCount } from "../../core/check.ts";
 import type { FftOf } from "../../math/fft.ts";
 import { float64Array } from "../../math/memory.ts";
+import { readLengths } from "../lengths.ts";
 import type { CpuComputation, CpuMemory } from "../operation.ts";
 import { createToeplitz, type Toeplitz } from "../toeplitz/cpu-product.ts";
 import { countedRows, productOf } from "../toeplitz/outside.ts";
@@ -107,7 +108,7 @@ export function readInputs(spec: AttentionShape, memoryOf: (name: string) => Cpu
   const { heads, length, headDim, valueDim, variableLengths } = spec;
   const keyed = keyShape(spec);
   const [q, k, v] = [headTensor(spec, memoryOf, "q"), headTensor(spec, memoryOf, "k"), headTensor(spec, memoryOf, "v")];
-  const lengths = variableLengths ? memoryOf("lengths").words : undefined;
+  const lengths = variableLengths ? readLengths(memoryOf("lengths"), length) : undefined;
   const weights = spec.bias === "logits" ? memoryOf("bias").floats : undefined;
   const perHead = elementCount(weightsShape(spec)) / heads;
   const tokensOf = (slice: number) => (lengths ? lengths[Math.floor(slice / heads)]! : length);

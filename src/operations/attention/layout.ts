@@ -58,7 +58,7 @@ export function rowStrides(shape: RowShape, of: AttentionTensor, packed: boolean
   const widths = packed ? [headDim, valueDim] : [dim];
   const unit = ([4, 2] as const).find((size) => widths.every((width) => width % size === 0)) ?? 1;
   const ahead = { q: 0, k: 1, v: 2 }[of.slice(-1)] ?? 0;
-  return { rows: length, heads, batch: length * token, token, before: packed ? ahead * heads * headDim : 0, tokens: 0, unit };
+  return { rows: length, heads, batch: length * token, token, before: packed ? ahead * heads * headDim : 0, unit };
 }
 
 /** Handles by the names of what a packed tensor holds, beside its own. */

@@ -1,4 +1,5 @@
 import type { FftOf } from "../../math/fft.ts";
+import { readLengths } from "../lengths.ts";
 import type { CpuComputation, CpuMemory } from "../operation.ts";
 import { createToeplitz } from "./cpu-product.ts";
 import { countedRows, headNumbers, productOf, type ToeplitzProduct } from "./outside.ts";
@@ -33,7 +34,7 @@ export function toeplitzCpu(spec: ToeplitzSpec, fftOf: FftOf): CpuComputation {
 /** Where the rows of a slice of [batch, heads] lie in a tensor, and how many of them count. */
 export function slices(product: ToeplitzProduct, memoryOf: (name: string) => CpuMemory) {
   const { heads, length, channels, margin, variableLengths } = product;
-  const lengths = variableLengths ? memoryOf("lengths").words : undefined;
+  const lengths = variableLengths ? readLengths(memoryOf("lengths"), length + (margin?.tokens ?? 0)) : undefined;
   return (slice: number): { readonly start: number; readonly end: number; readonly rows: number } => {
     const start = slice * headNumbers(product) + (margin?.before ?? 0);
     return { start, end: start + length * channels, rows: countedRows(product, lengths?.[Math.floor(slice / heads)] ?? 0) };

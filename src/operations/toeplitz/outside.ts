@@ -29,7 +29,7 @@ export function boundStrides(
   const places = (tensor: Handle): RowStrides => {
     const own = strides.get(tensor)!;
     if (!margin) return own;
-    return { ...own, rows: length, before: own.before + (margin.before / channels) * own.token, tokens: margin.tokens };
+    return { ...own, rows: length, before: own.before + (margin.before / channels) * own.token };
   };
   return Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [name, places(tensor)]));
 }
