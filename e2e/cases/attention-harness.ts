@@ -1,7 +1,9 @@
 /** Draws the inputs of any attention, and runs it, forward and backward, on either backend. */
 import type { AttentionGradientInputs, AttentionInputs, AttentionOptions, AttentionPlan, Runtime, Tensor } from "../../src/index.ts";
 import { arranged, joined, parted } from "../../src/testing/attention-layouts.ts";
-import { type AttentionSpec, attentionSpec, weightsShape } from "../../src/testing/specs.ts";
+import { attentionGradientReference, attentionReference } from "../../src/testing/attention-reference.ts";
+import { expandWeights, foldWeights } from "../../src/testing/reference.ts";
+import { type AttentionSpec, attentionSpec, keyShape, weightsShape } from "../../src/testing/specs.ts";
 import { check, type CaseContext, checkClose, normals, type Scope, scoped } from "./case.ts";
 
 export const ATTENTION_BOUND = 1e-6;
@@ -24,6 +26,8 @@ export type GradientName = "dq" | "dk" | "dv" | "dBias";
 export function drawAttention(options: AttentionOptions, seed: number): AttentionData {
   const spec = attentionSpec(options);
   const rows = spec.batch * spec.heads * spec.length;
+  const keyed = keyShape(spec);
+  const keys = spec.batch * keyed.heads * keyed.length;
   const shape = weightsShape(spec);
   const weights = normals(
     seed + 3,
@@ -31,13 +35,13 @@ export function drawAttention(options: AttentionOptions, seed: number): Attentio
   );
   return {
     q: normals(seed, rows * spec.headDim),
-    k: normals(seed + 1, rows * spec.headDim),
-    v: normals(seed + 2, rows * spec.valueDim),
+    k: normals(seed + 1, keys * spec.headDim),
+    v: normals(seed + 2, keys * spec.valueDim),
     // About as large as the attention: both parts of the sum count.
     weights: spec.bias === "multiplicative" ? weights : weights.map((w) => w / Math.sqrt(spec.length)),
     dOut: normals(seed + 4, rows * spec.valueDim),
     ...(spec.variableLengths && { lengths: Array.from({ length: spec.batch }, (_, b) => (seed * 7 + b * 13) % (spec.length + 1)) }),
-    ...(spec.keyMask && { keyMask: Uint8Array.from(normals(seed + 5, spec.batch * spec.length).map((x, at) => maskAt(x, at, spec.length))) }),
+    ...(spec.keyMask && { keyMask: Uint8Array.from(normals(seed + 5, spec.batch * keyed.length).map((x, at) => maskAt(x, at, keyed.length))) }),
   };
 }
 
@@ -51,10 +55,12 @@ function inputsOf(scope: Scope, spec: AttentionSpec, data: AttentionData): Atten
   const { batch, heads, length, headDim, valueDim, layout } = spec;
   const [q, k, v] = [arranged(spec, data.q), arranged(spec, data.k), arranged(spec, data.v)];
   const rows = layout === "bhnd" ? [batch, heads, length] : [batch, length, heads];
+  const keyed = keyShape(spec);
+  const keyRows = layout === "bhnd" ? [batch, keyed.heads, keyed.length] : rows;
   const tensors =
     layout === "packed"
       ? { qkv: scope.tensor(joined(spec, [q, k, v]), [batch, length, heads * (2 * headDim + valueDim)]) }
-      : { q: scope.tensor(q, [...rows, headDim]), k: scope.tensor(k, [...rows, headDim]), v: scope.tensor(v, [...rows, valueDim]) };
+      : { q: scope.tensor(q, [...rows, headDim]), k: scope.tensor(k, [...keyRows, headDim]), v: scope.tensor(v, [...keyRows, valueDim]) };
   return {
     ...(tensors as Pick<AttentionInputs, "q" | "k" | "v">),
     ...(spec.bias !== "none" && { bias: scope.tensor(data.weights, weightsShape(spec)) }),
@@ -130,6 +136,21 @@ export async function compareBackward(
   const actual = await attendBackward(await context.runtime, options, data);
   check(Object.keys(expected).length >= 3, "no gradients");
   checkGradients(actual, expected, norm(data.dOut), bound, `${JSON.stringify(options)}, seed ${seed}`);
+}
+
+/** Attention and its gradients against the definition, with the table that the weights stand for. */
+export async function compareToDefinition(context: CaseContext, options: AttentionOptions, seed: number, given?: Runtime): Promise<void> {
+  const spec = attentionSpec(options);
+  const data = drawAttention(options, seed);
+  const inputs = { ...data, weights: expandWeights(spec, data.weights) };
+  const what = `${JSON.stringify(options)}, seed ${seed}`;
+  const runtime = given ?? (await context.runtime);
+  checkClose(await attend(runtime, options, data), attentionReference(spec, inputs), ATTENTION_BOUND, what);
+  const wanted = attentionGradientReference(spec, inputs, data.dOut);
+  const { dq, dk, dv } = wanted;
+  const all = { dq, dk, dv, ...(spec.bias !== "none" && { dBias: foldWeights(spec, data.weights.length, wanted.dBias) }) };
+  const expected = Object.fromEntries(Object.entries(all).map(([name, values]) => [name, Float32Array.from(values)]));
+  checkGradients(await attendBackward(runtime, options, data), expected, norm(data.dOut), GRADIENT_BOUND, what);
 }
 
 /** Below this share of the gradient that comes in, a gradient is zero but for rounding: of one token, or one feature. */

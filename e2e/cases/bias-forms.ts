@@ -1,19 +1,8 @@
 /** Every form of a bias, tokens outside it, and grids with channels, in products and in attention, against definitions over all pairs of tokens and against the float64 CPU. */
-import { attentionGradientReference, attentionReference } from "../../src/testing/attention-reference.ts";
 import { expandWeights, foldWeights, toeplitzGradientReference, toeplitzReference } from "../../src/testing/reference.ts";
 import type { AttentionOptions, Runtime, ToeplitzOptions } from "../../src/index.ts";
-import { attentionSpec, toeplitzSpec, weightsShape } from "../../src/testing/specs.ts";
-import {
-  attend,
-  attendBackward,
-  ATTENTION_BOUND,
-  checkGradients,
-  compareBackward,
-  compareForward,
-  drawAttention,
-  GRADIENT_BOUND,
-  norm,
-} from "./attention-harness.ts";
+import { toeplitzSpec, weightsShape } from "../../src/testing/specs.ts";
+import { compareBackward, compareForward, compareToDefinition } from "./attention-harness.ts";
 import { type CaseContext, check, checkClose, checkRefused, normals, scoped, type Suite, together } from "./case.ts";
 
 const BOUND = 3e-7;
@@ -75,20 +64,6 @@ async function compare(context: CaseContext, options: ToeplitzOptions, runtime?:
 
 async function compareAll(context: CaseContext, products: readonly ToeplitzOptions[], runtime?: Runtime): Promise<void> {
   await together(products, (options) => compare(context, options, runtime));
-}
-
-/** Attention and its gradients against the definition, with the table that the weights stand for. */
-async function compareAttention(context: CaseContext, options: AttentionOptions, seed: number): Promise<void> {
-  const spec = attentionSpec(options);
-  const data = drawAttention(options, seed);
-  const inputs = { ...data, weights: expandWeights(spec, data.weights) };
-  const what = `${JSON.stringify(options)}, seed ${seed}`;
-  const runtime = await context.runtime;
-  checkClose(await attend(runtime, options, data), attentionReference(spec, inputs), ATTENTION_BOUND, what);
-  const wanted = attentionGradientReference(spec, inputs, data.dOut);
-  const dBias = foldWeights(spec, data.weights.length, wanted.dBias);
-  const expected = Object.fromEntries(Object.entries({ ...wanted, dBias }).map(([name, values]) => [name, Float32Array.from(values)]));
-  checkGradients(await attendBackward(runtime, options, data), expected, norm(data.dOut), GRADIENT_BOUND, what);
 }
 
 /** A device whose workgroups are small, so that products go in passes. */
@@ -289,7 +264,7 @@ export const biasFormSuite: Suite = {
     },
     ...ATTENTIONS.map(([name, options], i) => ({
       name: `attention, ${name}, and its gradients`,
-      run: (context: CaseContext) => compareAttention(context, options, 70 + i),
+      run: (context: CaseContext) => compareToDefinition(context, options, 70 + i),
     })),
     {
       name: "attention of many tokens with separable weights, against the CPU",

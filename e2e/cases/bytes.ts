@@ -492,6 +492,17 @@ export const bytesSuite: Suite = {
       },
     },
     {
+      name: "cross-attention and grouped queries, and their gradients",
+      run: async (context) => {
+        const biased = attentionSpec({ heads: 2, batch: 2, length: 9, keyLength: 20, headDim: 5, valueDim: 3, featureMap: "sikf", bias: "fastrpb" });
+        const grouped = attentionSpec({ heads: 4, keyHeads: 2, batch: 2, length: 21, headDim: 3, valueDim: 4, featureMap: "relu", causal: true });
+        const logits = attentionSpec({ heads: 1, length: 45, keyLength: 70, headDim: 3, kind: "softmax", bias: "logits" });
+        await together([biased, ...[biased, grouped, logits].map(attentionGradientSpec), spectrumSpec(biased)], (spec) => checkBytes(context, spec));
+        const many = attentionSpec({ heads: 2, length: 20, keyLength: 1100, headDim: 3, kind: "softmax" });
+        await checkBytes(context, many, limitsWith({ speed: SOFTWARE_GPU, workspaceBytes: 2 ** 21 }));
+      },
+    },
+    {
       name: "a multiplicative bias: its spectrum, attention and gradient",
       run: async (context) => {
         const options: AttentionOptions[] = [

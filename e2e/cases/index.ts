@@ -8,6 +8,7 @@ import { complexMultiplySuite } from "./complex-multiply.ts";
 import { compositionSuite, reuseSuite } from "./composition.ts";
 import { concurrencySuite } from "./concurrency.ts";
 import { convolveSuite } from "./convolve.ts";
+import { crossAttentionSuite } from "./cross-attention.ts";
 import { decodeSuite } from "./decode.ts";
 import { extremeNumbersSuite } from "./extreme-numbers.ts";
 import { faultsSuite } from "./faults.ts";
@@ -60,6 +61,7 @@ export const SUITES: readonly Suite[] = [
   attentionPropertySuite,
   softmaxAttentionSuite,
   keyMaskSuite,
+  crossAttentionSuite,
   layoutSuite,
   halfAttentionSuite,
   bytesSuite,

@@ -125,4 +125,18 @@ export const SLOW_IN_FIREFOX: Readonly<Record<string, readonly string[]>> = {
     "softmax attention in a window, or with a bias in its logits, and its gradient",
   ],
   "half precision attention": ["at most twice the error of a result that is rounded to float16"],
+  "cross-attention": [
+    "softmax attention to keys of another length",
+    "other feature maps",
+    "many keys, and many queries",
+    "a bias, of more keys",
+    "a bias, of more queries",
+    "a symmetric bias",
+    "a bias in the logits",
+    "a key mask",
+    "groups of queries",
+    "groups of queries that see different keys",
+    "groups of queries with a bias",
+    "a device with small workgroups and bindings",
+  ],
 };

@@ -15,7 +15,7 @@ import { COMPLEX, scaleFunction } from "../wgsl/complex.ts";
 import { type Kernel, makeKernel } from "../wgsl/kernel.ts";
 import { rootFunction, type RootTable, TURN_BY } from "../fft/roots.ts";
 import { u32, wgsl } from "../wgsl/wgsl.ts";
-import { type WeightLayout, weightPlace } from "./weight-layout.ts";
+import { distances, type WeightLayout, weightPlace } from "./weight-layout.ts";
 
 export interface ToeplitzEmbedKernelSpec {
   /** Lanes of a workgroup. */
@@ -42,9 +42,9 @@ export function toeplitzEmbedKernel(spec: ToeplitzEmbedKernelSpec): Kernel {
   let diagonal = params.firstWeight + h * ${u32(weights.count)} + ${u32(weights.diagonal)}; // of offset j − i = 0
   var below = 0.0;
   var above = 0.0;
-  if (k < N) { below = weights[${weightPlace(weights, 0, "diagonal", "-", "k")}]; }
+  if (k < ${distances(weights, "-")}) { below = weights[${weightPlace(weights, 0, "diagonal", "-", "k")}]; }
 #if ${!spec.causal}
-  if (M - k < N) { above = weights[${weightPlace(weights, 0, "diagonal", "+", "(M - k)")}]; }
+  if (M - k < ${distances(weights, "+")}) { above = weights[${weightPlace(weights, 0, "diagonal", "+", "(M - k)")}]; }
 #endif
   let first = h * 2u * M + k;
   embedded[first] = scale(vec2f(below + above, 0.0));

@@ -21,7 +21,7 @@ import {
   workgroupLanes,
 } from "../fft/stockham.ts";
 import { u32, wgsl } from "../wgsl/wgsl.ts";
-import { type WeightLayout, weightPlace } from "./weight-layout.ts";
+import { distances, type WeightLayout, weightPlace } from "./weight-layout.ts";
 
 export interface ToeplitzSpectrumKernelSpec extends StockhamTransform {
   /** Tokens of a head, `N`. */
@@ -57,9 +57,9 @@ const M = ${u32(shape.length)};`,
 fn embedded(diagonal: u32, skew: bool, k: u32) -> vec2f {
   var below = 0.0;
   var above = 0.0;
-  if (k < N) { below = weights[${weightPlace(weights, 0, "diagonal", "-", "k")}]; }
+  if (k < ${distances(weights, "-")}) { below = weights[${weightPlace(weights, 0, "diagonal", "-", "k")}]; }
 #if ${!causal}
-  if (M - k < N) { above = weights[${weightPlace(weights, 0, "diagonal", "+", "(M - k)")}]; }
+  if (M - k < ${distances(weights, "+")}) { above = weights[${weightPlace(weights, 0, "diagonal", "+", "(M - k)")}]; }
 #endif
   if (skew) { return turn_root(scale(vec2f(below - above, 0.0)), k); }
   return scale(vec2f(below + above, 0.0));

@@ -29,18 +29,23 @@ export interface ToeplitzWeightGradientKernelSpec {
   readonly causal: boolean;
   /** One weight for both signs of an offset along an axis. */
   readonly symmetric: boolean;
+  /** Of cross-attention, positions of queries and of keys along x: there are weights for the offsets between these only. */
+  readonly between?: readonly [queries: number, keys: number] | undefined;
   /** Multiply by the exponentials of the weights, for a multiplicative bias, and add. */
   readonly factors: boolean;
 }
 
 export function toeplitzWeightGradientKernel(spec: ToeplitzWeightGradientKernelSpec): Kernel {
-  const { lanes, y, x, causal, symmetric, factors } = spec;
-  const weights = ({ reach }: GradientAxis) => u32(symmetric ? reach : 2 * reach - 1);
+  const { lanes, y, x, causal, symmetric, between, factors } = spec;
+  // From −(before − 1) to after − 1.
+  const offsetsOf = (axis: GradientAxis, size: number) => (between && axis === x ? between : ([size, size] as const));
+  const countOf = (axis: GradientAxis, size: number) => offsetsOf(axis, size)[0] + offsetsOf(axis, size)[1] - 1;
+  const weights = (axis: GradientAxis) => u32(symmetric ? axis.reach : countOf(axis, axis.reach));
   // The weight of the smallest offset has n = 0; those before it become too large for a size.
   const place = ({ size, reach }: GradientAxis, n: string) => (reach === size || symmetric ? n : `${n} - ${u32(reach - size)}`);
-  const offsets = ({ size }: GradientAxis) => u32(symmetric ? size : 2 * size - 1);
+  const offsets = (axis: GradientAxis) => u32(symmetric ? axis.size : countOf(axis, axis.size));
   // n mod M of the offset n − (size − 1), without negative numbers.
-  const modulo = (axis: GradientAxis, n: string) => `(${n} + ${u32(axis.period - axis.size + 1)}) % ${u32(axis.period)}`;
+  const modulo = (axis: GradientAxis, n: string) => `(${n} + ${u32(axis.period - offsetsOf(axis, axis.size)[0] + 1)}) % ${u32(axis.period)}`;
   const body = wgsl`  let index = group * LANES + lane;
   if (index >= params.count) { return; }
   let n_x = ${place(x, `index % ${weights(x)}`)};
@@ -51,9 +56,9 @@ export function toeplitzWeightGradientKernel(spec: ToeplitzWeightGradientKernelS
 #if ${symmetric}
     let before_x = (${u32(x.period)} - n_x) % ${u32(x.period)};
     let before_y = (${u32(y.period)} - n_y) % ${u32(y.period)};
-    result = correlation(h, before_y, before_x);
+    ${between ? `if (n_x < ${u32(between[0])}) { ` : ""}result = correlation(h, before_y, before_x);${between ? " }" : ""}
 #if ${!causal}
-    if (n_x > 0u) { result += correlation(h, before_y, n_x); }
+    if (n_x > 0u${between ? ` && n_x < ${u32(between[1])}` : ""}) { result += correlation(h, before_y, n_x); }
     if (n_y > 0u) {
       result += correlation(h, n_y, before_x);
       if (n_x > 0u) { result += correlation(h, n_y, n_x); }

@@ -11,6 +11,13 @@ export interface WeightLayout {
   readonly strides: readonly number[];
   /** One weight for both signs of an offset along an axis. */
   readonly symmetric: boolean;
+  /** Of cross-attention, positions of queries and of keys: there are weights for the offsets between these only. */
+  readonly between?: readonly [queries: number, keys: number];
+}
+
+/** WGSL expression of what distances before (−) or after (+) a token are below: `N`, but for cross-attention. */
+export function distances({ between }: WeightLayout, sign: "+" | "-"): string {
+  return between ? u32(between[sign === "-" ? 0 : 1]) : "N";
 }
 
 /** WGSL expression of the place of the weight `distance` before (−) or after (+) the place `from` along an axis. */

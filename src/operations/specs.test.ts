@@ -478,6 +478,16 @@ describe("attention", () => {
     }
   });
 
+  test("cross-attention has weights of the offsets between queries and keys", () => {
+    const cross = { ...options, keyLength: 4, bias: "fastrpb" } as const;
+    expect(weightsShape(attentionSpec(cross))).toEqual([2, 13]);
+    expect(weightsShape(attentionSpec({ ...softmax, keyLength: 4, bias: "logits" }))).toEqual([2, 13]);
+    expect(weightsShape(attentionSpec({ ...cross, biasForm: "symmetric" }))).toEqual([2, 10]);
+    expect(weightsShape(attentionSpec({ ...cross, keyLength: 30, biasForm: "symmetric" }))).toEqual([2, 30]);
+    expect(attentionSpec({ ...options, keyLength: 10, keyHeads: 2 })).toEqual(attentionSpec(options));
+    expect(attentionSpec({ ...options, causal: true, keyLength: 10, keyHeads: 1 })).toMatchObject({ causal: true, keyHeads: 1 });
+  });
+
   test("a window of all tokens is none", () => {
     expect([1, 9, 10, 2 ** 31].map((window) => attentionSpec({ ...softmax, window }).window)).toEqual([1, 9, undefined, undefined]);
   });
@@ -529,6 +539,16 @@ describe("attention", () => {
     ["bias as a boolean", { ...options, bias: true }, "options.bias", true],
     ["causal as a number", { ...options, causal: 0 }, "options.causal", 0],
     ["a mask as bytes", { ...options, keyMask: new Uint8Array(10) }, "options.keyMask"],
+    ...BAD_SIZES.map((size): [string, unknown, string] => [`${String(size)} keys`, { ...options, keyLength: size }, "options.keyLength"]),
+    ["other keys of a grid", { ...grid, keyLength: 4 }, "options.keyLength", 4],
+    ["other keys of a causal sequence", { ...options, causal: true, keyLength: 4 }, "options.keyLength", 4],
+    ["other keys in a window", { ...softmax, window: 3, keyLength: 4 }, "options.keyLength", 4],
+    ["other keys with lengths", { ...options, variableLengths: true, keyLength: 4 }, "options.keyLength", 4],
+    ["other keys with tokens outside", { ...options, bias: "fastrpb", outside: { first: 1 }, keyLength: 4 }, "options.keyLength", 4],
+    ["other keys with weights of more", { ...options, bias: "fastrpb", biasLength: 40, keyLength: 4 }, "options.keyLength", 4],
+    ["other keys with a multiplicative bias", { ...options, bias: "multiplicative", keyLength: 4 }, "options.keyLength", 4],
+    ["heads of keys that do not divide those of queries", { ...options, heads: 6, keyHeads: 4 }, "options.keyHeads", 4],
+    ["more heads of keys than of queries", { ...options, keyHeads: 4 }, "options.keyHeads", 4],
     ["variable lengths as an array", { ...options, variableLengths: [3] }, "options.variableLengths", "[3]"],
     ["variable lengths on a grid", { ...grid, variableLengths: true }, "options.variableLengths", true],
     ["a causal grid", { ...grid, causal: true }, "options.causal", true],

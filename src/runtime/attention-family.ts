@@ -9,7 +9,11 @@ export { makeAttention } from "./attention-plan.ts";
 /** The operation for a spec. */
 export async function loadKind(spec: AttentionSpec): Promise<Operation<AttentionSpec>> {
   await loadForm(spec);
-  const attention = await loadUnmasked(spec);
+  let attention = await loadUnmasked(spec);
+  if (spec.keyLength !== undefined && spec.bias === "fastrpb") {
+    attention = (await import("../operations/attention/cross-bias.ts")).withCrossBias(attention);
+  }
+  if (spec.keyHeads !== undefined) attention = (await import("../operations/attention/key-heads.ts")).withKeyHeads(attention);
   if (isProjected(spec)) await (await import("../operations/attention/projection.ts")).loadProjection(spec.featureMap);
   return spec.keyMask ? (await import("../operations/attention/key-mask.ts")).withKeyMask(attention) : attention;
 }

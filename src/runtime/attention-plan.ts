@@ -3,7 +3,7 @@ import { checkOptions } from "../core/check.ts";
 import { refuse } from "../core/errors.ts";
 import { checkTensor, Tensor, type TensorRequirement } from "../core/tensor.ts";
 import { packedShape, tensorShape } from "../operations/attention/layout.ts";
-import type { AttentionSpec } from "../operations/attention/spec.ts";
+import { type AttentionSpec, keyLengthOf } from "../operations/attention/spec.ts";
 import { type Operation, task } from "../operations/operation.ts";
 import { weightsShape } from "../operations/toeplitz/spec.ts";
 import { GradientPlan, namedOutputs } from "./gradient-plan.ts";
@@ -14,7 +14,8 @@ import { type Bias, type Spectrum, SpectrumMaker } from "./spectrum.ts";
 export interface AttentionSideInputs {
   /**
    * Weights of relative positions, float32 `[heads, 2·length − 1]` or on a grid `[heads, 2H − 1, 2W − 1]`, or of the shape of their form
-   * ({@link BiasFormOptions}), or their spectrum, but for a bias `"logits"`, which has none. Always in plans with a bias, and only there.
+   * ({@link BiasFormOptions}) or `[heads, length + keyLength − 1]` of cross-attention, or their spectrum, but for a bias `"logits"`, which has none. Always
+   * in plans with a bias, and only there.
    */
   readonly bias?: Bias;
   /**
@@ -24,8 +25,8 @@ export interface AttentionSideInputs {
    */
   readonly lengths?: ArrayLike<number> | Tensor;
   /**
-   * Which keys are seen, `[batch, length]`: a byte or a float32 for each key, 0 where it is not. Keys and values that are not seen have no influence,
-   * whatever they hold, and get gradients of 0. Always in plans with `keyMask`, and only there.
+   * Which keys are seen, `[batch, length]`, or `[batch, keyLength]` of cross-attention: a byte or a float32 for each key, 0 where it is not. Keys and
+   * values that are not seen have no influence, whatever they hold, and get gradients of 0. Always in plans with `keyMask`, and only there.
    */
   readonly keyMask?: Tensor | Uint8Array;
 }
@@ -34,9 +35,9 @@ export interface AttentionSideInputs {
 export interface AttentionInputs extends AttentionSideInputs {
   /** Queries, `[batch, heads, length, headDim]`; of dtype `"f32"`, or `"f16"` in plans with that storage, as are keys and values. */
   readonly q: Tensor;
-  /** Keys, `[batch, heads, length, headDim]`. */
+  /** Keys, `[batch, heads, length, headDim]`, with `keyHeads` in the place of `heads` and `keyLength` in that of `length` where the plan has them. */
   readonly k: Tensor;
-  /** Values, `[batch, heads, length, valueDim]`. */
+  /** Values, `[batch, heads, length, valueDim]`, or as of the keys. */
   readonly v: Tensor;
 }
 
@@ -124,9 +125,9 @@ export class AttentionPlan<Inputs extends object = AttentionInputs, Gradients ex
     super(context, "AttentionPlan", task(operation, spec), executable);
     this.#spec = spec;
     const required = (shape: readonly number[]) => ({ owner: context.owner, shape, dtype: spec.storage });
-    const [queries, values] = [required(tensorShape(spec, "q")), required(tensorShape(spec, "v"))];
-    this.#rows = spec.layout === "packed" ? { qkv: required(packedShape(spec)) } : { q: queries, k: queries, v: values };
-    this.#result = values;
+    const rows = (of: "q" | "k" | "v" | "out") => required(tensorShape(spec, of));
+    this.#rows = spec.layout === "packed" ? { qkv: required(packedShape(spec)) } : { q: rows("q"), k: rows("k"), v: rows("v") };
+    this.#result = rows("out");
     this.#weights = prepare && new SpectrumMaker(context, operation.preparation!(spec)!, prepare);
     const gradient = operation.gradient!(spec);
     this.#gradient = gradient && new GradientPlan({ context, name: "AttentionPlan", task: gradient, call: (request) => this.#gradientCall(request) });
@@ -268,7 +269,8 @@ export class AttentionPlan<Inputs extends object = AttentionInputs, Gradients ex
   }
 
   #keyMask(caller: string, upload: CallRequest<unknown, unknown>["upload"], keyMask: Tensor | Uint8Array | undefined): Storage | undefined {
-    const { batch, length, keyMask: isMasked } = this.#spec;
+    const { batch, keyMask: isMasked } = this.#spec;
+    const length = keyLengthOf(this.#spec);
     const argument = "inputs.keyMask";
     if (!isMasked) {
       if (keyMask === undefined) return undefined;

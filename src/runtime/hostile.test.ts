@@ -146,6 +146,7 @@ const FACTORIES: readonly Factory[] = [
       { heads: 1, length: 5, headDim: 4, kind: "softmax", bias: "fastrpb", outside: { first: 1 }, variableLengths: true },
       { heads: 1, length: 8, headDim: 4, kind: "softmax", scale: 2, window: 3, bias: "logits" },
       { heads: 1, length: 8, headDim: 4, featureMap: "dpfp", nu: 2 },
+      { heads: 4, length: 8, headDim: 4, featureMap: "sikf", bias: "fastrpb", keyLength: 5, keyHeads: 2 },
       { heads: 2, length: 8, headDim: 4, featureMap: "sikf", layout: "packed" },
     ],
   },

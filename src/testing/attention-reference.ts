@@ -6,7 +6,7 @@ import { orthogonalFeatures } from "../math/random-features.ts";
 import { gridOf, weightPlace } from "./reference.ts";
 import type { AttentionShape } from "./specs.ts";
 
-/** Tensors of an attention: `q`, `k`: [batch, heads, N, D], `v`: [batch, heads, N, E], `weights` with a bias. */
+/** Tensors of an attention: `q`: [batch, heads, N, D], `k`: [batch, keyHeads, M, D], `v`: [batch, keyHeads, M, E], `weights` with a bias. */
 export interface AttentionInputs {
   readonly q: ArrayLike<number>;
   readonly k: ArrayLike<number>;
@@ -14,7 +14,7 @@ export interface AttentionInputs {
   readonly weights?: ArrayLike<number> | undefined;
   /** Tokens that count, of each batch row. */
   readonly lengths?: ArrayLike<number> | undefined;
-  /** 0 for keys that are not seen, [batch, N]. */
+  /** 0 for keys that are not seen, [batch, M]. */
   readonly keyMask?: ArrayLike<number> | undefined;
 }
 
@@ -37,15 +37,17 @@ export type ReferenceShape = Pick<AttentionShape, "batch" | "heads" | "length" |
  * - A_ij = exp(b_{j−i}) Σ_d φ(q_i)_d φ(k_j)_d for linear attention, without the first factor but for a bias "multiplicative"
  * - P_ij = Σ_d softmax_d(q_i)_d softmax_j(k_jd) for `"softmax"` features
  *
+ * Cross-attention has weights w of the offsets 1 − N … M − 1 in that order; query head h sees the keys of head ⌊h·keyHeads / heads⌋.
+ *
  * Result: [batch, heads, N, E]; zero beyond the lengths.
  */
 export function attentionReference(shape: ReferenceShape, inputs: AttentionInputs): Float64Array {
   const { valueDim } = shape;
   const out = new Float64Array(shape.batch * shape.heads * shape.length * valueDim);
-  forEachHead(shape, inputs, ({ first, tokens, v, weight, additive, isSeen, attention }) => {
+  forEachHead(shape, inputs, ({ first, tokens, keys, v, weight, additive, isSeen, attention }) => {
     for (let i = 0; i < tokens; i++) {
       const p = attention.row(i);
-      const count = visible(shape, tokens, i);
+      const count = visible(shape, keys, i);
       for (let j = 0; j < count; j++) {
         const share = p[j]! + (additive && isSeen(j) ? weight(i, j) : 0);
         for (let e = 0; e < valueDim; e++) out[(first + i) * valueDim + e]! += share * v[j * valueDim + e]!;
@@ -57,22 +59,25 @@ export function attentionReference(shape: ReferenceShape, inputs: AttentionInput
 
 /** The gradients of Σ dOut·out, as the derivatives of one sum after the other. */
 export function attentionGradientReference(shape: ReferenceShape, inputs: AttentionInputs, dOut: ArrayLike<number>): AttentionGradients {
-  const { batch, heads, length, headDim, valueDim } = shape;
-  const rows = batch * heads * length;
-  const [dq, dk, dv] = [headDim, headDim, valueDim].map((dim) => new Float64Array(rows * dim)) as [Float64Array, Float64Array, Float64Array];
-  const [height, width] = gridOf(shape);
-  const dBias = new Float64Array(heads * (2 * height - 1) * (2 * width - 1));
-  forEachHead(shape, inputs, ({ first, tokens, v, weight, place, additive, isSeen, attention }) => {
+  const { batch, heads, length, headDim, valueDim, keyLength = length, keyHeads = heads } = shape;
+  const [rows, keyRows] = [batch * heads * length, batch * keyHeads * keyLength];
+  const [dq, dk, dv] = [rows * headDim, keyRows * headDim, keyRows * valueDim].map((size) => new Float64Array(size)) as [
+    Float64Array,
+    Float64Array,
+    Float64Array,
+  ];
+  const dBias = new Float64Array(heads * offsets(shape));
+  forEachHead(shape, inputs, ({ first, firstKey, tokens, keys, v, weight, place, additive, isSeen, attention }) => {
     for (let i = 0; i < tokens; i++) {
       const p = attention.row(i);
-      const count = visible(shape, tokens, i);
+      const count = visible(shape, keys, i);
       const dp = new Float64Array(count);
       for (let j = 0; j < count; j++) {
         const share = p[j]! + (additive && isSeen(j) ? weight(i, j) : 0);
         for (let e = 0; e < valueDim; e++) {
           const g = dOut[(first + i) * valueDim + e]!;
           dp[j]! += g * v[j * valueDim + e]!;
-          dv[(first + j) * valueDim + e]! += share * g;
+          dv[(firstKey + j) * valueDim + e]! += share * g;
         }
         const at = place(i, j);
         if (additive && at !== undefined && isSeen(j)) dBias[at]! += dp[j]!;
@@ -82,14 +87,21 @@ export function attentionGradientReference(shape: ReferenceShape, inputs: Attent
     }
     const gradients = attention.gradients();
     dq.set(gradients.dq, first * headDim);
-    dk.set(gradients.dk, first * headDim);
+    for (const [at, value] of gradients.dk.entries()) dk[firstKey * headDim + at]! += value;
   });
   return { dq, dk, dv, dBias };
 }
 
-/** How many tokens query i sees, but for a window. */
-function visible({ causal = false }: ReferenceShape, tokens: number, i: number): number {
-  return causal ? i + 1 : tokens;
+/** How many keys of so many query i sees, but for a window. */
+function visible({ causal = false }: ReferenceShape, keys: number, i: number): number {
+  return causal ? i + 1 : keys;
+}
+
+/** How many offsets there are between the tokens of a head. */
+function offsets(shape: ReferenceShape): number {
+  const [height, width] = gridOf(shape);
+  const { between } = shape.form ?? {};
+  return between ? between[0] + between[1] - 1 : (2 * height - 1) * (2 * width - 1);
 }
 
 /** Whether query i sees key j, of those that are {@link visible}. */
@@ -101,6 +113,9 @@ interface ReferenceHead {
   /** Its first row in the tensors. */
   readonly first: number;
   readonly tokens: number;
+  /** The first row of its keys, and how many they are. */
+  readonly firstKey: number;
+  readonly keys: number;
   readonly v: Float64Array;
   /** Where the weight of the offset from i to j lies, if there is one, and what it is. */
   place(i: number, j: number): number | undefined;
@@ -113,23 +128,27 @@ interface ReferenceHead {
 }
 
 function forEachHead(shape: ReferenceShape, inputs: AttentionInputs, visit: (head: ReferenceHead) => void): void {
-  const { batch, heads, length, headDim, valueDim } = shape;
+  const { batch, heads, length, headDim, valueDim, keyLength = length, keyHeads = heads } = shape;
   const { weights, lengths, keyMask } = inputs;
   const bias = shape.bias ?? (weights ? "fastrpb" : "none");
-  const [height, width] = gridOf(shape);
   for (let slice = 0; slice < batch * heads; slice++) {
     const first = slice * length;
     const tokens = lengths?.[Math.floor(slice / heads)] ?? length;
-    const rows = (tensor: ArrayLike<number>, dim: number) => Float64Array.from({ length: tokens * dim }, (_, at) => tensor[first * dim + at]!);
+    const [batchRow, head] = [Math.floor(slice / heads), slice % heads];
+    const firstKey = (batchRow * keyHeads + Math.floor((head * keyHeads) / heads)) * keyLength;
+    const keys = lengths ? tokens : keyLength;
+    const rows = (tensor: ArrayLike<number>, from: number, count: number, dim: number) =>
+      Float64Array.from({ length: count * dim }, (_, at) => tensor[from * dim + at]!);
     const place = (i: number, j: number) => {
-      const at = weightPlace(shape, tokens, i, j);
-      return at === undefined ? undefined : (slice % heads) * (2 * height - 1) * (2 * width - 1) + at;
+      const at = shape.form?.between ? j - i + length - 1 : weightPlace(shape, tokens, i, j);
+      return at === undefined ? undefined : head * offsets(shape) + at;
     };
     const weight = (i: number, j: number) => weights![place(i, j) ?? -1] ?? 0;
-    const [q, k, v] = [rows(inputs.q, headDim), rows(inputs.k, headDim), rows(inputs.v, valueDim)];
-    const isSeen = (j: number) => keyMask?.[Math.floor(slice / heads) * length + j] !== 0;
-    const attention = headReference(shape, tokens, q, k, bias === "multiplicative" || bias === "logits" ? weight : () => 0, isSeen);
-    visit({ first, tokens, v, place, weight, additive: bias === "fastrpb", isSeen, attention });
+    const [q, k] = [rows(inputs.q, first, tokens, headDim), rows(inputs.k, firstKey, keys, headDim)];
+    const v = rows(inputs.v, firstKey, keys, valueDim);
+    const isSeen = (j: number) => keyMask?.[batchRow * keyLength + j] !== 0;
+    const attention = headReference(shape, keys, q, k, bias === "multiplicative" || bias === "logits" ? weight : () => 0, isSeen);
+    visit({ first, firstKey, tokens, keys, v, place, weight, additive: bias === "fastrpb", isSeen, attention });
   }
 }
 
@@ -145,20 +164,20 @@ interface HeadReference {
 type Bias = (i: number, j: number) => number;
 type Seen = (j: number) => boolean;
 
-function headReference(shape: ReferenceShape, tokens: number, q: Float64Array, k: Float64Array, bias: Bias, isSeen: Seen): HeadReference {
+function headReference(shape: ReferenceShape, keys: number, q: Float64Array, k: Float64Array, bias: Bias, isSeen: Seen): HeadReference {
   const { kind = "linear", featureMap = "sikf", headDim, seed = 0 } = shape;
-  if (kind === "softmax") return softmaxReference(shape, tokens, q, k, bias, isSeen);
+  if (kind === "softmax") return softmaxReference(shape, keys, q, k, bias, isSeen);
   switch (featureMap) {
     case "softmax":
-      return efficientReference(shape, tokens, q, k, isSeen);
+      return efficientReference(shape, keys, q, k, isSeen);
     case "sikf":
-      return linearReference(shape, tokens, q, k, headDim, true, bias, isSeen);
+      return linearReference(shape, keys, q, k, headDim, true, bias, isSeen);
     case "favor+": {
       const { features: count = headDim, scale = 1 } = shape;
       const w = orthogonalFeatures(count, headDim, seed);
       // log φ(x)_r = √scale·w_r·x − scale·|x|²/2
       const project = (x: Float64Array) => {
-        const logs = new Float64Array(tokens * count);
+        const logs = new Float64Array((x.length / headDim) * count);
         for (let at = 0; at < logs.length; at++) {
           const [i, r] = [Math.floor(at / count), at % count];
           for (let d = 0; d < headDim; d++)
@@ -173,7 +192,7 @@ function headReference(shape: ReferenceShape, tokens: number, q: Float64Array, k
           for (let r = 0; r < count; r++) sum += dLogs[i * count + r]! * (Math.sqrt(scale) * w[r * headDim + d]! - scale * value);
           return sum;
         });
-      const linear = linearReference(shape, tokens, project(q), project(k), count, true, bias, isSeen);
+      const linear = linearReference(shape, keys, project(q), project(k), count, true, bias, isSeen);
       const gradients = () => {
         const { dq, dk } = linear.gradients();
         return { dq: back(dq, q), dk: back(dk, k) };
@@ -185,7 +204,7 @@ function headReference(shape: ReferenceShape, tokens: number, q: Float64Array, k
       const roll = (x: readonly number[], shift: number) => x.map((_, i) => x.at((i - shift) % x.length)!);
       const shifts = Array.from({ length: count / (2 * headDim) }, (_, j) => j + 1);
       const rows = (x: Float64Array) =>
-        Array.from({ length: tokens }, (_, i) => {
+        Array.from({ length: x.length / headDim }, (_, i) => {
           const row = [...x.subarray(i * headDim, (i + 1) * headDim)];
           return [...row.map((value) => Math.max(value, 0)), ...row.map((value) => Math.max(-value, 0))];
         });
@@ -205,7 +224,7 @@ function headReference(shape: ReferenceShape, tokens: number, q: Float64Array, k
           return value > 0 ? dRows[n]![d]! : value < 0 ? -dRows[n]![d + headDim]! : 0;
         });
       };
-      const linear = linearReference(shape, tokens, phi(q), phi(k), count, false, bias, isSeen);
+      const linear = linearReference(shape, keys, phi(q), phi(k), count, false, bias, isSeen);
       const gradients = () => {
         const { dq, dk } = linear.gradients();
         return { dq: back(dq, q), dk: back(dk, k) };
@@ -215,7 +234,7 @@ function headReference(shape: ReferenceShape, tokens: number, q: Float64Array, k
     default: {
       const phi = (x: number) => (featureMap === "relu" ? Math.max(x, 0) : x > 0 ? x + 1 : Math.exp(x));
       const slope = (x: number) => (x > 0 ? 1 : featureMap === "relu" ? 0 : Math.exp(x));
-      const linear = linearReference(shape, tokens, q.map(phi), k.map(phi), headDim, false, bias, isSeen);
+      const linear = linearReference(shape, keys, q.map(phi), k.map(phi), headDim, false, bias, isSeen);
       const gradients = () => {
         const { dq, dk } = linear.gradients();
         return { dq: dq.map((value, at) => value * slope(q[at]!)), dk: dk.map((value, at) => value * slope(k[at]!)) };
@@ -226,13 +245,13 @@ function headReference(shape: ReferenceShape, tokens: number, q: Float64Array, k
 }
 
 /**
- * A_ij = exp(b_{j−i}) Σ_d T_ijd with T_ijd = exp(x_id + y_jd), or x_id y_jd. Gradients are those of x and y, [tokens, count].
+ * A_ij = exp(b_{j−i}) Σ_d T_ijd with T_ijd = exp(x_id + y_jd), or x_id y_jd. Gradients are those of x and y, rows of `count`.
  *
  * Weights are relative to the largest of a row, and then the exponents to the largest there: such factors cancel, and are what keeps the terms in range.
  */
 function linearReference(
   shape: ReferenceShape,
-  tokens: number,
+  keys: number,
   x: Float64Array,
   y: Float64Array,
   count: number,
@@ -243,7 +262,7 @@ function linearReference(
   const [dq, dk] = [x.slice().fill(0), y.slice().fill(0)];
 
   const rowOf = (i: number) => {
-    const seen = visible(shape, tokens, i);
+    const seen = visible(shape, keys, i);
     const features = range(count);
     const product = (j: number, d: number) => x[i * count + d]! * y[j * count + d]!;
     const met = (j: number) => isSeen(j) && (exponential || features.some((d) => product(j, d) > 0));
@@ -282,13 +301,13 @@ function linearReference(
   };
 }
 
-function softmaxReference(shape: ReferenceShape, tokens: number, q: Float64Array, k: Float64Array, bias: Bias, isSeen: Seen): HeadReference {
+function softmaxReference(shape: ReferenceShape, keys: number, q: Float64Array, k: Float64Array, bias: Bias, isSeen: Seen): HeadReference {
   const { headDim, scale = 1 } = shape;
   const [dq, dk] = [q.slice().fill(0), k.slice().fill(0)];
   const row = (i: number) => {
     const query = q.subarray(i * headDim, (i + 1) * headDim);
     return softmax(
-      Float64Array.from({ length: visible(shape, tokens, i) }, (_, j) =>
+      Float64Array.from({ length: visible(shape, keys, i) }, (_, j) =>
         isSeen(j) && isNear(shape, i, j) ? scale * dot(query, k.subarray(j * headDim, (j + 1) * headDim)) + bias(i, j) : -Infinity,
       ),
     );
@@ -310,11 +329,11 @@ function softmaxReference(shape: ReferenceShape, tokens: number, q: Float64Array
 }
 
 /** Efficient Attention: two softmaxes, and no denominator. */
-function efficientReference(shape: ReferenceShape, tokens: number, q: Float64Array, k: Float64Array, isSeen: Seen): HeadReference {
+function efficientReference(shape: ReferenceShape, keys: number, q: Float64Array, k: Float64Array, isSeen: Seen): HeadReference {
   const { headDim } = shape;
   const [dq, dk] = [q.slice().fill(0), k.slice().fill(0)];
   const rowOf = (i: number) => {
-    const seen = visible(shape, tokens, i);
+    const seen = visible(shape, keys, i);
     const overFeatures = softmax(q.subarray(i * headDim, (i + 1) * headDim));
     const overTokens = Array.from({ length: headDim }, (_, d) =>
       softmax(Float64Array.from({ length: seen }, (__, j) => (isSeen(j) ? k[j * headDim + d]! : -Infinity))),

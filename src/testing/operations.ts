@@ -1,6 +1,8 @@
 /** Operations by their specs, for the tests: the library has no such table, each family brings its own. */
 import type { PlannerLimits } from "../core/limits.ts";
+import { withCrossBias } from "../operations/attention/cross-bias.ts";
 import { causalAttention } from "../operations/attention/causal/operation.ts";
+import { withKeyHeads } from "../operations/attention/key-heads.ts";
 import { withKeyMask } from "../operations/attention/key-mask.ts";
 import { linearAttention } from "../operations/attention/linear/operation.ts";
 import { multiplicativeAttention } from "../operations/attention/multiplicative/operation.ts";
@@ -25,7 +27,10 @@ await Promise.all([
 ]);
 
 export function attentionFor(shape: AttentionShape): Operation<AttentionSpec> {
-  return shape.keyMask ? withKeyMask(unmasked(shape)) : unmasked(shape);
+  let attention = unmasked(shape);
+  if (shape.keyLength !== undefined && shape.bias === "fastrpb") attention = withCrossBias(attention);
+  if (shape.keyHeads !== undefined) attention = withKeyHeads(attention);
+  return shape.keyMask ? withKeyMask(attention) : attention;
 }
 
 function unmasked({ kind, bias, causal }: AttentionShape): Operation<AttentionSpec> {

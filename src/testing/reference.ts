@@ -134,15 +134,18 @@ type FormedSpec = Tokens & { readonly heads: number };
 function eachOffset(spec: FormedSpec, visit: (full: number, places: readonly number[]) => void): void {
   const { heads, grid, form } = spec;
   const [height, width] = gridOf(spec);
-  const { symmetric = false, separable, reach = grid ?? [width] } = form ?? {};
-  const [tall, wide] = (reach.length === 1 ? [1, reach[0]!] : reach).map((size) => (symmetric ? size : 2 * size - 1)) as [number, number];
+  const { symmetric = false, separable, reach = grid ?? [width], between } = form ?? {};
+  // Of cross-attention there are the offsets 1 − N … M − 1.
+  const [before, after] = between ?? [width, width];
+  const [tall, reached] = (reach.length === 1 ? [1, reach[0]!] : reach).map((size) => (symmetric ? size : 2 * size - 1)) as [number, number];
+  const wide = between && !symmetric ? before + after - 1 : reached;
   // Of a sequence, dy is 0.
   const row = (dy: number) => (symmetric ? Math.abs(dy) : dy + (tall - 1) / 2);
-  const column = (dx: number) => (symmetric ? Math.abs(dx) : dx + (wide - 1) / 2);
+  const column = (dx: number) => (symmetric ? Math.abs(dx) : dx + (between ? before - 1 : (wide - 1) / 2));
   const head = { axes: tall + wide, shared: wide, none: tall * wide }[separable ?? "none"];
   for (let h = 0, full = 0; h < heads; h++) {
     for (let dy = 1 - height; dy < height; dy++) {
-      for (let dx = 1 - width; dx < width; dx++, full++) {
+      for (let dx = 1 - before; dx < after; dx++, full++) {
         const start = h * head;
         if (separable) visit(full, [start + row(dy), start + (separable === "axes" ? tall : 0) + column(dx)]);
         else visit(full, [start + row(dy) * wide + column(dx)]);

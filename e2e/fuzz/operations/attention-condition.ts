@@ -3,12 +3,12 @@
  * sums.
  */
 import { orthogonalFeatures } from "../../../src/math/random-features.ts";
-import type { AttentionSpec } from "../../../src/testing/specs.ts";
+import { type AttentionSpec, keyShape } from "../../../src/testing/specs.ts";
 import type { Arrays } from "../case.ts";
 import { largest, largestSlice, norm } from "../data.ts";
 import { countedWeights } from "./toeplitz.ts";
 
-/** Features of the rows of all heads, [batch·heads, N, features] each; of exponentials relative to the largest key, as they are evaluated. */
+/** Features of the rows of all heads, [batch·heads, N, features], and of the keys that they see, [batch·heads, M, features]; of exponentials relative to the largest key, as they are evaluated. */
 interface Features {
   readonly q: Float64Array;
   readonly k: Float64Array;
@@ -28,13 +28,20 @@ function tokensOf(spec: AttentionSpec, lengths: readonly number[] | undefined, s
   return lengths?.[Math.floor(slice / spec.heads)] ?? spec.length;
 }
 
+/** The keys of a slice that count, of those of all slices. */
+function keysOf(spec: AttentionSpec, lengths: readonly number[] | undefined, slice: number): { readonly firstKey: number; readonly endKey: number } {
+  const { length } = keyShape(spec);
+  return { firstKey: slice * length, endKey: slice * length + (lengths ? tokensOf(spec, lengths, slice) : length) };
+}
+
 function featuresOf(spec: AttentionSpec, data: Arrays, lengths: readonly number[] | undefined): Features {
   const { batch, heads, length, headDim, features, featureMap, scale, seed } = spec;
   const slices = batch * heads;
+  const keyed = keyShape(spec);
   const random = featureMap === "favor+" ? orthogonalFeatures(features, headDim, seed).map((x) => x * Math.sqrt(scale)) : undefined;
   const [q, k] = [data["q"]!, data["k"]!];
-  const result = { q: new Float64Array(slices * length * features), k: new Float64Array(slices * length * features) };
-  const project = (x: Float32Array, row: number, target: Float64Array, key: boolean) => {
+  const result = { q: new Float64Array(slices * length * features), k: new Float64Array(slices * keyed.length * features) };
+  const project = (x: Float32Array, row: number, target: Float64Array, to: number, key: boolean) => {
     const part = (i: number) => Math.max(0, i < headDim ? x[row * headDim + i]! : -x[row * headDim + i - headDim]!);
     const parts = 2 * headDim;
     let square = 0;
@@ -44,34 +51,34 @@ function featuresOf(spec: AttentionSpec, data: Arrays, lengths: readonly number[
       if (featureMap === "dpfp") sum = part(r % parts) * part((r - Math.floor(r / parts) - 1 + parts) % parts);
       else if (!random) sum = x[row * headDim + r]!;
       else for (let d = 0; d < headDim; d++) sum += random[r * headDim + d]! * x[row * headDim + d]!;
-      target[row * features + r] = featureMap === "elu+1" ? elu(sum) : featureMap === "relu" ? Math.max(sum, 0) : sum;
+      target[to * features + r] = featureMap === "elu+1" ? elu(sum) : featureMap === "relu" ? Math.max(sum, 0) : sum;
     }
   };
   for (let slice = 0; slice < slices; slice++) {
     const tokens = tokensOf(spec, lengths, slice);
     const first = slice * length;
-    for (let n = first; n < first + tokens; n++) {
-      project(q, n, result.q, false);
-      project(k, n, result.k, true);
-    }
-    const isMasked = (n: number) => data["keyMask"]?.[Math.floor(slice / heads) * length + n - first] === 0;
-    for (let n = first; n < first + tokens; n++) if (isMasked(n)) result.k.fill(isPlain(spec) ? 0 : -Infinity, n * features, (n + 1) * features);
+    const { firstKey, endKey } = keysOf(spec, lengths, slice);
+    const source = Math.floor(slice / (heads / keyed.heads)) * keyed.length - firstKey;
+    for (let n = first; n < first + tokens; n++) project(q, n, result.q, n, false);
+    for (let n = firstKey; n < endKey; n++) project(k, source + n, result.k, n, true);
+    const isMasked = (n: number) => data["keyMask"]?.[Math.floor(slice / heads) * keyed.length + n - firstKey] === 0;
+    for (let n = firstKey; n < endKey; n++) if (isMasked(n)) result.k.fill(isPlain(spec) ? 0 : -Infinity, n * features, (n + 1) * features);
     if (isPlain(spec)) continue;
     const top = new Float64Array(features).fill(-Infinity);
-    for (let n = first; n < first + tokens; n++) for (let d = 0; d < features; d++) top[d] = Math.max(top[d]!, result.k[n * features + d]!);
+    for (let n = firstKey; n < endKey; n++) for (let d = 0; d < features; d++) top[d] = Math.max(top[d]!, result.k[n * features + d]!);
     // Where no key is seen, no feature is.
     if (!top.every(Number.isFinite)) {
-      for (const rows of [result.q, result.k]) rows.fill(0, first * features, (first + tokens) * features);
+      result.q.fill(0, first * features, (first + tokens) * features);
+      result.k.fill(0, firstKey * features, endKey * features);
       continue;
     }
     for (let n = first; n < first + tokens; n++) {
       let most = -Infinity;
       for (let d = 0; d < features; d++) most = Math.max(most, result.q[n * features + d]! + top[d]!);
-      for (let d = 0; d < features; d++) {
-        const at = n * features + d;
-        result.q[at] = Math.exp(result.q[at]! + top[d]! - most);
-        result.k[at] = Math.exp(result.k[at]! - top[d]!);
-      }
+      for (let d = 0; d < features; d++) result.q[n * features + d] = Math.exp(result.q[n * features + d]! + top[d]! - most);
+    }
+    for (let n = firstKey; n < endKey; n++) {
+      for (let d = 0; d < features; d++) result.k[n * features + d] = Math.exp(result.k[n * features + d]! - top[d]!);
     }
   }
   return result;
@@ -97,7 +104,8 @@ export function slopeGains(
       for (let d = 0; d < features; d++) sums[d]! += phi.k[n * features + d]!;
     };
     const first = slice * length;
-    if (!causal) for (let n = first; n < first + tokens; n++) see(n);
+    const { firstKey, endKey } = keysOf(spec, lengths, slice);
+    if (!causal) for (let n = firstKey; n < endKey; n++) see(n);
     for (let n = first; n < first + tokens; n++) {
       if (causal) see(n);
       let [delta, z, f] = [0, 0, 0];

@@ -1,5 +1,5 @@
 import type { AttentionInputs, AttentionOptions, Runtime, Tensor } from "../../../src/index.ts";
-import { type AttentionSpec, attentionSpec, hasSpectrum, weightsShape } from "../../../src/testing/specs.ts";
+import { type AttentionSpec, attentionSpec, hasSpectrum, keyShape, weightsShape } from "../../../src/testing/specs.ts";
 import { ATTENTION_BOUND, GRADIENT_BOUND } from "../../cases/attention-harness.ts";
 import type { Arrays, FuzzCase, Options, TensorPlan } from "../case.ts";
 import { type DataKind, isGaussian, largest, norm, sumOf } from "../data.ts";
@@ -85,7 +85,7 @@ function drawAttention(draw: Draw, half: boolean, backward: boolean): Options {
   const heads = draw.size(Math.min(multiplicative ? 2 : 4, room(positions.tokens * widest)));
   const batch = draw.size(Math.min(multiplicative ? 2 : 4, room(positions.tokens * widest * heads)));
   const variableLengths = positions.options["grid"] === undefined && draw.chance(0.3);
-  return {
+  return withKeys(draw, {
     ...positions.options,
     batch,
     heads,
@@ -101,11 +101,27 @@ function drawAttention(draw: Draw, half: boolean, backward: boolean): Options {
     ...(draw.chance(0.2) && !(logits && variableLengths) && { keyMask: true }),
     ...(storage && { storage: "f16" }),
     ...(bias === "fastrpb" && drawForm(draw, positions.options)),
-  };
+  });
+}
+
+/** What does not go with keys of another length. */
+const OF_ONE_LENGTH: readonly string[] = ["causal", "window", "variableLengths", "outside", "biasLength"];
+
+/** The same, some with keys of another length, or with groups of queries. */
+function withKeys(draw: Draw, options: Options): Options {
+  const { heads, length, grid, bias } = specOf(options);
+  const divisors = Array.from({ length: heads }, (_, i) => i + 1).filter((count) => heads % count === 0);
+  const grouped = { ...options, ...(draw.chance(0.3) && { keyHeads: draw.pick(divisors) }) };
+  if (grid || bias === "multiplicative" || !draw.chance(0.2)) return grouped;
+  const others = Object.entries(grouped).filter(([name]) => !OF_ONE_LENGTH.includes(name));
+  const fewer = draw.size(length);
+  return { ...Object.fromEntries(others), ...(draw.chance(0.5) ? { keyLength: fewer } : { length: fewer, keyLength: length }) };
 }
 
 export function inputsOf(spec: AttentionSpec, backward: boolean): Record<string, TensorPlan> {
   const rows = [spec.batch, spec.heads, spec.length];
+  const keyed = keyShape(spec);
+  const keyRows = [keyed.batch, keyed.heads, keyed.length];
   const dtype = spec.storage;
   const kinds = backward ? gradientRowKinds(spec) : rowKinds(spec);
   const values = spec.storage === "f16" ? HALF_KINDS : VALUE_KINDS;
@@ -119,10 +135,10 @@ export function inputsOf(spec: AttentionSpec, backward: boolean): Record<string,
           : VALUE_KINDS;
   return {
     q: { shape: [...rows, spec.headDim], dtype, kinds },
-    k: { shape: [...rows, spec.headDim], dtype, kinds },
-    v: { shape: [...rows, spec.valueDim], dtype, kinds: values },
+    k: { shape: [...keyRows, spec.headDim], dtype, kinds },
+    v: { shape: [...keyRows, spec.valueDim], dtype, kinds: values },
     ...(spec.bias !== "none" && { bias: { shape: weightsShape(spec), dtype: "f32" as const, kinds: biasKinds } }),
-    ...(spec.keyMask && { keyMask: { shape: [spec.batch, spec.length], dtype: "f32" as const, kinds: MASK_KINDS } }),
+    ...(spec.keyMask && { keyMask: { shape: [spec.batch, keyed.length], dtype: "f32" as const, kinds: MASK_KINDS } }),
     ...(backward && {
       dOut: { shape: [...rows, spec.valueDim], dtype: "f32" as const, kinds: VALUE_KINDS },
     }),
@@ -152,21 +168,33 @@ function isHeld<T>(input: T): input is T & { dispose(): void } {
 
 function poison(data: Arrays, { options, lengths }: FuzzCase): void {
   const spec = specOf(options);
-  const rows = spec.heads * spec.length;
   for (const [name, values] of Object.entries(data)) {
     if (name === "keyMask") continue;
     if (name === "bias") {
       poisonWeights(spec, values);
       continue;
     }
+    const ofKeys = name === "k" || name === "v";
+    const { heads, length } = ofKeys ? keyShape(spec) : spec;
+    const rows = heads * length;
     const dim = values.length / (spec.batch * rows);
     for (let i = 0; i < values.length; i++) {
       const row = Math.floor(i / dim);
-      const [batch, token] = [Math.floor(row / rows), row % spec.length];
-      const isMasked = (name === "k" || name === "v") && data["keyMask"]?.[batch * spec.length + token] === 0;
+      const [batch, token] = [Math.floor(row / rows), row % length];
+      const isMasked = ofKeys && data["keyMask"]?.[batch * length + token] === 0;
       if (isMasked || (lengths && token >= lengths[batch]!)) values[i] = NaN;
     }
   }
+}
+
+/** Tokens of the longer side. */
+function longest(spec: AttentionSpec): number {
+  return Math.max(spec.length, keyShape(spec).length);
+}
+
+/** Heads that share one of keys. */
+function groupHeads(spec: AttentionSpec): number {
+  return spec.heads / keyShape(spec).heads;
 }
 
 /** With zeros in the place of what does not count. */
@@ -199,14 +227,17 @@ export async function forwardBounds({ options, data, kinds, lengths, expected, r
   const size = norm((await reference(spec.bias === "fastrpb" ? { ...signed, bias: absolute(data["bias"]!) } : signed))["out"]!);
   let bound =
     Math.max(ATTENTION_BOUND * norm(out), (gaussian ? 2 * U : ATTENTION_BOUND) * size) + 2 * Math.max(0, uncertain - ATTENTION_BOUND) * size;
-  if (spec.bias === "fastrpb") bound += (gaussian ? 4 * U : ATTENTION_BOUND) * norm(clean["v"]!) * headWeights(spec, clean["bias"]!, gaussian);
+  if (spec.bias === "fastrpb") {
+    const values = norm(clean["v"]!) * Math.sqrt(groupHeads(spec));
+    bound += (gaussian ? 4 * U : ATTENTION_BOUND) * values * headWeights(spec, clean["bias"]!, gaussian);
+  }
   // Numerators and denominators both come from transforms, each with an error in proportion to its own size.
   if (spec.bias === "multiplicative") {
     bound += 2 * PRODUCT * norm(multiplicativeCondition(spec, clean, lengths)) * Math.sqrt(spec.valueDim) * largest(clean["v"]!);
   }
   if (spec.storage === "f16") bound += 2 ** -10 * norm(out) + 2 ** -24 * Math.sqrt(out.length);
   const gain = spec.bias === "fastrpb" ? 1 + 2 * largest(clean["bias"]!) : 1;
-  return { out: bound + flushFloor(out.length, 8 * spec.length * (spec.features + 8 * Math.log2(4 * spec.length)), gain, [clean["v"]!]) };
+  return { out: bound + flushFloor(out.length, 8 * longest(spec) * (spec.features + 8 * Math.log2(4 * longest(spec))), gain, [clean["v"]!]) };
 }
 
 /** Queries, keys and values of a call, packed or not. */
@@ -253,7 +284,8 @@ export const attentionOperation: Operation = inLayouts({
  */
 async function backwardBounds({ options, data, kinds, lengths, expected }: BoundContext): Promise<Record<string, number>> {
   const spec = specOf(options);
-  const { kind, featureMap, valueDim, headDim, scale, length } = spec;
+  const { kind, featureMap, valueDim, headDim, scale } = spec;
+  const length = longest(spec);
   const clean = Object.fromEntries(Object.entries(data).map(([name, values]) => [name, cleaned(values)]));
   // What is made of queries and keys for these maps is stored as one number, of their size, before a reference is subtracted.
   const sums = featureMap === "softmax" || featureMap === "favor+" ? largest(clean["q"]!) + largest(clean["k"]!) : 0;
@@ -310,7 +342,7 @@ async function backwardBounds({ options, data, kinds, lengths, expected }: Bound
     dv: bound("dv", plain.usual, plain.all, floor("dv", [g], 1)),
   };
   if (spec.bias === "fastrpb") {
-    bounds["dv"]! += (gaussian ? 4 * U : GRADIENT_BOUND) * norm(g) * headWeights(spec, clean["bias"]!, gaussian);
+    bounds["dv"]! += (gaussian ? 4 * U : GRADIENT_BOUND) * norm(g) * Math.sqrt(groupHeads(spec)) * headWeights(spec, clean["bias"]!, gaussian);
     bounds["dv"]! += floor("dv", [g, countedWeights(spec, clean["bias"]!)], length);
     bounds["dBias"] = bound(
       "dBias",

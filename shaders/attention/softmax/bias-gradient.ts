@@ -49,10 +49,11 @@ export interface SoftmaxBiasGradientSpec extends SoftmaxKernelSpec, BiasBands {
 
 export function softmaxBiasGradientLayout({
   tile,
+  otherRows,
   headDim,
   valueDim,
-}: Pick<SoftmaxKernelSpec, "tile" | "headDim" | "valueDim">): SoftmaxKernelLayout {
-  return { tile, scores: [{ width: headDim }, { width: valueDim }], products: [], shares: true, statistics: "own" };
+}: Pick<SoftmaxKernelSpec, "tile" | "otherRows" | "headDim" | "valueDim">): SoftmaxKernelLayout {
+  return { tile, otherRows, scores: [{ width: headDim }, { width: valueDim }], products: [], shares: true, statistics: "own" };
 }
 
 /** Sums of a diagonal of a pair of tiles: on a grid, of pairs of two offsets. */
@@ -99,8 +100,9 @@ fn along_diagonal(i: u32, half: i32) -> f32 {
 `;
 
 export function softmaxBiasGradientKernel(spec: SoftmaxBiasGradientSpec): Kernel {
-  const { headDim, valueDim, tile, biasGrid, period, rowTiles, bands, before, causal } = spec;
+  const { headDim, valueDim, tile, otherRows, biasGrid, period, rowTiles, bands, before, causal } = spec;
   const [height, width] = biasGrid;
+  const end = otherRows === undefined ? "tokens" : "M";
   const layout = softmaxBiasGradientLayout(spec);
   const rows = { queries: headDim, keys: headDim, values: valueDim, gradients: valueDim };
   const others = range(4);
@@ -111,7 +113,7 @@ export function softmaxBiasGradientKernel(spec: SoftmaxBiasGradientSpec): Kernel
   let part = group / (BANDS * PERIOD_TILES) % params.parts;
   let bh = params.firstHead + group / (BANDS * PERIOD_TILES * params.parts);
   let tokens = ${tokensOf(spec)};
-  let end = tokens;
+  let end = ${end};
   let row_group = lane / OTHER_GROUPS;
   let other_group = lane % OTHER_GROUPS;
 ${unroll(others, (p) => `  var e0_${p} = vec4f();\n  var run${p} = vec4f();`)}
@@ -120,7 +122,7 @@ ${unroll(others, (p) => `  var e0_${p} = vec4f();\n  var run${p} = vec4f();`)}
     if (first >= tokens) { break; }
     // Before the first token, it wraps around.
     let tile_first = first + band * OTHERS - BEFORE;
-    if (i32(tile_first) >= i32(tokens) || i32(tile_first) + i32(OTHERS) <= 0) { continue; }
+    if (i32(tile_first) >= i32(${end}) || i32(tile_first) + i32(OTHERS) <= 0) { continue; }
     let first_row = first + row_group * PATCH_ROWS;
     // Those of queries beyond the end are zero: such queries have no weight.
     for (var i = lane; i < ROWS; i += LANES) {

@@ -40,9 +40,11 @@ function products({ headDim, valueDim, columnTiles }: Pick<SoftmaxAttentionSpec,
   return { score, out };
 }
 
-export function softmaxAttentionLayout(spec: Pick<SoftmaxAttentionSpec, "tile" | "headDim" | "valueDim" | "columnTiles">): SoftmaxKernelLayout {
+export function softmaxAttentionLayout(
+  spec: Pick<SoftmaxAttentionSpec, "tile" | "otherRows" | "headDim" | "valueDim" | "columnTiles">,
+): SoftmaxKernelLayout {
   const { score, out } = products(spec);
-  return { tile: spec.tile, scores: [score], products: [out], shares: true, statistics: "none" };
+  return { tile: spec.tile, otherRows: spec.otherRows, scores: [score], products: [out], shares: true, statistics: "none" };
 }
 
 export function softmaxAttentionKernel(spec: SoftmaxAttentionSpec): Kernel {

@@ -11,6 +11,8 @@ import { u32, wgsl } from "../../wgsl/wgsl.ts";
 
 export interface SoftmaxJoinBiasGradientSpec extends BiasBands {
   readonly biasGrid: readonly [height: number, width: number];
+  /** Of cross-attention, its queries and keys. */
+  readonly biasBetween?: readonly [queries: number, keys: number] | undefined;
   /** Queries and keys of a pair of tiles. */
   readonly rows: number;
   readonly others: number;
@@ -21,9 +23,10 @@ export interface SoftmaxJoinBiasGradientSpec extends BiasBands {
 }
 
 export function softmaxJoinBiasGradientKernel(spec: SoftmaxJoinBiasGradientSpec): Kernel {
-  const { biasGrid, rows, others, rowTiles, bands, before, accumulate, lanes } = spec;
+  const { biasGrid, biasBetween, rows, others, rowTiles, bands, before, accumulate, lanes } = spec;
   const [height, width] = biasGrid;
-  const pitch = 2 * width - 1;
+  const [offsetsBefore, offsetsAfter] = biasBetween ?? [width, width];
+  const pitch = offsetsBefore + offsetsAfter - 1;
   const flags = biasFlags(spec);
   return makeKernel({
     id: "attention/softmax/join-bias-gradient",
@@ -46,7 +49,7 @@ const DIAGONALS = ${u32(rows + others - 1)};
   if (index >= params.count) { return; }
   let head = index / WEIGHTS;
   let dy = i32(index % WEIGHTS / PITCH) - ${height - 1};
-  let dx = i32(index % WEIGHTS % PITCH) - ${width - 1};
+  let dx = i32(index % WEIGHTS % PITCH) - ${offsetsBefore - 1};
 #if ${flags > 1}
   let flag = select(0u, 1u, dx < 0);
 #else

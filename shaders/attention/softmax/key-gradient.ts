@@ -20,7 +20,7 @@ import { firstOther, othersBetween, SOFTMAX_WEIGHT, softmaxStart } from "./onlin
 import { declareSums, scoreProduct, storeSums, type WeightedProduct, weightedProduct } from "./products.ts";
 import { resultRows, splitParams } from "./splits.ts";
 import { otherOffset, patch, softmaxDeclarations, type SoftmaxKernelLayout, type SoftmaxKernelSpec, softmaxLanes } from "./tiles.ts";
-import { diagonalTile, visible } from "./visible.ts";
+import { diagonalTile, othersOf, visible } from "./visible.ts";
 import { range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
 export interface SoftmaxKeyGradientSpec extends SoftmaxKernelSpec {
@@ -32,7 +32,7 @@ export interface SoftmaxKeyGradientSpec extends SoftmaxKernelSpec {
   readonly columnTiles: number;
 }
 
-type Shape = Pick<SoftmaxKeyGradientSpec, "tile" | "headDim" | "valueDim" | "gradients" | "columnTiles">;
+type Shape = Pick<SoftmaxKeyGradientSpec, "tile" | "otherRows" | "headDim" | "valueDim" | "gradients" | "columnTiles">;
 
 function products({ headDim, valueDim, gradients, columnTiles }: Shape) {
   const dk: WeightedProduct = { other: "queries", width: headDim, columnTiles, sum: "dk" };
@@ -41,10 +41,11 @@ function products({ headDim, valueDim, gradients, columnTiles }: Shape) {
 }
 
 export function softmaxKeyGradientLayout(spec: Shape): SoftmaxKernelLayout {
-  const { tile, headDim, valueDim } = spec;
+  const { tile, otherRows, headDim, valueDim } = spec;
   const { dk, dv } = products(spec);
   return {
     tile,
+    otherRows,
     scores: [{ width: headDim }, ...(dk ? [{ width: valueDim }] : [])],
     products: [...(dv ? [dv] : []), ...(dk ? [dk] : [])],
     shares: false,
@@ -66,7 +67,7 @@ ${dk ? declareSums(tile, dk) : ""}
     // Those of queries beyond the end are zero: such queries have no weight.
     for (var i = lane; i < OTHERS; i += LANES) {
       var loaded = vec4f();
-      if (tile_first + i < end) { loaded = statistics[bh * N + tile_first + i - params.statisticsBase]; }
+      if (tile_first + i < end) { loaded = statistics[bh * ${othersOf(spec)} + tile_first + i - params.statisticsBase]; }
       statistics_tile[i] = loaded;
     }
 ${scoreProduct(layout, { own: "keys", other: "queries", width: headDim, sum: "s" })}

@@ -1,6 +1,7 @@
 /**
  * A relative bias in the logits, scale·q_i·k_j + b[place(j) − place(i) + CENTER]: weights `bias` [heads, (2H − 1)(2W − 1)] of a grid [H, W], [1, N] of a
- * sequence, with place(n) = ⌊n/W⌋·(2W − 1) + n mod W. Scores are products without the scale, in units of their own, so b / scale is added to them in these. Where b is −∞, or below the
+ * sequence, [heads, N + M − 1] of N queries and M keys, with place(n) = ⌊n/W⌋·(2W − 1) + n mod W. Scores are products without the scale, in units of their
+ * own, so b / scale is added to them in these. Where b is −∞, or below the
  * floats that can be added, it is a mask: the score becomes the lowest float, whose weight is zero, also in rows that see nothing else.
  */
 import type { KernelBinding } from "../../wgsl/kernel.ts";
@@ -8,7 +9,7 @@ import { lengthParams } from "../../wgsl/lengths.ts";
 import { LARGEST_SCALE, otherOffset, scoreUnit, type SoftmaxKernelSpec, type SoftmaxTile } from "./tiles.ts";
 import { f32, LOWEST, range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
-type Biased = Pick<SoftmaxKernelSpec, "biasGrid" | "scale">;
+type Biased = Pick<SoftmaxKernelSpec, "biasGrid" | "biasBetween" | "scale">;
 
 /** The binding `bias`, where there is one. */
 export function biasBinding({ biasGrid }: Pick<Biased, "biasGrid">): readonly Omit<KernelBinding, "binding">[] {
@@ -25,13 +26,14 @@ export function headParams({
 }
 
 /** Declarations: `place`, and `load_bias(first, at)`, a weight of the head whose weights begin at `first`. */
-export function biasDeclarations({ biasGrid, scale }: Biased): string {
+export function biasDeclarations({ biasGrid, biasBetween, scale }: Biased): string {
   if (!biasGrid) return "";
   const [height, width] = biasGrid;
   const pitch = 2 * width - 1;
+  const [before, after] = biasBetween ?? [width, width];
   return wgsl`
-const BIAS_WEIGHTS = ${u32((2 * height - 1) * pitch)};
-const BIAS_CENTER = ${u32((height - 1) * pitch + width - 1)};
+const BIAS_WEIGHTS = ${u32((2 * height - 1) * (before + after - 1))};
+const BIAS_CENTER = ${u32((height - 1) * pitch + before - 1)};
 const SCORE_OF_BIAS = ${f32(Math.min(1 / scale, LARGEST_SCALE) * scoreUnit(scale))};
 #if ${height > 1}
 fn place(token: u32) -> u32 { return token / ${u32(width)} * ${u32(pitch)} + token % ${u32(width)}; }

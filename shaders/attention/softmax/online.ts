@@ -9,7 +9,7 @@ import { othersSeen, queriesThatSee } from "./visible.ts";
 import { otherOffset, patch, type SoftmaxKernelSpec, type SoftmaxTile } from "./tiles.ts";
 import { LOWEST, range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
-type Sequence = Pick<SoftmaxKernelSpec, "causal" | "window" | "biasGrid" | "variableLengths" | "keyMask" | "split">;
+type Sequence = Pick<SoftmaxKernelSpec, "causal" | "window" | "otherRows" | "biasGrid" | "variableLengths" | "keyMask" | "split">;
 
 /** Statements that start a kernel: which rows and columns are the workgroup's, and which are the lane's. */
 export function softmaxStart(sequence: Pick<Sequence, "variableLengths" | "split">, columnTiles: number, longestLast: boolean): string {

@@ -19,7 +19,7 @@ import {
   type SoftmaxKernelLayout,
   type SoftmaxTile,
 } from "./tiles.ts";
-import type { Visible } from "./visible.ts";
+import { othersOf, type Visible } from "./visible.ts";
 import { range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
 /** A product of own and other rows that makes scores. */
@@ -84,7 +84,7 @@ ${loadOwn(layout, product)}
         let row = tile_first + 4u * (i / ${u32(depth)});
         let column = piece + i % ${u32(depth)};
         let at = i / ${u32(depth)} * ${u32(piecePitch(depth))} + i % ${u32(depth)};
-${unroll(others, (p) => `        let vector${p} = load_${other}(bh * N + min(row + ${u32(otherOffset(tile, p))}, end - 1u), column);`)}
+${unroll(others, (p) => `        let vector${p} = load_${other}(bh * ${othersOf(layout)} + min(row + ${u32(otherOffset(tile, p))}, end - 1u), column);`)}
 ${transposed(others, (p) => `other${p}`)}
       }
       workgroupBarrier();
@@ -136,7 +136,7 @@ export function weightedProduct(layout: SoftmaxKernelLayout, product: WeightedPr
   const load = wgsl`    for (var i = lane; i < ${u32(rowsAtOnce * columns)}; i += LANES) {
       let row = tile_first + 4u * (part + i / ${u32(columns)});
       let column = ${column}i % ${u32(columns)};
-${unroll(others, (p) => `      let vector${p} = load_${product.other}(bh * N + min(row + ${u32(otherOffset(tile, p))}, end - 1u), column);`)}
+${unroll(others, (p) => `      let vector${p} = load_${product.other}(bh * ${othersOf(layout)} + min(row + ${u32(otherOffset(tile, p))}, end - 1u), column);`)}
 ${unroll(
   others,
   (p) =>

@@ -29,11 +29,12 @@ export interface SoftmaxQueryGradientSpec extends SoftmaxKernelSpec {
 }
 
 export function softmaxQueryGradientLayout(
-  spec: Pick<SoftmaxQueryGradientSpec, "tile" | "headDim" | "valueDim" | "columnTiles">,
+  spec: Pick<SoftmaxQueryGradientSpec, "tile" | "otherRows" | "headDim" | "valueDim" | "columnTiles">,
 ): SoftmaxKernelLayout {
-  const { tile, headDim, valueDim, columnTiles } = spec;
+  const { tile, otherRows, headDim, valueDim, columnTiles } = spec;
   return {
     tile,
+    otherRows,
     scores: [{ width: headDim }, { width: valueDim }],
     products: [{ width: headDim, columnTiles }],
     shares: false,

@@ -11,7 +11,7 @@
 import type { HeadShape } from "../head-shape.ts";
 import { lengthFunction, lengthParams, tokensOf } from "../../wgsl/lengths.ts";
 import { vectorsOf } from "../../wgsl/rows.ts";
-import { othersSeen, type Sequence, windowConstant } from "./visible.ts";
+import { othersConstant, othersSeen, type Sequence, windowConstant } from "./visible.ts";
 import { u32, wgsl } from "../../wgsl/wgsl.ts";
 
 /** Parameters of a kernel that works in splits, if it does. */
@@ -56,7 +56,7 @@ export function splitRowsParams(spec: SplitRowsSpec): readonly string[] {
 /** Declarations of such a kernel. */
 export function splitRowsDeclarations(spec: SplitRowsSpec): string {
   return wgsl`const N = ${u32(spec.length)};
-const VECTORS = ${u32(vectorsOf(spec.width))};${windowConstant(spec)}${spec.tileRows === undefined ? "" : `\nconst ROWS = ${u32(spec.tileRows)};`}
+const VECTORS = ${u32(vectorsOf(spec.width))};${windowConstant(spec)}${othersConstant(spec)}${spec.tileRows === undefined ? "" : `\nconst ROWS = ${u32(spec.tileRows)};`}
 ${lengthFunction(spec)}`;
 }
 
@@ -68,7 +68,7 @@ ${lengthFunction(spec)}`;
  */
 export function splitRowsStart(spec: SplitRowsSpec, others: "keys" | "queries"): string {
   const { causal, window } = spec;
-  const all = "(tokens + params.splitOthers - 1u) / params.splitOthers";
+  const all = `(${spec.otherRows === undefined ? "tokens" : "M"} + params.splitOthers - 1u) / params.splitOthers`;
   const [from, to] = othersSeen(spec, others === "keys" ? "queries" : "keys");
   const windowed = ["0u", `(${to} - (${from}) + params.splitOthers - 1u) / params.splitOthers`] as const;
   const wide =

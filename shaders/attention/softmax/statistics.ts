@@ -23,8 +23,9 @@ import { resultRows, splitParams } from "./splits.ts";
 import { patch, softmaxDeclarations, type SoftmaxKernelLayout, type SoftmaxKernelSpec, softmaxLanes } from "./tiles.ts";
 import { LOWEST, range, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
-export function softmaxStatisticsLayout({ tile, headDim, valueDim }: Pick<SoftmaxKernelSpec, "tile" | "headDim" | "valueDim">): SoftmaxKernelLayout {
-  return { tile, scores: [{ width: headDim }, { width: valueDim }], products: [], shares: true, statistics: "none" };
+export function softmaxStatisticsLayout(spec: Pick<SoftmaxKernelSpec, "tile" | "otherRows" | "headDim" | "valueDim">): SoftmaxKernelLayout {
+  const { tile, otherRows, headDim, valueDim } = spec;
+  return { tile, otherRows, scores: [{ width: headDim }, { width: valueDim }], products: [], shares: true, statistics: "none" };
 }
 
 export function softmaxStatisticsKernel(spec: SoftmaxKernelSpec): Kernel {

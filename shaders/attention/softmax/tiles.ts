@@ -14,7 +14,7 @@
 import type { HeadShape } from "../head-shape.ts";
 import { type Declarations, workgroupBytes, type WorkgroupVariable } from "../../wgsl/kernel.ts";
 import { type Strided, vectorArray, vectorsOf } from "../../wgsl/rows.ts";
-import { type Sequence, windowConstant } from "./visible.ts";
+import { othersConstant, type Sequence, windowConstant } from "./visible.ts";
 import { f32, range, u32, wgsl } from "../../wgsl/wgsl.ts";
 
 /** How a workgroup shares out its own rows and a tile of others. */
@@ -37,6 +37,8 @@ export interface SoftmaxKernelSpec extends HeadShape, Sequence, Strided {
   readonly scale: number;
   /** Of a bias in the logits, the grid of the tokens, [1, N] of a sequence: attention/softmax/logit-bias.ts. */
   readonly biasGrid?: readonly [height: number, width: number] | undefined;
+  /** Of a bias in the logits of cross-attention, its queries and keys. */
+  readonly biasBetween?: readonly [queries: number, keys: number] | undefined;
   readonly variableLengths: boolean;
   /** Whether keys have a mask; values that are not seen are zero then. Left out where they have none. */
   readonly keyMask?: true | undefined;
@@ -117,6 +119,7 @@ export function filledColumns(tile: SoftmaxTile, product: ProductColumns): numbe
 /** The choices that the layout of a kernel's workgroup memory depends on. */
 export interface SoftmaxKernelLayout {
   readonly tile: SoftmaxTile;
+  readonly otherRows?: number | undefined;
   /** The products of own rows and others that it computes, by the numbers of their rows. */
   readonly scores: readonly { readonly width: number }[];
   /** The products of weights and others that it computes. */
@@ -174,7 +177,7 @@ export function softmaxBytes(layout: SoftmaxKernelLayout): number {
 
 /** Declarations of a kernel of softmax attention: constants, COLUMN_TILES where columns are shared out, workgroup variables. */
 export function softmaxDeclarations(
-  { tile, length, scale, window, columnTiles }: SoftmaxKernelSpec & { readonly columnTiles?: number },
+  { tile, length, otherRows, scale, window, columnTiles }: SoftmaxKernelSpec & { readonly columnTiles?: number },
   layout: SoftmaxKernelLayout,
 ): Declarations {
   return [
@@ -184,7 +187,7 @@ const ROW_TILES = ${u32(Math.ceil(length / softmaxRows(tile)))};
 const PATCH_ROWS = ${u32(4 * tile.rowVectors)};
 const OTHERS = ${u32(softmaxOthers(tile))};
 const OTHER_GROUPS = ${u32(tile.otherGroups)};
-const WEIGHT_PITCH = ${u32(weightPitch(tile))};${windowConstant({ window })}`,
+const WEIGHT_PITCH = ${u32(weightPitch(tile))};${windowConstant({ window })}${othersConstant({ otherRows })}`,
     ...variables(layout),
     ...(columnTiles === undefined ? [] : [`const COLUMN_TILES = ${u32(columnTiles)};`]),
     wgsl`const SCALE = ${f32(scale)};

@@ -9,6 +9,18 @@ export interface Sequence {
   readonly causal: boolean;
   /** Of how many keys the window is, where there is one. */
   readonly window?: number | undefined;
+  /** Others of a head, which a kernel declares as M, where they are not as many as its own rows. */
+  readonly otherRows?: number | undefined;
+}
+
+/** WGSL expression of the others of a head. */
+export function othersOf({ otherRows }: Pick<Sequence, "otherRows">): string {
+  return otherRows === undefined ? "N" : "M";
+}
+
+/** The declaration of M, where the others are not N. */
+export function othersConstant({ otherRows }: Pick<Sequence, "otherRows">): string {
+  return otherRows === undefined ? "" : `\nconst M = ${u32(otherRows)};`;
 }
 
 type Side = "queries" | "keys";
@@ -19,7 +31,8 @@ export function windowConstant({ window }: Pick<Sequence, "window">): string {
 }
 
 /** WGSL expressions of the first other that any of the rows sees, and of where such others end, for rows within the sequence. */
-export function othersSeen({ causal, window }: Sequence, rows: Side): readonly [from: string, to: string] {
+export function othersSeen({ causal, window, otherRows }: Sequence, rows: Side): readonly [from: string, to: string] {
+  if (otherRows !== undefined) return ["0u", "M"];
   const first = window === undefined ? "0u" : "max(first, WINDOW - 1u) - (WINDOW - 1u)";
   const last = window === undefined ? "tokens" : "min(tokens, first + ROWS + WINDOW - 1u)";
   return [causal && rows === "keys" ? "first" : first, causal && rows === "queries" ? "min(tokens, first + ROWS)" : last];

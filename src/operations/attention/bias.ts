@@ -34,19 +34,31 @@ export type AttentionGradientTensors = Omit<AttentionTensors, "out"> & {
   readonly dBias?: Handle;
 };
 
-/** Adds the product of a FastRPB bias and the values into `out`. @returns whether there is such a bias, so that what follows adds to `out` */
+/**
+ * Adds the product of a FastRPB bias and the values into `out`; of cross-attention it is there (attention/cross-bias.ts).
+ *
+ * @returns whether there is such a bias, so that what follows adds to `out`
+ */
 export function addBias(program: ProgramBuilder, shape: AttentionShape, tensors: AttentionTensors, scratch: number): boolean {
   if (shape.bias !== "fastrpb") return false;
   const strides = valueStrides(shape, tensors, ["v", "out"]);
-  planToeplitz(program, biasSpec(shape), { ...tensors, spectrum: tensors.spectrum! }, scratch, { strides });
+  if (shape.keyLength === undefined) {
+    planToeplitz(program, biasSpec(shape), { ...tensors, spectrum: tensors.spectrum! }, scratch, { strides });
+  }
   return true;
 }
 
-/** Adds the gradients through a FastRPB bias into `dv` and `dBias`. @returns whether there is such a bias, so that what follows adds to `dv` */
+/**
+ * Adds the gradients through a FastRPB bias into `dv` and `dBias`; of cross-attention they are there.
+ *
+ * @returns whether there is such a bias, so that what follows adds to `dv`
+ */
 export function addBiasGradient(program: ProgramBuilder, shape: AttentionShape, tensors: AttentionGradientTensors, scratch: number): boolean {
   if (shape.bias !== "fastrpb") return false;
   const strides = valueStrides(shape, tensors, ["v", "dOut", "dv"]);
-  planToeplitzGradient(program, biasSpec(shape), { ...tensors, spectrum: tensors.spectrum!, dWeights: tensors.dBias! }, scratch, strides);
+  if (shape.keyLength === undefined) {
+    planToeplitzGradient(program, biasSpec(shape), { ...tensors, spectrum: tensors.spectrum!, dWeights: tensors.dBias! }, scratch, strides);
+  }
   return true;
 }
 

@@ -5,14 +5,15 @@ import type { CpuComputation } from "../operation.ts";
 import { createToeplitz } from "../toeplitz/cpu-product.ts";
 import { exponentialsOf } from "../toeplitz/cpu-spectrum.ts";
 import { weightsShape } from "../toeplitz/spec.ts";
-import { biasChannels, biasRowsOf, type HeadKind, masked, multiplierOf, readInputs, spectraBytes } from "./cpu.ts";
+import { biasChannels, biasRowsOf, filled, type HeadKind, masked, multiplierOf, readInputs, spectraBytes } from "./cpu.ts";
 import { headTensor } from "./cpu-tensor.ts";
-import { type AttentionGradientSpec, hasSpectrum } from "./spec.ts";
+import { type AttentionGradientSpec, hasSpectrum, keyShape } from "./spec.ts";
 
 /** dq, dk, dv and, with a bias, that of its weights. What lies beyond a length has no gradient. */
 export function attentionGradientCpu(kind: HeadKind, spec: AttentionGradientSpec, fftOf: FftOf): CpuComputation {
   const { batch, heads, headDim, valueDim, bias } = spec;
   const slices = batch * heads;
+  const groupHeads = heads / keyShape(spec).heads;
   const toeplitz = hasSpectrum(spec) ? createToeplitz(spec, fftOf) : undefined;
   const weights = elementCount(weightsShape(spec).slice(1));
   const biasRows = biasRowsOf(spec);
@@ -34,10 +35,12 @@ export function attentionGradientCpu(kind: HeadKind, spec: AttentionGradientSpec
               spectrum: float64Array("cpu attention", toeplitz?.floats ?? 0),
               direct: float64Array("cpu attention", bias === "fastrpb" ? 0 : weights),
             }));
+      let group: { readonly dk: Float64Array; readonly dv: Float64Array } | undefined;
       for (let slice = 0; slice < slices; slice++) {
         const head = inputs.head(slice);
         const g = inputs.rows(dOut, slice);
-        const [dq, dk, dv] = [headDim, headDim, valueDim].map((dim) => float64Array("cpu attention", head.tokens * dim)) as [
+        const { tokens, keys = tokens } = head;
+        const [dq, dk, dv] = [tokens * headDim, keys * headDim, keys * valueDim].map((size) => float64Array("cpu attention", size)) as [
           Float64Array,
           Float64Array,
           Float64Array,
@@ -46,15 +49,24 @@ export function attentionGradientCpu(kind: HeadKind, spec: AttentionGradientSpec
         if (bias === "fastrpb") {
           const { start, rows, channels } = biasRows(head.tokens);
           const add = (index: number, value: number) => {
-            dv[start + index]! += value;
+            // Of cross-attention there may be more rows than keys.
+            if (start + index < dv.length) dv[start + index]! += value;
           };
-          const own = g.subarray(start);
+          const own = filled(g.subarray(start), rows * channels);
           toeplitz!.multiply(own, rows, channels, spectrumOf(head.index), add, true);
-          toeplitz!.correlate(own, head.v.subarray(start), rows, channels, sums![head.index]!.spectrum);
+          toeplitz!.correlate(own, filled(head.v.subarray(start), rows * channels), rows, channels, sums![head.index]!.spectrum);
         }
+        // The first head of a group starts the sums over it, the last one stores them.
+        const ofGroup = slice % groupHeads === 0 ? { dk, dv } : group!;
+        if (ofGroup.dk !== dk) {
+          for (const [at, value] of dk.entries()) ofGroup.dk[at]! += value;
+          for (const [at, value] of dv.entries()) ofGroup.dv[at]! += value;
+        }
+        group = ofGroup;
+        const keySlice = Math.floor(slice / groupHeads);
         results.dq.write(slice, dq);
-        results.dk.write(slice, masked(dk, headDim, head.keyMask, 0));
-        results.dv.write(slice, masked(dv, valueDim, head.keyMask, 0));
+        results.dk.write(keySlice, masked(group.dk, headDim, head.keyMask, 0));
+        results.dv.write(keySlice, masked(group.dv, valueDim, head.keyMask, 0));
       }
       if (!sums) return;
       const dBias = memoryOf("dBias").floats;

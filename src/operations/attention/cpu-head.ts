@@ -2,10 +2,13 @@
 export interface Head {
   /** Number of tokens. */
   readonly tokens: number;
+  /** Number of keys; left out: that of the tokens. */
+  readonly keys?: number;
   /** [tokens, D] */
   readonly q: Float64Array;
+  /** [keys, D] */
   readonly k: Float64Array;
-  /** [tokens, E] */
+  /** [keys, E] */
   readonly v: Float64Array;
   /** Which of the heads of a batch row. */
   readonly index: number;

@@ -17,8 +17,10 @@ interface Projection {
 export function createProjected(shape: AttentionShape, linear: HeadAttention): HeadAttention {
   const { features: count } = shape;
   const { project, back } = createProjection(shape);
+  const featureRows = ({ tokens, keys = tokens }: Head) =>
+    [float64Array("cpu attention", tokens * count), float64Array("cpu attention", keys * count)] as const;
   const projected = (head: Head): Head => {
-    const [q, k] = [float64Array("cpu attention", head.tokens * count), float64Array("cpu attention", head.tokens * count)];
+    const [q, k] = featureRows(head);
     project(head.q, q, false);
     project(head.k, k, true);
     return { ...head, q, k };
@@ -26,8 +28,9 @@ export function createProjected(shape: AttentionShape, linear: HeadAttention): H
   return {
     forward: (head, out) => linear.forward(projected(head), out),
     backward(head, g, { dq, dk, dv }, weights) {
-      const { tokens, q, k } = head;
-      const inner = { dq: float64Array("cpu attention", tokens * count), dk: float64Array("cpu attention", tokens * count), dv };
+      const { q, k } = head;
+      const features = featureRows(head);
+      const inner = { dq: features[0], dk: features[1], dv };
       linear.backward(projected(head), g, inner, weights);
       back(inner.dq, q, dq.fill(0), false);
       back(inner.dk, k, dk.fill(0), true);

@@ -1,6 +1,6 @@
 import { float64Array } from "../../math/memory.ts";
 import type { CpuMemory } from "../operation.ts";
-import { type AttentionTensor, rowStrides, tensorDim } from "./layout.ts";
+import { type AttentionTensor, rowCounts, rowStrides, tensorDim } from "./layout.ts";
 import type { AttentionShape } from "./spec.ts";
 
 /** A tensor of rows of heads on the CPU, in whatever order it has them. */
@@ -12,7 +12,8 @@ export interface HeadTensor {
 }
 
 export function headTensor(shape: AttentionShape, memoryOf: (name: string) => CpuMemory, of: AttentionTensor): HeadTensor {
-  const { heads, length, layout } = shape;
+  const { layout } = shape;
+  const { heads, length } = rowCounts(shape, of);
   const packed = layout === "packed" && /[qkv]$/.test(of);
   const { floats } = memoryOf(packed ? `${of.slice(0, -1)}qkv` : of);
   const dim = tensorDim(shape, of);

@@ -1,7 +1,7 @@
 /** Attention and its gradient as operations: batches, heads, lengths, grids and biases, against the definition; and their properties. */
 import { describe, expect, test } from "vitest";
 import { elementCount } from "../../core/check.ts";
-import { attentionGradientSpec, type AttentionOptions, attentionSpec, type AttentionSpec, weightsShape } from "../../testing/specs.ts";
+import { attentionGradientSpec, type AttentionOptions, attentionSpec, type AttentionSpec, keyShape, weightsShape } from "../../testing/specs.ts";
 import { attentionFixtures, layerFixtures } from "../../testing/attention-fixtures.ts";
 import { normals, random, relativeL2 } from "../../testing/random.ts";
 import { attentionGradientReference, attentionReference } from "../../testing/attention-reference.ts";
@@ -26,15 +26,17 @@ type Gradients = Readonly<Record<"dq" | "dk" | "dv" | "dBias", Float32Array>>;
 function draw(options: AttentionOptions, seed: number): Data {
   const spec = attentionSpec(options);
   const rows = spec.batch * spec.heads * spec.length;
+  const keyed = keyShape(spec);
+  const keys = spec.batch * keyed.heads * keyed.length;
   const uniform = random(seed + 5);
   return {
     q: normals(seed, rows * spec.headDim),
-    k: normals(seed + 1, rows * spec.headDim),
-    v: normals(seed + 2, rows * spec.valueDim),
+    k: normals(seed + 1, keys * spec.headDim),
+    v: normals(seed + 2, keys * spec.valueDim),
     dOut: normals(seed + 3, rows * spec.valueDim),
     weights: normals(seed + 4, elementCount(weightsShape(spec))),
     lengths: Uint32Array.from({ length: spec.batch }, () => Math.floor(uniform() * (spec.length + 1))),
-    ...(spec.keyMask && { keyMask: drawMask(spec, uniform) }),
+    ...(spec.keyMask && { keyMask: drawMask(keyed, uniform) }),
   };
 }
 
@@ -134,6 +136,21 @@ describe("agrees with the definition, backward too", () => {
     for (let seed = 0; seed < 30; seed++) {
       const options = drawOptions(kind, 1000 + seed);
       await compare(options, draw(options, 10 * seed), `seeds ${1000 + seed} and ${10 * seed} to ${10 * seed + 5}`);
+    }
+  });
+
+  test.each(KINDS)("%j, of other keys, and with groups of queries", async (kind) => {
+    for (let seed = 0; seed < 30; seed++) {
+      const uniform = random(2000 + seed);
+      const upTo = (n: number) => 1 + Math.floor(n * uniform());
+      const given = drawOptions(kind, 2000 + seed);
+      const [keyHeads, groupHeads] = [upTo(3), upTo(3)];
+      const options = { ...given, heads: keyHeads * groupHeads, keyHeads };
+      const { grid: _, window: __, ...crossed } = options;
+      const bias = given.bias === "multiplicative" ? "none" : given.bias!;
+      const cross = { ...crossed, bias, length: upTo(20), keyLength: upTo(20), causal: false, variableLengths: false };
+      const chosen: AttentionOptions = seed % 2 === 0 ? options : cross;
+      await compare(chosen, draw(chosen, 10 * seed), `seeds ${2000 + seed} and ${10 * seed} to ${10 * seed + 5}`);
     }
   });
 

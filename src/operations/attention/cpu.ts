@@ -8,7 +8,7 @@ import { countedRows, productOf } from "../toeplitz/outside.ts";
 import { weightsShape } from "../toeplitz/spec.ts";
 import type { Head, HeadAttention } from "./cpu-head.ts";
 import { type HeadTensor, headTensor } from "./cpu-tensor.ts";
-import { type AttentionShape, type AttentionSpec, biasSpec, hasSpectrum, unseenKey } from "./spec.ts";
+import { type AttentionShape, type AttentionSpec, biasSpec, hasSpectrum, keyShape, unseenKey } from "./spec.ts";
 
 /** The weights of a multiplicative bias. */
 export interface Multiplier {
@@ -47,8 +47,9 @@ export function attentionCpu(kind: HeadKind, spec: AttentionSpec, fftOf: FftOf):
         attention.forward(head, result);
         if (bias === "fastrpb") {
           const { start: first, rows, channels } = biasRows(head.tokens);
-          toeplitz!.multiply(head.v.subarray(first), rows, channels, spectrumOf(head.index), (index, value) => {
-            result[first + index]! += value;
+          toeplitz!.multiply(filled(head.v.subarray(first), rows * channels), rows, channels, spectrumOf(head.index), (index, value) => {
+            // Of cross-attention there may be more rows than queries.
+            if (first + index < result.length) result[first + index]! += value;
           });
         }
         out.write(slice, result);
@@ -62,6 +63,14 @@ export function biasRowsOf(spec: AttentionShape) {
   const product = productOf(biasSpec(spec));
   const { channels, margin } = product;
   return (tokens: number) => ({ start: margin?.before ?? 0, rows: countedRows(product, tokens), channels });
+}
+
+/** The numbers, with zeros up to so many. */
+export function filled(numbers: Float64Array, count: number): Float64Array {
+  if (numbers.length >= count) return numbers;
+  const result = float64Array("cpu attention", count);
+  result.set(numbers);
+  return result;
 }
 
 /** Bytes of the spectra of all heads, and behind them of the weights of a multiplicative bias. */
@@ -97,24 +106,28 @@ export interface AttentionInputs {
 
 export function readInputs(spec: AttentionShape, memoryOf: (name: string) => CpuMemory): AttentionInputs {
   const { heads, length, headDim, valueDim, variableLengths } = spec;
+  const keyed = keyShape(spec);
   const [q, k, v] = [headTensor(spec, memoryOf, "q"), headTensor(spec, memoryOf, "k"), headTensor(spec, memoryOf, "v")];
   const lengths = variableLengths ? readLengths(memoryOf("lengths"), length) : undefined;
   const weights = spec.bias === "logits" ? memoryOf("bias").floats : undefined;
   const perHead = elementCount(weightsShape(spec)) / heads;
   const tokensOf = (slice: number) => (lengths ? lengths[Math.floor(slice / heads)]! : length);
   const rows = (tensor: HeadTensor, slice: number) => tensor.read(slice, tokensOf(slice));
+  const rowsOfKeys = (tensor: HeadTensor, slice: number) =>
+    tensor.read(Math.floor(slice / (heads / keyed.heads)), lengths ? tokensOf(slice) : keyed.length);
   const mask = spec.keyMask ? memoryOf("keyMask").floats : undefined;
-  const maskOf = (slice: number) => mask?.subarray(Math.floor(slice / heads) * length, (Math.floor(slice / heads) + 1) * length);
+  const maskOf = (slice: number) => mask?.subarray(Math.floor(slice / heads) * keyed.length, (Math.floor(slice / heads) + 1) * keyed.length);
   const unseen = unseenKey(spec);
   return {
     rows,
     head: (slice) => ({
       tokens: tokensOf(slice),
+      ...(spec.keyLength !== undefined && { keys: spec.keyLength }),
       index: slice % heads,
       bias: weights?.subarray((slice % heads) * perHead, ((slice % heads) + 1) * perHead),
       q: rows(q, slice),
-      k: masked(rows(k, slice), headDim, maskOf(slice), unseen),
-      v: masked(rows(v, slice), valueDim, maskOf(slice), 0),
+      k: masked(rowsOfKeys(k, slice), headDim, maskOf(slice), unseen),
+      v: masked(rowsOfKeys(v, slice), valueDim, maskOf(slice), 0),
       keyMask: maskOf(slice),
     }),
   };

@@ -7,8 +7,8 @@ import { type Span, spansOf } from "../../program/slices.ts";
 import { FLOAT_BYTES } from "../../program/units.ts";
 import { lengthsUse } from "../lengths.ts";
 import type { Handles } from "../operation.ts";
-import { type AttentionTensor, rowStrides, tensorDim } from "./layout.ts";
-import type { AttentionShape } from "./spec.ts";
+import { type AttentionTensor, rowCounts, rowStrides, tensorDim } from "./layout.ts";
+import { type AttentionShape, keyLengthOf } from "./spec.ts";
 
 /** Neighbouring heads, counted over the batch. */
 export type HeadGroup = Span;
@@ -34,6 +34,8 @@ export interface Rows {
   readonly buffer: Handle;
   /** Numbers of a row. */
   readonly dim: number;
+  /** Rows of a head; left out: the tokens of the work. */
+  readonly length?: number;
   readonly precision: Precision;
   /** Whether the buffer is scratch that holds the heads of one group only. */
   readonly local?: boolean;
@@ -58,7 +60,7 @@ export interface MovedRows extends Rows {
 export function storedRows(shape: AttentionShape, tensors: Partial<Handles>, of: AttentionTensor): Rows {
   const buffer = tensors[of]!;
   const packed = buffer === tensors["qkv"] || buffer === tensors["dqkv"];
-  return { buffer, dim: tensorDim(shape, of), precision: shape.storage, strides: rowStrides(shape, of, packed) };
+  return { buffer, dim: tensorDim(shape, of), length: rowCounts(shape, of).length, precision: shape.storage, strides: rowStrides(shape, of, packed) };
 }
 
 /** Rows of the tensors of a gradient. */
@@ -83,9 +85,9 @@ function writtenWith(rows: Readonly<Record<string, MovedRows | undefined>>, name
   return first === name ? undefined : first;
 }
 
-/** Scratch for float32 rows of a group. */
-export function scratchRows({ program, shape, mostHeads }: GroupedWork, name: string, dim: number): Rows {
-  return { buffer: program.temporary(name, mostHeads * shape.length * dim * FLOAT_BYTES), dim, precision: "f32", local: true };
+/** Scratch for float32 rows of a group, for so many of a head. */
+export function scratchRows({ program, shape, mostHeads }: GroupedWork, name: string, dim: number, length = shape.length): Rows {
+  return { buffer: program.temporary(name, mostHeads * length * dim * FLOAT_BYTES), dim, precision: "f32", local: true };
 }
 
 /**
@@ -100,15 +102,16 @@ export function scratchRows({ program, shape, mostHeads }: GroupedWork, name: st
  */
 export function headGroups(
   program: ProgramBuilder,
-  { batch, heads, length }: AttentionShape,
+  shape: AttentionShape,
   dims: readonly number[],
   scratch: number,
   headBytes = 0,
   most = Infinity,
   share = 1 / 2,
 ): readonly HeadGroup[] {
-  const all = batch * heads;
-  const bindableHeads = bindable(program, Math.max(...dims) * length * FLOAT_BYTES, all, "one head of q, k or v");
+  const all = shape.batch * shape.heads;
+  const longest = Math.max(shape.length, keyLengthOf(shape));
+  const bindableHeads = bindable(program, Math.max(...dims) * longest * FLOAT_BYTES, all, "one head of q, k or v");
   const affordable = headBytes === 0 ? all : Math.floor((scratch * share) / headBytes);
   if (affordable < 1) throw limitError(program, "workspaceBytes", Math.ceil(headBytes / share), "one head", scratch);
   return spansOf(all, Math.min(bindableHeads, affordable, most));
@@ -116,9 +119,9 @@ export function headGroups(
 
 /** The rows of a group as a binding. The kernel counts rows over all heads. */
 export function groupRows({ program, shape }: HeadWork, group: HeadGroup, rows: MovedRows): BindingUse {
-  const { buffer, dim, columns = dim, reads = 0, writes = 0 } = rows;
+  const { buffer, dim, length = shape.length, columns = dim, reads = 0, writes = 0 } = rows;
   const elementBytes = ELEMENT_BYTES[rows.precision];
-  const headBytes = shape.length * dim * elementBytes;
+  const headBytes = length * dim * elementBytes;
   const [start, bytes] = [group.first * headBytes, group.count * headBytes];
   const rowBytes = group.count * columns * elementBytes;
   // Rows may be read in part.

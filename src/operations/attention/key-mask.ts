@@ -8,42 +8,29 @@ import { wholeWords } from "../../core/limits.ts";
 import { elementwiseLanes } from "../../program/workgroups.ts";
 import type { Handle, ProgramBuilder } from "../../program/builder.ts";
 import { limitError } from "../../program/ranges.ts";
-import { type Handles, type Operation, task } from "../operation.ts";
+import type { Handles, Operation } from "../operation.ts";
+import { around } from "./around.ts";
 import { addHeadKernel, gradientRows, headGroups, type Rows, storedRows, stridesOf } from "./head-groups.ts";
 import { unpacked } from "./layout.ts";
-import { type AttentionGradientSpec, type AttentionShape, type AttentionSpec, unseenKey } from "./spec.ts";
+import { type AttentionShape, type AttentionSpec, keyShape, unseenKey } from "./spec.ts";
 
 /** Of the scratch, what copies may take. */
 const COPIES_SHARE = 3 / 4;
 
 /** An attention whose specs have a mask over keys, from the same without. */
 export function withKeyMask(attention: Operation<AttentionSpec>): Operation<AttentionSpec> {
-  return {
-    ...attention,
-    plan(program, spec, tensors, scratch) {
-      const { left, ...seen } = addSeen(program, spec, tensors, scratch);
-      attention.plan(program, spec, { ...tensors, ...seen }, left);
-    },
-    gradient(spec) {
-      const inner = attention.gradient!(spec);
-      if (!inner) return undefined;
-      const operation = inner.operation as Operation<AttentionGradientSpec>;
-      const gradient: Operation<AttentionGradientSpec> = {
-        ...operation,
-        plan(program, shape, tensors, scratch) {
-          const { left, ...seen } = addSeen(program, shape, tensors, scratch);
-          operation.plan(program, shape, { ...tensors, ...seen }, left);
-          const { dk, dv } = gradientRows(shape, unpacked(tensors));
-          for (const rows of [dk, dv]) addMask(program, shape, tensors["keyMask"]!, rows, 0);
-        },
-      };
-      return task(gradient, inner.spec as AttentionGradientSpec);
-    },
-  };
+  return around(attention, (plan, program, shape, tensors, scratch) => {
+    const { left, ...seen } = addSeen(program, shape, tensors, scratch);
+    plan(program, shape, { ...tensors, ...seen }, left);
+    if (!tensors["dOut"]) return;
+    const { dk, dv } = gradientRows(shape, unpacked(tensors));
+    for (const rows of [dk, dv]) addMask(program, keyShape(shape), tensors["keyMask"]!, rows, 0);
+  });
 }
 
 /** Adds copies of keys and values, as the mask has them, and tells what they leave of the scratch. @throws FastRpbError code `"limit"` */
-function addSeen(program: ProgramBuilder, shape: AttentionShape, tensors: Handles, scratch: number) {
+function addSeen(program: ProgramBuilder, whole: AttentionShape, tensors: Handles, scratch: number) {
+  const shape = keyShape(whole);
   const own = unpacked(tensors);
   const [keys, values] = [storedRows(shape, own, "k"), storedRows(shape, own, "v")];
   const bytesOf = ({ dim, precision }: Rows) => shape.batch * shape.heads * shape.length * dim * ELEMENT_BYTES[precision];
@@ -59,7 +46,7 @@ function addSeen(program: ProgramBuilder, shape: AttentionShape, tensors: Handle
   return { k, v: copy("seenValues", "v", values, 0), left: scratch - bytes };
 }
 
-/** Adds the mask of rows, in place where there are none that it comes from. */
+/** Adds the mask of rows of keys or values, in place where there are none that it comes from. */
 function addMask(program: ProgramBuilder, shape: AttentionShape, keyMask: Handle, out: Rows, fill: number, rows?: Rows): void {
   const { length } = shape;
   const strides = stridesOf({ rows, out });

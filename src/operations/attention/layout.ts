@@ -15,6 +15,16 @@ interface RowShape {
   readonly headDim: number;
   readonly valueDim: number;
   readonly layout: AttentionLayout;
+  readonly keyLength?: number | undefined;
+  readonly keyHeads?: number | undefined;
+}
+
+/** Heads of a tensor, and rows of each. */
+export function rowCounts(
+  { heads, length, keyHeads = heads, keyLength = length }: Pick<RowShape, "heads" | "length" | "keyHeads" | "keyLength">,
+  of: AttentionTensor,
+): { readonly heads: number; readonly length: number } {
+  return /[kv]$/.test(of) ? { heads: keyHeads, length: keyLength } : { heads, length };
 }
 
 /** Numbers of a row. */
@@ -34,7 +44,8 @@ export function packedShape(shape: RowShape): readonly number[] {
 
 /** The shape of a tensor by itself. */
 export function tensorShape(shape: RowShape, of: AttentionTensor): readonly number[] {
-  const { batch, heads, length, layout } = shape;
+  const { batch, layout } = shape;
+  const { heads, length } = rowCounts(shape, of);
   return Object.freeze(layout === "bhnd" ? [batch, heads, length, tensorDim(shape, of)] : [batch, length, heads, tensorDim(shape, of)]);
 }
 

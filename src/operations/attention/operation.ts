@@ -8,7 +8,7 @@ import { spectrumSpec, weightsShape } from "../toeplitz/spec.ts";
 import type { AttentionGradientTensors, AttentionTensors } from "./bias.ts";
 import type { HeadKind } from "./cpu.ts";
 import { type AttentionTensor, packedShape, tensorShape, unpacked } from "./layout.ts";
-import { type AttentionGradientSpec, attentionGradientSpec, type AttentionShape, type AttentionSpec, hasSpectrum } from "./spec.ts";
+import { type AttentionGradientSpec, attentionGradientSpec, type AttentionShape, type AttentionSpec, hasSpectrum, keyLengthOf } from "./spec.ts";
 
 /** A way to compute attention, and its gradient. */
 export interface AttentionKind {
@@ -69,7 +69,7 @@ function inputs(spec: AttentionShape, limits: PlannerLimits): TensorLayouts {
     ...(hasSpectrum(spec) && { spectrum: spectrumLayout("input", spectrumSpec(spec), limits) }),
     ...(spec.bias === "logits" && { bias: layout("input", weightsShape(spec)) }),
     ...lengthsLayout(spec),
-    ...(spec.keyMask && { keyMask: layout("input", [spec.batch, spec.length]) }),
+    ...(spec.keyMask && { keyMask: layout("input", [spec.batch, keyLengthOf(spec)]) }),
   };
 }
 

@@ -26,9 +26,9 @@ export async function loadProjection(featureMap: FeatureMap | undefined): Promis
   if (featureMap === "dpfp") projections.set(featureMap, (await import("./dpfp.ts")).addDpfp);
 }
 
-/** Scratch for the features of a group's rows. */
-export function projectedRows(work: GroupedWork, name: string): Rows {
-  return scratchRows(work, name, work.shape.features);
+/** Scratch for the features of a group's rows, for so many of a head. */
+export function projectedRows(work: GroupedWork, name: string, length?: number): Rows {
+  return scratchRows(work, name, work.shape.features, length);
 }
 
 /** Adds a projection. To be called after {@link loadProjection}. */

@@ -1,6 +1,6 @@
 import { checkBoolean, checkElements, checkEnum, checkOptions, checkSize } from "../../core/check.ts";
 import { FastRpbError, refuse } from "../../core/errors.ts";
-import { type AttentionLayout, packedWidth } from "./layout.ts";
+import { type AttentionLayout, packedWidth, rowCounts } from "./layout.ts";
 import {
   BIAS_FORM_OPTIONS,
   type BiasFormOptions,
@@ -43,7 +43,7 @@ export interface RandomFeatures {
   seed?: number;
 }
 
-/** Options of attention over q, k `[batch, heads, N, D]` and v `[batch, heads, N, E]`. */
+/** Options of attention over q, k `[batch, heads, N, D]` and v `[batch, heads, N, E]`, or k and v `[batch, keyHeads, keyLength, ·]`. */
 export type AttentionOptions = SequenceOptions &
   BiasFormOptions &
   TokenOptions & {
@@ -93,6 +93,19 @@ export type AttentionOptions = SequenceOptions &
      */
     keyMask?: boolean;
     /**
+     * Cross-attention: keys and values are those of M other tokens, `[batch, heads, M, ·]`, and a key mask is `[batch, M]`. Weights of a bias are
+     * `[heads, N + M − 1]`, W_ij = w[j − i + N − 1], or symmetric ones `[heads, max(N, M)]`, w[|j − i|]. Other than `length`, it goes with no grid, no
+     * tokens outside, no `causal`, `window`, `variableLengths` or `biasLength`, and no bias `"multiplicative"`. With FastRPB it takes scratch for rows of
+     * the longer side. Default: `length`.
+     */
+    keyLength?: number;
+    /**
+     * Grouped queries (Ainslie et al. 2023): keys and values have G heads, `[batch, G, N, ·]`, a divisor of `heads`, and head h takes those of head
+     * ⌊h·G / heads⌋, as `enable_gqa` of PyTorch does. Weights of a bias stay those of `heads`. With a bias, `causal`, `window` or `variableLengths` it takes
+     * scratch for keys and values of all heads. Default: `heads`.
+     */
+    keyHeads?: number;
+    /**
      * How q, k, v and the output are stored; sums are in f32. `"f16"` halves their bytes, on devices with `shader-f16`; forward only, and not with
      * a multiplicative bias. Default `"f32"`.
      */
@@ -106,7 +119,7 @@ export type AttentionOptions = SequenceOptions &
      *   queries of all heads, then the keys, then the values (`qkv.reshape(B, N, 3, H, D)` in PyTorch, where E = D). The output is
      *   `[batch, N, heads, E]`; the gradient is `dqkv`, of the shape of `qkv`.
      *
-     * Gradients have the order of their tensors. With another order than the default a tensor may not be larger than one binding
+     * Gradients have the order of their tensors. Another order than the default goes with no `keyLength` and `keyHeads`. With another order than the default a tensor may not be larger than one binding
      * (`maxStorageBufferBindingSize`), and there is no multiplicative bias, and no `gridChannels`.
      */
     layout?: AttentionLayout;
@@ -133,6 +146,10 @@ export interface AttentionShape extends RelativePositions {
   readonly variableLengths: boolean;
   /** Whether there is a tensor `keyMask`, [batch, length]. */
   readonly keyMask: boolean;
+  /** Keys and values of a head, and of a mask; left out: `length`. */
+  readonly keyLength?: number | undefined;
+  /** Heads of keys and values; left out: `heads`. */
+  readonly keyHeads?: number | undefined;
   /** How q, k, v and the output are stored. */
   readonly storage: "f32" | "f16";
   /** In which order they are. */
@@ -164,6 +181,8 @@ const CHOICES = [
     "keyMask",
     "storage",
     "layout",
+    "keyLength",
+    "keyHeads",
   ] as const),
   ...BIAS_FORM_OPTIONS,
 ] as const;
@@ -196,11 +215,14 @@ export function attentionSpec(options: AttentionOptions, caller = "runtime.atten
     if (positions.outside) throw refuse("value", caller, "options.outside", expected, options.outside);
     if (positions.gridChannels) throw refuse("value", caller, "options.gridChannels", expected, options.gridChannels);
   }
+  const heads = checkSize(caller, "options.heads", options.heads);
   const spec: AttentionSpec = {
     operation: "attention",
     batch: checkSize(caller, "options.batch", options.batch ?? 1),
-    heads: checkSize(caller, "options.heads", options.heads),
+    heads,
     ...positions,
+    ...checkKeyLength(caller, options, positions, bias),
+    ...checkKeyHeads(caller, options.keyHeads, heads),
     headDim,
     valueDim: checkSize(caller, "options.valueDim", options.valueDim ?? headDim),
     kind,
@@ -215,11 +237,25 @@ export function attentionSpec(options: AttentionOptions, caller = "runtime.atten
     storage,
     layout,
   };
+  if (layout !== "bhnd" && (spec.keyLength ?? spec.keyHeads) !== undefined) {
+    throw refuse("unavailable", caller, "options.layout", '"bhnd" with keyLength or keyHeads', layout);
+  }
   if (layout === "packed") checkElements(caller, "qkv", [spec.batch, spec.length, packedWidth(spec)]);
   const widest = Math.max(spec.headDim, spec.valueDim, spec.features);
-  checkElements(caller, "batch × heads × length × the larger dimension", [spec.batch, spec.heads, spec.length, widest]);
+  const longest = Math.max(spec.length, keyLengthOf(spec));
+  checkElements(caller, "batch × heads × length × the larger dimension", [spec.batch, spec.heads, longest, widest]);
   if (spec.bias !== "none") checkElements(caller, "the weights", weightsShape(spec));
   return Object.freeze(spec);
+}
+
+/** Keys of a head. */
+export function keyLengthOf({ length, keyLength = length }: Pick<AttentionShape, "length" | "keyLength">): number {
+  return keyLength;
+}
+
+/** The attention as those see it who go over its keys: of so many tokens in so many heads. */
+export function keyShape<Shape extends AttentionShape>(shape: Shape): Shape {
+  return (shape.keyLength ?? shape.keyHeads) === undefined ? shape : { ...shape, ...rowCounts(shape, "k") };
 }
 
 /** Whether the weights of the bias go through a spectrum. */
@@ -304,6 +340,37 @@ function checkWindow(caller: string, kind: "linear" | "softmax", { length, grid 
   if (grid) throw refuse("value", caller, "options.window", "left out on a grid, which has no order", given);
   const window = checkSize(caller, "options.window", given);
   return window < length ? window : undefined;
+}
+
+/** The keys of cross-attention, and the form of the weights of its bias. */
+function checkKeyLength(
+  caller: string,
+  options: AttentionOptions,
+  { length, form }: RelativePositions,
+  bias: BiasKind,
+): Pick<AttentionShape, "keyLength" | "form"> | undefined {
+  if (options.keyLength === undefined) return undefined;
+  const argument = "options.keyLength";
+  const keyLength = checkSize(caller, argument, options.keyLength);
+  if (keyLength === length && !options.grid) return undefined;
+  const conflict =
+    (["grid", "outside", "causal", "window", "variableLengths", "biasLength"] as const).find((name) => options[name]) ??
+    (bias === "multiplicative" && "bias");
+  if (conflict) {
+    const remedy = conflict === "variableLengths" ? "A keyMask can leave out keys beyond a length." : "";
+    throw refuse("value", caller, argument, `left out, or the length, with options.${conflict}`, keyLength, remedy);
+  }
+  if (bias === "none") return { keyLength };
+  const { symmetric = false } = form ?? {};
+  const reach = [Math.max(length, keyLength)];
+  return { keyLength, form: Object.freeze({ symmetric, separable: undefined, reach, between: [length, keyLength] as const }) };
+}
+
+function checkKeyHeads(caller: string, given: number | undefined, heads: number): Pick<AttentionShape, "keyHeads"> | undefined {
+  if (given === undefined) return undefined;
+  const keyHeads = checkSize(caller, "options.keyHeads", given);
+  if (heads % keyHeads !== 0) throw refuse("value", caller, "options.keyHeads", `a divisor of the ${heads} heads`, keyHeads);
+  return keyHeads === heads ? undefined : { keyHeads };
 }
 
 function checkMultiplicative(

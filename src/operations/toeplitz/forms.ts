@@ -14,8 +14,8 @@ import {
 } from "./positions.ts";
 
 /** Positions along each axis. */
-export function axisSizes({ grid, length, outside }: Weighted): readonly number[] {
-  return grid ?? [length - (outside ? outside.first + outside.last : 0)];
+export function axisSizes({ grid, length, outside, form }: Weighted): readonly number[] {
+  return form?.between ? form.reach : (grid ?? [length - (outside ? outside.first + outside.last : 0)]);
 }
 
 /** Positions in all: N, or H·W. */
@@ -62,9 +62,9 @@ export function separableOffsets({ grid }: Weighted): number {
 }
 
 /** A form in words, for errors. */
-export function formName({ symmetric, separable, reach }: WeightForm): string {
+export function formName({ symmetric, separable, reach, between }: WeightForm): string {
   const kind = `${separable ? `separable${symmetric ? "-" : ""}` : symmetric ? "" : "full"}${symmetric ? "symmetric" : ""}`;
-  return `"${kind}"${separable === "shared" ? ", shared," : ""} for ${reach.join(" × ")} positions`;
+  return `"${kind}"${separable === "shared" ? ", shared," : ""} for ${between ? `${between[0]} queries and ${between[1]} keys` : `${reach.join(" × ")} positions`}`;
 }
 
 /** Checks the options that say what the tokens are, and the form of their weights. @throws FastRpbError code `"value"` */
@@ -116,6 +116,7 @@ function checkReach(caller: string, given: BiasFormOptions["biasLength"], sizes:
 
 /** Offsets of a head along each axis, of which a full form has one weight each. */
 export function offsetCount(spec: Weighted): number {
+  if (spec.form?.between) return spec.form.between[0] + spec.form.between[1] - 1;
   return elementCount(axisSizes(spec).map((size) => 2 * size - 1));
 }
 
@@ -123,18 +124,20 @@ export function offsetCount(spec: Weighted): number {
 export function weightLayout(spec: Weighted): WeightLayout {
   const sizes = axisSizes(spec);
   const counts = axisCounts(spec);
+  const between = spec.form?.between;
   const strides = counts.map((_, axis) => elementCount(counts.slice(axis + 1)));
   const { symmetric = false, reach = sizes } = spec.form ?? {};
-  const diagonal = symmetric ? 0 : reach.reduce((place, size, axis) => place + (size - 1) * strides[axis]!, 0);
+  const diagonal = symmetric ? 0 : (between?.slice(0, 1) ?? reach).reduce((place, size, axis) => place + (size - 1) * strides[axis]!, 0);
   const long = strides.filter((_, axis) => sizes[axis]! > 1);
-  return { count: elementCount(counts), diagonal, strides: long.length > 0 ? long : [1], symmetric };
+  return { count: elementCount(counts), diagonal, strides: long.length > 0 ? long : [1], symmetric, ...(between && { between }) };
 }
 
 /** Gives the places of the weights, within a head, whose sum is that of an offset. */
 export function weightPlaces(spec: Weighted): (dy: number, dx: number) => readonly number[] {
   const counts = axisCounts(spec);
-  const { symmetric = false, separable, reach = axisSizes(spec) } = spec.form ?? {};
+  const { symmetric = false, separable, reach = axisSizes(spec), between } = spec.form ?? {};
   const along = (axis: number, offset: number) => (symmetric ? Math.abs(offset) : offset + reach[axis]! - 1);
+  if (between) return (_, dx) => (-dx < between[0] && dx < between[1] ? [symmetric ? Math.abs(dx) : dx + between[0] - 1] : []);
   if (separable) return (dy, dx) => [along(0, dy), (separable === "axes" ? counts[0]! : 0) + along(1, dx)];
   return counts.length === 1 ? (_, dx) => [along(0, dx)] : (dy, dx) => [along(0, dy) * counts[1]! + along(1, dx)];
 }

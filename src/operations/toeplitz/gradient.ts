@@ -87,7 +87,7 @@ export function addWeightGradient(
   const weightBytes = weights * FLOAT_BYTES;
   const correlationBytes = points * COMPLEX_BYTES;
   const lanes = elementwiseLanes(program.limits);
-  const { symmetric = false, reach = [] } = spec.form ?? {};
+  const { symmetric = false, reach = [], between } = spec.form ?? {};
   const [reachX = x.size, reachY = y.size] = [...reach].reverse();
   const kernel = toeplitzWeightGradientKernel({
     lanes,
@@ -95,6 +95,7 @@ export function addWeightGradient(
     x: { ...x, reach: reachX },
     causal: spec.causal,
     symmetric,
+    ...(between && { between }),
     factors: kept !== undefined,
   });
   const counting = spec.causal ? spec.length : offsetCount(spec);

@@ -54,6 +54,8 @@ export interface WeightForm {
   readonly separable: "axes" | "shared" | undefined;
   /** Positions that there are weights for along each axis, at least those of the tokens. */
   readonly reach: readonly number[];
+  /** Positions of queries and of keys of cross-attention, with weights of the offsets between these only; left out: those of the tokens. */
+  readonly between?: readonly [queries: number, keys: number] | undefined;
 }
 
 /** The tokens between which there are weights, in what form. */
@@ -79,6 +81,7 @@ export function checkForm(
 
 /** Weights of a head for so many positions along each axis, as a shape. */
 export function weightCounts(sizes: readonly number[], form: Partial<WeightForm> = {}): readonly number[] {
+  if (form.between && !form.symmetric) return [form.between[0] + form.between[1] - 1];
   const counts = sizes.map((size) => (form.symmetric ? size : 2 * size - 1));
   if (!form.separable) return counts;
   return [counts[0]! + (form.separable === "axes" ? counts[1]! : 0)];

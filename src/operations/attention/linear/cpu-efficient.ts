@@ -10,12 +10,13 @@ import { createLinear } from "./cpu.ts";
 export function createEfficient(dim: number, valueDim: number, causal: boolean): HeadAttention {
   const sikf = createLinear("exponential", dim, valueDim, causal);
 
-  /** L: [tokens, dim], over the keys that a query sees. */
-  const logSums = ({ tokens, k }: Head): Float64Array => {
-    const logs = float64Array("cpu attention", tokens * dim);
+  /** L: [tokens or keys, dim], over the keys that a query sees. */
+  const logSums = ({ tokens, keys = tokens, k }: Head): Float64Array => {
+    const rows = Math.max(tokens, keys);
+    const logs = float64Array("cpu attention", rows * dim);
     for (let d = 0; d < dim; d++) {
       let [top, sum] = [-Infinity, 0];
-      for (let j = 0; j < tokens; j++) {
+      for (let j = 0; j < keys; j++) {
         const key = k[j * dim + d]!;
         if (key > top) {
           sum *= Math.exp(top - key);
@@ -24,7 +25,7 @@ export function createEfficient(dim: number, valueDim: number, causal: boolean):
         sum += Math.exp(key - top);
         logs[j * dim + d] = top + Math.log(sum);
       }
-      if (!causal) for (let j = 0; j < tokens; j++) logs[j * dim + d] = top + Math.log(sum);
+      if (!causal) for (let j = 0; j < rows; j++) logs[j * dim + d] = top + Math.log(sum);
     }
     return logs;
   };
@@ -34,7 +35,7 @@ export function createEfficient(dim: number, valueDim: number, causal: boolean):
     forward: (head, out) => sikf.forward(shifted(head, logSums(head)), out),
 
     backward(head, g, gradients) {
-      const { tokens, k } = head;
+      const { tokens, keys = tokens, k } = head;
       const logs = logSums(head);
       sikf.backward(shifted(head, logs), g, gradients);
       const { dq, dk } = gradients;
@@ -48,7 +49,7 @@ export function createEfficient(dim: number, valueDim: number, causal: boolean):
           last = log;
         };
         if (!causal) for (let i = tokens - 1; i >= 0; i--) take(i);
-        for (let j = tokens - 1; j >= 0; j--) {
+        for (let j = keys - 1; j >= 0; j--) {
           if (causal) take(j);
           dk[j * dim + d]! -= Math.exp(k[j * dim + d]! - logs[j * dim + d]!) * sum;
         }

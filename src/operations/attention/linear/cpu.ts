@@ -34,9 +34,9 @@ export function createLinear(features: RowFeatures, dim: number, valueDim: numbe
   };
 
   /** Calls `visit` for every query, with the state of the keys that it sees. */
-  const eachQuery = ({ tokens, k, v }: Head, visit: (i: number) => void) => {
+  const eachQuery = ({ tokens, keys: count = tokens, k, v }: Head, visit: (i: number) => void) => {
     keys.reset();
-    if (!causal) for (let j = 0; j < tokens; j++) keys.add(j, k, 0, v, 1, 1);
+    if (!causal) for (let j = 0; j < count; j++) keys.add(j, k, 0, v, 1, 1);
     for (let i = 0; i < tokens; i++) {
       if (causal) keys.add(i, k, 0, v, 1, 1);
       visit(i);
@@ -59,7 +59,7 @@ export function createLinear(features: RowFeatures, dim: number, valueDim: numbe
     },
 
     backward(head, g, { dq, dk, dv }: HeadGradients) {
-      const { tokens, q, k, v } = head;
+      const { tokens, keys: count = tokens, q, k, v } = head;
       const references = float64Array("cpu attention", tokens);
       const p = float64Array("cpu attention", tokens);
       const n = float64Array("cpu attention", tokens);
@@ -82,7 +82,7 @@ export function createLinear(features: RowFeatures, dim: number, valueDim: numbe
       });
       queries.reset();
       if (!causal) for (let i = 0; i < tokens; i++) queries.add(i, q, references[i]!, g, n[i]!, p[i]!);
-      for (let j = tokens - 1; j >= 0; j--) {
+      for (let j = count - 1; j >= 0; j--) {
         if (causal) queries.add(j, q, references[j]!, g, n[j]!, p[j]!);
         const values = zeroedRow(dv, j, valueDim);
         for (let d = 0; d < dim; d++) {

@@ -10,8 +10,10 @@ import { type SoftmaxKernelLayout, softmaxOthers, softmaxRows, type SoftmaxTile 
 import { largestScratch } from "../../../program/ranges.ts";
 import { FLOAT_BYTES } from "../../../program/units.ts";
 import { elementwiseLanes } from "../../../program/workgroups.ts";
+import { elementCount } from "../../../core/check.ts";
+import { weightsShape } from "../../toeplitz/spec.ts";
 import { addHeadKernel, stridesOf } from "../head-groups.ts";
-import type { AttentionShape } from "../spec.ts";
+import { type AttentionShape, keyLengthOf } from "../spec.ts";
 import type { BiasGradient, BiasGradientSweep } from "./gradient.ts";
 import { biasUse, kernelShape } from "./splits.ts";
 import { mostSeen, sweepOf, WEIGHT_FLOPS } from "./sweep.ts";
@@ -36,21 +38,24 @@ function periodOf({ grid }: AttentionShape, rows: number): number {
 
 function bandsOf(shape: AttentionShape, tile: SoftmaxTile): BiasBands {
   const { length, causal, window = length } = shape;
+  const keys = keyLengthOf(shape);
   const [rows, others] = [softmaxRows(tile), softmaxOthers(tile)];
   const period = periodOf(shape, rows);
   const before = others * Math.ceil((window - 1) / others);
-  const after = causal ? rows : Math.min(length, rows + window - 1);
+  const after = causal ? rows : keys === length ? Math.min(length, rows + window - 1) : keys;
   return { period, rowTiles: Math.ceil(period / rows), bands: before / others + Math.ceil(after / others), before };
 }
 
 /** Pairs of tiles that the workgroups of a head go through. */
-function visitsOf({ length }: AttentionShape, tile: SoftmaxTile, { period, rowTiles, bands, before }: BiasBands) {
+function visitsOf(shape: AttentionShape, tile: SoftmaxTile, { period, rowTiles, bands, before }: BiasBands) {
   const [rows, others] = [softmaxRows(tile), softmaxOthers(tile)];
+  const { length } = shape;
+  const keys = keyLengthOf(shape);
   let [pairs, statistics] = [0, 0];
   for (let step = 0; step * period < length; step++) {
     for (let first = step * period; first < Math.min(length, step * period + rowTiles * rows); first += rows) {
       const begin = Math.max(0, Math.floor((before - first) / others));
-      const end = Math.min(bands, Math.ceil((length + before - first) / others));
+      const end = Math.min(bands, Math.ceil((keys + before - first) / others));
       pairs += end - begin;
       statistics += (end - begin) * Math.min(rows, length - first);
     }
@@ -59,10 +64,13 @@ function visitsOf({ length }: AttentionShape, tile: SoftmaxTile, { period, rowTi
 }
 
 /** Sums that are read of a part of a row tile of a head. */
-function sumsRead(grid: readonly [number, number], rows: number, others: number, { bands, before }: BiasBands): number {
+function sumsRead(shape: AttentionShape, rows: number, others: number, { bands, before }: BiasBands): number {
+  const { length, form } = shape;
+  const grid = shape.grid ?? ([1, length] as const);
+  const [left, right] = form?.between ?? [grid[1], grid[1]];
   let count = 0;
   for (let dy = 1 - grid[0]; dy < grid[0]; dy++) {
-    for (let dx = 1 - grid[1]; dx < grid[1]; dx++) {
+    for (let dx = 1 - left; dx < right; dx++) {
       const reach = dy * grid[1] + dx + before + rows - 1;
       if (reach < 0) continue;
       const first = Math.max(0, Math.floor((reach - (rows + others - 1) + others) / others));
@@ -73,8 +81,8 @@ function sumsRead(grid: readonly [number, number], rows: number, others: number,
 }
 
 export const biasGradient: BiasGradient = {
-  layout({ headDim, valueDim }, tile): SoftmaxKernelLayout {
-    return softmaxBiasGradientLayout({ tile: biasTile(tile), headDim, valueDim });
+  layout({ keyLength: otherRows, headDim, valueDim }, tile): SoftmaxKernelLayout {
+    return softmaxBiasGradientLayout({ otherRows, tile: biasTile(tile), headDim, valueDim });
   },
 
   plan({ program, shape, scratch }, wide, splits): BiasGradientSweep {
@@ -92,9 +100,9 @@ export const biasGradient: BiasGradient = {
     const parts = Math.ceil(periods / steps);
     const headFloats = parts * sums;
     const visits = visitsOf(shape, tile, bands);
-    const read = sumsRead(biasGrid, rows, others, bands) * bands.rowTiles * parts;
-    const { pairs } = sweepOf(shape, tile, "queries", { others: length }, { first: 0, count: Math.ceil(length / rows) });
-    const weights = heads * (2 * biasGrid[0] - 1) * (2 * biasGrid[1] - 1);
+    const read = sumsRead(shape, rows, others, bands) * bands.rowTiles * parts;
+    const { pairs } = sweepOf(shape, tile, "queries", { others: keyLengthOf(shape) }, { first: 0, count: Math.ceil(length / rows) });
+    const weights = elementCount(weightsShape(shape));
     return {
       headBytes: headFloats * FLOAT_BYTES,
       add(work, dBias) {
@@ -119,7 +127,15 @@ export const biasGradient: BiasGradient = {
           });
           const accumulate = group.first > 0;
           program.dispatch({
-            kernel: softmaxJoinBiasGradientKernel({ biasGrid, rows, others, ...bands, accumulate, lanes: elementwiseLanes(program.limits) }),
+            kernel: softmaxJoinBiasGradientKernel({
+              biasGrid,
+              biasBetween: shape.form?.between,
+              rows,
+              others,
+              ...bands,
+              accumulate,
+              lanes: elementwiseLanes(program.limits),
+            }),
             elements: weights,
             params: { firstHead: group.first, heads, groupHeads: group.count, parts },
             uses: {

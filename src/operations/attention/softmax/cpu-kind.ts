@@ -4,6 +4,6 @@ import { createSoftmax } from "./cpu.ts";
 /** Softmax attention of a head, causal or not. */
 export const softmaxHead: HeadKind = {
   create: createSoftmax,
-  flops: ({ length, headDim, valueDim, causal, window = length }) =>
-    (Math.min(length, window * (causal ? 1 : 2)) * 2 * length * (headDim + valueDim)) / (causal && window === length ? 2 : 1),
+  flops: ({ length, keyLength = length, headDim, valueDim, causal, window = keyLength }) =>
+    (Math.min(keyLength, window * (causal ? 1 : 2)) * 2 * length * (headDim + valueDim)) / (causal && window === length ? 2 : 1),
 };

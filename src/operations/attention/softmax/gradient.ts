@@ -27,7 +27,7 @@ import {
   type SweepWork,
   writtenPartials,
 } from "./splits.ts";
-import { columnTilesOf, productLoads, mostLaneColumns, WEIGHT_FLOPS } from "./sweep.ts";
+import { columnTilesOf, productLoads, mostLaneColumns, sweptKeys, WEIGHT_FLOPS } from "./sweep.ts";
 
 /** A gradient of softmax attention in a program. */
 export interface SoftmaxGradientWork extends SweepWork {
@@ -86,19 +86,22 @@ export function planSoftmaxAttentionGradient(
     ];
   });
   const splits = chooseSplits(choice, tile);
+  const keySplits = shape.keyLength === undefined ? splits : chooseSplits({ ...choice, shape: sweptKeys(shape) }, tile);
   const biasSweep = bias?.plan(choice, tile, splits);
   const headBytes = length * STATISTICS * FLOAT_BYTES + (biasSweep?.headBytes ?? 0);
-  const groups = headGroups(program, shape, [headDim, valueDim, STATISTICS], scratch, headBytes, splits.mostHeads);
+  const groups = headGroups(program, shape, [headDim, valueDim, STATISTICS], scratch, headBytes, Math.min(splits.mostHeads, keySplits.mostHeads));
   const { lengths, keyMask, bias: weights } = tensors;
   const swept: SweepWork = { program, shape, lengths, keyMask, bias: weights, mostHeads: groups[0]!.count, tile, splits };
-  const statistics = statisticsRows(swept);
+  const statistics = { ...statisticsRows(swept), length };
   const widths = partialWidths(shape, tile);
-  const accumulate = addBiasGradient(program, shape, tensors, scratch - statistics.buffer.bytes - partialBytes(swept, widths));
-  const partials = widths.map((width) => partialScratch(swept, "partials", width));
+  const sweptBack = { ...swept, splits: keySplits };
+  const most = partialBytes(sweptBack, widths) > partialBytes(swept, widths) ? sweptBack : swept;
+  const accumulate = addBiasGradient(program, shape, tensors, scratch - statistics.buffer.bytes - partialBytes(most, widths));
+  const partials = widths.map((width) => partialScratch(most, "partials", width));
   const work: SoftmaxGradientWork = { ...swept, rows: gradientRows(shape, tensors), statistics, partials, accumulate };
   const addBias = biasSweep?.add(work, tensors.dBias!);
   const overKeys = [statisticsSweep(work), queryGradientSweep(work)];
-  const keyWork = { ...work, tile: keyTile(tile) };
+  const keyWork = { ...work, shape: sweptKeys(shape), splits: keySplits, tile: keyTile(tile) };
   const overQueries = keySweeps(shape, tile).map((sweep) => keyGradientSweep(keyWork, sweep));
   for (const group of groups) {
     const blocks = blocksOf(work, group, "queries");
@@ -232,6 +235,6 @@ function readStrides({ q, k, v, dOut }: SoftmaxGradientWork["rows"], made: Reado
 }
 
 /** Rows of so many numbers in one of the buffers of partial results; `undefined` where there is one split. */
-function partialsOf({ partials }: SoftmaxGradientWork, index: 0 | 1, width: number): Partials | undefined {
-  return partials[index] && { ...partials[index], width };
+function partialsOf({ partials, splits }: SoftmaxGradientWork, index: 0 | 1, width: number): Partials | undefined {
+  return splits.count === 1 ? undefined : partials[index] && { ...partials[index], width };
 }

@@ -48,10 +48,25 @@ export function partialScratch(work: SweepWork, name: string, width: number): Pa
 
 /** Constants that all kernels of softmax attention have. */
 export function kernelShape({ shape, splits, tile }: Pick<SweepWork, "shape" | "splits" | "tile">) {
-  const { length, headDim, valueDim, scale, causal, window, grid, variableLengths, keyMask } = shape;
+  const { length, keyLength: otherRows, headDim, valueDim, scale, causal, window, grid, variableLengths, keyMask } = shape;
   const biasGrid = shape.bias === "logits" ? (grid ?? ([1, length] as const)) : undefined;
+  const biasBetween = biasGrid && shape.form?.between;
   const split = splits.count > 1;
-  return { length, headDim, valueDim, scale, biasGrid, causal, window, variableLengths, ...(keyMask && { keyMask }), split, tile };
+  return {
+    length,
+    otherRows,
+    headDim,
+    valueDim,
+    scale,
+    biasGrid,
+    biasBetween,
+    causal,
+    window,
+    variableLengths,
+    ...(keyMask && { keyMask }),
+    split,
+    tile,
+  };
 }
 
 /** A block of the rows of a group, and what its sweep moves of each head. */
@@ -113,9 +128,10 @@ export interface Join {
 }
 
 /** The constants that all kernels have which bring splits together. */
-function joinShape({ program, tile, shape: { length, causal, window, bias, variableLengths, keyMask } }: SweepWork) {
+function joinShape({ program, tile, shape: { length, keyLength: otherRows, causal, window, bias, variableLengths, keyMask } }: SweepWork) {
   return {
     length,
+    otherRows,
     causal,
     window,
     ...(window !== undefined && { tileRows: softmaxRows(tile) }),

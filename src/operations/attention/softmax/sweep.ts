@@ -4,7 +4,7 @@ import { vectorsOf } from "../../../../shaders/wgsl/rows.ts";
 import { range } from "../../../../shaders/wgsl/wgsl.ts";
 import type { Span } from "../../../program/slices.ts";
 import { sum } from "../../../program/units.ts";
-import type { AttentionShape } from "../spec.ts";
+import { type AttentionShape, keyLengthOf } from "../spec.ts";
 
 /** Vectors of sums that a lane keeps for each of its rows, for what there are registers: beyond, rows of the output are cut into pieces. */
 export function mostLaneColumns({ rowVectors }: SoftmaxTile): number {
@@ -44,28 +44,34 @@ export interface Sweep {
   readonly pairs: number;
 }
 
+/** The attention as a sweep over its keys has it: its rows are the keys, and its others, which there are `keyLength` of, the queries. */
+export function sweptKeys(shape: AttentionShape): AttentionShape {
+  return shape.keyLength === undefined ? shape : { ...shape, length: shape.keyLength, keyLength: shape.length };
+}
+
 /** Others that the rows of a tile see, at most. */
-export function mostSeen({ length, causal, window }: AttentionShape, tile: SoftmaxTile): number {
-  if (window === undefined) return length;
-  return Math.min(length, softmaxRows(tile) + (window - 1) * (causal ? 1 : 2));
+export function mostSeen(shape: AttentionShape, tile: SoftmaxTile): number {
+  const { causal, window } = shape;
+  if (window === undefined) return keyLengthOf(shape);
+  return Math.min(shape.length, softmaxRows(tile) + (window - 1) * (causal ? 1 : 2));
 }
 
 /** The sweep of some tiles of rows of a head. @param side the rows that workgroups have; they go through the other side */
 export function sweepOf(
-  { length, causal, window }: AttentionShape,
+  { length, keyLength = length, causal, window }: AttentionShape,
   tile: SoftmaxTile,
   side: "queries" | "keys",
   splits: { readonly others: number },
   block: Span,
 ): Sweep {
   const [tileRows, othersAtOnce] = [softmaxRows(tile), softmaxOthers(tile)];
-  const reach = (window ?? length) - 1;
+  const reach = (window ?? keyLength) - 1;
   const [before, after] = [causal && side === "keys" ? 0 : reach, causal && side === "queries" ? 0 : reach];
   let [rows, partials, otherTiles, seen, pairs] = [0, 0, 0, 0, 0];
   for (let t = block.first; t < block.first + block.count; t++) {
     const first = t * tileRows;
     const last = Math.min(first + tileRows, length);
-    const [begin, end] = [Math.max(0, first - before), Math.min(length, last + after)];
+    const [begin, end] = keyLength === length ? [Math.max(0, first - before), Math.min(length, last + after)] : [0, keyLength];
     // In a window, splits begin with the first other that is seen.
     const origin = window === undefined ? 0 : begin;
     // Only the first split that a tile sees may begin within a tile of others.
@@ -74,6 +80,10 @@ export function sweepOf(
     partials += (last - first) * (Math.ceil((end - origin) / splits.others) - Math.floor((begin - origin) / splits.others));
     otherTiles += Math.ceil((whole - begin) / othersAtOnce) + Math.ceil((end - whole) / othersAtOnce);
     seen += end - begin;
+    if (keyLength !== length) {
+      pairs += (last - first) * keyLength;
+      continue;
+    }
     // Each row with itself and those before it, and after it.
     pairs += sumUpTo(last, before) - sumUpTo(first, before) + sumUpTo(length - first, after) - sumUpTo(length - last, after) - (last - first);
   }
