@@ -18,13 +18,16 @@ const repository = path(".");
 
 /** Minified ES modules that import nothing but one another: the entry, and a file for each family of operations and what they share. */
 const library = libraryBuild("fastrpb", {
-  // Every page loads the entry and what all plans share, with all that these import, and small files that most pages load; and pages of Toeplitz
-  // products, and of attention, the small files of those: together they compress better.
+  // Every page loads the entry and what all plans share, and small files that most pages load; then what pages of a family load. A group takes all that
+  // its files import, but for what groups before it have: together it compresses better.
   codeSplitting: {
     groups: [
       { name: "core", test: /\/(index|runtime\/(gradient-)?plan|core\/axes|math\/(flops|random|roots|smooth).*|wgsl\/complex)\.ts$/ },
-      { name: "toeplitz", test: /\/(toeplitz\/(forms|outside|separable-plans|spec)|wgsl\/(lengths|rows))\.ts$/ },
-      { name: "attention", test: /\/(attention\/(feature-map|head-groups|projection|query-features|spec)|wgsl\/exponential)\.ts$/ },
+      { name: "lines", test: /\/operations\/fft\/lines\.ts$/ },
+      { name: "toeplitz-spec", test: /\/(toeplitz\/(forms|outside|separable-plans|spec)|wgsl\/(lengths|rows))\.ts$/ },
+      { name: "toeplitz-operation", test: /\/operations\/toeplitz\/operation\.ts$/ },
+      { name: "attention", test: /\/(attention\/(spec|operation|bias|projection)|runtime\/attention-family)\.ts$/ },
+      { name: "linear-attention", test: /\/attention\/linear\/operation\.ts$/ },
     ],
   },
   // Without hashes: a package's files belong to its version, and names that compress well are a part of what a page downloads.
