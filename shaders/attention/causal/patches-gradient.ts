@@ -19,7 +19,7 @@ import { featureTileDeclarations, tileLanes } from "../query-features.ts";
 import { type Kernel, makeKernel, workgroupBytes, type WorkgroupVariable } from "../../wgsl/kernel.ts";
 import { lengthBinding, lengthParams } from "../../wgsl/lengths.ts";
 import { loadFunctions, readBindings, storeBases, storeBindings, storeVector, type Strided, vectorArray, vectorsOf } from "../../wgsl/rows.ts";
-import { across, PATCH_COLUMNS, PATCH_WIDTH } from "./patches.ts";
+import { across, addSteepScores, PATCH_COLUMNS, PATCH_WIDTH } from "./patches.ts";
 import { causalStart, findLevels, levelFunctions, levelVariables, wholeSize } from "./tiles.ts";
 import { LOWEST, range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
@@ -132,47 +132,28 @@ ${products(false)}
     const key = featureMap === "relu" ? `select(vec4f(), key${i}, are_gentle(${size(`key${i}`)}, level))` : `key_feature${i}`;
     return featureSlope(featureMap, key, "-level");
   };
-  /** What makes the product of steep features its derivative. */
-  const steepSlope = (row: string) => (featureMap === "sikf" ? "" : `steep_slope4(${row}) * `);
-  /** Statements that add what steep keys add to the scores of the lane's patch, divided. This is rare, so it is short rather than fast. */
-  const steepScores = `  if (atomicLoad(&steep[0]) != 0u) {
-    for (var c = 0u; c < VECTORS; c++) {
-      let level = levels[c];
-${unroll(
-  FOUR,
-  (p) => `      {
-        let key = load_keys(bh * N + min(first_key + ${u32(p)}, tokens - 1u), c);
-        if (!all(are_gentle(${size("key")}, level))) {
-          for (var i = 0u; i < 4u; i++) {
-            score${p}[i] += dot(features_only(steep_product(load_row(bh * N, tokens, own_row + i, c), key, level, reference[i]), c), vec4f(1.0));
-          }
+  /** Statements that add to what `add` adds to, in gradients of queries or of keys, the pairs in which keys are steep. Rare, like those of the scores. */
+  const addSteepPairs = (queries: boolean) => {
+    const [query, key] = queries ? ["own", "other"] : ["other", "own"];
+    const [i, j] = queries ? ["row", "pair"] : ["pair", "row"];
+    const reference = `statistics[bh * N + ${i} - params.statisticsBase].x`;
+    const slope = featureMap === "sikf" ? "" : "steep_slope4(own) * ";
+    return `  if (atomicLoad(&steep[0]) != 0u && column < VECTORS) {
+    for (var row = own_row; row < min(own_row + 4u, tokens); row++) {
+      let own = load_${queries ? "queries" : "keys"}(bh * N + row, column);
+      var sum = vec4f();
+      for (var pair = ${queries ? "tile_row" : "row"}; pair < ${queries ? "row + 1u" : "min(tile_row + ROWS, tokens)"}; pair++) {
+        let other = load_${queries ? "keys" : "queries"}(bh * N + pair, column);
+        if (!all(are_gentle(${size(key)}, level))) {
+          let weight = rows_at(${i} - tile_row, (${j} - tile_row) / 4u)[(${j} - tile_row) % 4u];
+          sum = fma(vec4f(weight), ${slope}steep_product(${query}, ${key}, level, ${reference}), sum);
         }
-      }`,
-)}
+      }
+      add_${queries ? "dq" : "dk"}(bh * N + row, column, sum);
     }
   }`;
-  const patchAt = (row: string, key: string) => `rows_at(${row}, ${key} / 4u)[${key} % 4u]`;
-  /** Statements that add to the sums of queries, or of keys, the pairs in which keys are steep; sums have their factors. */
-  const steepSums = (queries: boolean) =>
-    unroll(FOUR, (i) =>
-      queries
-        ? `  if (atomicLoad(&steep[0]) != 0u && own_row + ${u32(i)} < tokens) {
-    for (var j = tile_row; j <= own_row + ${u32(i)}; j++) {
-      let key = load_keys(bh * N + j, column);
-      if (!all(are_gentle(${size("key")}, level))) {
-        sum${i} = fma(vec4f(${patchAt(`own_row + ${u32(i)} - tile_row`, "(j - tile_row)")}), ${steepSlope(`query${i}`)}steep_product(query${i}, key, level, reference[${i}]), sum${i});
-      }
-    }
-  }`
-        : `  if (own_row + ${u32(i)} < tokens && !all(are_gentle(${size(`key${i}`)}, level))) {
-    for (var j = own_row + ${u32(i)}; j < min(tile_row + ROWS, tokens); j++) {
-      let product = ${steepSlope(`key${i}`)}steep_product(load_queries(bh * N + j, column), key${i}, level, statistics[bh * N + j - params.statisticsBase].x);
-      sum${i} = fma(vec4f(${patchAt("j - tile_row", `(own_row + ${u32(i)} - tile_row)`)}), product, sum${i});
-    }
-  }`,
-    );
-  const sums = (queries: boolean) => `${unroll(FOUR, (i) => `  sum${i} *= ${slope(queries, i)};`)}
-${steepSums(queries)}`;
+  };
+  const sums = (queries: boolean) => unroll(FOUR, (i) => `  sum${i} *= ${slope(queries, i)};`);
   const body = wgsl`${causalStart(tile)}
   let chunk_begin = tile_row;
   let own_row = tile_row + 4u * lane_row;
@@ -198,7 +179,9 @@ ${unroll(
   let key_feature${i} = features_only(key_feature(key${i}, level), column);`,
 )}
 ${patchProduct("score", vectors, "query_feature", "key_feature")}
-${steepScores}
+  if (atomicLoad(&steep[0]) != 0u) {
+${addSteepScores(featureMap, "reference")}
+  }
 ${unroll(
   FOUR,
   (i) => `  {
@@ -212,6 +195,7 @@ ${storePatch("weight")}
 ${rowProduct(true, putOthers("key_feature"))}
 ${sums(true)}
 ${store("dq", vectors)}
+${addSteepPairs(true)}
   }
   // Keys, and then values.
   for (var turn = 0u; turn < 2u; turn++) {
@@ -226,6 +210,7 @@ ${putOthers("gradient")}
     if (turn == 0u) {
 ${sums(false)}
 ${store("dk", vectors)}
+${addSteepPairs(false)}
 ${storePatch("score")}
     } else {
 ${store("dv", values)}
@@ -259,7 +244,7 @@ const DEPTH_PITCH = ${u32(depth | 1)};`,
         .map(([name, width]) =>
           storeVector(`store_${name}`, name, width, name === "dv" ? spec.accumulate.dv : spec.accumulate.out, "f32", strides[name]),
         )
-        .join("")}
+        .join("")}${["dq", "dk"].map((name) => storeVector(`add_${name}`, name, headDim, true, "f32", strides[name])).join("")}
 // Four neighbours in a row of the patches that stand in workgroup memory.
 fn rows_at(row: u32, group: u32) -> vec4f {
   let at = row / 4u * ${u32(GROUPS)} + group;
