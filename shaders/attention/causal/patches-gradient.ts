@@ -19,7 +19,7 @@ import { featureTileDeclarations, tileLanes } from "../query-features.ts";
 import { type Kernel, makeKernel, workgroupBytes, type WorkgroupVariable } from "../../wgsl/kernel.ts";
 import { lengthBinding, lengthParams } from "../../wgsl/lengths.ts";
 import { loadFunctions, readBindings, storeBases, storeBindings, storeVector, type Strided, vectorArray, vectorsOf } from "../../wgsl/rows.ts";
-import { across, addSteepScores, PATCH_COLUMNS, PATCH_WIDTH } from "./patches.ts";
+import { across, PATCH_COLUMNS, PATCH_WIDTH } from "./patches.ts";
 import { causalStart, findLevels, levelFunctions, levelVariables, wholeSize } from "./tiles.ts";
 import { LOWEST, range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
@@ -132,7 +132,24 @@ ${products(false)}
     const key = featureMap === "relu" ? `select(vec4f(), key${i}, are_gentle(${size(`key${i}`)}, level))` : `key_feature${i}`;
     return featureSlope(featureMap, key, "-level");
   };
-  /** Statements that add to what `add` adds to, in gradients of queries or of keys, the pairs in which keys are steep. Rare, like those of the scores. */
+  /** Statements that add what steep keys have to the scores of the lane's patch. This is rare: in loops it leaves registers to the rest. */
+  const addSteepScores = `  if (atomicLoad(&steep[0]) != 0u) {
+    var steep_score: array<vec4f, 4>;
+    for (var c = 0u; c < VECTORS; c++) {
+      let level = levels[c];
+      for (var p = 0u; p < 4u; p++) {
+        let key = load_keys(bh * N + min(first_key + p, tokens - 1u), c);
+        if (!all(are_gentle(${size("key")}, level))) {
+          for (var i = 0u; i < 4u; i++) {
+            let product = steep_product(load_row(bh * N, tokens, own_row + i, c), key, level, reference[i]);
+            steep_score[p][i] += dot(features_only(product, c), vec4f(1.0));
+          }
+        }
+      }
+    }
+${unroll(FOUR, (p) => `    score${p} += steep_score[${p}];`)}
+  }`;
+  /** Statements that add to the gradients of queries, or of keys, those of pairs in which keys are steep, after they are stored. */
   const addSteepPairs = (queries: boolean) => {
     const [query, key] = queries ? ["own", "other"] : ["other", "own"];
     const [i, j] = queries ? ["row", "pair"] : ["pair", "row"];
@@ -179,9 +196,7 @@ ${unroll(
   let key_feature${i} = features_only(key_feature(key${i}, level), column);`,
 )}
 ${patchProduct("score", vectors, "query_feature", "key_feature")}
-  if (atomicLoad(&steep[0]) != 0u) {
-${addSteepScores(featureMap, "reference")}
-  }
+${addSteepScores}
 ${unroll(
   FOUR,
   (i) => `  {

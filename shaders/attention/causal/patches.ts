@@ -94,27 +94,20 @@ function steepScores(featureMap: KernelFeatureMap): string {
     fall = ${sizeFactor(featureMap, "largest0 - raised")};
     largest0 = raised;
     denominator0 *= fall;
-${unroll(FOUR, (p) => `    score${p} *= fall;`)}
-${addSteepScores(featureMap, "largest0")}
-  }`;
-}
-
-/** Statements that add to the vectors `score<p>` what steep keys have, by the vector `references` of the rows. */
-export function addSteepScores(featureMap: KernelFeatureMap, references: string): string {
-  return `    var steep_score: array<vec4f, 4>;
+${unroll(
+  FOUR,
+  (p) => `    score${p} *= fall;
     for (var c = 0u; c < VECTORS; c++) {
       let level = levels[c];
-      for (var p = 0u; p < 4u; p++) {
-        let key = load_keys(bh * N + min(first_key + p, tokens - 1u), c);
-        if (!all(are_gentle(${wholeSize(featureMap, "key")}, level))) {
-          for (var i = 0u; i < 4u; i++) {
-            let product = steep_product(load_row(bh * N, tokens, own_row + i, c), key, level, ${references}[i]);
-            steep_score[p][i] += dot(features_only(product, c), vec4f(1.0));
-          }
+      let key = load_keys(bh * N + min(first_key + ${u32(p)}, tokens - 1u), c);
+      if (!all(are_gentle(${size("key")}, level))) {
+        for (var i = 0u; i < 4u; i++) {
+          score${p}[i] += dot(features_only(steep_product(load_row(bh * N, tokens, own_row + i, c), key, level, largest0[i]), c), vec4f(1.0));
         }
       }
-    }
-${unroll(FOUR, (p) => `    score${p} += steep_score[${p}];`)}`;
+    }`,
+)}
+  }`;
 }
 
 /**
