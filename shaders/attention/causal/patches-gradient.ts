@@ -159,14 +159,17 @@ ${unroll(FOUR, (p) => `    score${p} += steep_score[${p}];`)}
     for (var row = own_row; row < min(own_row + 4u, tokens); row++) {
       let own = load_${queries ? "queries" : "keys"}(bh * N + row, column);
       var sum = vec4f();
+      var found = false;
       for (var pair = ${queries ? "tile_row" : "row"}; pair < ${queries ? "row + 1u" : "min(tile_row + ROWS, tokens)"}; pair++) {
         let other = load_${queries ? "keys" : "queries"}(bh * N + pair, column);
         if (!all(are_gentle(${size(key)}, level))) {
           let weight = rows_at(${i} - tile_row, (${j} - tile_row) / 4u)[(${j} - tile_row) % 4u];
+          found = true;
           sum = fma(vec4f(weight), ${slope}steep_product(${query}, ${key}, level, ${reference}), sum);
         }
       }
-      add_${queries ? "dq" : "dk"}(bh * N + row, column, sum);
+      // Steep keys that a row does not see do not change the sign of its zeros either.
+      if (found) { add_${queries ? "dq" : "dk"}(bh * N + row, column, sum); }
     }
   }`;
   };
