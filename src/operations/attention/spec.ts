@@ -119,8 +119,8 @@ export type AttentionOptions = SequenceOptions &
      *   queries of all heads, then the keys, then the values (`qkv.reshape(B, N, 3, H, D)` in PyTorch, where E = D). The output is
      *   `[batch, N, heads, E]`; the gradient is `dqkv`, of the shape of `qkv`.
      *
-     * Gradients have the order of their tensors. Another order than the default goes with no `keyLength` and `keyHeads`. With another order than the default a tensor may not be larger than one binding
-     * (`maxStorageBufferBindingSize`), and there is no multiplicative bias, and no `gridChannels`.
+     * Gradients have the order of their tensors. Another order than the default goes with no multiplicative bias, `gridChannels`, `keyLength` or
+     * `keyHeads`, and a tensor may not be larger than one binding (`maxStorageBufferBindingSize`).
      */
     layout?: AttentionLayout;
   };
