@@ -67,7 +67,7 @@ for (const backend of ["webgpu", "cpu"] as const) {
     expect(report).toEqual({ backend, first: 16, dispatches: 1, gradient: true, tuning: 1 });
     expect(errors).toEqual([]);
     const parts = loaded().map((path) => path.replace(/^\/dist\/chunks\/|\.js$/g, ""));
-    expect(parts).toEqual(expect.arrayContaining(["runtime-fft-plan", "runtime-attention-family", "attention-causal-operation", "runtime-tuning"]));
+    expect(parts).toEqual(expect.arrayContaining(["runtime-fft-plan", "attention", "attention-causal-operation", "runtime-tuning"]));
     const others = { webgpu: /\bcpu\b/, cpu: /\bgpu\b/ }[backend];
     expect(parts.filter((part) => others.test(part))).toEqual([]);
     expect(parts).toEqual(expect.arrayContaining({ webgpu: ["gpu-open"], cpu: ["cpu-backend", "fft-cpu", "attention-cpu-gradient"] }[backend]));
