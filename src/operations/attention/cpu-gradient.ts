@@ -6,6 +6,7 @@ import { createToeplitz } from "../toeplitz/cpu-product.ts";
 import { exponentialsOf } from "../toeplitz/cpu-spectrum.ts";
 import { weightsShape } from "../toeplitz/spec.ts";
 import { biasChannels, biasRowsOf, filled, type HeadKind, masked, multiplierOf, readInputs, spectraBytes } from "./cpu.ts";
+import type { HeadGradients } from "./cpu-head.ts";
 import { headTensor } from "./cpu-tensor.ts";
 import { type AttentionGradientSpec, hasSpectrum, keyShape } from "./spec.ts";
 
@@ -35,7 +36,7 @@ export function attentionGradientCpu(kind: HeadKind, spec: AttentionGradientSpec
               spectrum: float64Array("cpu attention", toeplitz?.floats ?? 0),
               direct: float64Array("cpu attention", bias === "fastrpb" ? 0 : weights),
             }));
-      let group: { readonly dk: Float64Array; readonly dv: Float64Array } | undefined;
+      let group: Pick<HeadGradients, "dk" | "dv"> | undefined;
       for (let slice = 0; slice < slices; slice++) {
         const head = inputs.head(slice);
         const g = inputs.rows(dOut, slice);
@@ -56,17 +57,17 @@ export function attentionGradientCpu(kind: HeadKind, spec: AttentionGradientSpec
           toeplitz!.multiply(own, rows, channels, spectrumOf(head.index), add, true);
           toeplitz!.correlate(own, filled(head.v.subarray(start), rows * channels), rows, channels, sums![head.index]!.spectrum);
         }
-        // The first head of a group starts the sums over it, the last one stores them.
-        const ofGroup = slice % groupHeads === 0 ? { dk, dv } : group!;
-        if (ofGroup.dk !== dk) {
-          for (const [at, value] of dk.entries()) ofGroup.dk[at]! += value;
-          for (const [at, value] of dv.entries()) ofGroup.dv[at]! += value;
+        // Heads that share keys and values add up: the first one has the sums, the last one stores them.
+        if (slice % groupHeads === 0) group = { dk, dv };
+        else {
+          for (const [at, value] of dk.entries()) group!.dk[at]! += value;
+          for (const [at, value] of dv.entries()) group!.dv[at]! += value;
         }
-        group = ofGroup;
-        const keySlice = Math.floor(slice / groupHeads);
         results.dq.write(slice, dq);
-        results.dk.write(keySlice, masked(group.dk, headDim, head.keyMask, 0));
-        results.dv.write(keySlice, masked(group.dv, valueDim, head.keyMask, 0));
+        if ((slice + 1) % groupHeads > 0) continue;
+        const keySlice = Math.floor(slice / groupHeads);
+        results.dk.write(keySlice, masked(group!.dk, headDim, head.keyMask, 0));
+        results.dv.write(keySlice, masked(group!.dv, valueDim, head.keyMask, 0));
       }
       if (!sums) return;
       const dBias = memoryOf("dBias").floats;
