@@ -1,6 +1,6 @@
 /** Every form of a bias, tokens outside it, and grids with channels, in products and in attention, against definitions over all pairs of tokens and against the float64 CPU. */
 import { expandWeights, foldWeights, toeplitzGradientReference, toeplitzReference } from "../../src/testing/reference.ts";
-import type { AttentionOptions, Runtime, ToeplitzOptions } from "../../src/index.ts";
+import type { AttentionOptions, Runtime, RuntimeOptions, ToeplitzOptions } from "../../src/index.ts";
 import { toeplitzSpec, weightsShape } from "../../src/testing/specs.ts";
 import { compareBackward, compareForward, compareToDefinition } from "./attention-harness.ts";
 import { type CaseContext, check, checkClose, checkRefused, normals, scoped, type Suite, together } from "./case.ts";
@@ -66,14 +66,19 @@ async function compareAll(context: CaseContext, products: readonly ToeplitzOptio
   await together(products, (options) => compare(context, options, runtime));
 }
 
-/** A device whose workgroups are small, so that products go in passes. */
-async function onSmallDevice(context: CaseContext, bytes: number, products: readonly ToeplitzOptions[]): Promise<void> {
-  const runtime = await context.open({ limits: { maxComputeWorkgroupStorageSize: bytes } });
+/** Compares products on a device of their own. */
+async function onDevice(context: CaseContext, options: RuntimeOptions, products: readonly ToeplitzOptions[]): Promise<void> {
+  const runtime = await context.open(options);
   try {
     await compareAll(context, products, runtime);
   } finally {
     runtime.dispose();
   }
+}
+
+/** A device whose workgroups are small, so that products go in passes. */
+function onSmallDevice(context: CaseContext, bytes: number, products: readonly ToeplitzOptions[]): Promise<void> {
+  return onDevice(context, { limits: { maxComputeWorkgroupStorageSize: bytes } }, products);
 }
 
 const SYMMETRIC = { biasForm: "symmetric" } as const;
@@ -213,12 +218,7 @@ export const biasFormSuite: Suite = {
           { heads: 2, batch: 2, grid: [11, 23], channels: 3, gridChannels: 3, outside: { first: 2, last: 1 } },
         ];
         await onSmallDevice(context, 256, products);
-        const runtime = await context.open({ limits: { maxStorageBufferBindingSize: 2 ** 15 }, workspaceBytes: 2 ** 18 });
-        try {
-          await compareAll(context, products, runtime);
-        } finally {
-          runtime.dispose();
-        }
+        await onDevice(context, { limits: { maxStorageBufferBindingSize: 2 ** 15 }, workspaceBytes: 2 ** 18 }, products);
       },
     },
     {
@@ -229,12 +229,7 @@ export const biasFormSuite: Suite = {
           { ...SEPARABLE, heads: 5, batch: 2, grid: [17, 19], channels: 5, biasForm: "separable-symmetric" },
         ];
         await onSmallDevice(context, 1024, products);
-        const runtime = await context.open({ limits: { maxStorageBufferBindingSize: 2 ** 18 }, workspaceBytes: 2 ** 18 });
-        try {
-          await compareAll(context, products, runtime);
-        } finally {
-          runtime.dispose();
-        }
+        await onDevice(context, { limits: { maxStorageBufferBindingSize: 2 ** 18 }, workspaceBytes: 2 ** 18 }, products);
       },
     },
     {

@@ -35,6 +35,7 @@ const ROOTS = { kind: "full", offset: 56 } as const;
 const HEAD = { length: 200, headDim: 18, valueDim: 7, variableLengths: true };
 const ROW_TILE = { rows: 16, laneRows: 4, rowLanes: 16, laneKeys: 1 };
 const SOFTMAX_TILE = { rowGroups: 4, otherGroups: 4, rowVectors: 1, patchOthers: 4, depth: 2 } as const;
+const KEY_GRADIENT = { ...HEAD, scale: 0.25, causal: false, split: false, tile: SOFTMAX_TILE, gradients: "both", columnTiles: 1 } as const;
 const SPLIT_ROWS = { length: 2000, causal: true, variableLengths: true, lanes: 64 };
 
 /** Rows of three heads side by side. */
@@ -114,25 +115,10 @@ const KERNELS: readonly Kernel[] = [
   softmaxCombineKernel({ ...SPLIT_ROWS, width: 7, scale: 0.25, storage: "f16", accumulate: true }),
   softmaxCombineStatisticsKernel({ ...SPLIT_ROWS, scale: 0.25 }),
   softmaxSumKernel({ ...SPLIT_ROWS, width: 8, others: "queries", accumulate: false }),
+  softmaxKeyGradientKernel({ ...KEY_GRADIENT, accumulate: false }),
   softmaxKeyGradientKernel({
-    ...HEAD,
-    scale: 0.25,
-    causal: false,
-    split: false,
-    tile: SOFTMAX_TILE,
-    gradients: "both",
-    accumulate: false,
-    columnTiles: 1,
-  }),
-  softmaxKeyGradientKernel({
-    ...HEAD,
-    scale: 0.25,
-    causal: false,
-    split: false,
-    tile: SOFTMAX_TILE,
-    gradients: "both",
+    ...KEY_GRADIENT,
     accumulate: true,
-    columnTiles: 1,
     strides: { keys: strided(200, 18), dk: strided(200, 18), dv: { ...strided(200, 7), before: 36, within: "dk" } },
   }),
   ...ofFeatures("sikf"),

@@ -1,13 +1,11 @@
 /** Every form of weights against the table of all offsets that it stands for; and what its plans cost. */
 import { describe, expect, test } from "vitest";
-import { elementCount } from "../../core/check.ts";
 import type { FastRpbError } from "../../core/errors.ts";
-import { computeAll, compute } from "../../testing/compute.ts";
 import { planProgram } from "../../testing/operations.ts";
 import { DESKTOP_LIMITS, limitsWith } from "../../testing/planning.ts";
 import { programComplaints } from "../../testing/programs.ts";
-import { normals, relativeL2 } from "../../testing/random.ts";
-import { expandWeights, foldWeights, toeplitzGradientReference, toeplitzReference } from "../../testing/reference.ts";
+import { expandWeights } from "../../testing/reference.ts";
+import { errorsOfPairs } from "../../testing/toeplitz-pairs.ts";
 import {
   attentionSpec,
   type BiasFormOptions,
@@ -50,14 +48,10 @@ const FORMS: readonly (readonly [Form, shape: readonly number[]])[] = [
 test.each(FORMS)("on the CPU, %j is the table that it stands for", async (options, shape) => {
   const spec = toeplitzSpec({ batch: 2, heads: 3, channels: 5, ...options });
   expect(weightsShape(spec)).toEqual([3, ...shape]);
-  const rows = 2 * 3 * 5 * spec.length;
-  const [v, dOut, weights] = [normals(1, rows), normals(2, rows), normals(3, elementCount(weightsShape(spec)))];
-  const table = expandWeights(spec, weights);
-  expect(relativeL2(await compute(spec, { v, weights }), toeplitzReference(spec, v, table)), "seeds 1, 3").toBeLessThan(ROUNDING);
-  const { dv, dWeights } = await computeAll(toeplitzGradientSpec(spec), { v, dOut, weights }, ["dv", "dWeights"]);
-  const expected = toeplitzGradientReference(spec, { v, dOut, weights: table });
-  expect(relativeL2(dv, expected.dv), "dv, seeds 1 to 3").toBeLessThan(ROUNDING);
-  expect(relativeL2(dWeights, foldWeights(spec, weights.length, expected.dWeights)), "dWeights, seeds 1 to 3").toBeLessThan(ROUNDING);
+  const { out, dv, dWeights } = await errorsOfPairs(spec);
+  expect(out, "seeds 1, 3").toBeLessThan(ROUNDING);
+  expect(dv, "dv, seeds 1 to 3").toBeLessThan(ROUNDING);
+  expect(dWeights, "dWeights, seeds 1 to 3").toBeLessThan(ROUNDING);
 });
 
 test("the form of the paper's author: one vector for rows and columns of a square grid", () => {
