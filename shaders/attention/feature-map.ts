@@ -65,6 +65,11 @@ export function featureSize(featureMap: KernelFeatureMap, x: string): string {
   return featureMap === "sikf" ? x : `feature_exponent4(${x})`;
 }
 
+/** WGSL expression of φ(x) relative to `size`, a vec4f that {@link featureSize} is not above. It needs {@link relativeFunctions}. */
+export function featureBelow(featureMap: KernelFeatureMap, x: string, size: string): string {
+  return featureMap === "sikf" ? `exponential4(${x} - ${size})` : `relative_feature4(${x}, -${size})`;
+}
+
 /** WGSL expression of φ(x)·2^n for {@link featureSlope}, which must know it from 0 also where it is less than a float. */
 export function slopedFeature(featureMap: Exclude<KernelFeatureMap, "sikf">, x: string, n: string): string {
   const feature = `relative_feature4(${x}, ${n})`;

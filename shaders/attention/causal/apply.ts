@@ -5,9 +5,10 @@
  *
  * with j from the start of the chunk. It can write the statistics of the rows for the way back instead (attention/linear/query-gradient.ts).
  *
- * The level P_d of a tile (attention/causal/tiles.ts) is that of the keys of earlier chunks, of the first key of the chunk and of the first of
- * the tile. The reference r_i of a row is max_d(q_id + P_d) for SIKF, in whole numbers; in a tile that sees steep keys it rises to those that the row sees, and
- * all that is relative to it falls. The state is relative to exp(m_d): it is multiplied by exp(m_d − P_d). The other maps have powers of two in place of exponentials.
+ * The level P_d of a tile (attention/causal/tiles.ts) is that of the keys of earlier chunks, of the first key of the chunk and of the first of the tile.
+ * The reference r_i of a row is max_d(q_id + P_d) for SIKF, in whole numbers; in a tile that sees steep keys it rises to those that the row sees, and
+ * all that is relative to it falls. The state is relative to exp(m_d): it is multiplied by exp(m_d − P_d). The other maps have powers of two in place of
+ * exponentials.
  *
  * Layout: queries, keys [B·H, N, D], values, out, gradients [B·H, N, E], states [heads of the dispatch, chunks, state], each that of
  * earlier chunks (attention/causal/scan.ts); no states where there is one chunk only. A workgroup does `rows` rows of one chunk.

@@ -15,7 +15,6 @@
  * others of the chunk; a lane keeps that of its rows as one vector.
  * Bindings: 0 queries, 1 others, 2 rowValues, 3 otherValues, 4 statistics, 5 out, then those that there are of: dv, lengths; then params.
  */
-import { featureSlope } from "../feature-map.ts";
 import type { HeadShape } from "../head-shape.ts";
 import { type Kernel, makeKernel, workgroupBytes, type WorkgroupVariable } from "../../wgsl/kernel.ts";
 import { lengthBinding, lengthParams } from "../../wgsl/lengths.ts";
@@ -28,6 +27,7 @@ import {
   causalStart,
   findLevels,
   levelFunctions,
+  levelSlope,
   levelVariables,
   scorePitch,
   scoresVariable,
@@ -85,9 +85,6 @@ ${body}
   /** WGSL expression of the features of a row that the tensor of keys, or of queries, has in `x`. */
   const feature = (x: string, ofKey: boolean, level: string, j: string) =>
     ofKey ? `key_feature(${x}, ${level})` : `query_feature(${x}, ${level}, ${reference(j)})`;
-  /** WGSL expression, above 0 where a feature of row i is, even if it is less than a float, and not steep. */
-  const positive = (i: number) =>
-    ofKeys ? `select(vec4f(), row_vector${i}, are_gentle(feature_exponent4(row_vector${i}), level))` : `row_vector${i}`;
   /** WGSL expression of what is left out of the product of the features of row i, which is `row_vector`, and `other`, number j. */
   const steepProduct = (rowVector: string, i: number, level: string) =>
     (featureMap === "sikf" ? "" : `steep_slope4(${rowVector}) * `) +
@@ -174,7 +171,7 @@ ${unroll(
   rows,
   (i) => `      let row_vector${i} = ${own(i)};
       let row_feature${i} = ${feature(`row_vector${i}`, ofKeys, "level", laneRow(i))};
-      sum${i} *= ${featureSlope(featureMap, featureMap === "relu" ? positive(i) : `row_feature${i}`, ofKeys ? "-level" : `level - ${reference(laneRow(i))}`)};`,
+      sum${i} *= ${levelSlope(featureMap, ofKeys ? "key" : "query", `row_vector${i}`, `row_feature${i}`, reference(laneRow(i)))};`,
 )}
 ${steepSums}
 ${unroll(

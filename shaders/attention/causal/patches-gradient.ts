@@ -11,16 +11,17 @@
  *
  * In workgroup memory, for the first two products number x of the vectors of four rows stands in `rows<x>` and `others<x>`, `depth` of them at a time.
  * For the others four columns of the row r of four in w or s stand in `rows<r>`, and that row's vectors in `others<r>`, `depth` fours of rows at a time.
- * Bindings: 0 queries, 1 keys, 2 values, 3 gradients, 4 statistics, 5 dq, 6 dk, 7 dv, 8 lengths where there are such; then params.
+ * Bindings: 0 queries, 1 keys, 2 values, 3 gradients, 4 statistics, 5 dq, 6 dk, 7 dv, or one of all where they
+ * are packed, then lengths where there are such; then params.
  */
-import { featureSlope, type KernelFeatureMap } from "../feature-map.ts";
+import type { KernelFeatureMap } from "../feature-map.ts";
 import type { HeadShape } from "../head-shape.ts";
 import { featureTileDeclarations, tileLanes } from "../query-features.ts";
 import { type Kernel, makeKernel, workgroupBytes, type WorkgroupVariable } from "../../wgsl/kernel.ts";
 import { lengthBinding, lengthParams } from "../../wgsl/lengths.ts";
 import { loadFunctions, readBindings, storeBases, storeBindings, storeVector, type Strided, vectorArray, vectorsOf } from "../../wgsl/rows.ts";
 import { across, PATCH_COLUMNS, PATCH_WIDTH } from "./patches.ts";
-import { causalStart, findLevels, levelFunctions, levelVariables, wholeSize } from "./tiles.ts";
+import { causalStart, findLevels, levelFunctions, levelSlope, levelVariables, wholeSize } from "./tiles.ts";
 import { LOWEST, range, u32, unroll, wgsl } from "../../wgsl/wgsl.ts";
 
 export interface CausalPatchesGradientKernelSpec extends HeadShape, Strided {
@@ -126,12 +127,6 @@ ${products(false)}
         `  if (column < ${u32(count)} && own_row + ${u32(i)} < N) { store_${name}(bh * N + own_row + ${u32(i)}, column, select(vec4f(), sum${i}, own_row + ${u32(i)} < tokens)); }`,
     );
   const size = (x: string) => wholeSize(featureMap, x);
-  /** Derivatives of the features of the lane's rows. Those of ReLU do not come of features, which may be less than a float. */
-  const slope = (queries: boolean, i: number) => {
-    if (queries) return featureSlope(featureMap, featureMap === "relu" ? `query${i}` : `query_feature${i}`, `level - reference[${i}]`);
-    const key = featureMap === "relu" ? `select(vec4f(), key${i}, are_gentle(${size(`key${i}`)}, level))` : `key_feature${i}`;
-    return featureSlope(featureMap, key, "-level");
-  };
   /** Statements that add what steep keys have to the scores of the lane's patch. This is rare: in loops it leaves registers to the rest. */
   const addSteepScores = `  if (atomicLoad(&steep[0]) != 0u) {
     var steep_score: array<vec4f, 4>;
@@ -173,7 +168,9 @@ ${unroll(FOUR, (p) => `    score${p} += steep_score[${p}];`)}
     }
   }`;
   };
-  const sums = (queries: boolean) => unroll(FOUR, (i) => `  sum${i} *= ${slope(queries, i)};`);
+  /** Statements that make the sums of queries, or of keys, their gradients, but for steep keys. */
+  const sums = (of: "query" | "key") =>
+    unroll(FOUR, (i) => `  sum${i} *= ${levelSlope(featureMap, of, `${of}${i}`, `${of}_feature${i}`, `reference[${i}]`)};`);
   const body = wgsl`${causalStart(tile)}
   let chunk_begin = tile_row;
   let own_row = tile_row + 4u * lane_row;
@@ -211,7 +208,7 @@ ${unroll(
 ${storePatch("weight")}
   {
 ${rowProduct(true, putOthers("key_feature"))}
-${sums(true)}
+${sums("query")}
 ${store("dq", vectors)}
 ${addSteepPairs(true)}
   }
@@ -226,7 +223,7 @@ ${putOthers("gradient")}
         }`,
 )}
     if (turn == 0u) {
-${sums(false)}
+${sums("key")}
 ${store("dk", vectors)}
 ${addSteepPairs(false)}
 ${storePatch("score")}

@@ -3,13 +3,20 @@
  * two, for where heads are enough to fill a GPU.
  *
  * Layout: keys [B·H, N, D], values [B·H, N, E], states [heads of the dispatch, chunks, state] (KeyStateLayout). Workgroup → (head, feature tile, value
- * tile), value tile fastest; it goes through all rows of the head, RUNNING_ROWS at a time, and loads the next ones before it adds up the present ones. Lane →
- * (four features, four values), values fastest, or while it loads (row, four features), features fastest, and then (row, four values). A quarter of the
- * rows stands in each variable, because one index serves all four, and is checked once. The maximum runs along. Each tile is summed on its own
- * before it joins the total, which keeps the rounding error down.
- * Bindings: 0 keys, 1 values, 2 states, then lengths where there are such; then params.
+ * tile), value tile fastest; it goes through all rows of the head, RUNNING_ROWS at a time, and loads the next ones before it adds up the present ones.
+ * Lane → (four features, four values), values fastest, or while it loads (row, four features), features fastest, and then (row, four values). A quarter
+ * of the rows stands in each variable, because one index serves all four, and is checked once. The maximum runs along. Each tile is summed on its own
+ * before it joins the total, which keeps the rounding error down. Bindings: 0 keys, 1 values, 2 states, then lengths where there are such; then params.
  */
-import { type ChunkedStates, featureSize, type KernelFeatureMap, keyStateConstants, relativeFunctions, sizeFactor } from "../feature-map.ts";
+import {
+  type ChunkedStates,
+  featureBelow,
+  featureSize,
+  type KernelFeatureMap,
+  keyStateConstants,
+  relativeFunctions,
+  sizeFactor,
+} from "../feature-map.ts";
 import type { HeadShape } from "../head-shape.ts";
 import { type Kernel, makeKernel, type Precision, workgroupBytes, type WorkgroupVariable } from "../../wgsl/kernel.ts";
 import { lengthBinding, lengthFunction, lengthParams, tokensOf } from "../../wgsl/lengths.ts";
@@ -54,7 +61,6 @@ export function runningStatesBytes(tile: Tile): number {
 export function runningStatesKernel(spec: RunningStatesKernelSpec): Kernel {
   const { headDim, valueDim, featureVectors, valueVectors, precision, strides = {} } = spec;
   const lanes = runningStatesLanes(spec);
-  const sikf = spec.featureMap === "sikf";
   const four = range(4);
   /** What a lane loads of `vectors` a row: quarter i of the rows, and where in it. */
   const loads = (vectors: number) =>
@@ -94,7 +100,7 @@ ${unroll(keys, (k) => `    largest = max(largest, select(maximum, ${featureSize(
 ${unroll(
   keys,
   (k) =>
-    `    key_rows${k.i}[${k.at}] = select(vec4f(), ${sikf ? `exponential4(key${k.name} - largest)` : `relative_feature4(key${k.name}, -largest)`}, tile + ${row(k, featureVectors)} < tokens);`,
+    `    key_rows${k.i}[${k.at}] = select(vec4f(), ${featureBelow(spec.featureMap, `key${k.name}`, "largest")}, tile + ${row(k, featureVectors)} < tokens);`,
 )}
 ${unroll(values, (v) => `    value_rows${v.i}[${v.at}] = select(vec4f(), value${v.name}, tile + ${row(v, valueVectors)} < tokens);`)}
     if (tile % CHUNK_ROWS == 0u) {

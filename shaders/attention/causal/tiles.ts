@@ -3,14 +3,14 @@
  * as in attention/query-features.ts. The others come KEY_ROWS at a time, of which a lane has LANE_KEYS, ROW_LANES apart, and their vectors
  * TILE_VECTORS at a time.
  *
- * Nothing may depend on later keys, so the exponents of a key and a query cannot be those relative to the largest key of the tile. Between them
- * stands the level P_d, a whole number about as large as the largest of keys that all rows of the tile see. Of SIKF, exp(q_id + P_d − r_i), the feature of the
- * query, times exp(k_jd − P_d), that of the key, which may exceed 1, are a plain product. A key that rises more than GENTLE above its level is
- * *steep*: it would make sums overflow, or what the feature of a query has lost below exp(−87) count. It has the feature zero there, and what it adds
- * goes pair by pair: Σ_d exp(q_id + k_jd − r_i), over its steep features. Steep is a key by itself, so rows before it do not change by a bit. Of the other maps levels
- * and references are powers of two: φ(q_id)·2^(P_d − r_i) times φ(k_jd)·2^−P_d.
+ * Nothing may depend on later keys, so the exponents of a key and a query cannot be those relative to the largest key of the tile. Between them stands
+ * the level P_d, a whole number about as large as the largest of keys that all rows of the tile see. Of SIKF, exp(q_id + P_d − r_i), the feature of the
+ * query, times exp(k_jd − P_d), that of the key, which may exceed 1, are a plain product. A key that rises more than GENTLE above its level is *steep*:
+ * it would make sums overflow, or what the feature of a query has lost below exp(−87) count. It has the feature zero there, and what it adds goes pair
+ * by pair: Σ_d exp(q_id + k_jd − r_i), over its steep features. Steep is a key by itself, so rows before it do not change by a bit. Of the other maps
+ * levels and references are powers of two: φ(q_id)·2^(P_d − r_i) times φ(k_jd)·2^−P_d.
  */
-import { featureSize, type KernelFeatureMap } from "../feature-map.ts";
+import { featureSize, featureSlope, type KernelFeatureMap } from "../feature-map.ts";
 import type { HeadShape } from "../head-shape.ts";
 import type { LaneTile } from "../query-features.ts";
 import { EXPONENTIAL_OF_PARTS4 } from "../../wgsl/exponential.ts";
@@ -69,6 +69,15 @@ export function wholeSize(featureMap: KernelFeatureMap, x: string): string {
  */
 export function levelFunctions(featureMap: KernelFeatureMap): string {
   return featureMap === "sikf" ? EXPONENTIAL_LEVELS : powerLevels(featureMap);
+}
+
+/**
+ * WGSL expression of the derivative of a feature that is relative to `level`, of a query to `reference` too: of ReLU by its row, because features may be
+ * less than a float. That of a key is 0 where it is steep.
+ */
+export function levelSlope(featureMap: KernelFeatureMap, of: "query" | "key", row: string, feature: string, reference: string): string {
+  const gentle = of === "query" ? row : `select(vec4f(), ${row}, are_gentle(${wholeSize(featureMap, row)}, level))`;
+  return featureSlope(featureMap, featureMap === "relu" ? gentle : feature, of === "query" ? `level - ${reference}` : "-level");
 }
 
 function powerLevels(featureMap: KernelFeatureMap): string {

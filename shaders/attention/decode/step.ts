@@ -15,6 +15,7 @@
  */
 import {
   exponentialOfSum,
+  featureBelow,
   featureSize,
   type KernelFeatureMap,
   MAXIMUM,
@@ -93,7 +94,7 @@ export function decodeStepKernel(spec: DecodeStepKernelSpec): Kernel {
       let reference = max(before, ${featureSize(spec.featureMap, "key")});
       states[state + MAXIMUM + c] = reference;
       decay[c] = ${sizeFactor(spec.featureMap, "before - reference")};
-      added[c] = features_only(${sikf ? "exponential4(key - reference)" : "relative_feature4(key, -reference)"}, c);
+      added[c] = features_only(${featureBelow(spec.featureMap, "key", "reference")}, c);
       features[c] = query;
       largest = max(largest, largest_feature(${normalised ? "query" : sikf ? "round(query) + round(reference)" : "feature_exponent4(query) + reference"}, c));
     }

@@ -3,8 +3,9 @@
  *
  *   z_d = Σ_c exp(m_cd − m_d) z_cd,   s_de = Σ_c exp(m_cd − m_d) s_cde
  *
- * for SIKF, with powers of two instead of exp for the other maps. `normalised` is for Efficient Attention (Shen et al. 2018), whose keys go through softmax over
- * positions: s_de / z_d, with z_d = 1 and m_d = 0. With such states SIKF is softmax over the features of a query, so nothing else is different.
+ * for SIKF, with powers of two instead of exp for the other maps. `normalised` is for Efficient Attention (Shen et al. 2018), whose keys go through
+ * softmax over positions: s_de / z_d, with z_d = 1 and m_d = 0. With such states SIKF is softmax over the features of a query, so nothing else is
+ * different.
  *
  * Layout: states [heads, chunks, state] → combined [heads, state] (KeyStateLayout). A workgroup does one head's d: lanes first share the
  * chunks out for m and z, then stand as `width` values × the rest over chunks for the row s_d; partial sums meet in workgroup memory.

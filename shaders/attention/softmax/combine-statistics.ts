@@ -12,7 +12,7 @@ import { EXPONENTIAL } from "../../wgsl/exponential.ts";
 import { type Kernel, makeKernel } from "../../wgsl/kernel.ts";
 import { lengthBinding } from "../../wgsl/lengths.ts";
 import { RUNNING_MAXIMUM, splitRowsDeclarations, splitRowsParams, type SplitRowsSpec, splitRowsStart } from "./splits.ts";
-import { scoreUnit } from "./tiles.ts";
+import { scoreScale } from "./tiles.ts";
 import { f32, LOWEST, wgsl } from "../../wgsl/wgsl.ts";
 
 export interface SoftmaxCombineStatisticsSpec extends Omit<SplitRowsSpec, "width"> {
@@ -46,7 +46,7 @@ ${RUNNING_MAXIMUM}
     ],
     params: [...splitRowsParams(rows), "partialsBase", "outBase"],
     declarations: wgsl`${splitRowsDeclarations(rows)}
-const SCALE = ${f32(spec.scale / scoreUnit(spec.scale))};
+const SCALE = ${f32(scoreScale(spec.scale))};
 ${EXPONENTIAL}`,
     body,
   });

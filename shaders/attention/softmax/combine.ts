@@ -12,7 +12,7 @@ import { type Kernel, makeKernel, type Precision } from "../../wgsl/kernel.ts";
 import { lengthBinding } from "../../wgsl/lengths.ts";
 import { loadVector, storeVector, type Strided, vectorElement } from "../../wgsl/rows.ts";
 import { RUNNING_MAXIMUM, splitRowsDeclarations, splitRowsParams, type SplitRowsSpec, splitRowsStart } from "./splits.ts";
-import { scoreUnit } from "./tiles.ts";
+import { scoreScale } from "./tiles.ts";
 import { f32, LOWEST, wgsl } from "../../wgsl/wgsl.ts";
 
 export interface SoftmaxCombineSpec extends SplitRowsSpec, Strided {
@@ -56,7 +56,7 @@ ${RUNNING_MAXIMUM}
     ],
     params: [...splitRowsParams(spec), "partialsBase", "maximaBase", "outBase"],
     declarations: wgsl`${splitRowsDeclarations(spec)}
-const SCALE = ${f32(spec.scale / scoreUnit(spec.scale))};
+const SCALE = ${f32(scoreScale(spec.scale))};
 ${EXPONENTIAL}${loadVector("load_partials", "partials", width)}${storeVector("store_out", "out", width, accumulate, storage, strides["out"])}`,
     body,
   });

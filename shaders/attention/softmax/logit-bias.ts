@@ -1,8 +1,8 @@
 /**
  * A relative bias in the logits, scale·q_i·k_j + b[place(j) − place(i) + CENTER]: weights `bias` [heads, (2H − 1)(2W − 1)] of a grid [H, W], [1, N] of a
- * sequence, [heads, N + M − 1] of N queries and M keys, with place(n) = ⌊n/W⌋·(2W − 1) + n mod W. Scores are products without the scale, in units of their
- * own, so b / scale is added to them in these. Where b is −∞, or below the
- * floats that can be added, it is a mask: the score becomes the lowest float, whose weight is zero, also in rows that see nothing else.
+ * sequence, [heads, N + M − 1] of N queries and M keys, with place(n) = ⌊n/W⌋·(2W − 1) + n mod W. Scores are products without the scale, in
+ * units of their own, so b / scale is added to them in these. Where b is −∞, or below the floats that can be added, it is a mask: the score becomes
+ * the lowest float, whose weight is zero, also in rows that see nothing else.
  */
 import type { KernelBinding } from "../../wgsl/kernel.ts";
 import { lengthParams } from "../../wgsl/lengths.ts";

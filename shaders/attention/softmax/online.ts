@@ -77,7 +77,7 @@ export function seesKey(sequence: Sequence, v: number, p: number): string {
 }
 
 /** Whether there may be rows that see no key of a tile that others see, or with a bias no key at all. */
-export function isSparse({ window, biasGrid }: Pick<Sequence, "window" | "biasGrid">): boolean {
+function isSparse({ window, biasGrid }: Pick<Sequence, "window" | "biasGrid">): boolean {
   return window !== undefined || biasGrid !== undefined;
 }
 

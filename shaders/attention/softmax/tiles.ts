@@ -58,6 +58,11 @@ export function scoreUnit(scale: number): number {
   return scale < 2 ** 60 ? 2 ** -24 : 1;
 }
 
+/** The factor of scores in exponents. */
+export function scoreScale(scale: number): number {
+  return scale / scoreUnit(scale);
+}
+
 /** Lanes of the workgroup of a tile. */
 export function softmaxLanes({ rowGroups, otherGroups }: SoftmaxTile): number {
   return rowGroups * otherGroups;
@@ -192,6 +197,6 @@ const WEIGHT_PITCH = ${u32(weightPitch(tile))};${windowConstant({ window })}${ot
     ...(columnTiles === undefined ? [] : [`const COLUMN_TILES = ${u32(columnTiles)};`]),
     wgsl`const SCALE = ${f32(scale)};
 const SCORE_UNIT = ${f32(scoreUnit(scale))};
-const SCALE_TO_2 = ${f32(Math.min((scale / scoreUnit(scale)) * Math.LOG2E, LARGEST_SCALE))};`,
+const SCALE_TO_2 = ${f32(Math.min(scoreScale(scale) * Math.LOG2E, LARGEST_SCALE))};`,
   ];
 }

@@ -30,7 +30,7 @@ function addCrossBias(program: ProgramBuilder, shape: AttentionShape, tensors: H
   const isShort = (name: keyof typeof lengths) => tensors[name] !== undefined && lengths[name] < square;
   const [inputs, outputs] = [INPUTS.filter(isShort), OUTPUTS.filter(isShort)];
   const dims = Object.fromEntries([...inputs, ...outputs].map((name) => [name, width]));
-  const { rows, left } = fittedScratch(program, shape, square, dims, scratch);
+  const { copies: rows, left } = fittedScratch(program, shape, square, dims, scratch);
   const all = { units: batch * heads, width, precision };
   const own = (name: keyof typeof lengths) => ({ buffer: tensors[name]!, heads: 1, length: lengths[name] });
   const whole = (name: keyof typeof lengths) => ({ buffer: rows[name]!, heads: 1, length: square });

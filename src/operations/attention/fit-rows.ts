@@ -1,15 +1,11 @@
 /** Rows of heads with as many rows, and as often, as others want them. */
 import { fitRowsKernel, fittedLanes } from "../../../shaders/attention/fit-rows.ts";
 import { ELEMENT_BYTES, type Precision } from "../../../shaders/wgsl/kernel.ts";
-import { wholeWords } from "../../core/limits.ts";
 import type { Handle, ProgramBuilder } from "../../program/builder.ts";
-import { limitError } from "../../program/ranges.ts";
 import { forSlices } from "../../program/slices.ts";
 import { elementwiseLanes } from "../../program/workgroups.ts";
+import { copyScratch } from "./around.ts";
 import type { AttentionShape } from "./spec.ts";
-
-/** Of the scratch, what copies may take. */
-const COPIES_SHARE = 3 / 4;
 
 /** Rows [units, heads, length, width] of a tensor; either side of a fitting has one head in a unit, or both. */
 export interface HeadRows {
@@ -68,10 +64,7 @@ export function fittedScratch(
   length: number,
   dims: Readonly<Record<string, number>>,
   scratch: number,
-): { readonly rows: Readonly<Record<string, Handle>>; readonly left: number } {
-  const sizes = Object.entries(dims).map(([name, dim]) => [name, wholeWords(batch * heads * length * dim * ELEMENT_BYTES[storage])] as const);
-  const bytes = sizes.reduce((all, [, size]) => all + size, 0);
-  const needed = Math.ceil(bytes / COPIES_SHARE);
-  if (needed > scratch) throw limitError(program, "workspaceBytes", needed, "keyLength or keyHeads, for copies of rows,", scratch);
-  return { rows: Object.fromEntries(sizes.map(([name, size]) => [name, program.temporary(name, size)])), left: scratch - bytes };
+): ReturnType<typeof copyScratch<string>> {
+  const bytes = Object.fromEntries(Object.entries(dims).map(([name, dim]) => [name, batch * heads * length * dim * ELEMENT_BYTES[storage]]));
+  return copyScratch(program, bytes, "keyLength or keyHeads, for copies of rows,", scratch);
 }

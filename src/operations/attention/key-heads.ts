@@ -46,7 +46,7 @@ function addCopies(
   const { batch, heads: units, length } = keyShape(shape);
   const { headDim, valueDim, storage: precision } = shape;
   const dims: Readonly<Record<string, number>> = { k: headDim, v: valueDim, ...(tensors["dOut"] && { dk: headDim, dv: valueDim }) };
-  const { rows, left } = fittedScratch(program, shape, length, dims, scratch);
+  const { copies: rows, left } = fittedScratch(program, shape, length, dims, scratch);
   const ofGroup = (name: string): HeadRows => ({ buffer: tensors[name]!, heads: 1, length });
   const ofHeads = (name: string): HeadRows => ({ buffer: rows[name]!, heads: shape.heads / units, length });
   const fitted = (name: string) => ({ units: batch * units, width: dims[name]!, precision });

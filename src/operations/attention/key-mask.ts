@@ -4,18 +4,13 @@
  */
 import { maskRowsKernel, maskUnit } from "../../../shaders/attention/mask-rows.ts";
 import { ELEMENT_BYTES } from "../../../shaders/wgsl/kernel.ts";
-import { wholeWords } from "../../core/limits.ts";
 import { elementwiseLanes } from "../../program/workgroups.ts";
 import type { Handle, ProgramBuilder } from "../../program/builder.ts";
-import { limitError } from "../../program/ranges.ts";
 import type { Handles, Operation } from "../operation.ts";
-import { around } from "./around.ts";
+import { around, copyScratch } from "./around.ts";
 import { addHeadKernel, gradientRows, headGroups, type Rows, storedRows, stridesOf } from "./head-groups.ts";
 import { unpacked } from "./layout.ts";
 import { type AttentionShape, type AttentionSpec, keyShape, unseenKey } from "./spec.ts";
-
-/** Of the scratch, what copies may take. */
-const COPIES_SHARE = 3 / 4;
 
 /** An attention whose specs have a mask over keys, from the same without. */
 export function withKeyMask(attention: Operation<AttentionSpec>): Operation<AttentionSpec> {
@@ -34,16 +29,12 @@ function addSeen(program: ProgramBuilder, whole: AttentionShape, tensors: Handle
   const own = unpacked(tensors);
   const [keys, values] = [storedRows(shape, own, "k"), storedRows(shape, own, "v")];
   const bytesOf = ({ dim, precision }: Rows) => shape.batch * shape.heads * shape.length * dim * ELEMENT_BYTES[precision];
-  const bytes = bytesOf(keys) + bytesOf(values);
-  const needed = Math.ceil(bytes / COPIES_SHARE);
-  if (needed > scratch) throw limitError(program, "workspaceBytes", needed, "keyMask, for copies of keys and values,", scratch);
-  const copy = (name: string, of: "k" | "v", from: Rows, fill: number): Handle => {
-    const to = program.temporary(name, wholeWords(bytesOf(from)));
-    addMask(program, shape, tensors["keyMask"]!, storedRows(shape, { [of]: to }, of), fill, from);
-    return to;
-  };
-  const k = copy("seenKeys", "k", keys, unseenKey(shape));
-  return { k, v: copy("seenValues", "v", values, 0), left: scratch - bytes };
+  const bytes = { seenKeys: bytesOf(keys), seenValues: bytesOf(values) };
+  const { copies, left } = copyScratch(program, bytes, "keyMask, for copies of keys and values,", scratch);
+  const seen = { k: copies.seenKeys, v: copies.seenValues };
+  addMask(program, shape, tensors["keyMask"]!, storedRows(shape, seen, "k"), unseenKey(shape), keys);
+  addMask(program, shape, tensors["keyMask"]!, storedRows(shape, seen, "v"), 0, values);
+  return { ...seen, left };
 }
 
 /** Adds the mask of rows of keys or values, in place where there are none that it comes from. */
