@@ -1,7 +1,7 @@
 /**
  * Drives a browser on a machine with a GPU through bench/site: the benchmark with every peer, and the GPU cases. Numbers are kept as they come.
  *
- *     BENCH="--quick --only sikf" CASES=all|none|TEXT     which rows, as `npm run bench` has them, and which cases
+ *     BENCH="--quick --only sikf" CASES="all|none|TEXT;TEXT"     which rows, as `npm run bench` has them, and which cases
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -55,7 +55,8 @@ async function open(browser: Browser, address: string): Promise<Page> {
 async function runCases(page: Page, which: string, out: string): Promise<readonly string[]> {
   await page.waitForFunction("window.cases !== undefined");
   const all = await page.evaluate<readonly CaseName[]>("window.cases");
-  const chosen = all.filter(({ suite, name }) => which === "all" || `${suite} › ${name}`.includes(which));
+  const texts = which === "all" ? [""] : which.split(";");
+  const chosen = all.filter(({ suite, name }) => texts.some((text) => `${suite} › ${name}`.includes(text)));
   const failed: string[] = [];
   const results: object[] = [];
   for (const { suite, name } of chosen) {
