@@ -143,7 +143,9 @@ export const SLOW_IN_FIREFOX: Readonly<Record<string, readonly string[]>> = {
     (kind) => `${kind}: the same bits as head by head, forward and backward`,
   ),
   "extreme numbers": [
-    ...["elu+1", "elu+1, causal", "relu", "relu, causal"].map((map) => `${map}: features from 1e-30 to 1e30, and exponentials of −200`),
+    ...["elu+1", "elu+1, causal", "relu", "relu, causal"]
+      .flatMap((map) => [map, `${map}, one token`])
+      .map((map) => `${map}: features from 1e-30 to 1e30, and exponentials of −200`),
     ...["softmax", "softmax in splits, or in a window"].map((kind) => `${kind}: logits of ±1e40 beside those near 0`),
   ],
 };

@@ -34,6 +34,8 @@ fn feature4(x: vec4f) -> vec4f {
 
 /** Below this, exponentials of elu+1 are as if they were of it. */
 const LEAST_EXPONENT = -(2 ** 14);
+/** The reference r_i of a row that no key has a feature in common with: relative to it every feature is 0, and less than those of other rows. */
+export const REFERENCE_OF_NOTHING = 2 ** 16;
 
 /**
  * WGSL functions of the features of rows that are relative to references. Of SIKF they are those of {@link EXPONENTIAL4}. Of the others
