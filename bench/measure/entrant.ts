@@ -61,13 +61,13 @@ export class Entrant {
     });
   }
 
-  /** Keeps the GPU busy until its clock rate is up. */
+  /** Keeps the GPU busy until its clock rate is up, and lets a sample hold more than a slow clock allowed. */
   async warmUp(): Promise<void> {
     const prepared = this.#prepared;
     if (!prepared || this.#problem) return;
     const end = performance.now() + this.#settings.warmUpMilliseconds;
     await this.#attempt(async () => {
-      while (performance.now() < end) await timeRuns(prepared, this.#repetitions);
+      while (performance.now() < end) await this.#calibrate(prepared);
     });
   }
 
@@ -84,6 +84,7 @@ export class Entrant {
 
   /** What came out; frees everything. */
   async leave(): Promise<Entry> {
+    const repetitions = this.#repetitions;
     if (this.#prepared?.details) await this.warmUp();
     const details = this.#problem ? undefined : await this.#attempt(async () => this.#prepared?.details?.());
     await this.#attempt(async () => this.#prepared?.dispose());
@@ -97,7 +98,7 @@ export class Entrant {
       minimum: Math.min(...samples),
       maximum: Math.max(...samples),
       samples: samples.length,
-      repetitions: this.#repetitions,
+      repetitions,
       warmup: this.#warmup,
     };
     return { ...entry, time, ...(this.#error === undefined ? {} : { error: this.#error }), ...(details ? { details } : {}) };
