@@ -3,16 +3,16 @@ import { describe, expect, test } from "vitest";
 import type { Storage } from "../core/backend.ts";
 import { attentionSpec } from "../operations/attention/spec.ts";
 import { fftSpec } from "../operations/fft/spec.ts";
-import { planProgram, task } from "../operations/operation.ts";
+import { planProgram, task, type TaskNode } from "../operations/operation.ts";
 import { createTestBackend } from "../testing/compute.ts";
 import { taskOf } from "../testing/operations.ts";
 import { LIMIT_SETS, limitsWith } from "../testing/planning.ts";
 import { programComplaints } from "../testing/programs.ts";
 import { normals } from "../testing/random.ts";
-import { sequence, sequenceSpec, type SequenceNode } from "./sequence.ts";
+import { sequence, sequenceSpec } from "./sequence.ts";
 
 /** Two attentions, the second of the first one's result, and a transform of that. */
-function nodesOf(length: number): readonly SequenceNode[] {
+function nodesOf(length: number): readonly TaskNode[] {
   const shape = { heads: 2, length, headDim: 8 } as const;
   const first = taskOf(attentionSpec({ ...shape, featureMap: "sikf", bias: "fastrpb" }));
   const second = taskOf(attentionSpec({ ...shape, featureMap: "elu+1", causal: true }));
@@ -84,7 +84,7 @@ describe("two attentions and an FFT in one Program", () => {
   test("a node without a value for a tensor, and a value of two sizes, are defects", () => {
     const [preparation, first] = nodesOf(50);
     const { out: _, ...missing } = first!.values;
-    const plan = (nodes: readonly SequenceNode[]) => planProgram("test", task(sequence, sequenceSpec(nodes, ["attended"])), limitsWith());
+    const plan = (nodes: readonly TaskNode[]) => planProgram("test", task(sequence, sequenceSpec(nodes, ["attended"])), limitsWith());
     expect(() => plan([preparation!, { ...first!, values: missing }])).toThrow(TypeError);
     expect(() => plan([preparation!, { ...first!, values: { ...first!.values, q: "weights" } }])).toThrow(TypeError);
   });

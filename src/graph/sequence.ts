@@ -1,26 +1,19 @@
 /** Several operations as one: planned into one Program, whose memory is shared, or run one after the other in float64. */
 import { capLimits, DEFAULT_LIMITS, DEFAULT_WORKSPACE_BYTES, type PlannerLimits } from "../core/limits.ts";
 import { viewableBuffer } from "../math/memory.ts";
-import { type CpuMemory, layoutBytes, type Operation, type OperationSpec, type Task, type TensorLayout } from "../operations/operation.ts";
+import { type CpuMemory, layoutBytes, type Operation, type OperationSpec, type TaskNode, type TensorLayout } from "../operations/operation.ts";
 import { sum } from "../program/units.ts";
-
-/** An operation of a sequence, and which values its tensors are. */
-export interface SequenceNode {
-  readonly task: Task;
-  /** Names of values, by the names of the operation's tensors. */
-  readonly values: Readonly<Record<string, string>>;
-}
 
 export interface SequenceSpec extends OperationSpec {
   readonly operation: "sequence";
   /** In an order in which each value is written before it is read. */
-  readonly nodes: readonly SequenceNode[];
+  readonly nodes: readonly TaskNode[];
   /** The values that are results. Others that a node writes are scratch; those that no node writes are inputs. */
   readonly results: readonly string[];
 }
 
 /** @throws TypeError where a node binds a tensor to no value, or two nodes disagree about one: a defect of whoever builds it */
-export function sequenceSpec(nodes: readonly SequenceNode[], results: readonly string[]): SequenceSpec {
+export function sequenceSpec(nodes: readonly TaskNode[], results: readonly string[]): SequenceSpec {
   return Object.freeze({ operation: "sequence", nodes: Object.freeze([...nodes]), results: Object.freeze([...results]) });
 }
 

@@ -23,9 +23,12 @@ export interface TensorLayout {
 export type TensorLayouts = Readonly<Record<string, TensorLayout>>;
 export type Handles = Readonly<Record<string, Handle>>;
 
-/** The memory of a tensor as the CPU sees it: float32 numbers, unsigned integers, or, of spectra, float64. */
+/** Numbers of a tensor on the CPU: float32 as callers see them, float64 within a graph. */
+export type Floats = Float32Array | Float64Array;
+
+/** The memory of a tensor as the CPU sees it: numbers, which within a graph are float64, unsigned integers, or, of spectra, float64. */
 export interface CpuMemory {
-  readonly floats: Float32Array;
+  readonly floats: Floats;
   readonly words: Uint32Array;
   readonly doubles: Float64Array;
 }
@@ -40,6 +43,23 @@ export interface CpuComputation {
 
 /** Prepares a spec for running in float64. */
 export type CpuFunction<Spec extends OperationSpec> = (spec: Spec, fftOf: FftOf) => CpuComputation;
+
+/** A task in a list of them, and which values its tensors are. */
+export interface TaskNode {
+  readonly task: Task;
+  /** Names of values, by the names of the operation's tensors. */
+  readonly values: Readonly<Record<string, string>>;
+}
+
+/**
+ * How an operation's gradient is computed. Values are named as the tensors of the operation are, those of its results' gradients `d` and the result's
+ * name with a capital (`dOut`), and whatever else the nodes write as they like.
+ */
+export interface Backward {
+  readonly nodes: readonly TaskNode[];
+  /** The values that are the gradients, by the names of the inputs. One that comes in may be passed on as it is. */
+  readonly gradients: Readonly<Record<string, string>>;
+}
 
 export interface Operation<Spec extends OperationSpec = OperationSpec> {
   /** For people: in profiles and errors. */
@@ -64,6 +84,11 @@ export interface Operation<Spec extends OperationSpec = OperationSpec> {
   loadCpu?(spec: Spec): Promise<unknown>;
   /** What computes the gradients of a loss from that of the result; `undefined` where there is none. */
   gradient?(spec: Spec): Task | undefined;
+  /**
+   * The gradient within a graph, of the inputs that are wanted; left out where {@link gradient}, with inputs `q`, `bias`, `dOut` and results `dq`,
+   * `dBias`, is all there is to it.
+   */
+  backward?(spec: Spec, wanted: readonly string[]): Backward;
   /** What computes the tensor `spectrum` from `weights` or `kernel`; `undefined` where the spec has none. */
   preparation?(spec: Spec): Task | undefined;
   /** What the best {@link Choices} depend on; left out: all but batch and heads. */

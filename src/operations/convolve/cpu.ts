@@ -1,7 +1,7 @@
 import { float64Array } from "../../math/memory.ts";
 import { nextSmooth } from "../../math/smooth.ts";
 import type { FftOf } from "../../math/fft.ts";
-import type { CpuComputation } from "../operation.ts";
+import type { CpuComputation, Floats } from "../operation.ts";
 import { createGrid, spectrumBytes } from "../../math/grid.ts";
 import type { ConvolveSpec, KernelAxis, KernelSpectrumSpec } from "./spec.ts";
 
@@ -83,10 +83,10 @@ function sizes<T extends KernelAxis>(axes: readonly T[], of: (axis: T) => number
 
 /** Copies `count` elements of `floats` floats each, which lie a step apart on either side. */
 function copy(
-  from: Float32Array | Float64Array,
+  from: Floats,
   fromStart: number,
   fromStep: number,
-  to: Float32Array | Float64Array,
+  to: Floats,
   toStart: number,
   toStep: number,
   count: number,
