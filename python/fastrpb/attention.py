@@ -83,14 +83,18 @@ def causal_sums(q, k, v):
 
 
 def causal_exponential_sums(shares, k, total, v):
-    """Σ_d shares_id Σ_{j ≤ i} exp(k_jd − total_id) v_j: as causal_sums, with exponentials relative to the largest key so far."""
+    """Σ_d shares_id Σ_{j ≤ i} exp(k_jd − total_id) v_j: as causal_sums, with exponentials relative to the largest key up to the end of the chunk.
+
+    In float32, keys of a chunk may lie below a later one there by 79; what is farther below counts too little.
+    """
     state, top, rows = 0.0, None, []
+    most = 0.9 * math.log(torch.finfo(k.dtype).max)
     for share, k, total, v in zip(*(x.split(CHUNK, dim=-2) for x in (shares, k, total, v))):
         before, top = top, k.detach().amax(dim=-2, keepdim=True)
         if rows:
             top = torch.maximum(before, top)
             state = state * (before - top).exp().transpose(-1, -2)
-        q, k = share * (top - total).exp(), (k - top).exp()
+        q, k = share * (top - total).clamp(max=most).exp(), (k - top).exp()
         rows.append((q @ k.transpose(-1, -2)).tril() @ v + (q @ state if rows else 0.0))
         state = state + k.transpose(-1, -2) @ v
     return torch.cat(rows, dim=-2)
@@ -144,6 +148,8 @@ def toeplitz(table, v, causal=False):
 
 def table_shape(sizes, form="full", shared=False):
     """The shape of a head's weights, by `biasForm` and `biasShared` of the library."""
+    if form == "manhattan":
+        return [sum(sizes) - 1]
     reach = [size if form.endswith("symmetric") else 2 * size - 1 for size in sizes]
     if not form.startswith("separable"):
         return reach
@@ -154,6 +160,9 @@ def table_shape(sizes, form="full", shared=False):
 
 def full_table(weights, sizes, form="full", shared=False):
     """A weight for each offset, [heads, 2N − 1] or [heads, 2H − 1, 2W − 1], from weights in any form."""
+    if form == "manhattan":  # by |dy| + |dx|
+        distances = sum(torch.meshgrid(*(torch.arange(1 - size, size, device=weights.device).abs() for size in sizes), indexing="ij"))
+        return weights[:, distances]
     if form.startswith("separable"):
         rows, columns = (weights, weights) if shared else weights.split([table_shape([size], form[10:])[0] for size in sizes], dim=-1)
         if form.endswith("symmetric"):

@@ -2,6 +2,7 @@
 
 import ctypes
 import json
+import math
 
 import torch
 
@@ -35,29 +36,30 @@ def load_file(path):
     """Tensors by name, and the metadata. U32 comes as int64. Raises ValueError where the format is broken."""
     with open(path, "rb") as file:
         data = file.read()
+    try:
+        return _parse(data)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: no safetensors file that this reader knows: {error}") from None
+
+
+def _parse(data):
     size = int.from_bytes(data[:8], "little")
     if len(data) < 8 or size > min(MAX_HEADER, len(data) - 8):
-        raise ValueError(f"{path}: no safetensors file: the header is cut off or too long")
-    try:
-        header = json.loads(data[8 : 8 + size].decode(), object_pairs_hook=_unique)
-    except ValueError as error:
-        raise ValueError(f"{path}: no safetensors file: {error}") from None
-    body, tensors, end = memoryview(data)[8 + size :], {}, 0
+        raise ValueError("the header is cut off or too long")
+    header = json.loads(data[8 : 8 + size].decode(), object_pairs_hook=_unique)
     metadata = header.pop("__metadata__", {})
+    body, tensors, end = memoryview(data)[8 + size :], {}, 0
     for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
-        dtype, shape, (first, last) = entry["dtype"], entry["shape"], entry["data_offsets"]
-        if dtype not in DTYPES:
-            raise ValueError(f"{path}: {name} has dtype {dtype}; known are {', '.join(DTYPES)}")
-        count = 1
-        for length in shape:
-            count *= length
-        if first != end or last - first != count * torch.empty((), dtype=DTYPES[dtype]).element_size() or last > len(body):
-            raise ValueError(f"{path}: {name} has the wrong place: {first} to {last} for {dtype} {shape}, after {end}, of {len(body)} bytes")
-        tensor = torch.frombuffer(bytearray(body[first:last]), dtype=DTYPES[dtype]) if count else torch.empty(0, dtype=DTYPES[dtype])
-        tensors[name] = (tensor.long() & 0xFFFFFFFF if dtype == "U32" else tensor).reshape(shape)
+        dtype, shape, (first, last) = DTYPES[entry["dtype"]], entry["shape"], entry["data_offsets"]
+        count = math.prod(shape)
+        fits = min(shape, default=0) >= 0 and last - first == count * torch.empty((), dtype=dtype).element_size()
+        if first != end or last > len(body) or not fits:
+            raise ValueError(f"{name} of {entry['dtype']} {shape} is at {first} to {last}, after {end}, of {len(body)} bytes")
+        tensor = torch.frombuffer(bytearray(body[first:last]), dtype=dtype) if count else torch.empty(0, dtype=dtype)
+        tensors[name] = (tensor.long() & 0xFFFFFFFF if entry["dtype"] == "U32" else tensor).reshape(shape)
         end = last
     if end != len(body):
-        raise ValueError(f"{path}: {len(body) - end} bytes belong to no tensor")
+        raise ValueError(f"{len(body) - end} bytes belong to no tensor")
     return tensors, metadata
 
 

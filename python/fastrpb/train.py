@@ -78,7 +78,7 @@ def train(
         optimizer.step()
         losses.append(total / count)
         if progress:
-            progress(step, total / count, right / count)
+            progress(step + 1, total / count, right / count)
     return losses
 
 
@@ -165,7 +165,7 @@ def run(options, device):
     first = not distributed.is_initialized() or distributed.get_rank() == 0
 
     def progress(step, loss, accuracy):
-        if first and (step % options.every == 0 or step == options.steps - 1):
+        if first and (step % options.every == 0 or step == options.steps):
             print(f"step {step}: loss {loss:.7f}, accuracy {accuracy:.3f}", flush=True)
 
     train(
