@@ -5,6 +5,7 @@
 The first sum is linear attention (Katharopoulos et al. 2020), O(N); the second FastRPB (Zubkov and Gavrilov, arXiv 2202.11364), O(N log N).
 """
 
+import functools
 import math
 
 import torch
@@ -16,24 +17,30 @@ CHUNK = 64  # tokens that causal sums take at once
 def attention(options, q, k, v, weights=None, lengths=None):
     """Attention by the options of a model's description (see transformer.py).
 
-    `sizes` of the options are the numbers of tokens along the axes: [N] or [H, W]. `weights` are those of the bias. Of `lengths` there is one for each
-    batch row: what lies beyond has no influence, and zeros as output.
+    `sizes` of the options are the numbers of tokens along the axes: [N] or [H, W], without those outside. `weights` are those of the bias. Of `lengths`
+    there is one for each batch row: what lies beyond has no influence, and zeros as output.
     """
     sizes, causal, bias = options["sizes"], options.get("causal", False), options.get("bias", "none")
     seen = None
     if lengths is not None:
         seen = (torch.arange(q.shape[-2], device=q.device) < lengths[:, None])[:, None, :, None]
         v = v * seen
-    table = None if bias == "none" else full_table(weights, sizes, options.get("biasForm", "full"), options.get("biasShared", False))
+    table = None if bias == "none" else full_table(weights, sizes, **bias_form(options))
     pairs = by_pairs(table, sizes) if bias in ("logits", "multiplicative") else None
+    feature_map, nu = options.get("featureMap"), options.get("nu", 1)
+    if feature_map == "favor+":
+        q, k = random_features(q, k, options.get("scale"), **options.get("randomFeatures", {}))
+        feature_map = "sikf"
     if options.get("kind", "linear") == "softmax":
         out = softmax_attention(q, k, v, causal, options.get("scale"), options.get("window"), pairs, seen)
     elif bias == "multiplicative":
-        out = multiplicative_attention(q, k, v, options["featureMap"], pairs, causal, options.get("nu", 1), seen)
+        out = multiplicative_attention(q, k, v, feature_map, pairs, causal, nu, seen)
     else:
-        out = linear_attention(q, k, v, options["featureMap"], causal, options.get("nu", 1), seen)
+        out = linear_attention(q, k, v, feature_map, causal, nu, seen)
     if bias == "fastrpb":
-        out = out + toeplitz(table, v.unflatten(-2, sizes), causal).flatten(2, -2)
+        first, last = (options.get("outside", {}).get(end, 0) for end in ("first", "last"))
+        inner = v[:, :, first : v.shape[-2] - last].unflatten(-2, sizes)
+        out = out + functional.pad(toeplitz(table, inner, causal).flatten(2, -2), (0, 0, first, last))
     return out if seen is None else out * seen
 
 
@@ -64,7 +71,50 @@ def features(feature_map, x, nu=1):
     if feature_map == "dpfp":  # Schlag et al. 2021
         parts = torch.cat([x.relu(), (-x).relu()], dim=-1)
         return torch.cat([parts * parts.roll(shift, dims=-1) for shift in range(1, nu + 1)], dim=-1)
-    raise ValueError(f'featureMap is "sikf", "elu+1", "relu", "softmax" or "dpfp" here; got {feature_map!r}')
+    raise ValueError(f"{feature_map!r} is no feature map of this sum")
+
+
+def random_features(q, k, scale=None, count=None, seed=0):
+    """Queries and keys whose exponentials are the features of the Performer (Choromanski et al. 2020): SIKF of them is "favor+".
+
+    φ(x)_r = exp(w_r·x′ − |x′|²/2) with x′ = √scale·x; of queries, |x′|² is the same in all features and cancels.
+    """
+    dim = q.shape[-1]
+    root = math.sqrt(scale_of(scale, dim))
+    w = orthogonal_features(count or max(dim, math.ceil(dim * math.log(dim))), dim, seed).to(q).T
+    q, k = root * q, root * k
+    return q @ w, k @ w - k.square().sum(dim=-1, keepdim=True) / 2
+
+
+@functools.lru_cache(maxsize=16)
+def orthogonal_features(count, dim, seed):
+    """[count, dim], in blocks of orthogonal rows with the lengths of Gaussian vectors, drawn as the library draws them: Box–Muller on mulberry32."""
+    uniform = mulberry32(seed)
+
+    def normals(size):
+        # Not by a tensor's functions: last digits are those of the library's.
+        draws = (math.sqrt(-2 * math.log(1 - next(uniform))) * math.cos(2 * math.pi * next(uniform)) for _ in range(size))
+        return torch.tensor(list(draws), dtype=torch.float64)
+
+    rows = []
+    while len(rows) < count:
+        block = normals(dim * dim).reshape(dim, dim)
+        for r in range(dim):  # modified Gram–Schmidt, twice
+            for before in 2 * list(range(r)):
+                block[r] -= (block[r] @ block[before]) * block[before]
+            block[r] /= block[r].norm()
+        rows.extend(normals(dim).norm() * row for row in block[: count - len(rows)])
+    return torch.stack(rows)
+
+
+def mulberry32(seed):
+    """Uniform numbers in [0, 1)."""
+    mask = 0xFFFFFFFF
+    while True:
+        seed = (seed + 0x6D2B79F5) & mask
+        mixed = ((seed ^ (seed >> 15)) * (seed | 1)) & mask
+        mixed ^= (mixed + (mixed ^ (mixed >> 7)) * (mixed | 61)) & mask
+        yield (mixed ^ (mixed >> 14)) / 2**32
 
 
 def quotient(numerator, denominator):
@@ -101,9 +151,8 @@ def causal_exponential_sums(shares, k, total, v):
 
 
 def softmax_attention(q, k, v, causal=False, scale=None, window=None, pairs=None, seen=None):
-    """softmax_j(scale·q_i·k_j + pairs_ij) v_j. The scale is a float32, by default the one next to 1/√D; with a window w, |i − j| < w."""
-    scale = torch.tensor(q.shape[-1] ** -0.5 if scale is None else scale, dtype=torch.float32).item()
-    logits = scale * q @ k.transpose(-1, -2)
+    """softmax_j(scale·q_i·k_j + pairs_ij) v_j; with a window w, |i − j| < w."""
+    logits = scale_of(scale, q.shape[-1]) * q @ k.transpose(-1, -2)
     if pairs is not None:
         logits = logits + pairs
     if causal or window is not None or seen is not None:
@@ -112,6 +161,11 @@ def softmax_attention(q, k, v, causal=False, scale=None, window=None, pairs=None
         hidden = (after > 0 if causal else torch.zeros_like(after, dtype=torch.bool)) | (after.abs() >= (window or len(places)))
         logits = logits.masked_fill(hidden if seen is None else hidden | ~seen.transpose(-1, -2), -math.inf)
     return logits.softmax(dim=-1) @ v
+
+
+def scale_of(scale, dim):
+    """A float32, by default the one next to 1/√D."""
+    return torch.tensor(dim**-0.5 if scale is None else scale, dtype=torch.float32).item()
 
 
 def multiplicative_attention(q, k, v, feature_map, pairs, causal=False, nu=1, seen=None):
@@ -146,31 +200,43 @@ def toeplitz(table, v, causal=False):
     return product[(..., *(slice(size) for size in sizes), slice(None))]
 
 
-def table_shape(sizes, form="full", shared=False):
-    """The shape of a head's weights, by `biasForm` and `biasShared` of the library."""
-    if form == "manhattan":
-        return [sum(sizes) - 1]
-    reach = [size if form.endswith("symmetric") else 2 * size - 1 for size in sizes]
-    if not form.startswith("separable"):
-        return reach
-    if len(sizes) != 2 or (shared and sizes[0] != sizes[1]):
+def bias_form(options):
+    """The form of the weights of a bias, for table_shape and full_table."""
+    reach = options.get("biasLength")
+    return {"form": options.get("biasForm", "full"), "shared": options.get("biasShared", False), "reach": [reach] if isinstance(reach, int) else reach}
+
+
+def table_shape(sizes, form="full", shared=False, reach=None):
+    """The shape of a head's weights, by `biasForm`, `biasShared` and `biasLength` (here `reach`, by axes) of the library."""
+    reach = reach or sizes
+    if len(reach) != len(sizes) or any(most < size for most, size in zip(reach, sizes)):
+        raise ValueError(f"biasLength is at least the positions {list(sizes)}; got {reach}")
+    if form in ("separable", "separable-symmetric", "manhattan") and (len(sizes) != 2 or (shared and reach[0] != reach[1])):
         raise ValueError(f"biasForm {form!r} takes a grid, a square one with biasShared; got {list(sizes)}")
-    return [reach[0]] if shared else [sum(reach)]
+    if form == "manhattan":
+        return [sum(reach) - 1]
+    counts = [size if form.endswith("symmetric") else 2 * size - 1 for size in reach]
+    if not form.startswith("separable"):
+        return counts
+    return [counts[0]] if shared else [sum(counts)]
 
 
-def full_table(weights, sizes, form="full", shared=False):
+def full_table(weights, sizes, form="full", shared=False, reach=None):
     """A weight for each offset, [heads, 2N − 1] or [heads, 2H − 1, 2W − 1], from weights in any form."""
+    reach = reach or sizes
+    symmetric = form.endswith("symmetric")
     if form == "manhattan":  # by |dy| + |dx|
-        distances = sum(torch.meshgrid(*(torch.arange(1 - size, size, device=weights.device).abs() for size in sizes), indexing="ij"))
-        return weights[:, distances]
-    if form.startswith("separable"):
-        rows, columns = (weights, weights) if shared else weights.split([table_shape([size], form[10:])[0] for size in sizes], dim=-1)
-        if form.endswith("symmetric"):
+        weights = weights[:, sum(torch.meshgrid(*(torch.arange(1 - size, size, device=weights.device).abs() for size in reach), indexing="ij"))]
+    elif form.startswith("separable"):
+        rows, columns = (weights, weights) if shared else weights.split([size if symmetric else 2 * size - 1 for size in reach], dim=-1)
+        if symmetric:
             rows, columns = mirror(rows, -1), mirror(columns, -1)
-        return rows.unsqueeze(-1) + columns.unsqueeze(-2)
-    if form == "symmetric":
+        weights = rows.unsqueeze(-1) + columns.unsqueeze(-2)
+    elif symmetric:
         for axis in range(1, weights.dim()):
             weights = mirror(weights, axis)
+    for axis, (size, most) in enumerate(zip(sizes, reach), 1):  # the middle of what reaches farther
+        weights = weights.narrow(axis, most - size, 2 * size - 1)
     return weights
 
 

@@ -4,7 +4,7 @@
         "input": {"tokens": 256},               # or {"features": 3}: vectors per position
         "length": 784, "grid": [28, 28],        # a grid alone gives the length
         "layers": 4, "width": 128, "heads": 4, "feedForward": 256,
-        "attention": {"featureMap": "sikf", "bias": "fastrpb"},  # kind, causal, biasForm, biasShared, nu, scale, window
+        "attention": {"featureMap": "sikf", "bias": "fastrpb"},  # what runtime.attention takes: ATTENTION below
         "positions": "none",                    # "sinusoidal", "learned"
         "norm": "pre", "normKind": "layer",     # "post"; "rms"
         "activation": "gelu", "dropout": 0.1,   # "gelu-tanh", "relu"
@@ -12,6 +12,7 @@
     }, seed=1)
 """
 
+import functools
 import json
 import math
 
@@ -19,17 +20,24 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from .attention import attention, table_shape
+from .attention import attention, bias_form, table_shape
 from .safetensors import load_file, save_file
 
-DEFAULTS = {"attention": {}, "positions": "none", "norm": "pre", "normKind": "layer", "activation": "gelu", "dropout": 0.0}
-REQUIRED = ["input", "length", "layers", "width", "heads", "feedForward", "output"]
-ATTENTION = ["kind", "featureMap", "causal", "bias", "biasForm", "biasShared", "nu", "scale", "window"]
+DEFAULTS = {"positions": "none", "norm": "pre", "normKind": "layer", "activation": "gelu", "dropout": 0.0, "variableLengths": False}
+REQUIRED = ["input", "length", "layers", "width", "heads", "attention", "output"]
+ATTENTION = [
+    "kind", "featureMap", "randomFeatures", "nu", "scale", "causal", "window", "bias", "biasForm", "biasShared", "biasLength", "outside",
+    "headDim", "valueDim", "linearBias",
+]  # fmt: skip
 CHOICES = {
     "positions": ["none", "sinusoidal", "learned"],
     "norm": ["pre", "post"],
     "normKind": ["layer", "rms"],
     "activation": ["gelu", "gelu-tanh", "relu"],
+    "kind": ["linear", "softmax"],
+    "featureMap": ["sikf", "elu+1", "relu", "softmax", "favor+", "dpfp"],
+    "bias": ["none", "fastrpb", "multiplicative", "logits"],
+    "biasForm": ["full", "symmetric", "separable", "separable-symmetric", "manhattan"],
 }
 ACTIVATIONS = {"gelu": functional.gelu, "gelu-tanh": lambda x: functional.gelu(x, approximate="tanh"), "relu": functional.relu}
 EPSILON = 1e-5
@@ -46,8 +54,6 @@ class Transformer(nn.Module):
         self.embed = nn.Embedding(d["input"]["tokens"], width) if "tokens" in d["input"] else nn.Linear(d["input"]["features"], width)
         if d["positions"] == "learned":
             self.positions = nn.Embedding(d["length"], width)
-        elif d["positions"] == "sinusoidal":
-            self.register_buffer("sinusoids", sinusoids(d["length"], width), persistent=False)
         self.layers = nn.ModuleList(Layer(d) for _ in range(d["layers"]))
         if d["norm"] == "pre":
             self.norm = make_norm(d)
@@ -56,12 +62,12 @@ class Transformer(nn.Module):
         initialise(self, seed, relative_deviation)
 
     def forward(self, inputs, lengths=None):
-        """Of `lengths` there is one for each batch row: what lies beyond has no influence."""
+        """Of `lengths`, as with "variableLengths", there is one for each batch row: what lies beyond has no influence."""
         x = self.embed(inputs)
         if self.description["positions"] == "learned":
             x = x + self.positions.weight
         elif self.description["positions"] == "sinusoidal":
-            x = x + self.sinusoids
+            x = x + sinusoids(x.shape[1], x.shape[2], x.dtype, x.device)
         x = self.dropout(x)
         for layer in self.layers:
             x = layer(x, lengths)
@@ -107,13 +113,16 @@ class Attention(nn.Module):
 
     def __init__(self, d):
         super().__init__()
-        width, self.heads = d["width"], d["heads"]
-        self.options = {**d["attention"], "sizes": d.get("grid") or [d["length"]]}
-        self.q, self.k, self.v = (nn.Linear(width, width) for _ in range(3))
-        if self.options.get("bias", "none") != "none":
-            shape = table_shape(self.options["sizes"], self.options.get("biasForm", "full"), self.options.get("biasShared", False))
+        width, self.heads, options = d["width"], d["heads"], d["attention"]
+        outside = sum(options.get("outside", {}).values())
+        self.options = {**options, "sizes": list(d.get("grid") or [d["length"] - outside])}
+        dim = options.get("headDim", width // self.heads)
+        value_dim, bias = options.get("valueDim", dim), options.get("linearBias", True)
+        self.q, self.k, self.v = (nn.Linear(width, self.heads * size, bias) for size in (dim, dim, value_dim))
+        if options.get("bias", "none") != "none":
+            shape = table_shape(self.options["sizes"], **bias_form(options))
             self.relative = nn.ParameterDict({"weight": nn.Parameter(torch.zeros(self.heads, *shape))})
-        self.out = nn.Linear(width, width)
+        self.out = nn.Linear(self.heads * value_dim, width, bias)
 
     def forward(self, x, lengths=None):
         q, k, v = (linear(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for linear in (self.q, self.k, self.v))
@@ -146,11 +155,12 @@ def pool(x, kind, lengths):
     return (x * seen.unsqueeze(-1)).sum(dim=1) / lengths.unsqueeze(-1)
 
 
-def sinusoids(length, width):
-    """Vaswani et al. 2017: sines at even places, cosines at odd ones; float64, rounded to float32."""
+@functools.lru_cache(maxsize=16)
+def sinusoids(length, width, dtype, device):
+    """Vaswani et al. 2017: sines at even places, cosines at odd ones; computed in float64."""
     places = torch.arange(width)
     angles = torch.arange(length, dtype=torch.float64)[:, None] / 10_000.0 ** ((places - places % 2).double() / width)
-    return torch.where(places % 2 == 0, angles.sin(), angles.cos()).float()
+    return torch.where(places % 2 == 0, angles.sin(), angles.cos()).to(device, dtype)
 
 
 @torch.no_grad()
@@ -197,23 +207,29 @@ def pcg4d(seed, number, count):
 
 def check(description):
     """The description with its defaults. Raises ValueError where it is none of this model."""
-    d = {**DEFAULTS, **description}
-    if d.get("grid"):
-        d.setdefault("length", math.prod(d["grid"]))
-    for keys, known, what in [(d, [*REQUIRED, *DEFAULTS, "grid"], ""), (d["attention"], ATTENTION, "attention.")]:
+    missing = [key for key in REQUIRED if key not in description and not (key == "length" and description.get("grid"))]
+    if missing:
+        raise ValueError(f"the description lacks {', '.join(missing)}")
+    d = {**DEFAULTS, "feedForward": 4 * description["width"], **description}
+    options = d["attention"]
+    if not d.get("grid"):
+        d.pop("grid", None)
+    else:
+        tokens = math.prod(d["grid"]) + sum(options.get("outside", {}).values())
+        if d.setdefault("length", tokens) != tokens or options.get("causal"):
+            raise ValueError(f"a grid {d['grid']} has {tokens} tokens with those outside, not {d['length']}, and no causal order")
+    for keys, known, what in [(d, [*REQUIRED, *DEFAULTS, "grid", "feedForward"], ""), (options, ATTENTION, "attention.")]:
         unknown = [what + key for key in keys if key not in known]
         if unknown:
             raise ValueError(f"the description has {', '.join(unknown)}, which this module does not know; known are {', '.join(known)}")
-    missing = [key for key in REQUIRED if key not in d]
-    if missing:
-        raise ValueError(f"the description lacks {', '.join(missing)}")
     for key, known in CHOICES.items():
-        if d[key] not in known:
-            raise ValueError(f"{key} is one of {', '.join(known)}; got {d[key]!r}")
-    if d["width"] % d["heads"]:
+        for holder in (d, options):
+            if key in holder and holder[key] not in known:
+                raise ValueError(f"{key} is one of {', '.join(known)}; got {holder[key]!r}")
+    if options.get("kind", "linear") == "linear" and "featureMap" not in options:
+        raise ValueError("linear attention needs a featureMap")
+    if d["width"] % d["heads"] and "headDim" not in options:
         raise ValueError(f"width is a multiple of heads; got {d['width']} and {d['heads']}")
-    if d.get("grid") and (math.prod(d["grid"]) != d["length"] or d["attention"].get("causal")):
-        raise ValueError(f"a grid {d['grid']} holds `length` tokens, here {d['length']}, and has no causal order")
     return d
 
 

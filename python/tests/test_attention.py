@@ -1,14 +1,21 @@
 """Attention and its gradients against the definitions, as sums over all pairs of tokens, in float64."""
 
 import itertools
+import math
 import unittest
 
 import torch
 
-from fastrpb.attention import attention, table_shape
+from fastrpb.attention import attention, bias_form, orthogonal_features, table_shape
 
 torch.set_num_threads(1)
 BOUND = 1e-12
+# orthogonalFeatures(3, 2, 7) of src/math/random-features.ts
+FEATURES = [
+    [0.07443628877739708, -0.4531350943429488],
+    [-1.723421209833415, -0.28310559138277736],
+    [-0.12236744805218924, 0.12491942149527119],
+]
 
 
 def phi(feature_map, x, nu):
@@ -16,6 +23,9 @@ def phi(feature_map, x, nu):
         return x.exp()
     if feature_map == "elu+1":
         return torch.where(x > 0, x + 1, x.exp())
+    if feature_map == "favor+":
+        x = 0.5**0.5 * x
+        return (x @ orthogonal_features(6, 4, 0).T - x.square().sum(-1, keepdim=True) / 2).exp()  # 6 = ⌈4 ln 4⌉
     if feature_map == "relu":
         return x.clamp(min=0)
     both = torch.cat([x.clamp(min=0), (-x).clamp(min=0)], dim=-1)
@@ -26,11 +36,14 @@ def phi(feature_map, x, nu):
 def weight(options, weights, i, j):
     """W_ij of all heads, straight from the README's table."""
     form, shared = options.get("biasForm", "full"), options.get("biasShared", False)
-    sizes = options["sizes"]
+    sizes, outside = options["sizes"], options.get("outside", {"first": 0, "last": 0})
+    i, j = i - outside["first"], j - outside["first"]
+    if not (0 <= i < math.prod(sizes) and 0 <= j < math.prod(sizes)):
+        return torch.zeros_like(weights.flatten(1)[:, 0])
     place = (lambda o, n: abs(o)) if form.endswith("symmetric") else (lambda o, n: o + n - 1)
     if len(sizes) == 1:
-        return weights[:, place(j - i, sizes[0])]
-    (height, width), dy, dx = sizes, j // sizes[1] - i // sizes[1], j % sizes[1] - i % sizes[1]
+        return weights[:, place(j - i, options.get("biasLength", sizes[0]))]
+    (height, width), dy, dx = options.get("biasLength", sizes), j // sizes[1] - i // sizes[1], j % sizes[1] - i % sizes[1]
     if form == "manhattan":
         return weights[:, abs(dy) + abs(dx)]
     if not form.startswith("separable"):
@@ -71,14 +84,14 @@ def definition(options, q, k, v, weights):
 
 def draw(options, seed=0, batch=2, heads=3, dim=4):
     random = torch.Generator().manual_seed(seed)
-    tokens = torch.tensor(options["sizes"]).prod().item()
+    tokens = math.prod(options["sizes"]) + sum(options.get("outside", {}).values())
     shapes = [(batch, heads, tokens, dim)] * 3
     if options.get("bias", "none") != "none":
-        shapes.append((heads, *table_shape(options["sizes"], options.get("biasForm", "full"), options.get("biasShared", False))))
+        shapes.append((heads, *table_shape(options["sizes"], **bias_form(options))))
     return [torch.randn(shape, generator=random, dtype=torch.float64).requires_grad_() for shape in shapes]
 
 
-MAPS = [{"featureMap": name} for name in ["sikf", "elu+1", "relu", "softmax", "dpfp"]] + [{"featureMap": "dpfp", "nu": 3}, {"kind": "softmax"}]
+MAPS = [{"featureMap": name} for name in ["sikf", "elu+1", "relu", "softmax", "favor+", "dpfp"]] + [{"featureMap": "dpfp", "nu": 3}, {"kind": "softmax"}]
 CASES = [
     *({**layer, "sizes": [n], "causal": causal, "bias": "fastrpb"} for layer in MAPS for causal in [False, True] for n in [1, 7]),
     *({"featureMap": name, "sizes": [150], "causal": True} for name in ["sikf", "elu+1", "softmax"]),  # several chunks
@@ -86,6 +99,12 @@ CASES = [
     {"featureMap": "elu+1", "sizes": [6], "bias": "fastrpb", "biasForm": "symmetric", "causal": True},
     *({"featureMap": "elu+1", "sizes": [3, 4], "bias": "fastrpb", "biasForm": form} for form in ["symmetric", "separable", "separable-symmetric", "manhattan"]),
     *({"featureMap": "sikf", "sizes": [3, 3], "bias": "fastrpb", "biasForm": form, "biasShared": True} for form in ["separable", "separable-symmetric"]),
+    {"featureMap": "sikf", "sizes": [5], "bias": "fastrpb", "biasLength": 8, "outside": {"first": 2, "last": 1}},
+    {"featureMap": "sikf", "sizes": [5], "bias": "fastrpb", "biasLength": 8, "biasForm": "symmetric", "causal": True, "outside": {"first": 1, "last": 1}},
+    *({"featureMap": "elu+1", "sizes": [2, 3], "bias": "fastrpb", "biasForm": form, "biasLength": [4, 5], "outside": {"first": 1, "last": 0}}
+      for form in ["full", "symmetric", "separable", "separable-symmetric", "manhattan"]),
+    {"featureMap": "sikf", "sizes": [2, 3], "bias": "fastrpb", "biasForm": "separable", "biasShared": True, "biasLength": [4, 4]},
+    *({"featureMap": "favor+", "sizes": sizes, "bias": "multiplicative"} for sizes in [[5], [2, 3]]),
     *({**layer, "sizes": sizes, "bias": "multiplicative"} for layer in MAPS[:3] for sizes in [[5], [2, 3]]),
     *({**layer, "sizes": [6], "bias": "multiplicative", "causal": True} for layer in MAPS[:3]),
     *({"kind": "softmax", "sizes": sizes, "bias": "logits"} for sizes in [[5], [2, 3]]),
@@ -126,6 +145,9 @@ class Definitions(unittest.TestCase):
                     short = attention({**case, "sizes": [4]}, *(x[1:, :, :4] for x in (q, k, v)), table[:, 5:12] if weights else None)
                     self.close(out[1:, :, :4], short, "the short row")
                     self.assertEqual(out[1:, :, 4:].abs().max().item(), 0)
+
+    def test_random_features_are_those_of_the_library(self):
+        self.close(orthogonal_features(3, 2, 7), torch.tensor(FEATURES, dtype=torch.float64), "features")
 
     def test_sikf_does_not_overflow_and_knows_no_shift(self):
         for causal in [False, True]:

@@ -43,6 +43,8 @@ class Models(unittest.TestCase):
               for pool in ["mean", "first", "last"] for positions in ["none", "sinusoidal", "learned"]),
             ({"norm": "post", "normKind": "rms", "activation": "relu", "dropout": 0.2}, tokens, (3, 5)),
             ({"activation": "gelu-tanh", "attention": {"kind": "softmax", "causal": True}}, tokens, (3, 5)),
+            ({"attention": {"featureMap": "favor+", "headDim": 3, "valueDim": 5, "linearBias": False}, "width": 9}, tokens, (3, 5)),
+            ({"grid": [2, 5], "attention": {"featureMap": "sikf", "bias": "fastrpb", "outside": {"first": 1, "last": 1}}}, tokens, (3, 5)),
             ({"width": 10, "attention": {"featureMap": "dpfp", "nu": 2}, "positions": "sinusoidal"}, tokens, (3, 5)),
         ]:  # fmt: skip
             with self.subTest(changes=changes):
@@ -129,7 +131,7 @@ class Models(unittest.TestCase):
         self.assertTrue(torch.equal(loaded(x), model(x)))
 
     def test_wrong_descriptions(self):
-        for change in [{"widht": 8}, {"attention": {"map": "sikf"}}, {"norm": "none"}, {"heads": 3}, {"grid": [3, 5]},
+        for change in [{"widht": 8}, {"attention": {"map": "sikf"}}, {"attention": {}}, {"attention": {"featureMap": "exp"}}, {"norm": "none"}, {"heads": 3}, {"grid": [3, 5]},
                        {"grid": [3, 4], "attention": {"featureMap": "sikf", "causal": True}}]:  # fmt: skip
             with self.subTest(change=change):
                 self.assertRaises(ValueError, Transformer, {**BASE, **change})
