@@ -36,8 +36,8 @@ export interface CpuMemory {
 /** A spec that is ready to run in float64; it holds tables and scratch memory. */
 export interface CpuComputation {
   readonly flops: number;
-  /** Bytes of the tensor `spectrum`, where there is one: its layout is this backend's own, and in float64. */
-  readonly spectrumBytes?: number;
+  /** Bytes of tensors whose memory is this backend's own, in float64: of spectra, and of what a graph keeps or gives. */
+  readonly bytes?: Readonly<Record<string, number>>;
   run(memoryOf: (name: string) => CpuMemory): void;
 }
 

@@ -14,7 +14,7 @@ export function kernelSpectrumCpu(spec: KernelSpectrumSpec, fftOf: FftOf): CpuCo
   const floats = floatsOf(spec);
   const grid = createGrid(periods(spec), spec.dtype === "f32", fftOf);
   return {
-    spectrumBytes: spectrumBytes(kernels, grid),
+    bytes: { spectrum: spectrumBytes(kernels, grid) },
     flops: kernels * grid.prepareFlops,
     run(memoryOf) {
       const kernel = memoryOf("kernel").floats;
@@ -39,7 +39,7 @@ export function convolveCpu(spec: ConvolveSpec, fftOf: FftOf): CpuComputation {
   const grid = createGrid(periods({ circular: mode === "circular", axes }), dtype === "f32", fftOf);
   const data = float64Array("cpu convolve", grid.floats);
   return {
-    spectrumBytes: spectrumBytes(kernels, grid),
+    bytes: { spectrum: spectrumBytes(kernels, grid) },
     flops: repeats * kernels * inner * grid.convolveFlops,
     run(memoryOf) {
       const x = memoryOf("x").floats;
