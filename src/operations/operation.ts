@@ -89,6 +89,11 @@ export interface Operation<Spec extends OperationSpec = OperationSpec> {
    * `dBias`, is all there is to it.
    */
   backward?(spec: Spec, wanted: readonly string[]): Backward;
+  /**
+   * The task that also does what comes next, if there is one: `next` reads the result `out` as its tensor `tensor`, and nobody else does. `tensors` are
+   * further inputs of the task, by the names that these have in the next one.
+   */
+  absorb?(spec: Spec, next: Task, tensor: string): { readonly task: Task; readonly tensors: Readonly<Record<string, string>> } | undefined;
   /** What computes the tensor `spectrum` from `weights` or `kernel`; `undefined` where the spec has none. */
   preparation?(spec: Spec): Task | undefined;
   /** What the best {@link Choices} depend on; left out: all but batch and heads. */

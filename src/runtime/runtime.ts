@@ -73,6 +73,11 @@ export class Runtime {
     };
   }
 
+  /** @internal What models work with. */
+  static contextOf(runtime: Runtime): PlanContext {
+    return runtime.#context;
+  }
+
   get backend(): "webgpu" | "cpu" {
     return this.#backend.kind;
   }
