@@ -8,7 +8,7 @@
  */
 import type { Kernel } from "../wgsl/kernel.ts";
 import { f32, u32, wgsl } from "../wgsl/wgsl.ts";
-import { blend, decays, updateKernel, type UpdateKernelSpec } from "./update.ts";
+import { blend, decays, overParameters, type UpdateKernelSpec } from "./update.ts";
 
 export interface AdamWKernelSpec extends UpdateKernelSpec {
   readonly beta1: number;
@@ -18,7 +18,7 @@ export interface AdamWKernelSpec extends UpdateKernelSpec {
 
 export function adamWKernel(spec: AdamWKernelSpec): Kernel {
   const { beta1, beta2, epsilon, rateIndex } = spec;
-  return updateKernel(
+  return overParameters(
     "adam-w",
     spec,
     ["mean", "square"],

@@ -5,14 +5,14 @@
  */
 import type { Kernel } from "../wgsl/kernel.ts";
 import { wgsl } from "../wgsl/wgsl.ts";
-import { type ArrayKernelSpec, arrayKernel, blend } from "./update.ts";
+import { type ArrayKernelSpec, overArrays, blend } from "./update.ts";
 
 export interface AverageKernelSpec extends ArrayKernelSpec {
   readonly decay: number;
 }
 
 export function averageKernel(spec: AverageKernelSpec): Kernel {
-  return arrayKernel(
+  return overArrays(
     "average",
     spec,
     { parameters: "read", average: "read_write" },

@@ -9,7 +9,7 @@
  */
 import type { Kernel } from "../wgsl/kernel.ts";
 import { f32, wgsl } from "../wgsl/wgsl.ts";
-import { decays, updateKernel, type UpdateKernelSpec } from "./update.ts";
+import { decays, overParameters, type UpdateKernelSpec } from "./update.ts";
 
 export interface SgdKernelSpec extends UpdateKernelSpec {
   /** μ: 0 where there is no momentum. */
@@ -20,7 +20,7 @@ export interface SgdKernelSpec extends UpdateKernelSpec {
 export function sgdKernel(spec: SgdKernelSpec): Kernel {
   const { momentum, nesterov } = spec;
   const kept = momentum !== 0;
-  return updateKernel(
+  return overParameters(
     "sgd",
     spec,
     kept ? ["momentum"] : [],

@@ -47,7 +47,7 @@ export function elementOf({ vectors }: ArrayKernelSpec): "f32" | "vec4f" {
  * @param more other bindings
  * @param body sees `i`, the number of the element
  */
-export function arrayKernel(
+export function overArrays(
   id: string,
   spec: ArrayKernelSpec,
   arrays: Readonly<Record<string, KernelBinding["access"]>>,
@@ -75,17 +75,17 @@ ${body}`,
 }
 
 /**
- * A kernel of an optimiser: {@link arrayKernel} with the arrays `gradients`, `parameters` and what the optimiser keeps.
+ * A kernel of an optimiser: {@link overArrays} with the arrays `gradients`, `parameters` and what the optimiser keeps.
  *
  * @param kept what the optimiser keeps of each parameter
  * @param body sees `gradient`, clipped, `rate` and, where any is not 0, `decay`; the latter two as vectors where there are groups
  */
-export function updateKernel(id: string, spec: UpdateKernelSpec, kept: readonly string[], body: string): Kernel {
+export function overParameters(id: string, spec: UpdateKernelSpec, kept: readonly string[], body: string): Kernel {
   const { clipNorm, rateIndex } = spec;
   const clips = clipNorm !== undefined;
   const states = Object.fromEntries(["parameters", ...kept].map((name) => [name, "read_write"] as const));
   const numbers = [...(clips ? ["norm"] : []), "rates"].map((name) => ({ name, access: "read", element: "f32" }) as const);
-  return arrayKernel(
+  return overArrays(
     id,
     spec,
     { gradients: "read", ...states },

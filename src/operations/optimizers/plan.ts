@@ -42,8 +42,9 @@ function arraySlices(limits: PlannerLimits, size: number): readonly ArraySlice[]
 const SUM_LANES = 256;
 /** Bytes of workgroup memory of a lane. */
 const LANE_BYTES = ELEMENT_BYTES.vec2f;
-/** Workgroups that fill a large GPU, and the most that a lane takes before there are more. */
-const ENOUGH_GROUPS = 2048;
+/** Workgroups that fill a large GPU; what a lane takes before it is worth another workgroup, and the most that it takes. */
+const ENOUGH_GROUPS = 1024;
+const LEAST_OF_LANE = 4;
 const MOST_OF_LANE = 32;
 
 /** Adds the sum of squares of `x` into `out`: a sum for each workgroup, and theirs. */
@@ -52,7 +53,7 @@ export function planSumOfSquares(program: ProgramBuilder, { size }: SumOfSquares
   const lanes = floorPowerOfTwo(Math.min(SUM_LANES, mostLanes(limits), limits.maxComputeWorkgroupStorageSize / LANE_BYTES));
   const slices = arraySlices(limits, size);
   const elements = sum(slices, ({ count }) => count);
-  const share = lanes * Math.min(MOST_OF_LANE, Math.ceil(elements / lanes / ENOUGH_GROUPS));
+  const share = lanes * Math.min(MOST_OF_LANE, Math.max(LEAST_OF_LANE, Math.ceil(elements / lanes / ENOUGH_GROUPS)));
   const groupsOf = (count: number) => Math.ceil(count / share);
   const groups = sum(slices, ({ count }) => groupsOf(count));
   const sums = groups === 1 ? out : program.temporary("sums of squares", groups * FLOAT_BYTES);
