@@ -26,6 +26,7 @@ import { refusalSuite } from "./refusals.ts";
 import { repeatedSuite } from "./repeated.ts";
 import { multiplicativeAttentionSuite } from "./multiplicative-attention.ts";
 import { multiplicativeExtremesSuite } from "./multiplicative-extremes.ts";
+import { crossEntropySuite } from "./nn-cross-entropy.ts";
 import { toeplitzGradientSuite } from "./toeplitz-gradient.ts";
 import { softmaxAttentionSuite } from "./softmax-attention.ts";
 import { toeplitzSuite } from "./toeplitz.ts";
@@ -64,6 +65,7 @@ export const SUITES: readonly Suite[] = [
   crossAttentionSuite,
   layoutSuite,
   halfAttentionSuite,
+  crossEntropySuite,
   bytesSuite,
 ];
 
