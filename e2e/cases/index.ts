@@ -68,6 +68,7 @@ export const SUITES: readonly Suite[] = [
   halfAttentionSuite,
   nnOptimizerSuite,
   crossEntropySuite,
+  crossEntropySuite,
   bytesSuite,
 ];
 

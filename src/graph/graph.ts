@@ -40,14 +40,8 @@ export interface GraphSpec extends OperationSpec {
 }
 
 /** A graph. Nodes that bind a tensor to no value, or disagree about one, are a defect of whoever builds it: planning throws a TypeError. */
-export function graphSpec({
-  title = "graph",
-  nodes,
-  results,
-  wholes = {},
-  parts = {},
-}: Partial<GraphSpec> & Pick<GraphSpec, "nodes" | "results">): GraphSpec {
-  return Object.freeze({ operation: "graph", title, nodes: Object.freeze([...nodes]), results: Object.freeze([...results]), wholes, parts });
+export function graphSpec(spec: Partial<GraphSpec> & Pick<GraphSpec, "nodes" | "results">): GraphSpec {
+  return Object.freeze({ title: "graph", narrow: [], wholes: {}, parts: {}, ...spec, operation: "graph" });
 }
 
 interface Value extends TensorLayout {

@@ -9,7 +9,7 @@ import { toeplitz as toeplitzOperation } from "../operations/toeplitz/operation.
 import { loadForm } from "../operations/toeplitz/separable-plans.ts";
 import { type BiasForm, type ToeplitzOptions, toeplitzSpec, weightsShape } from "../operations/toeplitz/spec.ts";
 import { loadKind } from "../runtime/attention-family.ts";
-import { callerOf, checkFloats, checkLengths, linear, product } from "./layers.ts";
+import { callerOf, checkFloats, checkLengths, product } from "./layers.ts";
 import type { Value } from "./recorder.ts";
 
 /**
@@ -178,7 +178,11 @@ function relativeWeights({ recorder }: Value, shape: readonly number[], form: La
 }
 
 /** The spectrum of weights, which is prepared once in a step. */
-function prepared<Spec extends AttentionSpec | ReturnType<typeof toeplitzSpec>>(weights: Value, load: () => Promise<Operation<Spec>>, spec: Spec): Value {
+function prepared<Spec extends AttentionSpec | ReturnType<typeof toeplitzSpec>>(
+  weights: Value,
+  load: () => Promise<Operation<Spec>>,
+  spec: Spec,
+): Value {
   const preparation = async (): Promise<Task> => (await load()).preparation!(spec)!;
   return weights.recorder.add("spectrum", preparation, { weights }, { spectrum: weights.shape }).spectrum;
 }

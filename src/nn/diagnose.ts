@@ -1,4 +1,5 @@
 /** Finds out where a number first went wrong: the step once more, with a look at each value that it writes. */
+import type { Storage } from "../core/backend.ts";
 import { wholeWords } from "../core/limits.ts";
 import { fuse } from "../graph/fuse.ts";
 import { graph, graphSpec } from "../graph/graph.ts";
@@ -35,7 +36,8 @@ export async function firstNonFinite(
     for (const [tensor, layout] of Object.entries(node.task.operation.tensors(node.task.spec, backend.limits))) {
       const name = node.values[tensor]!;
       // Spectra are of the backend's own make.
-      if (layout.role === "output" && layout.dtype === "f32" && tensor !== "spectrum" && !isWhole(name)) watch(name, wholeWords(layoutBytes(layout)) / 4);
+      if (layout.role === "output" && layout.dtype === "f32" && tensor !== "spectrum" && !isWhole(name))
+        watch(name, wholeWords(layoutBytes(layout)) / 4);
     }
   }
   const spec = graphSpec({
@@ -55,8 +57,17 @@ export async function firstNonFinite(
   const now = backend.upload(clock, CLOCK);
   try {
     const [given] = feeder.feed("trainer.step", batch);
-    const all = { ...kept.bindings(), ...given, [CLOCK]: now, ...Object.fromEntries(found.map((storage, i) => [foundIn(i), storage])) };
-    await backend.runSliced("trainer.step", [{ executable, bindings: Object.fromEntries(Object.keys(executable.bytes).map((name) => [name, all[name]!])) }], {});
+    const all: Readonly<Record<string, Storage>> = {
+      ...kept.bindings(),
+      ...given,
+      [CLOCK]: now,
+      ...Object.fromEntries(found.map((storage, i) => [foundIn(i), storage])),
+    };
+    await backend.runSliced(
+      "trainer.step",
+      [{ executable, bindings: Object.fromEntries(Object.keys(executable.bytes).map((name) => [name, all[name]!])) }],
+      {},
+    );
     for (const [i, storage] of found.entries()) {
       const place = new Uint32Array(1);
       await storage.read(place);

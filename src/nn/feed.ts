@@ -53,7 +53,13 @@ export class Feeder {
     this.#own.length = 0;
   }
 
-  #checked(caller: string, argument: string, given: Feed | undefined, { shape, dtype }: FeedShape, batches: number): Tensor | Float32Array | Uint32Array {
+  #checked(
+    caller: string,
+    argument: string,
+    given: Feed | undefined,
+    { shape, dtype }: FeedShape,
+    batches: number,
+  ): Tensor | Float32Array | Uint32Array {
     const size = elementCount(shape) * batches;
     if (given instanceof Tensor && batches === 1) {
       checkTensor(caller, argument, given, { owner: this.#owner, shape, dtype });
@@ -62,7 +68,13 @@ export class Feeder {
     const whole = [shape[0]! * batches, ...shape.slice(1)];
     const expected = `${size} numbers for shape [${whole.join(", ")}]${batches === 1 ? ", or a tensor" : ""}`;
     if (typeof given !== "object" || given === null || given instanceof Tensor || given.length !== size) {
-      throw refuse("shape", caller, argument, expected, given !== undefined && given !== null && "length" in given ? `${given.length} numbers` : given);
+      throw refuse(
+        "shape",
+        caller,
+        argument,
+        expected,
+        given !== undefined && given !== null && "length" in given ? `${given.length} numbers` : given,
+      );
     }
     if (dtype === "f32") return given instanceof Float32Array ? given : Float32Array.from(given);
     // Negative ones wrap around: they are beyond every class, and do not count.

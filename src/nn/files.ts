@@ -48,7 +48,8 @@ export function readCheckpoint(caller: string, bytes: Uint8Array | ArrayBuffer, 
   const file = parseSafetensors(bytes);
   const state: unknown = JSON.parse(file.metadata[TRAINING] ?? "null");
   if (!isTrainingState(state)) throw refuse("value", caller, argument, "a file of trainer.save()", "a file of a model alone");
-  if (state.optimizer !== optimizer.kind) throw refuse("value", caller, argument, `a file of a training by ${optimizer.kind}`, `one by ${state.optimizer}`);
+  if (state.optimizer !== optimizer.kind)
+    throw refuse("value", caller, argument, `a file of a training by ${optimizer.kind}`, `one by ${state.optimizer}`);
   const read = (prefix: string) => numbersOf(caller, argument, file, model, prefix);
   const numbers = new Map<string, ByParameter>([[KEPT.parameters, read("")]]);
   for (const name of optimizer.states) numbers.set(stateName(name), read(`${STATE_PREFIX}${name}.`));

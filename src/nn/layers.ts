@@ -52,7 +52,13 @@ export function linear(x: Value, name: string, options: LinearOptions): Value {
 export function product(
   x: Value,
   name: string,
-  { outputs, bias, shape, inputs = x.shape.at(-1)!, heads }: { outputs: number; bias: boolean; shape: readonly number[]; inputs?: number; heads?: HeadsOf },
+  {
+    outputs,
+    bias,
+    shape,
+    inputs = x.shape.at(-1)!,
+    heads,
+  }: { outputs: number; bias: boolean; shape: readonly number[]; inputs?: number; heads?: HeadsOf },
 ): Value {
   const { recorder } = x;
   const initial = { kind: "uniform", scale: 1 / Math.sqrt(inputs) } as const;
@@ -231,7 +237,14 @@ export function checkFloats(caller: string, argument: string, x: unknown, least:
 /** @throws FastRpbError code `"shape"` */
 export function checkLengths(caller: string, lengths: unknown, batch: number): asserts lengths is Value {
   const isRight = lengths instanceof Value && lengths.dtype === "u32" && lengths.size === batch;
-  if (!isRight) throw refuse("shape", caller, "options.lengths", `a value of dtype "u32" and shape [${batch}]`, lengths instanceof Value ? lengths.shape : lengths);
+  if (!isRight)
+    throw refuse(
+      "shape",
+      caller,
+      "options.lengths",
+      `a value of dtype "u32" and shape [${batch}]`,
+      lengths instanceof Value ? lengths.shape : lengths,
+    );
 }
 
 function checkBroadcast(caller: string, x: Value, y: Value): void {
@@ -239,5 +252,8 @@ function checkBroadcast(caller: string, x: Value, y: Value): void {
   checkFloats(caller, "y", y, 1);
   const tail = x.shape.slice(x.shape.length - y.shape.length);
   if (y.shape.length <= x.shape.length && y.shape.every((size, axis) => size === tail[axis])) return;
-  throw new FastRpbError("shape", `${caller}: y of shape [${y.shape.join(", ")}] is neither of the shape of x, [${x.shape.join(", ")}], nor of its last axes.`);
+  throw new FastRpbError(
+    "shape",
+    `${caller}: y of shape [${y.shape.join(", ")}] is neither of the shape of x, [${x.shape.join(", ")}], nor of its last axes.`,
+  );
 }

@@ -11,7 +11,11 @@ export interface Loss {
   /** Factor on it, where there are several. */
   readonly weight: number;
   /** @internal Adds it to a model: its value [1], and for classes `counts`, how many targets count and how many were right. */
-  readonly record: (outputs: Readonly<Record<string, Value>>, recorder: Recorder, caller: string) => { readonly loss: Value; readonly counts?: Value };
+  readonly record: (
+    outputs: Readonly<Record<string, Value>>,
+    recorder: Recorder,
+    caller: string,
+  ) => { readonly loss: Value; readonly counts?: Value };
 }
 
 /** Which output and which part of a batch a loss is of. */
@@ -44,7 +48,13 @@ export function crossEntropy(options: LossOptions & { readonly labelSmoothing?: 
     const targets = recorder.input(targetsName, logits.shape.slice(1, -1), "u32");
     const rows = logits.size / classes;
     const spec = crossEntropySpec({ rows, classes, labelSmoothing });
-    return recorder.add("loss", task(crossEntropyOperation, spec), { logits, targets }, { loss: [1], counts: [2], statistics: [rows, 2] }, { counts: "u32" });
+    return recorder.add(
+      "loss",
+      task(crossEntropyOperation, spec),
+      { logits, targets },
+      { loss: [1], counts: [2], statistics: [rows, 2] },
+      { counts: "u32" },
+    );
   });
 }
 

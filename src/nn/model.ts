@@ -73,7 +73,8 @@ export class Model {
     const made = this.#write(buildOf(recorder), Object.fromEntries(inputs));
     const outputs = made instanceof Value ? { out: made } : made;
     for (const [name, value] of Object.entries(outputs ?? {})) {
-      if (!(value instanceof Value) || value.recorder !== recorder) throw refuse("value", "defineModel", `output ${name}`, "a value of this model", value);
+      if (!(value instanceof Value) || value.recorder !== recorder)
+        throw refuse("value", "defineModel", `output ${name}`, "a value of this model", value);
     }
     if (Object.keys(outputs ?? {}).length === 0) throw refuse("value", "defineModel", "the result of write", "a value, or values by name", made);
     return { recorder, outputs };

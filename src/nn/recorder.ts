@@ -124,7 +124,10 @@ export class Recorder {
     const full = this.scoped(name);
     const known = this.parameters.get(full);
     if (known && known.shape.join() !== shape.join()) {
-      throw new FastRpbError("shape", `${full}: a parameter of shape [${shape.join(", ")}] and of shape [${known.shape.join(", ")}] have the same name.`);
+      throw new FastRpbError(
+        "shape",
+        `${full}: a parameter of shape [${shape.join(", ")}] and of shape [${known.shape.join(", ")}] have the same name.`,
+      );
     }
     if (!known) this.parameters.set(full, Object.freeze({ name: full, shape: Object.freeze([...shape]), initial }));
     return new Value(this, full, shape);
@@ -148,7 +151,7 @@ export class Recorder {
     task: Task | (() => Promise<Task>),
     inputs: Readonly<Record<string, Value | undefined>>,
     outputs: Readonly<Record<Output, readonly number[]>>,
-    dtypes: Readonly<Partial<Record<Output, "u32">>> = {},
+    dtypes: Readonly<Record<string, "u32">> = {},
   ): Readonly<Record<Output, Value>> {
     const values: Record<string, string> = {};
     for (const [tensor, value] of Object.entries(inputs)) if (value) values[tensor] = value.name;

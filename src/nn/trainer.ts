@@ -117,7 +117,8 @@ export async function createTrainer(runtime: Runtime, model: Model, options: Tra
   if (!(model instanceof Model)) throw refuse("value", caller, "model", "a model of defineModel or transformer", model);
   const context = Runtime.contextOf(runtime);
   const checked = checkTrainer(caller, model, options);
-  const resumed = options.resume === undefined ? undefined : (await loadFiles(caller)).readCheckpoint(caller, options.resume, model, checked.optimizer);
+  const resumed =
+    options.resume === undefined ? undefined : (await loadFiles(caller)).readCheckpoint(caller, options.resume, model, checked.optimizer);
   const training = await planTraining(caller, checked);
   const compiled: Executable[] = [];
   try {
@@ -127,7 +128,7 @@ export async function createTrainer(runtime: Runtime, model: Model, options: Tra
     if (error instanceof FastRpbError && error.code === "limit") throw await withFittingBatch(caller, checked, context, error);
     throw error;
   }
-  const state = resumed ?? firstState(training, checked, options.seed ?? 0);
+  const state = resumed ?? firstState(checked, checked.seed);
   return new Trainer(context, training, checked, { steps: compiled.slice(0, -1), evaluation: compiled.at(-1)! }, state, options.checkpointSteps ?? 0);
 }
 
@@ -201,7 +202,7 @@ export interface TrainerState {
   readonly numbers: ReadonlyMap<string, ReadonlyMap<string, ArrayLike<number>>>;
 }
 
-function firstState(training: Training, options: CheckedOptions, seed: number): TrainerState {
+function firstState(options: CheckedOptions, seed: number): TrainerState {
   const initial = new Map([...options.model.parameters.values()].map((parameter, i) => [parameter.name, initialNumbers(parameter, seed, i)]));
   const numbers = new Map<string, ReadonlyMap<string, ArrayLike<number>>>([[KEPT.parameters, initial]]);
   if (options.averageDecay !== undefined) numbers.set(KEPT.average, initial);
@@ -432,7 +433,13 @@ export class Trainer {
     const { arena, constants } = this.#training;
     const { optimizer, averageDecay, accumulate } = this.#options;
     const states = optimizer.states.map(stateName);
-    for (const name of [KEPT.parameters, KEPT.gradients, ...states, ...(averageDecay === undefined ? [] : [KEPT.average]), ...(accumulate > 1 ? [KEPT.next] : [])]) {
+    for (const name of [
+      KEPT.parameters,
+      KEPT.gradients,
+      ...states,
+      ...(averageDecay === undefined ? [] : [KEPT.average]),
+      ...(accumulate > 1 ? [KEPT.next] : []),
+    ]) {
       const data = new Float64Array(arena.size);
       for (const [parameter, own] of numbers.get(name) ?? []) numbersAt(arena, data, parameter).set(own);
       this.#kept.put(name, data);
@@ -491,7 +498,10 @@ export class Trainer {
     const batch = this.#recent.get(step);
     const where = batch && (await firstNonFinite(this.#context, this.#training, this.#kept, batch, Uint32Array.of(this.#seed, 0, step, 0)));
     const first = where ? `, first in ${where}` : "";
-    return new FastRpbError("value", `trainer.step: at step ${step} there is a number that is not finite${first}. Parameters are those of the step before.`);
+    return new FastRpbError(
+      "value",
+      `trainer.step: at step ${step} there is a number that is not finite${first}. Parameters are those of the step before.`,
+    );
   }
 
   #averaged(caller: string, average: unknown): string {
@@ -526,4 +536,3 @@ export class Trainer {
     if (this.disposed) throw new FastRpbError("disposed", `${caller}: the trainer or its runtime was disposed.`);
   }
 }
-

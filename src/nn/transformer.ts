@@ -60,9 +60,11 @@ function write(build: Build, inputs: Value, lengths: Value | undefined, options:
   const { width, layers, heads, grid, dropout: rate } = options;
   const isPre = options.norm === "pre";
   const norm = options.normKind === "layer" ? layerNorm : rmsNorm;
-  const activate = (x: Value) => (options.activation === "relu" ? relu(x) : gelu(x, { approximate: options.activation === "gelu" ? "none" : "tanh" }));
+  const activate = (x: Value) =>
+    options.activation === "relu" ? relu(x) : gelu(x, { approximate: options.activation === "gelu" ? "none" : "tanh" });
 
-  let x = "tokens" in options.input ? embedding(inputs, "embed", { count: options.input.tokens, width }) : linear(inputs, "embed", { outputs: width });
+  let x =
+    "tokens" in options.input ? embedding(inputs, "embed", { count: options.input.tokens, width }) : linear(inputs, "embed", { outputs: width });
   x = dropout(withPositions(build, x, options), rate);
   for (let i = 0; i < layers; i++) {
     x = build.layer(`layers.${i}`, () => {

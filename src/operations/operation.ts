@@ -17,7 +17,7 @@ export interface TensorLayout {
   /** `"inout"`: an output that is an input too. */
   readonly role: "input" | "output" | "inout";
   readonly shape: readonly number[];
-  readonly dtype: DType | "u32";
+  readonly dtype: DType;
 }
 
 export type TensorLayouts = Readonly<Record<string, TensorLayout>>;
@@ -127,7 +127,7 @@ export function layout(role: TensorLayout["role"], shape: readonly number[], dty
 }
 
 export function layoutBytes({ shape, dtype }: TensorLayout): number {
-  return elementCount(shape) * (dtype === "u32" ? Uint32Array.BYTES_PER_ELEMENT : BYTES_PER_ELEMENT[dtype]);
+  return elementCount(shape) * BYTES_PER_ELEMENT[dtype];
 }
 
 /**
