@@ -28,6 +28,7 @@ import { repeatedSuite } from "./repeated.ts";
 import { multiplicativeAttentionSuite } from "./multiplicative-attention.ts";
 import { multiplicativeExtremesSuite } from "./multiplicative-extremes.ts";
 import { crossEntropySuite } from "./nn-cross-entropy.ts";
+import { dropoutSuite } from "./nn-dropout.ts";
 import { toeplitzGradientSuite } from "./toeplitz-gradient.ts";
 import { softmaxAttentionSuite } from "./softmax-attention.ts";
 import { toeplitzSuite } from "./toeplitz.ts";
@@ -69,6 +70,7 @@ export const SUITES: readonly Suite[] = [
   nnOptimizerSuite,
   crossEntropySuite,
   crossEntropySuite,
+  dropoutSuite,
   bytesSuite,
 ];
 
