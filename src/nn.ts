@@ -15,6 +15,7 @@ export {
   relu,
   reshape,
   rmsNorm,
+  tokenAt,
 } from "./nn/layers.ts";
 export { crossEntropy, IGNORED, type Loss, type LossOptions, meanSquaredError } from "./nn/losses.ts";
 export { type Build, defineModel, type Model, type ModelOptions, type ModelOutputs } from "./nn/model.ts";

@@ -69,7 +69,6 @@ export const SUITES: readonly Suite[] = [
   halfAttentionSuite,
   nnOptimizerSuite,
   crossEntropySuite,
-  crossEntropySuite,
   dropoutSuite,
   bytesSuite,
 ];
