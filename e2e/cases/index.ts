@@ -27,6 +27,8 @@ import { refusalSuite } from "./refusals.ts";
 import { repeatedSuite } from "./repeated.ts";
 import { multiplicativeAttentionSuite } from "./multiplicative-attention.ts";
 import { multiplicativeExtremesSuite } from "./multiplicative-extremes.ts";
+import { crossEntropySuite } from "./nn-cross-entropy.ts";
+import { dropoutSuite } from "./nn-dropout.ts";
 import { toeplitzGradientSuite } from "./toeplitz-gradient.ts";
 import { softmaxAttentionSuite } from "./softmax-attention.ts";
 import { toeplitzSuite } from "./toeplitz.ts";
@@ -66,6 +68,9 @@ export const SUITES: readonly Suite[] = [
   layoutSuite,
   halfAttentionSuite,
   nnOptimizerSuite,
+  crossEntropySuite,
+  crossEntropySuite,
+  dropoutSuite,
   bytesSuite,
 ];
 

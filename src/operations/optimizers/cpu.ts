@@ -1,5 +1,14 @@
 import type { CpuComputation, CpuMemory, Floats } from "../operation.ts";
-import type { AdamWSpec, AverageSpec, SgdSpec, SumOfSquaresSpec, UpdateSpec } from "./spec.ts";
+import {
+  type AdamWSpec,
+  type AverageSpec,
+  HISTORY_COLUMNS,
+  HISTORY_ROWS,
+  type RecordSpec,
+  type SgdSpec,
+  type SumOfSquaresSpec,
+  type UpdateSpec,
+} from "./spec.ts";
 
 export function sumOfSquaresCpu({ size }: SumOfSquaresSpec): CpuComputation {
   return {
@@ -23,6 +32,24 @@ export function guardCpu(): CpuComputation {
       if (health[0] !== 0 || found === 0) return;
       health[0] = memoryOf("clock").words[2]! + 1;
       health[1] = found;
+    },
+  };
+}
+
+export function recordCpu({ isFirst, isLast, counts }: RecordSpec): CpuComputation {
+  return {
+    flops: 0,
+    run(memoryOf) {
+      const step = memoryOf("clock").words[2]!;
+      const first = (step % HISTORY_ROWS) * HISTORY_COLUMNS;
+      const row = memoryOf("history").floats.subarray(first, first + HISTORY_COLUMNS);
+      if (isFirst) row.fill(0);
+      row[0] = step;
+      row[3]! += memoryOf("loss").floats[0]!;
+      if (counts) for (const [i, count] of memoryOf("counts").words.entries()) row[4 + i]! += count;
+      if (!isLast) return;
+      row[1] = memoryOf("health").words[0]!;
+      row[2] = memoryOf("norm").floats[0]!;
     },
   };
 }

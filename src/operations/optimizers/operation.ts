@@ -1,6 +1,15 @@
 import { cpuOnDemand, layout, type Operation, type TensorLayouts } from "../operation.ts";
-import { planAdamW, planAverage, planGuard, planSgd, planSumOfSquares } from "./plan.ts";
-import type { AdamWSpec, AverageSpec, GuardSpec, SgdSpec, SumOfSquaresSpec, UpdateSpec } from "./spec.ts";
+import { planAdamW, planAverage, planGuard, planRecord, planSgd, planSumOfSquares } from "./plan.ts";
+import {
+  type AdamWSpec,
+  type AverageSpec,
+  type GuardSpec,
+  HISTORY_SIZE,
+  type RecordSpec,
+  type SgdSpec,
+  type SumOfSquaresSpec,
+  type UpdateSpec,
+} from "./spec.ts";
 
 const HEALTH_WORDS = 2;
 const CLOCK_WORDS = 4;
@@ -69,4 +78,19 @@ export const average: Operation<AverageSpec> = {
   }),
   plan: planAverage,
   ...cpuOnDemand(async () => (await import("./cpu.ts")).averageCpu),
+};
+
+/** What a step came to: `loss`, `clock` and, as far as they are there, `counts`, `norm`, `health` → `history`. */
+export const record: Operation<RecordSpec> = {
+  name: "record",
+  label: () => "record",
+  tensors: ({ counts, isLast }) => ({
+    loss: layout("input", [1]),
+    clock: layout("input", [CLOCK_WORDS], "u32"),
+    history: layout("inout", [HISTORY_SIZE]),
+    ...(counts && { counts: layout("input", [2], "u32") }),
+    ...(isLast && { norm: layout("input", [1]), health: layout("input", [HEALTH_WORDS], "u32") }),
+  }),
+  plan: planRecord,
+  ...cpuOnDemand(async () => (await import("./cpu.ts")).recordCpu),
 };

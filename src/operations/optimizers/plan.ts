@@ -1,6 +1,7 @@
 import { adamWKernel } from "../../../shaders/nn/adam-w.ts";
 import { averageKernel } from "../../../shaders/nn/average.ts";
 import { guardKernel } from "../../../shaders/nn/guard.ts";
+import { HISTORY_COLUMNS, recordKernel } from "../../../shaders/nn/record.ts";
 import { sgdKernel } from "../../../shaders/nn/sgd.ts";
 import { sumOfSquaresKernel } from "../../../shaders/nn/sum-of-squares.ts";
 import type { ArrayKernelSpec } from "../../../shaders/nn/update.ts";
@@ -12,7 +13,7 @@ import { spansOf } from "../../program/slices.ts";
 import { FLOAT_BYTES, sum, WORD_BYTES } from "../../program/units.ts";
 import { elementwiseLanes, floorPowerOfTwo, mostLanes } from "../../program/workgroups.ts";
 import type { Handles } from "../operation.ts";
-import type { AdamWSpec, AverageSpec, SgdSpec, SumOfSquaresSpec } from "./spec.ts";
+import type { AdamWSpec, AverageSpec, RecordSpec, SgdSpec, SumOfSquaresSpec } from "./spec.ts";
 
 /** Elements of arrays side by side, and where they lie in each. */
 interface ArraySlice {
@@ -143,4 +144,22 @@ function planArrays(
       flops: (count * bytes * work.flops) / FLOAT_BYTES,
     });
   }
+}
+
+/** Adds the row of a step to its history. */
+export function planRecord(program: ProgramBuilder, { isFirst, isLast, counts }: RecordSpec, tensors: Handles): void {
+  const words = (name: string, count: number) => tensors[name] && { buffer: tensors[name], reads: count * WORD_BYTES };
+  program.dispatch({
+    kernel: recordKernel({ isFirst, isLast, counts }),
+    groups: 1,
+    uses: {
+      loss: words("loss", 1),
+      clock: words("clock", 1),
+      history: { buffer: tensors["history"]!, reads: isFirst ? 0 : HISTORY_COLUMNS * FLOAT_BYTES, writes: HISTORY_COLUMNS * FLOAT_BYTES },
+      counts: words("counts", 2),
+      norm: words("norm", 1),
+      health: words("health", 1),
+    },
+    flops: 0,
+  });
 }

@@ -2,9 +2,13 @@
  * What changes the parameters of a model in a step of training. All parameters lie side by side in one tensor, and so do their gradients and what an
  * optimiser keeps of each; `size` is their number.
  */
+import { HISTORY_COLUMNS, HISTORY_ROWS, type RecordKernelSpec } from "../../../shaders/nn/record.ts";
 import type { ParameterGroup } from "../../../shaders/nn/update.ts";
 
-export type { ParameterGroup };
+export { HISTORY_COLUMNS, HISTORY_ROWS, type ParameterGroup };
+
+/** Numbers of a history. */
+export const HISTORY_SIZE = HISTORY_ROWS * HISTORY_COLUMNS;
 
 /** The sum of the squares of `x` [size] → `out` [1], which is not finite where a number is not, or the sum is beyond float32. */
 export interface SumOfSquaresSpec {
@@ -102,6 +106,18 @@ export interface AverageSpec {
 
 export function averageSpec({ size, decay }: { readonly size: number; readonly decay: number }): AverageSpec {
   return Object.freeze({ operation: "average", size, decay });
+}
+
+/**
+ * What a step came to: `loss` [1], `counts` [2] words where targets are counted, and of the last batch of a step `norm` [1] and `health` [2] words →
+ * its row of `history` [HISTORY_ROWS, HISTORY_COLUMNS], by the number of the step in `clock`.
+ */
+export interface RecordSpec extends RecordKernelSpec {
+  readonly operation: "record";
+}
+
+export function recordSpec({ isFirst, isLast, counts }: RecordKernelSpec): RecordSpec {
+  return Object.freeze({ operation: "record", isFirst, isLast, counts });
 }
 
 function updateSpec({ size, weightDecay = 0, groups, clipNorm, rateIndex = 0, rateCount }: UpdateOptions, rates: number): UpdateSpec {
