@@ -4,7 +4,7 @@ import { FastRpbError, refuse } from "../core/errors.ts";
 import { Model } from "./model.ts";
 import type { Optimizer } from "./optimizers.ts";
 import type { Parameter } from "./recorder.ts";
-import { parseSafetensors, type SafetensorsFile, toFloat64, writeSafetensors } from "./safetensors.ts";
+import { parseSafetensors, type SafetensorsFile, type SafetensorsTensor, toFloat64, writeSafetensors } from "./safetensors.ts";
 import type { TrainerState } from "./trainer.ts";
 import { KEPT, stateName } from "./training-graph.ts";
 import { transformer, type TransformerOptions } from "./transformer.ts";
@@ -38,7 +38,8 @@ function tensorsOf({ parameters }: Model, numbers: ByParameter, prefix: string) 
     // What the CPU backend trains is float64.
     const isWide = data instanceof Float64Array;
     const copy = isWide ? Float64Array.from(data) : Float32Array.from(data);
-    return { name: `${prefix}${name}`, dtype: isWide ? ("F64" as const) : ("F32" as const), shape, bytes: new Uint8Array(copy.buffer) };
+    const tensor: SafetensorsTensor = { dtype: isWide ? "F64" : "F32", shape, bytes: new Uint8Array(copy.buffer) };
+    return [`${prefix}${name}`, tensor] as const;
   });
 }
 

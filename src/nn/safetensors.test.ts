@@ -2,7 +2,15 @@ import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { FastRpbError } from "../core/errors.ts";
 import { random } from "../testing/random.ts";
-import { parseSafetensors, type SafetensorsDType, type SafetensorsFile, type SafetensorsTensor, toFloat32, writeSafetensors } from "./safetensors.ts";
+import {
+  parseSafetensors,
+  type SafetensorsDType,
+  type SafetensorsFile,
+  type SafetensorsTensor,
+  toFloat32,
+  toFloat64,
+  writeSafetensors,
+} from "./safetensors.ts";
 
 interface Fixture {
   readonly what: string;
@@ -243,6 +251,16 @@ describe("writeSafetensors", () => {
         writeSafetensors(new Map([[name, { ...f32(1), ...tensor }]]), metadata as Record<string, string>);
     const refusals: [() => unknown, string][] = [
       [() => writeSafetensors({ a: f32(1) } as never), "tensors"],
+      [() => writeSafetensors(undefined as never), "tensors"],
+      [
+        () =>
+          writeSafetensors([
+            ["a", f32(1)],
+            ["b", f32(2)],
+            ["a", f32(3)],
+          ]),
+        "there once",
+      ],
       [write("__metadata__", {}), "__metadata__"],
       [write("\ud800", {}), "the name of a tensor"],
       [write("a", { dtype: "F31" }), "a known dtype"],
@@ -268,7 +286,7 @@ describe("writeSafetensors", () => {
   });
 });
 
-describe("toFloat32", () => {
+describe("toFloat32 and toFloat64", () => {
   test("exact, from bytes that are not aligned, into a copy", () => {
     const bytes = new Uint8Array(9).fill(7);
     bytes.set(new Uint8Array(Float32Array.of(1.5, -0).buffer), 1);
@@ -295,7 +313,14 @@ describe("toFloat32", () => {
     }
   });
 
+  test("toFloat64 is exact", () => {
+    expect([...toFloat64({ dtype: "F64", bytes: new Uint8Array(Float64Array.of(0.1, 1e300).buffer) })]).toEqual([0.1, 1e300]);
+    expect([...toFloat64({ dtype: "F32", bytes: new Uint8Array(Float32Array.of(0.1, -3).buffer) })]).toEqual([Math.fround(0.1), -3]);
+    expect([...toFloat64({ dtype: "F16", bytes: Uint8Array.of(0, 0x3c) })]).toEqual([1]);
+  });
+
   test("refuses integers, and halves of numbers", () => {
+    expect(() => toFloat64({ dtype: "U8", bytes: new Uint8Array(4) })).toThrow("toFloat64: dtype");
     expect(() => toFloat32({ dtype: "I32", bytes: new Uint8Array(4) })).toThrow(FastRpbError);
     expect(() => toFloat32({ dtype: "constructor" as never, bytes: new Uint8Array(4) })).toThrow(FastRpbError);
     expect(() => toFloat32({ dtype: "F32", bytes: new Uint8Array(5) })).toThrow("a multiple of 4");

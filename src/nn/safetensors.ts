@@ -78,20 +78,20 @@ export function parseSafetensors(bytes: ArrayBuffer | Uint8Array): SafetensorsFi
 /**
  * Writes a safetensors file: tensors with larger elements first, then by name, so that each is aligned.
  *
- * @param tensors by name
+ * @param tensors by name: a Map, or pairs of names and tensors
  * @param metadata strings that the file carries besides
  * @returns the whole file
- * @throws FastRpbError code `"value"` for bytes that do not fit dtype and shape, for an unknown dtype, or for names and strings that are no text;
- *   code `"limit"` where there is no room
+ * @throws FastRpbError code `"value"` for bytes that do not fit dtype and shape, for an unknown dtype, for a name that occurs twice, or for names and
+ *   strings that are no text; code `"limit"` where there is no room
  */
 export function writeSafetensors(
-  tensors: ReadonlyMap<string, SafetensorsTensor>,
+  tensors: Iterable<readonly [name: string, tensor: SafetensorsTensor]>,
   metadata: Readonly<Record<string, string>> = {},
 ): Uint8Array<ArrayBuffer> {
   const caller = "writeSafetensors";
-  const given: unknown = tensors;
-  if (!(given instanceof Map)) throw refuse("value", caller, "tensors", "a Map", given);
+  if (typeof tensors?.[Symbol.iterator] !== "function") throw refuse("value", caller, "tensors", "a Map", tensors);
   const named = [...tensors].sort(([a, { dtype }], [b, other]) => DTYPES.indexOf(dtype) - DTYPES.indexOf(other.dtype) || (a < b ? -1 : 1));
+  const names = new Set<string>();
   const members: string[] = [];
   const texts = Object.entries(metadata).map(
     ([key, value]) => `${quoted(caller, "a key of metadata", key)}:${quoted(caller, `metadata ${describe(key)}`, value)}`,
@@ -100,6 +100,8 @@ export function writeSafetensors(
   let end = 0;
   for (const [name, { dtype, shape, bytes }] of named) {
     const what = `tensor ${describe(name)}`;
+    if (names.has(name)) throw refuse("value", caller, "the name of a tensor", "there once", name);
+    names.add(name);
     if (name === METADATA) throw refuse("value", caller, "the name of a tensor", `other than "${METADATA}"`, name);
     if (!DTYPES.includes(dtype)) throw unknownDType(caller, what, dtype);
     const sizes = Array.from(shape);
@@ -134,14 +136,33 @@ export function writeSafetensors(
  * @returns a copy
  * @throws FastRpbError code `"value"` for other dtypes, or bytes that are no whole numbers of them
  */
-export function toFloat32({ dtype, bytes }: Pick<SafetensorsTensor, "dtype" | "bytes">): Float32Array<ArrayBuffer> {
-  const caller = "toFloat32";
+export function toFloat32(tensor: Pick<SafetensorsTensor, "dtype" | "bytes">): Float32Array<ArrayBuffer> {
+  const numbers = storedFloats("toFloat32", tensor);
+  return numbers instanceof Float32Array ? numbers : new Float32Array(numbers);
+}
+
+/**
+ * The numbers of a tensor in a file as float64: exact for F64, F32, F16 and BF16.
+ *
+ * @returns a copy
+ * @throws FastRpbError code `"value"` for other dtypes, or bytes that are no whole numbers of them
+ */
+export function toFloat64(tensor: Pick<SafetensorsTensor, "dtype" | "bytes">): Float64Array<ArrayBuffer> {
+  const numbers = storedFloats("toFloat64", tensor);
+  return numbers instanceof Float64Array ? numbers : new Float64Array(numbers);
+}
+
+/** A copy of numbers, as exact as they are. */
+function storedFloats(
+  caller: string,
+  { dtype, bytes }: Pick<SafetensorsTensor, "dtype" | "bytes">,
+): Float32Array<ArrayBuffer> | Float64Array<ArrayBuffer> {
   const size = ["F64", "F32", "F16", "BF16"].includes(dtype) ? ELEMENT_BYTES[dtype] : 0;
   if (size === 0) throw refuse("value", caller, "dtype", 'one of "F64", "F32", "F16", "BF16"', dtype);
   if (bytes.length % size !== 0) throw refuse("value", caller, "bytes.length", `a multiple of ${size}`, bytes.length);
   const { buffer } = new Uint8Array(bytes); // aligned
   if (dtype === "F32") return new Float32Array(buffer);
-  if (dtype === "F64") return new Float32Array(new Float64Array(buffer));
+  if (dtype === "F64") return new Float64Array(buffer);
   const halves = new Uint16Array(buffer);
   const numbers = new Float32Array(halves.length);
   if (dtype === "F16") decodeHalf(halves, numbers);
