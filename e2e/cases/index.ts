@@ -21,6 +21,7 @@ import { kernelSuite } from "./kernels.ts";
 import { linearAttentionSuite } from "./linear-attention.ts";
 import { layoutSuite } from "./layouts.ts";
 import { lifecycleSuite, selfTestSuite } from "./lifecycle.ts";
+import { nnOptimizerSuite } from "./nn-optimizers.ts";
 import { nonFiniteSuite } from "./non-finite.ts";
 import { refusalSuite } from "./refusals.ts";
 import { repeatedSuite } from "./repeated.ts";
@@ -67,6 +68,7 @@ export const SUITES: readonly Suite[] = [
   crossAttentionSuite,
   layoutSuite,
   halfAttentionSuite,
+  nnOptimizerSuite,
   crossEntropySuite,
   dropoutSuite,
   embeddingSuite,

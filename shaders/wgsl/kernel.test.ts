@@ -23,6 +23,11 @@ import { complexMultiplyKernel } from "../complex-multiply/complex-multiply.ts";
 import { realToComplexKernel } from "../fft/real-to-complex.ts";
 import type { StockhamShape } from "../fft/stockham.ts";
 import { findNonFiniteKernel } from "../find-non-finite/find-non-finite.ts";
+import { adamWKernel } from "../nn/adam-w.ts";
+import { averageKernel } from "../nn/average.ts";
+import { guardKernel } from "../nn/guard.ts";
+import { sgdKernel } from "../nn/sgd.ts";
+import { sumOfSquaresKernel } from "../nn/sum-of-squares.ts";
 import { toeplitzFusedKernel } from "../toeplitz/fused.ts";
 import { toeplitzOutsideKernel } from "../toeplitz/outside.ts";
 import { toeplitzSpectrumKernel } from "../toeplitz/spectrum.ts";
@@ -36,6 +41,10 @@ const HEAD = { length: 200, headDim: 18, valueDim: 7, variableLengths: true };
 const ROW_TILE = { rows: 16, laneRows: 4, rowLanes: 16, laneKeys: 1 };
 const SOFTMAX_TILE = { rowGroups: 4, otherGroups: 4, rowVectors: 1, patchOthers: 4, depth: 2 } as const;
 const KEY_GRADIENT = { ...HEAD, scale: 0.25, causal: false, split: false, tile: SOFTMAX_TILE, gradients: "both", columnTiles: 1 } as const;
+const GROUPS = [
+  { end: 5, weightDecay: 0, rateFactor: 1 },
+  { end: 12, weightDecay: 0.1, rateFactor: 3 },
+];
 const SPLIT_ROWS = { length: 2000, causal: true, variableLengths: true, lanes: 64 };
 
 /** Rows of three heads side by side. */
@@ -96,6 +105,11 @@ const KERNELS: readonly Kernel[] = [
   tolerancesKernel({ lanes: 64, length: 200, features: 18, weights: 399 }),
   dpfpKernel({ lanes: 64, headDim: 18, nu: 3, to: "features", precision: "f16" }),
   dpfpKernel({ lanes: 64, headDim: 18, nu: 3, to: "rows", precision: "f32" }),
+  ...(["numbers", "vectors", "sums"] as const).map((source) => sumOfSquaresKernel({ lanes: 64, source })),
+  guardKernel(),
+  adamWKernel({ lanes: 64, vectors: true, groups: GROUPS, clipNorm: 1, rateIndex: 2, beta1: 0.9, beta2: 0.999, epsilon: 1e-8 }),
+  sgdKernel({ lanes: 64, vectors: false, groups: GROUPS, rateIndex: 0, momentum: 0.9, nesterov: true }),
+  averageKernel({ lanes: 64, vectors: true, decay: 0.999 }),
   maskRowsKernel({ lanes: 64, length: 200, width: 18, precision: "f16", fill: -65504, inPlace: false }),
   maskRowsKernel({ lanes: 64, length: 200, width: 16, precision: "f32", fill: 0, inPlace: true }),
   maskRowsKernel({ lanes: 64, length: 200, width: 16, precision: "f32", fill: 0, inPlace: false, strides: { rows: strided(200, 16) } }),
