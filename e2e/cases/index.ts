@@ -29,6 +29,7 @@ import { multiplicativeAttentionSuite } from "./multiplicative-attention.ts";
 import { multiplicativeExtremesSuite } from "./multiplicative-extremes.ts";
 import { crossEntropySuite } from "./nn-cross-entropy.ts";
 import { dropoutSuite } from "./nn-dropout.ts";
+import { embeddingSuite } from "./nn-embedding.ts";
 import { toeplitzGradientSuite } from "./toeplitz-gradient.ts";
 import { softmaxAttentionSuite } from "./softmax-attention.ts";
 import { toeplitzSuite } from "./toeplitz.ts";
@@ -70,6 +71,7 @@ export const SUITES: readonly Suite[] = [
   nnOptimizerSuite,
   crossEntropySuite,
   dropoutSuite,
+  embeddingSuite,
   bytesSuite,
 ];
 
