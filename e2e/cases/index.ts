@@ -24,6 +24,7 @@ import { lifecycleSuite, selfTestSuite } from "./lifecycle.ts";
 import { nonFiniteSuite } from "./non-finite.ts";
 import { refusalSuite } from "./refusals.ts";
 import { repeatedSuite } from "./repeated.ts";
+import { reductionSuite } from "./nn-reductions.ts";
 import { multiplicativeAttentionSuite } from "./multiplicative-attention.ts";
 import { multiplicativeExtremesSuite } from "./multiplicative-extremes.ts";
 import { toeplitzGradientSuite } from "./toeplitz-gradient.ts";
@@ -64,6 +65,7 @@ export const SUITES: readonly Suite[] = [
   crossAttentionSuite,
   layoutSuite,
   halfAttentionSuite,
+  reductionSuite,
   bytesSuite,
 ];
 
