@@ -25,6 +25,7 @@ import { nnOptimizerSuite } from "./nn-optimizers.ts";
 import { nonFiniteSuite } from "./non-finite.ts";
 import { refusalSuite } from "./refusals.ts";
 import { repeatedSuite } from "./repeated.ts";
+import { reductionSuite } from "./nn-reductions.ts";
 import { multiplicativeAttentionSuite } from "./multiplicative-attention.ts";
 import { multiplicativeExtremesSuite } from "./multiplicative-extremes.ts";
 import { crossEntropySuite } from "./nn-cross-entropy.ts";
@@ -72,6 +73,7 @@ export const SUITES: readonly Suite[] = [
   crossEntropySuite,
   dropoutSuite,
   embeddingSuite,
+  reductionSuite,
   bytesSuite,
 ];
 
