@@ -21,6 +21,7 @@ import { kernelSuite } from "./kernels.ts";
 import { linearAttentionSuite } from "./linear-attention.ts";
 import { layoutSuite } from "./layouts.ts";
 import { lifecycleSuite, selfTestSuite } from "./lifecycle.ts";
+import { nnMatmulSuite } from "./nn-matmul.ts";
 import { nonFiniteSuite } from "./non-finite.ts";
 import { refusalSuite } from "./refusals.ts";
 import { repeatedSuite } from "./repeated.ts";
@@ -64,6 +65,7 @@ export const SUITES: readonly Suite[] = [
   crossAttentionSuite,
   layoutSuite,
   halfAttentionSuite,
+  nnMatmulSuite,
   bytesSuite,
 ];
 
