@@ -22,6 +22,7 @@ import { linearAttentionSuite } from "./linear-attention.ts";
 import { layoutSuite } from "./layouts.ts";
 import { lifecycleSuite, selfTestSuite } from "./lifecycle.ts";
 import { nnOptimizerSuite } from "./nn-optimizers.ts";
+import { nnMatmulSuite } from "./nn-matmul.ts";
 import { nonFiniteSuite } from "./non-finite.ts";
 import { refusalSuite } from "./refusals.ts";
 import { repeatedSuite } from "./repeated.ts";
@@ -74,6 +75,7 @@ export const SUITES: readonly Suite[] = [
   dropoutSuite,
   embeddingSuite,
   reductionSuite,
+  nnMatmulSuite,
   bytesSuite,
 ];
 
