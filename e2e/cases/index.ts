@@ -23,6 +23,7 @@ import { layoutSuite } from "./layouts.ts";
 import { lifecycleSuite, selfTestSuite } from "./lifecycle.ts";
 import { nnOptimizerSuite } from "./nn-optimizers.ts";
 import { nnMatmulSuite } from "./nn-matmul.ts";
+import { modelSuite } from "./nn-models.ts";
 import { nonFiniteSuite } from "./non-finite.ts";
 import { refusalSuite } from "./refusals.ts";
 import { repeatedSuite } from "./repeated.ts";
@@ -76,6 +77,7 @@ export const SUITES: readonly Suite[] = [
   embeddingSuite,
   reductionSuite,
   nnMatmulSuite,
+  modelSuite,
   bytesSuite,
 ];
 
