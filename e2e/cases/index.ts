@@ -24,6 +24,7 @@ import { lifecycleSuite, selfTestSuite } from "./lifecycle.ts";
 import { nonFiniteSuite } from "./non-finite.ts";
 import { refusalSuite } from "./refusals.ts";
 import { repeatedSuite } from "./repeated.ts";
+import { elementwiseSuite } from "./nn-elementwise.ts";
 import { reductionSuite } from "./nn-reductions.ts";
 import { multiplicativeAttentionSuite } from "./multiplicative-attention.ts";
 import { multiplicativeExtremesSuite } from "./multiplicative-extremes.ts";
@@ -66,6 +67,7 @@ export const SUITES: readonly Suite[] = [
   layoutSuite,
   halfAttentionSuite,
   reductionSuite,
+  elementwiseSuite,
   bytesSuite,
 ];
 
