@@ -27,6 +27,7 @@ import { modelSuite } from "./nn-models.ts";
 import { nonFiniteSuite } from "./non-finite.ts";
 import { refusalSuite } from "./refusals.ts";
 import { repeatedSuite } from "./repeated.ts";
+import { elementwiseSuite } from "./nn-elementwise.ts";
 import { reductionSuite } from "./nn-reductions.ts";
 import { multiplicativeAttentionSuite } from "./multiplicative-attention.ts";
 import { multiplicativeExtremesSuite } from "./multiplicative-extremes.ts";
@@ -78,6 +79,7 @@ export const SUITES: readonly Suite[] = [
   reductionSuite,
   nnMatmulSuite,
   modelSuite,
+  elementwiseSuite,
   bytesSuite,
 ];
 
