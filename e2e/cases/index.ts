@@ -25,6 +25,7 @@ import { nnMatmulSuite } from "./nn-matmul.ts";
 import { nonFiniteSuite } from "./non-finite.ts";
 import { refusalSuite } from "./refusals.ts";
 import { repeatedSuite } from "./repeated.ts";
+import { reductionSuite } from "./nn-reductions.ts";
 import { multiplicativeAttentionSuite } from "./multiplicative-attention.ts";
 import { multiplicativeExtremesSuite } from "./multiplicative-extremes.ts";
 import { toeplitzGradientSuite } from "./toeplitz-gradient.ts";
@@ -66,6 +67,7 @@ export const SUITES: readonly Suite[] = [
   layoutSuite,
   halfAttentionSuite,
   nnMatmulSuite,
+  reductionSuite,
   bytesSuite,
 ];
 
