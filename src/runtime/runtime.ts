@@ -73,6 +73,11 @@ export class Runtime {
     };
   }
 
+  /** @internal What models work with. */
+  static contextOf(runtime: Runtime): PlanContext {
+    return runtime.#context;
+  }
+
   get backend(): "webgpu" | "cpu" {
     return this.#backend.kind;
   }
@@ -112,26 +117,28 @@ export class Runtime {
    * Copies `data` into a new tensor.
    *
    * @param data row-major; complex data is interleaved (re, im), twice as long as the product of the shape. For dtype `"f16"`, the bits of
-   *   the numbers, or a `Float16Array` where there is one
+   *   the numbers, or a `Float16Array` where there is one; for `"u32"` a `Uint32Array`
    * @param dtype `"f16"` needs a device with the feature `shader-f16`: `runtime.device?.features.has("shader-f16")`
    * @throws FastRpbError codes `"value"`, `"shape"`, `"unavailable"` (no float16 on this device), `"limit"`, `"disposed"`, `"lost"`
    */
-  tensor(data: Float32Array, shape: readonly number[], dtype?: Exclude<DType, "f16">): Tensor;
+  tensor(data: Float32Array, shape: readonly number[], dtype?: Exclude<DType, "f16" | "u32">): Tensor;
+  tensor(data: Uint32Array, shape: readonly number[], dtype: "u32"): Tensor;
   tensor(data: Uint16Array | HalfArray, shape: readonly number[], dtype: "f16"): Tensor;
-  tensor(data: Float32Array | Uint16Array | HalfArray, shape: readonly number[], dtype: DType = "f32"): Tensor {
+  tensor(data: Float32Array | Uint16Array | HalfArray | Uint32Array, shape: readonly number[], dtype: DType = "f32"): Tensor {
     const caller = "runtime.tensor";
     const { checked, bytes } = this.#layout(caller, shape, dtype);
     const half = dtype === "f16";
     const numbers = half ? halfBits(data) : data;
-    if (!numbers || !(half || numbers instanceof Float32Array)) {
-      throw refuse("value", caller, "data", half ? "a Uint16Array of bits, or a Float16Array" : "a Float32Array", data);
+    if (!numbers || !(half || numbers instanceof (dtype === "u32" ? Uint32Array : Float32Array))) {
+      const expected = half ? "a Uint16Array of bits, or a Float16Array" : `a ${dtype === "u32" ? "Uint32Array" : "Float32Array"}`;
+      throw refuse("value", caller, "data", expected, data);
     }
     if (numbers.byteLength !== bytes) {
       throw refuse(
         "shape",
         caller,
         "data",
-        `${bytes / numbers.BYTES_PER_ELEMENT} ${half ? "numbers" : "floats"} for shape [${checked.join(", ")}] of dtype "${dtype}"`,
+        `${bytes / numbers.BYTES_PER_ELEMENT} ${half || dtype === "u32" ? "numbers" : "floats"} for shape [${checked.join(", ")}] of dtype "${dtype}"`,
         numbers.length,
       );
     }
