@@ -80,6 +80,7 @@ export const SUITES: readonly Suite[] = [
   nnMatmulSuite,
   modelSuite,
   elementwiseSuite,
+  reductionSuite,
   bytesSuite,
 ];
 

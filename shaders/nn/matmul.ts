@@ -119,7 +119,7 @@ export function matmulKernel(spec: MatmulKernelSpec): Kernel {
       };
       return `${block(side)}\n${unroll(places.deep || !places.vectors ? four : [0], (r) => `    at${turn}_${r} = ${at(r)};`)}`;
     });
-  const load = (turn: number, k0: string) =>
+  const load = (turn: number) =>
     forBlock(turn, (side) => {
       const { name, places } = side;
       const within = (k: string) => (wholeDepths ? k : `min(${k}, end - 1u)`);
@@ -135,20 +135,20 @@ export function matmulKernel(spec: MatmulKernelSpec): Kernel {
         const parts = four.map((j) => `${name}[at${turn}_${r} + ${columnPlace(places, within(`(k + ${u32(j)})`))}]`);
         return masked(`vec4f(${parts})`, "vec4u(k) + vec4u(0u, 1u, 2u, 3u) < vec4u(end)");
       };
-      return `${block(side)}\n    let k = ${k0} + 4u * q;\n${unroll(four, (r) => `    next${turn}_${r} = ${number(r)};`)}`;
+      return `${block(side)}\n    let k = k0 + 4u * q;\n${unroll(four, (r) => `    next${turn}_${r} = ${number(r)};`)}`;
     });
-  const bufferOf = (side: Side, buffer: string) => (buffers === 1 ? "" : `${buffer} * ${u32(fours * side.vectors)} + `);
-  const store = (turn: number, buffer: string) =>
+  const bufferOf = ({ vectors }: Side) => (buffers === 1 ? "" : `buffer * ${u32(fours * vectors)} + `);
+  const store = (turn: number) =>
     forBlock(turn, (side) => {
       const { places, variable, vectors } = side;
       const of = (j: number) => (places.deep ? `vec4f(${four.map((r) => `next${turn}_${r}[${j}]`)})` : `next${turn}_${j}`);
       return `${block(side)}
-    let at = ${bufferOf(side, buffer)}q * ${u32(vectors)} + (v${swizzle(side, fours, "q")});
+    let at = ${bufferOf(side)}q * ${u32(vectors)} + (v${swizzle(side, fours, "q")});
 ${unroll(four, (j) => `    ${variable}${j}[at] = ${of(j)};`)}`;
     });
-  const compute = (u: number, buffer: string) => {
+  const compute = (u: number) => {
     const q = unrolled === fours ? u32(u) : `(q + ${u32(u)})`;
-    const from = (side: Side, own: string) => `${bufferOf(side, buffer)}${q} * ${u32(side.vectors)} + (${own}${swizzle(side, fours, q)})`;
+    const from = (side: Side, own: string) => `${bufferOf(side)}${q} * ${u32(side.vectors)} + (${own}${swizzle(side, fours, q)})`;
     return `    {
       let row_at = ${from(sides[0], "y")};
       let column_at = ${from(sides[1], "x")};
@@ -162,12 +162,8 @@ ${unroll(range(patchRows), (r) => columnGroups.map((c) => `        sum${r}_${c} 
 )}
     }`;
   };
-  const products = (buffer: string) => {
-    const steps = unroll(range(unrolled), (u) => compute(u, buffer));
-    return unrolled === fours ? steps : `    for (var q = 0u; q < ${u32(fours)}; q += ${u32(unrolled)}) {\n${steps}\n    }`;
-  };
-  const loadAll = (k0: string) => unroll(turns, (turn) => load(turn, k0));
-  const storeAll = (buffer: string) => unroll(turns, (turn) => store(turn, buffer));
+  const steps = unroll(range(unrolled), compute);
+  const products = unrolled === fours ? steps : `    for (var q = 0u; q < ${u32(fours)}; q += ${u32(unrolled)}) {\n${steps}\n    }`;
 
   // Two warps' widths of lanes in a row would read twice as much of the columns as of the rows: a warp has 8 × 4 patches.
   const warps = across % 8 === 0 && down % 4 === 0;
@@ -190,35 +186,25 @@ ${unroll(range(patchRows), (r) => columnGroups.map((c) => `        sum${r}_${c} 
 ${unroll(range(patchRows), (r) => columnGroups.map((c) => `  var sum${r}_${c} = vec4f();`).join("\n"))}
 ${unroll(turns, (t) => four.map((r) => `  var next${t}_${r} = vec4f();\n  var at${t}_${r} = 0u;`).join("\n"))}
 ${unroll(turns, placed)}
-${loadAll("begin")}
-#if ${buffers === 1}
-  for (var k0 = begin; k0 < end; k0 += ${u32(depth)}) {
-    workgroupBarrier();
-${storeAll("")}
-    workgroupBarrier();
-    let after = k0 + ${u32(depth)};
-    if (after < end) {
-${loadAll("after")}
-    }
-${products("")}
-  }
-#else
+#if ${buffers === 2}
   var buffer = 0u;
-${storeAll("buffer")}
-  workgroupBarrier();
-  for (var k0 = begin; k0 < end; k0 += ${u32(depth)}) {
-    let after = k0 + ${u32(depth)};
-    if (after < end) {
-${loadAll("after")}
+#endif
+  for (var k0 = begin; ; k0 += ${u32(depth)}) {
+    if (k0 < end) {
+${unroll(turns, load)}
     }
-${products("buffer")}
+    if (k0 > begin) {
+${products}
+    }
+    if (k0 >= end) { break; }
+#if ${buffers === 1}
+    workgroupBarrier();
+#else
     buffer = 1u - buffer;
-    if (after < end) {
-${storeAll("buffer")}
-    }
+#endif
+${unroll(turns, store)}
     workgroupBarrier();
   }
-#endif
 #if ${end === "partials"}
   let vectors = (params.columns + 3u) / 4u;
   let origin = (split * params.items + slice_item) * params.sliceRows;

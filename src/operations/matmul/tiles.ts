@@ -25,7 +25,7 @@ export const MATMUL_TILES: readonly MatmulTile[] = [
 
 /** A GPU of the size that large products are planned for: cores, lanes that keep one busy, and what one does in a clock. */
 const CORES = 132;
-const BUSY_LANES = 256;
+const BUSY_LANES = 128;
 const MOST_LANES_OF_CORE = 1024;
 const PRODUCTS = 128;
 const BYTES = 24;
@@ -99,7 +99,8 @@ function clocksOf({ tile: each, splits, splitDepth }: TileChoice, { items, rows,
   const groups = items * Math.ceil(rows / each.rows) * Math.ceil(columns / each.columns) * splits;
   const ofCore = Math.ceil(groups / CORES);
   const atOnce = Math.min(ofCore, Math.max(1, Math.floor(MOST_LANES_OF_CORE / 2 / lanes)));
-  const efficiency = 1 / (1 + (2.1 * (patchRows + patchColumns)) / (patchRows * patchColumns));
+  const WARP = 32;
+  const efficiency = Math.min(1, lanes / WARP) / (1 + (2.1 * (patchRows + patchColumns)) / (patchRows * patchColumns));
   const products = (each.rows * each.columns) / (PRODUCTS * efficiency * Math.min(1, (atOnce * lanes) / BUSY_LANES));
   const traffic = (4 * (each.rows + each.columns)) / BYTES;
   // Two more, for what a workgroup does before and after.
