@@ -22,9 +22,11 @@ import { linearAttentionSuite } from "./linear-attention.ts";
 import { layoutSuite } from "./layouts.ts";
 import { lifecycleSuite, selfTestSuite } from "./lifecycle.ts";
 import { nnOptimizerSuite } from "./nn-optimizers.ts";
+import { nnMatmulSuite } from "./nn-matmul.ts";
 import { nonFiniteSuite } from "./non-finite.ts";
 import { refusalSuite } from "./refusals.ts";
 import { repeatedSuite } from "./repeated.ts";
+import { reductionSuite } from "./nn-reductions.ts";
 import { multiplicativeAttentionSuite } from "./multiplicative-attention.ts";
 import { multiplicativeExtremesSuite } from "./multiplicative-extremes.ts";
 import { crossEntropySuite } from "./nn-cross-entropy.ts";
@@ -72,6 +74,8 @@ export const SUITES: readonly Suite[] = [
   crossEntropySuite,
   dropoutSuite,
   embeddingSuite,
+  reductionSuite,
+  nnMatmulSuite,
   bytesSuite,
 ];
 

@@ -1,8 +1,18 @@
 /** Steps of optimisers, and what keeps a number that is not finite from the parameters. */
-import { sequence, sequenceSpec } from "../../src/graph/sequence.ts";
+import { graph, graphSpec } from "../../src/graph/graph.ts";
 import { planProgram, task, type TaskNode } from "../../src/operations/operation.ts";
-import { adamW, average, guard, sgd, sumOfSquares } from "../../src/operations/optimizers/operation.ts";
-import { adamWSpec, averageSpec, guardSpec, sgdSpec, sumOfSquaresSpec } from "../../src/operations/optimizers/spec.ts";
+import { adamW, average, guard, record, sgd, sumOfSquares } from "../../src/operations/optimizers/operation.ts";
+import {
+  adamWSpec,
+  averageSpec,
+  guardSpec,
+  HISTORY_COLUMNS,
+  HISTORY_ROWS,
+  HISTORY_SIZE,
+  recordSpec,
+  sgdSpec,
+  sumOfSquaresSpec,
+} from "../../src/operations/optimizers/spec.ts";
 import type { Runtime } from "../../src/index.ts";
 import { type CaseContext, check, normals, type Suite, together } from "./case.ts";
 import { compareNodes, compareTask, type NarrowValues } from "./compare-nodes.ts";
@@ -93,7 +103,7 @@ async function gpuSums(runtime: Runtime, all: readonly Float32Array[]): Promise<
   const one = sumsTo(all[0]!.length);
   const nodes = all.map((_, i): TaskNode => ({ task: one, values: { x: `x ${i}`, out: `out ${i}` } }));
   const results = all.map((_, i) => `out ${i}`);
-  const program = planProgram("test", task(sequence, sequenceSpec(nodes, results)), runtime.limits);
+  const program = planProgram("test", task(graph, graphSpec({ nodes, results })), runtime.limits);
   const bits = await runProgram(runtime.device!, program, Object.fromEntries(all.map((x, i) => [`x ${i}`, x])));
   return results.map((name) => new Float32Array(bits[name]!));
 }
@@ -140,6 +150,30 @@ async function checkStopped(runtime: Runtime, size: number, broken: { readonly l
   });
 }
 
+/** Checks the row of a step of several batches, after the one before it and amid what is there. */
+async function compareRecords(runtime: Runtime, counts: boolean, step: number): Promise<void> {
+  const given: Record<string, Float32Array | Uint32Array> = {
+    clock: Uint32Array.of(7, 8, step, 9),
+    norm: Float32Array.of(2.5),
+    health: Uint32Array.of(step + 1, 2),
+    history: normals(step, HISTORY_SIZE),
+  };
+  // Columns that nobody writes are zeros.
+  const first = (step % HISTORY_ROWS) * HISTORY_COLUMNS;
+  given["history"]!.fill(0, first, first + HISTORY_COLUMNS);
+  const nodes = [0, 1, 2].map((batch): TaskNode => {
+    given[`loss ${batch}`] = Float32Array.of(1.5 + batch);
+    given[`counts ${batch}`] = Uint32Array.of(10 + batch, batch);
+    const values = { loss: `loss ${batch}`, clock: "clock", history: "history", counts: `counts ${batch}`, norm: "norm", health: "health" };
+    return { task: task(record, recordSpec({ isFirst: batch === 0, isLast: batch === 2, counts })), values };
+  });
+  const what = `record of step ${step}, counts ${counts}`;
+  const { history } = await compareNodes(runtime, nodes, given, ["history"], 0, what);
+  const row = [...history!.subarray(first, first + HISTORY_COLUMNS)];
+  const expected = [step, step + 1, 2.5, 7.5, counts ? 33 : 0, counts ? 3 : 0, 0, 0];
+  check(`${row}` === `${expected}`, `${what}: ${row} instead of ${expected}`);
+}
+
 async function withSmall(context: CaseContext, body: (runtime: Runtime) => Promise<void>): Promise<void> {
   const small = await context.open(SMALL);
   try {
@@ -182,6 +216,13 @@ export const nnOptimizerSuite: Suite = {
         await withSmall(context, async (small) => {
           for (const size of [5000, 5001]) await compareSteps(small, size, size, 1);
         });
+      },
+    },
+    {
+      name: "records of steps",
+      sample: true,
+      run: async (context) => {
+        for (const counts of [false, true]) for (const step of [0, 5, HISTORY_ROWS + 1]) await compareRecords(await context.runtime, counts, step);
       },
     },
     {

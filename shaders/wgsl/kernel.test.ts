@@ -26,6 +26,7 @@ import { findNonFiniteKernel } from "../find-non-finite/find-non-finite.ts";
 import { adamWKernel } from "../nn/adam-w.ts";
 import { averageKernel } from "../nn/average.ts";
 import { guardKernel } from "../nn/guard.ts";
+import { recordKernel } from "../nn/record.ts";
 import { sgdKernel } from "../nn/sgd.ts";
 import { sumOfSquaresKernel } from "../nn/sum-of-squares.ts";
 import { crossEntropyGradientKernel } from "../nn/cross-entropy-gradient.ts";
@@ -120,6 +121,8 @@ const KERNELS: readonly Kernel[] = [
   dpfpKernel({ lanes: 64, headDim: 18, nu: 3, to: "rows", precision: "f32" }),
   ...(["numbers", "vectors", "sums"] as const).map((source) => sumOfSquaresKernel({ lanes: 64, source })),
   guardKernel(),
+  recordKernel({ isFirst: true, isLast: true, counts: true }),
+  recordKernel({ isFirst: false, isLast: false, counts: false }),
   adamWKernel({ lanes: 64, vectors: true, groups: GROUPS, clipNorm: 1, rateIndex: 2, beta1: 0.9, beta2: 0.999, epsilon: 1e-8 }),
   sgdKernel({ lanes: 64, vectors: false, groups: GROUPS, rateIndex: 0, momentum: 0.9, nesterov: true }),
   averageKernel({ lanes: 64, vectors: true, decay: 0.999 }),

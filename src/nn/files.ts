@@ -4,7 +4,7 @@ import { FastRpbError, refuse } from "../core/errors.ts";
 import { Model } from "./model.ts";
 import type { Optimizer } from "./optimizers.ts";
 import type { Parameter } from "./recorder.ts";
-import { parseSafetensors, type SafetensorsFile, type SafetensorsTensor, toFloat32, writeSafetensors } from "./safetensors.ts";
+import { parseSafetensors, type SafetensorsFile, type SafetensorsTensor, toFloat64, writeSafetensors } from "./safetensors.ts";
 import type { TrainerState } from "./trainer.ts";
 import { KEPT, stateName } from "./training-graph.ts";
 import { transformer, type TransformerOptions } from "./transformer.ts";
@@ -19,26 +19,27 @@ type ByParameter = ReadonlyMap<string, ArrayLike<number>>;
 
 /** A file of a model alone. */
 export function writeModel(model: Model, numbers: ByParameter): Uint8Array {
-  return writeSafetensors(new Map(tensorsOf(model, numbers, "")), descriptionOf(model));
+  return writeSafetensors(tensorsOf(model, numbers, ""), descriptionOf(model));
 }
 
 /** A file of a model and of what its training goes on from. */
 export function writeCheckpoint(model: Model, optimizer: Optimizer, { step, seed, numbers }: TrainerState): Uint8Array {
   const tensors = [...numbers].flatMap(([kept, own]) => tensorsOf(model, own, kept === KEPT.parameters ? "" : `${STATE_PREFIX}${kept.trim()}.`));
-  return writeSafetensors(new Map(tensors), { ...descriptionOf(model), [TRAINING]: JSON.stringify({ step, seed, optimizer: optimizer.kind }) });
+  return writeSafetensors(tensors, { ...descriptionOf(model), [TRAINING]: JSON.stringify({ step, seed, optimizer: optimizer.kind }) });
 }
 
 function descriptionOf({ description }: Model): Readonly<Record<string, string>> {
   return description ? { [DESCRIPTION]: JSON.stringify(description) } : {};
 }
 
-function tensorsOf({ parameters }: Model, numbers: ByParameter, prefix: string): readonly (readonly [string, SafetensorsTensor])[] {
+function tensorsOf({ parameters }: Model, numbers: ByParameter, prefix: string) {
   return [...parameters.values()].map(({ name, shape }) => {
     const data = numbers.get(name)!;
     // What the CPU backend trains is float64.
     const isWide = data instanceof Float64Array;
     const copy = isWide ? Float64Array.from(data) : Float32Array.from(data);
-    return [`${prefix}${name}`, { dtype: isWide ? "F64" : "F32", shape, bytes: new Uint8Array(copy.buffer) }];
+    const tensor: SafetensorsTensor = { dtype: isWide ? "F64" : "F32", shape, bytes: new Uint8Array(copy.buffer) };
+    return [`${prefix}${name}`, tensor] as const;
   });
 }
 
@@ -78,12 +79,11 @@ function numbersOf(caller: string, argument: string, file: SafetensorsFile, { pa
   return new Map([...parameters.values()].map((parameter) => [parameter.name, numbersIn(caller, argument, file, parameter, prefix)]));
 }
 
-function numbersIn(caller: string, argument: string, { tensors }: SafetensorsFile, { name, shape }: Parameter, prefix: string): ArrayLike<number> {
+function numbersIn(caller: string, argument: string, { tensors }: SafetensorsFile, { name, shape }: Parameter, prefix: string): Float64Array {
   const tensor = tensors.get(`${prefix}${name}`);
   if (!tensor) throw refuse("value", caller, argument, `a file with ${prefix}${name}`, "one without");
   if (!sameShape(tensor.shape, shape)) throw refuse("value", caller, argument, `${prefix}${name} of shape [${shape.join(", ")}]`, tensor.shape);
-  // What the CPU backend trains is float64, and goes on from the same bits.
-  const numbers = tensor.dtype === "F64" ? new Float64Array(new Uint8Array(tensor.bytes).buffer) : toFloat32(tensor);
+  const numbers = toFloat64(tensor);
   if (numbers.length !== elementCount(shape)) throw new TypeError(`${name}: ${numbers.length} numbers`);
   return numbers;
 }

@@ -2,7 +2,7 @@
 import { checkBoolean, checkEnum, checkOptions, checkSize, copyOptions } from "../core/check.ts";
 import { refuse } from "../core/errors.ts";
 import { attention, type AttentionLayerOptions } from "./attention.ts";
-import { add, dropout, embedding, gelu, layerNorm, linear, meanOverTokens, relu, rmsNorm, tokenAt } from "./layers.ts";
+import { add, dropout, embedding, gelu, layerNorm, linear, meanOverTokens, placed, relu, rmsNorm, tokenAt } from "./layers.ts";
 import { type Build, Model } from "./model.ts";
 import type { ModelInput, Value } from "./recorder.ts";
 
@@ -90,9 +90,12 @@ function write(build: Build, inputs: Value, lengths: Value | undefined, options:
 
 /** The tokens with their absolute positions. */
 function withPositions(build: Build, x: Value, { positions, length, width }: Plain): Value {
-  if (positions === "learned") return add(x, build.parameter("positions.weight", [length, width], { normal: 0.02 }));
-  if (positions === "sinusoidal") return add(x, build.constant("positions", [length, width], sinusoids(length, width)));
-  return x;
+  if (positions === "none") return x;
+  const learned = positions === "learned";
+  const table = learned
+    ? build.parameter("positions.weight", [length, width], { normal: 0.02 })
+    : build.constant("positions", [length, width], sinusoids(length, width));
+  return add(x, placed(table));
 }
 
 /** sin(n / 10000^(2i/width)) at 2i, and cos at 2i + 1 (Vaswani et al. 2017, section 3.5). */
