@@ -3,7 +3,8 @@
  * one that is counted on the GPU, and the counts are added up.
  */
 import { ELEMENT_BYTES, type Kernel } from "../../shaders/wgsl/kernel.ts";
-import { planProgram } from "../../src/testing/operations.ts";
+import { planProgram, type Task } from "../../src/operations/operation.ts";
+import { taskOf } from "../../src/testing/operations.ts";
 import { headSpectrumBytes } from "../../src/operations/toeplitz/layout.ts";
 import type { Program, ProgramDispatch } from "../../src/program/program.ts";
 import { type PlannerLimits, SOFTWARE_GPU } from "../../src/core/limits.ts";
@@ -118,7 +119,7 @@ function probedProgram(program: Program, areas: readonly ProbeArea[]): Program {
 }
 
 /** Shared by many workgroups and small beside the rest: stated once, however often caches serve it. */
-const SHARED = new Set(["tables", "spectrum", "lengths", "bias", "keyMask"]);
+const SHARED = new Set(["tables", "spectrum", "lengths", "bias", "keyMask", "rates", "norm", "health"]);
 /** Those, and the combined key state of a head, which its workgroups share. */
 const TRACKED = new Set([...SHARED, "states"]);
 
@@ -129,13 +130,29 @@ function countBits(words: Uint32Array): number {
 }
 
 async function checkBytes(context: CaseContext, spec: AnySpec, limits?: PlannerLimits): Promise<void> {
+  await checkTaskBytes(context, taskOf(spec), limits);
+}
+
+/**
+ * Checks that a task's plan states the bytes that its kernels move.
+ *
+ * @param given what it takes by name; random numbers where nothing is given
+ */
+export async function checkTaskBytes(
+  context: CaseContext,
+  one: Task,
+  limits?: PlannerLimits,
+  given: Readonly<Record<string, Float32Array | Uint32Array>> = {},
+): Promise<void> {
   const runtime = await context.runtime;
-  const program = planProgram("test", spec, limits ?? runtime.limits);
+  const spec = one.spec as AnySpec;
+  const program = planProgram("test", one, limits ?? runtime.limits);
   const areas = probeAreas(program);
   const probes = new Uint32Array(areas.reduce((sum, area) => sum + area.size, 0));
   for (const { offset, bits } of areas) for (const [b, { start, words }] of bits.entries()) if (words > 0) probes[offset + COUNTERS * b + 2] = start;
   const data: Record<string, Float32Array | Uint32Array> = { probes };
-  for (const { name, role, bytes } of program.buffers) if (role === "input" || role === "inout") data[name] = normals(bytes, bytes / 4);
+  for (const { name, role, bytes } of program.buffers)
+    if (role === "input" || role === "inout") data[name] = given[name] ?? normals(bytes, bytes / 4);
   // What is stated is without rows that are summed directly. A spectrum of ones is that of a matrix in proportion to 1; bounds of 0 trust any sum of it.
   if ("bias" in spec && spec.bias === "multiplicative") {
     const kept = (spec.heads * headSpectrumBytes(spec, limits ?? runtime.limits)) / 4;
