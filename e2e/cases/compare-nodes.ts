@@ -1,5 +1,5 @@
 /** Operations of a graph on the GPU against the same in float64, all in one Program, where outputs start as NaN. */
-import { sequence, sequenceSpec } from "../../src/graph/sequence.ts";
+import { graph, graphSpec } from "../../src/graph/graph.ts";
 import { planProgram, type Task, task, type TaskNode } from "../../src/operations/operation.ts";
 import type { Runtime } from "../../src/index.ts";
 import { runNodes, type WideValues } from "../../src/testing/nodes.ts";
@@ -27,7 +27,7 @@ export async function compareNodes(
 ): Promise<NarrowValues> {
   const wide = Object.fromEntries(Object.entries(given).map(([name, data]) => [name, data instanceof Uint32Array ? data : Float64Array.from(data)]));
   const expected = await runNodes(nodes, wide as WideValues);
-  const program = planProgram("test", task(sequence, sequenceSpec(nodes, results)), runtime.limits);
+  const program = planProgram("test", task(graph, graphSpec({ nodes, results })), runtime.limits);
   const bits = await runProgram(runtime.device!, program, given);
   const got: Record<string, Float32Array | Uint32Array> = {};
   for (const name of results) {

@@ -1,7 +1,7 @@
 /** Plans that stand in a larger one, and what plans keep between runs. */
 import { fftSpec } from "../../src/operations/fft/spec.ts";
 import { attentionSpec } from "../../src/operations/attention/spec.ts";
-import { sequence, sequenceSpec } from "../../src/graph/sequence.ts";
+import { graph, graphSpec } from "../../src/graph/graph.ts";
 import { planProgram, type Task, task, type TaskNode } from "../../src/operations/operation.ts";
 import { taskOf } from "../../src/testing/operations.ts";
 import { check, normals, scoped, type Suite } from "./case.ts";
@@ -49,7 +49,7 @@ export const compositionSuite: Suite = {
       };
       const programOf = (one: Task) => planProgram("test", one, limits);
       const run = (one: Task, inputs: Numbers) => runProgram(runtime.device!, programOf(one), inputs);
-      const whole = task(sequence, sequenceSpec(nodes, results));
+      const whole = task(graph, graphSpec({ nodes, results }));
       const { spectrum, ...inputs } = values;
       check(spectrum === undefined, "the spectrum is made inside");
       const together = await run(whole, inputs);

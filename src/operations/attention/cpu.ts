@@ -33,7 +33,7 @@ export function attentionCpu(kind: HeadKind, spec: AttentionSpec, fftOf: FftOf):
   const toeplitz = hasSpectrum(spec) ? createToeplitz(spec, fftOf) : undefined;
   const biasRows = biasRowsOf(spec);
   return {
-    ...(toeplitz && { spectrumBytes: spectraBytes(spec, toeplitz) }),
+    ...(toeplitz && { bytes: { spectrum: spectraBytes(spec, toeplitz) } }),
     flops: slices * (kind.flops(spec) + (toeplitz ? biasChannels(spec) * toeplitz.multiplyFlops : 0)),
     run(memoryOf) {
       const out = headTensor(spec, memoryOf, "out");

@@ -14,7 +14,7 @@ export function kernelSpectrumCpu(spec: KernelSpectrumSpec, fftOf: FftOf): CpuCo
   const floats = floatsOf(spec);
   const grid = createGrid(periods(spec), spec.dtype === "f32", fftOf);
   return {
-    spectrumBytes: spectrumBytes(kernels, grid),
+    bytes: { spectrum: spectrumBytes(kernels, grid) },
     flops: kernels * grid.prepareFlops,
     run(memoryOf) {
       const kernel = memoryOf("kernel").floats;
@@ -39,7 +39,7 @@ export function convolveCpu(spec: ConvolveSpec, fftOf: FftOf): CpuComputation {
   const grid = createGrid(periods({ circular: mode === "circular", axes }), dtype === "f32", fftOf);
   const data = float64Array("cpu convolve", grid.floats);
   return {
-    spectrumBytes: spectrumBytes(kernels, grid),
+    bytes: { spectrum: spectrumBytes(kernels, grid) },
     flops: repeats * kernels * inner * grid.convolveFlops,
     run(memoryOf) {
       const x = memoryOf("x").floats;
@@ -82,16 +82,7 @@ function sizes<T extends KernelAxis>(axes: readonly T[], of: (axis: T) => number
 }
 
 /** Copies `count` elements of `floats` floats each, which lie a step apart on either side. */
-function copy(
-  from: Floats,
-  fromStart: number,
-  fromStep: number,
-  to: Floats,
-  toStart: number,
-  toStep: number,
-  count: number,
-  floats: number,
-): void {
+function copy(from: Floats, fromStart: number, fromStep: number, to: Floats, toStart: number, toStep: number, count: number, floats: number): void {
   for (let n = 0; n < count; n++) {
     for (let i = 0; i < floats; i++) to[toStart + n * toStep + i] = from[fromStart + n * fromStep + i]!;
   }

@@ -10,7 +10,7 @@ export function spectrumCpu(spec: SpectrumSpec, fftOf: FftOf): CpuComputation {
   const toeplitz = createToeplitz(spec, fftOf);
   const size = elementCount(weightsShape(spec).slice(1));
   return {
-    spectrumBytes: toeplitz.bytesOf(heads) + (exponential ? heads * size * Float64Array.BYTES_PER_ELEMENT : 0),
+    bytes: { spectrum: toeplitz.bytesOf(heads) + (exponential ? heads * size * Float64Array.BYTES_PER_ELEMENT : 0) },
     flops: heads * toeplitz.prepareFlops,
     run(memoryOf) {
       const weights = memoryOf("weights").floats;
