@@ -15,9 +15,11 @@ export {
   relu,
   reshape,
   rmsNorm,
+  tokenAt,
 } from "./nn/layers.ts";
 export { crossEntropy, IGNORED, type Loss, type LossOptions, meanSquaredError } from "./nn/losses.ts";
 export { type Build, defineModel, type Model, type ModelOptions, type ModelOutputs } from "./nn/model.ts";
+export type { GenerateOptions } from "./nn/generate.ts";
 export { type LoadOptions, loadModel, type Net } from "./nn/net.ts";
 export { adamW, type Optimizer, type OptimizerGroup, type OptimizerOptions, sgd } from "./nn/optimizers.ts";
 export type { ModelInput, Parameter, Value } from "./nn/recorder.ts";

@@ -29,6 +29,19 @@ import { guardKernel } from "../nn/guard.ts";
 import { recordKernel } from "../nn/record.ts";
 import { sgdKernel } from "../nn/sgd.ts";
 import { sumOfSquaresKernel } from "../nn/sum-of-squares.ts";
+import { crossEntropyGradientKernel } from "../nn/cross-entropy-gradient.ts";
+import { crossEntropyKernel } from "../nn/cross-entropy.ts";
+import { digitCountsKernel } from "../nn/digit-counts.ts";
+import { digitScatterKernel } from "../nn/digit-scatter.ts";
+import { digitStartsKernel } from "../nn/digit-starts.ts";
+import { dropoutKernel } from "../nn/dropout.ts";
+import { embeddingGradientKernel } from "../nn/embedding-gradient.ts";
+import { embeddingKernel } from "../nn/embedding.ts";
+import { meanOfSumsKernel } from "../nn/mean-of-sums.ts";
+import { squaredErrorGradientKernel } from "../nn/squared-error-gradient.ts";
+import { squaredErrorKernel } from "../nn/squared-error.ts";
+import { tokenRunsKernel } from "../nn/token-runs.ts";
+import { tokenSumsKernel } from "../nn/token-sums.ts";
 import { toeplitzFusedKernel } from "../toeplitz/fused.ts";
 import { toeplitzOutsideKernel } from "../toeplitz/outside.ts";
 import { toeplitzSpectrumKernel } from "../toeplitz/spectrum.ts";
@@ -113,6 +126,22 @@ const KERNELS: readonly Kernel[] = [
   adamWKernel({ lanes: 64, vectors: true, groups: GROUPS, clipNorm: 1, rateIndex: 2, beta1: 0.9, beta2: 0.999, epsilon: 1e-8 }),
   sgdKernel({ lanes: 64, vectors: false, groups: GROUPS, rateIndex: 0, momentum: 0.9, nesterov: true }),
   averageKernel({ lanes: 64, vectors: true, decay: 0.999 }),
+  ...[10, 256].flatMap((classes) => {
+    const rows = { classes, labelSmoothing: classes === 10 ? 0 : 0.1, lanes: 128, rowLanes: classes === 10 ? 1 : 16 };
+    return [crossEntropyKernel(rows), crossEntropyGradientKernel(rows)];
+  }),
+  meanOfSumsKernel({ lanes: 64 }),
+  squaredErrorKernel({ lanes: 64, vectors: true }),
+  squaredErrorGradientKernel({ lanes: 64, vectors: false }),
+  dropoutKernel({ lanes: 64, vectors: false, seedFactor: 3 }),
+  embeddingKernel({ lanes: 64, width: 7 }),
+  digitCountsKernel({ lanes: 64, digits: 32, first: true }),
+  digitStartsKernel({ lanes: 64 }),
+  digitScatterKernel({ lanes: 64, digits: 32, first: false }),
+  tokenRunsKernel({ lanes: 64 }),
+  tokenSumsKernel({ lanes: 64, width: 8, of: "tokens" }),
+  tokenSumsKernel({ lanes: 64, width: 7, of: "sums" }),
+  embeddingGradientKernel({ lanes: 64, width: 8, accumulate: true }),
   maskRowsKernel({ lanes: 64, length: 200, width: 18, precision: "f16", fill: -65504, inPlace: false }),
   maskRowsKernel({ lanes: 64, length: 200, width: 16, precision: "f32", fill: 0, inPlace: true }),
   maskRowsKernel({ lanes: 64, length: 200, width: 16, precision: "f32", fill: 0, inPlace: false, strides: { rows: strided(200, 16) } }),
@@ -156,7 +185,9 @@ describe.each(KERNELS.map((kernel) => [kernel.label, kernel] as const))("%s", (_
 
   test("the text has its bindings, numbered, and float16 where they need it", () => {
     const bindings = declared(code, /@group\(0\) @binding\((\d+)\) var<storage, (\w+)> (\w+): array<([\w<>]+)>;/g);
-    expect(bindings.map(([, binding, access, name, element]) => ({ binding: Number(binding), name, access, element }))).toEqual(kernel.bindings);
+    expect(bindings.map(([, binding, access, name, element]) => ({ binding: Number(binding), name, access, element }))).toEqual(
+      kernel.bindings.map(({ binding, name, access, element }) => ({ binding, name, access, element })),
+    );
     expect(code).toContain(`@group(0) @binding(${kernel.bindings.length}) var<uniform> params: Params;`);
     expect(code.startsWith("enable f16;\n")).toBe(kernel.bindings.some(({ element }) => ["f16", "vec2h", "vec4h"].includes(element)));
   });

@@ -214,11 +214,11 @@ function wholeGradient(node: TaskNode, tensors: TensorLayouts, targets: Readonly
 export function prune<Node extends TaskNode>(nodes: readonly Node[], results: readonly string[]): readonly Node[] {
   const needed = new Set(results);
   const kept: Node[] = [];
-  for (const node of nodes.toReversed()) {
+  for (const node of [...nodes].reverse()) {
     const writes = Object.entries(tensorsOf(node)).filter(([, { role }]) => role !== "input");
     if (!writes.some(([tensor, { role }]) => role === "inout" || needed.has(node.values[tensor]!))) continue;
     kept.push(node);
     for (const name of inputsOf(node)) needed.add(name);
   }
-  return kept.toReversed();
+  return kept.reverse();
 }

@@ -1,7 +1,7 @@
 /** Attention and the Toeplitz product as layers of a model. */
 import { checkOptions, checkSize } from "../core/check.ts";
 import { refuse } from "../core/errors.ts";
-import { type AttentionOptions, attentionSpec, type AttentionSpec, hasSpectrum } from "../operations/attention/spec.ts";
+import { type AttentionOptions, attentionSpec, type AttentionSpec, hasSpectrum, isProjected } from "../operations/attention/spec.ts";
 import { matmul } from "../operations/matmul/operation.ts";
 import { matmulSpec } from "../operations/matmul/spec.ts";
 import { type Operation, type Task, task } from "../operations/operation.ts";
@@ -10,7 +10,7 @@ import { loadForm } from "../operations/toeplitz/separable-plans.ts";
 import { type BiasForm, type ToeplitzOptions, toeplitzSpec, weightsShape } from "../operations/toeplitz/spec.ts";
 import { loadKind } from "../runtime/attention-family.ts";
 import { callerOf, checkFloats, checkLengths, product } from "./layers.ts";
-import type { Value } from "./recorder.ts";
+import { type Decoding, type Recorder, Value } from "./recorder.ts";
 
 /**
  * A form of the weights of relative positions: {@link BiasForm}, or on a grid `"manhattan"`, one weight for each |y_j − y_i| + |x_j − x_i|, `[heads,
@@ -52,7 +52,9 @@ export function attention(x: Value, name: string, options: AttentionLayerOptions
   const caller = callerOf("attention", x, name);
   checkFloats(caller, "x", x, 3, 3);
   checkOptions(caller, "options", options, ["heads", "headDim", "valueDim", "grid", "biasForm", "linearBias", "lengths", ...CHOICES]);
-  const [batch, tokens, width] = x.shape as [number, number, number];
+  const { recorder } = x;
+  const [batch, ownTokens, width] = x.shape as [number, number, number];
+  const tokens = recorder.decoding?.length ?? ownTokens;
   const { linearBias: bias = true, lengths, biasForm, headDim: given, valueDim, heads, grid, ...choices } = options;
   if (lengths) checkLengths(caller, lengths, batch);
   const headDim = given ?? headDimOf(caller, width, checkSize(caller, "options.heads", heads));
@@ -60,7 +62,7 @@ export function attention(x: Value, name: string, options: AttentionLayerOptions
   const outside = (choices.outside?.first ?? 0) + (choices.outside?.last ?? 0);
   const positions = isGrid ? { grid } : { length: tokens - outside };
   // A multiplicative bias has its heads one after the other: the products of the linear layers put them so.
-  const split = options.bias === "multiplicative";
+  const split = options.bias === "multiplicative" || recorder.decoding !== undefined;
   const spec = attentionSpec(
     {
       ...choices,
@@ -75,23 +77,61 @@ export function attention(x: Value, name: string, options: AttentionLayerOptions
     },
     caller,
   );
-  checkTokens(caller, x, spec.length);
-  const { recorder } = x;
+  if (!recorder.decoding) checkTokens(caller, x, spec.length);
   return recorder.within(name, () => {
+    const rows = x.shape[1]!;
     const projected = (part: "q" | "k" | "v") => {
       const dim = part === "v" ? spec.valueDim : headDim;
-      const shape = split ? [batch, heads, tokens, dim] : [batch, tokens, heads, dim];
-      return product(x, part, { outputs: heads * dim, bias, shape, ...(split && { heads: { of: "out", length: tokens, heads } }) });
+      const shape = split ? [batch, heads, rows, dim] : [batch, rows, heads, dim];
+      return product(x, part, { outputs: heads * dim, bias, shape, ...(split && rows > 1 && { heads: { of: "out", length: rows, heads } }) });
     };
     const [q, k, v] = [projected("q"), projected("k"), projected("v")];
     const load = once(() => loadKind(spec));
     const relative = spec.bias === "none" ? undefined : relativeWeights(x, weightsShape(spec), biasForm);
+    if (recorder.decoding)
+      return joined(decoded(recorder, recorder.decoding, spec, relative, { q, k, v }), "out", {
+        width,
+        bias,
+        tokens: 1,
+        heads,
+        dim: spec.valueDim,
+        split: false,
+      });
     const spectrum = relative && hasSpectrum(spec) ? prepared(relative, load, spec) : undefined;
     const logits = spec.bias === "logits" ? relative : undefined;
     const shape = split ? [batch, heads, tokens, spec.valueDim] : [batch, tokens, heads, spec.valueDim];
     const { out } = recorder.add("attended", async () => task(await load(), spec), { q, k, v, spectrum, bias: logits, lengths }, { out: shape });
     return joined(out, "out", { width, bias, tokens, heads, dim: spec.valueDim, split });
   });
+}
+
+/** Attention of the next token, which goes on from what it keeps. */
+function decoded(
+  recorder: Recorder,
+  decoding: Decoding,
+  shape: AttentionSpec,
+  relative: Value | undefined,
+  rows: Readonly<Record<"q" | "k" | "v", Value>>,
+): Value {
+  const name = recorder.scoped("kept");
+  decoding.kept.push({ name, shape, relative: relative?.name });
+  const kept = (of: string, dtype?: "u32") => new Value(recorder, `${name} ${of}`, [], dtype);
+  const { block } = decoding;
+  const ofBias = relative && {
+    history: kept("history"),
+    weights: kept("weights"),
+    ...(block > 0 && { [`spectrum${block}`]: kept(`spectrum${block}`) }),
+  };
+  const load = async () => {
+    const [{ decode }, { decodeSpec }] = await Promise.all([
+      import("../operations/attention/decode/operation.ts"),
+      import("../operations/attention/decode/spec.ts"),
+      isProjected(shape) && (await import("../operations/attention/projection.ts")).loadProjection(shape.featureMap),
+    ]);
+    return task(decode, decodeSpec(shape, 1, [{ tokens: 1, block }]));
+  };
+  const { batch, heads, valueDim } = shape;
+  return recorder.add("attended", load, { ...rows, states: kept("states"), ...ofBias }, { out: [batch, heads, 1, valueDim] }).out;
 }
 
 /** Options of a layer of a Toeplitz product alone. */

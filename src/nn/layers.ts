@@ -206,6 +206,37 @@ export function meanOverTokens(x: Value, options: { readonly lengths?: Value } =
   return x.recorder.add("mean", task(meanOperation, spec), { x, lengths }, { out: [batch, width] }).out;
 }
 
+/** Rows of a table for all tokens [length, width], or where a model takes one token at a time that of its place, [1, width]. */
+export function placed(table: Value): Value {
+  const { recorder } = table;
+  if (!recorder.decoding) return table;
+  const [count, width] = table.shape as [number, number];
+  const spec = embeddingSpec({ tokens: 1, count, width });
+  return recorder.add("place", task(embeddingOperation, spec), { indices: recorder.decoding.position, table }, { out: [1, width] }).out;
+}
+
+/**
+ * One token of each batch row.
+ *
+ * @param x float32 `[batch, length, width]`
+ * @param index its place, from 0; negative ones count from the end
+ * @returns float32 `[batch, width]`
+ * @throws FastRpbError codes `"shape"`, `"value"`
+ */
+export function tokenAt(x: Value, index: number): Value {
+  const caller = "tokenAt";
+  checkFloats(caller, "x", x, 3, 3);
+  const [batch, length, width] = x.shape as [number, number, number];
+  if (!Number.isInteger(index) || index < -length || index >= length)
+    throw refuse("value", caller, "index", `an integer from ${-length} to ${length - 1}`, index);
+  // A product with a one at the place of the token.
+  const places = new Float64Array(batch * length);
+  for (let b = 0; b < batch; b++) places[b * length + ((index + length) % length)] = 1;
+  const choice = x.recorder.constant(`token ${index}`, [batch, 1, length], places);
+  const spec = matmulSpec({ batch, m: 1, n: width, k: length });
+  return x.recorder.add("token", task(matmul, spec), { a: choice, b: x }, { out: [batch, width] }).out;
+}
+
 /**
  * The same numbers in another shape.
  *

@@ -1,9 +1,8 @@
 /** Models: functions that say how outputs are made of inputs, checked where they are written. */
 import { checkEnum, checkOptions, checkShape } from "../core/check.ts";
 import { refuse } from "../core/errors.ts";
-import { type Task, task } from "../operations/operation.ts";
 import type { GraphNode } from "../graph/differentiate.ts";
-import { type Initial, type ModelInput, type Parameter, Recorder, Value } from "./recorder.ts";
+import { type Decoding, type Initial, type ModelInput, type Parameter, Recorder, Value } from "./recorder.ts";
 
 /** What a model is written with, besides its inputs. */
 export interface Build {
@@ -67,9 +66,15 @@ export class Model {
   }
 
   /** @internal Writes the model down for a size of its batch. */
-  record(batch: number, isTraining: boolean): { readonly recorder: Recorder; readonly outputs: Readonly<Record<string, Value>> } {
-    const recorder = new Recorder(batch, isTraining);
-    const inputs = Object.entries(this.inputs).map(([name, { shape, dtype = "f32" }]) => [name, recorder.input(name, shape, dtype)] as const);
+  record(
+    batch: number,
+    isTraining: boolean,
+    decoding?: Pick<Decoding, "length" | "block">,
+  ): { readonly recorder: Recorder; readonly outputs: Readonly<Record<string, Value>> } {
+    const recorder = new Recorder(batch, isTraining, decoding);
+    const inputs = Object.entries(this.inputs).map(([name, { shape, dtype = "f32" }]) => {
+      return [name, recorder.input(name, decoding ? [1, ...shape.slice(1)] : shape, dtype)] as const;
+    });
     const made = this.#write(buildOf(recorder), Object.fromEntries(inputs));
     const outputs = made instanceof Value ? { out: made } : made;
     for (const [name, value] of Object.entries(outputs ?? {})) {
@@ -88,15 +93,13 @@ export class Model {
   ): Promise<TracedModel & { readonly added: Added }> {
     const { recorder, outputs } = this.record(batch, isTraining);
     const added = more(outputs, recorder);
-    const nodes = await Promise.all(recorder.nodes.map(async ({ task: own, values, layer }) => ({ task: await resolved(own), values, layer })));
-    return { nodes, recorder, outputs, added };
+    return { nodes: await resolvedNodes(recorder), recorder, outputs, added };
   }
 }
 
-async function resolved(own: Task | (() => Promise<Task>)): Promise<Task> {
-  if (typeof own !== "function") return own;
-  const { operation, spec } = await own();
-  return task(operation, spec);
+/** The nodes of what was written down, with their operations loaded. */
+export function resolvedNodes({ nodes }: Recorder): Promise<readonly GraphNode[]> {
+  return Promise.all(nodes.map(async ({ task, values, layer }) => ({ task: typeof task === "function" ? await task() : task, values, layer })));
 }
 
 /**

@@ -2,16 +2,19 @@
 import type { Backend, Cost, DispatchInfo, Executable } from "../core/backend.ts";
 import { checkOptions, checkSize } from "../core/check.ts";
 import { FastRpbError, refuse } from "../core/errors.ts";
+import { loadModule } from "../core/load.ts";
 import { Tensor } from "../core/tensor.ts";
 import { fuse } from "../graph/fuse.ts";
-import { graph, graphSpec } from "../graph/graph.ts";
+import { graph, type GraphSpec, graphSpec } from "../graph/graph.ts";
 import { type Task, task } from "../operations/operation.ts";
 import type { PlanContext } from "../runtime/plan.ts";
 import { Runtime } from "../runtime/runtime.ts";
 import { type Arena, arenaOf, groupedArena, numbersAt, partsOf } from "./arena.ts";
 import { type Batch, Feeder } from "./feed.ts";
+import type { GenerateOptions } from "./generate.ts";
 import { describedModel, readParameters } from "./files.ts";
 import { KeptNumbers } from "./kept-numbers.ts";
+import { loadSelfTests } from "./load-self-tests.ts";
 import { Model, type TracedModel } from "./model.ts";
 import { parseSafetensors } from "./safetensors.ts";
 import { KEPT } from "./training-graph.ts";
@@ -47,6 +50,7 @@ export async function loadModel(runtime: Runtime, bytes: Uint8Array | ArrayBuffe
   const model = options.model ?? describedModel(caller, file);
   const numbers = readParameters(caller, "bytes", file, model);
   const context = Runtime.contextOf(runtime);
+  context.selfTests.add(loadSelfTests);
   const traced = await model.trace(batch, false, () => undefined);
   const { arena } = groupedArena(model.parameters.values(), { groups: [], weightDecay: 0 });
   const constants = arenaOf(traced.recorder.constants.map(({ name, data }) => [name, data.length]));
@@ -62,9 +66,16 @@ function inferenceGraph({ nodes, outputs }: TracedModel, arena: Arena, constants
     nodes: fuse(nodes, results),
     results,
     narrow: results,
+    ...memoryOf(arena, constants),
+  });
+}
+
+/** Where parameters and constants lie. */
+function memoryOf(arena: Arena, constants: Arena): Pick<GraphSpec, "wholes" | "parts"> {
+  return {
     wholes: { [KEPT.parameters]: arena.size, [KEPT.constants]: constants.size },
     parts: { ...partsOf(arena, KEPT.parameters, (name) => name), ...partsOf(constants, KEPT.constants, (name) => name) },
-  });
+  };
 }
 
 /** A model with its parameters on the device; see {@link loadModel}. Dispose of it when it is no longer needed. */
@@ -76,6 +87,7 @@ export class Net {
   readonly #executable: Executable;
   readonly #kept: KeptNumbers;
   readonly #feeder: Feeder;
+  readonly #memory: Pick<GraphSpec, "wholes" | "parts">;
   readonly #place: () => void;
   #disposed = false;
 
@@ -94,6 +106,7 @@ export class Net {
     this.#executable = executable;
     this.#kept = new KeptNumbers(this.#backend);
     this.#feeder = new Feeder(this.#backend, context.owner, traced.recorder.inputs);
+    this.#memory = memoryOf(arena, constants);
     this.#place = () => {
       const parameters = new Float64Array(arena.size);
       for (const [name, own] of numbers) numbersAt(arena, parameters, name).set(own);
@@ -142,6 +155,40 @@ export class Net {
    */
   runAll(batch: Batch): Readonly<Record<string, Tensor>> {
     return this.#run("net.runAll", batch);
+  }
+
+  /**
+   * Writes on from some tokens, for a causal transformer of tokens. Attention that is linear keeps its sums: a token costs no pass over those before it
+   * but for a bias, whose products go by blocks. Softmax attention and multiplicative biases take all tokens so far again for each.
+   *
+   * ```ts
+   * for await (const token of net.generate(prompt, { tokens: 100, temperature: 0.8 })) text += vocabulary[token];
+   * ```
+   *
+   * @param prompt tokens to begin with, at least one
+   * @returns the tokens that follow, one by one
+   * @throws FastRpbError codes `"value"`, and while it writes `"aborted"`, `"limit"`, `"disposed"`, `"lost"`
+   */
+  async *generate(prompt: ArrayLike<number>, options: GenerateOptions = {}): AsyncGenerator<number, void> {
+    const caller = "net.generate";
+    this.#checkAlive(caller);
+    const { generate } = await loadModule(caller, "the writing of tokens", () => import("./generate.ts"));
+    this.#checkAlive(caller);
+    const writer = {
+      backend: this.#backend,
+      model: this.model,
+      memory: this.#memory,
+      bindings: () => this.#kept.bindings(),
+      logits: async (inputs: Uint32Array) => {
+        const tensor = this.run({ inputs });
+        try {
+          return await tensor.data();
+        } finally {
+          tensor.dispose();
+        }
+      },
+    };
+    yield* generate(writer, prompt, options);
   }
 
   /** After {@link Runtime.restore}, puts the parameters onto the new device. @throws FastRpbError codes `"disposed"`, `"lost"` */

@@ -1,6 +1,7 @@
 /** What a model is while it is written down: values, and the operations that make them from one another. Nothing is computed here. */
 import { elementCount } from "../core/check.ts";
 import { FastRpbError } from "../core/errors.ts";
+import type { AttentionSpec } from "../operations/attention/spec.ts";
 import type { Task } from "../operations/operation.ts";
 
 /** How a parameter starts: all the same, or drawn, each number by its place, from the seed of the model. */
@@ -60,6 +61,21 @@ export class Value {
   }
 }
 
+/** A model that takes a sequence token by token. */
+export interface Decoding {
+  /** The most tokens of a sequence. */
+  readonly length: number;
+  /** Values whose block product ends with the token; 0 for none. */
+  readonly block: number;
+  /** The place of the token, u32 [1]. */
+  readonly position: Value;
+  /** What attention keeps from token to token, by the names of values; and the weights of relative positions of each. */
+  readonly kept: { readonly name: string; readonly shape: AttentionSpec; readonly relative: string | undefined }[];
+}
+
+/** The name of {@link Decoding.position}. */
+export const POSITION = "position ";
+
 /** The name of {@link Recorder.clock}. */
 export const CLOCK = "clock";
 
@@ -81,9 +97,14 @@ export class Recorder {
   /** What changes at each step, u32 [4]: the seed, and the step. */
   readonly clock = new Value(this, CLOCK, [4], "u32");
 
-  constructor(batch: number, isTraining: boolean) {
+  /** Where the model takes one token at a time; `undefined` where it takes whole sequences. */
+  readonly decoding: Decoding | undefined;
+
+  /** @param decoding the most tokens of a sequence, and the block that ends with the token */
+  constructor(batch: number, isTraining: boolean, decoding?: Pick<Decoding, "length" | "block">) {
     this.batch = batch;
     this.isTraining = isTraining;
+    this.decoding = decoding && { ...decoding, position: new Value(this, POSITION, [1], "u32"), kept: [] };
   }
 
   /** The name of a layer or a parameter, with the scopes that it stands in. */

@@ -17,6 +17,7 @@ import type { Loss } from "./losses.ts";
 import { Model } from "./model.ts";
 import type { Optimizer } from "./optimizers.ts";
 import { CLOCK } from "./recorder.ts";
+import { loadSelfTests } from "./load-self-tests.ts";
 import { HEALTH, KEPT, LOSS, planTraining, stateName, type Training, type TrainingOptions } from "./training-graph.ts";
 
 /** Options of {@link createTrainer}. */
@@ -116,6 +117,7 @@ export async function createTrainer(runtime: Runtime, model: Model, options: Tra
   if (!(runtime instanceof Runtime)) throw refuse("value", caller, "runtime", "a runtime of createRuntime, from the same copy of fastrpb", runtime);
   if (!(model instanceof Model)) throw refuse("value", caller, "model", "a model of defineModel or transformer", model);
   const context = Runtime.contextOf(runtime);
+  context.selfTests.add(loadSelfTests);
   const checked = checkTrainer(caller, model, options);
   const resumed =
     options.resume === undefined ? undefined : (await loadFiles(caller)).readCheckpoint(caller, options.resume, model, checked.optimizer);
@@ -363,18 +365,27 @@ export class Trainer {
   /**
    * The numbers of a parameter, after the steps so far.
    *
+   * @returns a copy; float64 on the CPU backend
    * @param options.average those of the exponential average instead
    * @throws FastRpbError codes `"value"` (there is none of that name, or no average), `"disposed"`, `"lost"`
    */
-  async parameter(name: string, options: { readonly average?: boolean } = {}): Promise<Float32Array> {
+  async parameter(name: string, options: { readonly average?: boolean } = {}): Promise<Float32Array | Float64Array> {
     const caller = "trainer.parameter";
     this.#checkAlive(caller);
     checkOptions(caller, "options", options, ["average"]);
-    const whole = this.#averaged(caller, options.average);
-    if (!this.#training.arena.places.has(name)) {
-      throw refuse("value", caller, "name", `one of ${[...this.#training.arena.places.keys()].join(", ")}`, name);
-    }
-    return Float32Array.from(numbersAt(this.#training.arena, await this.#kept.read(whole), name));
+    return this.#numbers(caller, this.#averaged(caller, options.average), name);
+  }
+
+  /**
+   * The gradient with respect to a parameter, of the last step: in its shape, before clipping.
+   *
+   * @returns a copy; float64 on the CPU backend
+   * @throws FastRpbError codes `"value"` (there is none of that name), `"disposed"`, `"lost"`
+   */
+  async gradient(name: string): Promise<Float32Array | Float64Array> {
+    const caller = "trainer.gradient";
+    this.#checkAlive(caller);
+    return this.#numbers(caller, KEPT.gradients, name);
   }
 
   /**
@@ -502,6 +513,12 @@ export class Trainer {
       "value",
       `trainer.step: at step ${step} there is a number that is not finite${first}. Parameters are those of the step before.`,
     );
+  }
+
+  async #numbers(caller: string, whole: string, name: string): Promise<Numbers> {
+    const { arena } = this.#training;
+    if (!arena.places.has(name)) throw refuse("value", caller, "name", `one of ${[...arena.places.keys()].join(", ")}`, name);
+    return numbersAt(arena, await this.#kept.read(whole), name).slice() as Numbers;
   }
 
   #averaged(caller: string, average: unknown): string {

@@ -2,7 +2,7 @@
 import { checkBoolean, checkEnum, checkOptions, checkSize, copyOptions } from "../core/check.ts";
 import { refuse } from "../core/errors.ts";
 import { attention, type AttentionLayerOptions } from "./attention.ts";
-import { add, dropout, embedding, gelu, layerNorm, linear, meanOverTokens, relu, rmsNorm } from "./layers.ts";
+import { add, dropout, embedding, gelu, layerNorm, linear, meanOverTokens, placed, relu, rmsNorm, tokenAt } from "./layers.ts";
 import { type Build, Model } from "./model.ts";
 import type { ModelInput, Value } from "./recorder.ts";
 
@@ -32,8 +32,8 @@ export interface TransformerOptions {
   readonly activation?: "gelu" | "gelu-tanh" | "relu";
   /** Share that is dropped out of the embedded tokens, of what each residual adds, and within the feed-forward layers. Default 0. */
   readonly dropout?: number;
-  /** Classes for each sequence, from the mean of its tokens, or for each token, so many that come next, say. */
-  readonly output: { readonly classes: number; readonly pool?: "mean" } | { readonly tokens: number };
+  /** Classes for each sequence, from the mean of its tokens (the default), the first or the last one, or for each token, so many that come next, say. */
+  readonly output: { readonly classes: number; readonly pool?: "mean" | "first" | "last" } | { readonly tokens: number };
   /** Whether a batch has `lengths`, u32 `[batch]`: tokens beyond have no influence. Default `false`. */
   readonly variableLengths?: boolean;
 }
@@ -83,14 +83,19 @@ function write(build: Build, inputs: Value, lengths: Value | undefined, options:
   }
   if (isPre) x = norm(x, "norm");
   if ("tokens" in options.output) return linear(x, "head", { outputs: options.output.tokens });
-  return linear(meanOverTokens(x, lengths && { lengths }), "head", { outputs: options.output.classes });
+  const { classes, pool = "mean" } = options.output;
+  const pooled = pool === "mean" ? meanOverTokens(x, lengths && { lengths }) : tokenAt(x, pool === "first" ? 0 : -1);
+  return linear(pooled, "head", { outputs: classes });
 }
 
 /** The tokens with their absolute positions. */
 function withPositions(build: Build, x: Value, { positions, length, width }: Plain): Value {
-  if (positions === "learned") return add(x, build.parameter("positions.weight", [length, width], { normal: 0.02 }));
-  if (positions === "sinusoidal") return add(x, build.constant("positions", [length, width], sinusoids(length, width)));
-  return x;
+  if (positions === "none") return x;
+  const learned = positions === "learned";
+  const table = learned
+    ? build.parameter("positions.weight", [length, width], { normal: 0.02 })
+    : build.constant("positions", [length, width], sinusoids(length, width));
+  return add(x, placed(table));
 }
 
 /** sin(n / 10000^(2i/width)) at 2i, and cos at 2i + 1 (Vaswani et al. 2017, section 3.5). */
@@ -154,6 +159,6 @@ function checkOne<T extends object>(caller: string, argument: string, given: T, 
   if (found.length !== 1) throw refuse("value", caller, argument, `an object with ${sizes.join(" or ")}`, given);
   checkSize(caller, `${argument}.${found[0]!}`, (given as Readonly<Record<string, unknown>>)[found[0]!]);
   const pool = (given as { readonly pool?: unknown }).pool;
-  if (pool !== undefined) checkEnum(caller, `${argument}.pool`, pool, ["mean"]);
+  if (pool !== undefined) checkEnum(caller, `${argument}.pool`, pool, ["mean", "first", "last"]);
   return given;
 }
