@@ -158,11 +158,11 @@ async function checkBytes(context: CaseContext, spec: AnySpec, limits?: PlannerL
   await checkProgram(runtime, JSON.stringify(spec), program, data);
 }
 
-/** Checks that a task's plan states the bytes that its kernels move. @param given some of what it takes, by name; the rest is drawn */
-export async function checkTaskBytes(context: CaseContext, one: Task, limits?: PlannerLimits, given: ProgramData = {}): Promise<void> {
+/** The same of a task, with some of its data. */
+export async function checkTask(context: CaseContext, { operation, spec }: Task, data: ProgramData = {}, limits?: PlannerLimits): Promise<void> {
   const runtime = await context.runtime;
-  const program = planTask("test", one, limits ?? runtime.limits);
-  await checkProgram(runtime, JSON.stringify(one.spec), program, { ...randomData(program), ...given });
+  const program = planTask("test", { operation, spec }, limits ?? runtime.limits);
+  await checkProgram(runtime, JSON.stringify(spec), program, { ...randomData(program), ...data });
 }
 
 async function checkProgram(runtime: Runtime, title: string, program: Program, data: ProgramData): Promise<void> {
@@ -558,17 +558,17 @@ export const bytesSuite: Suite = {
         ] as const) {
           const spec = crossEntropySpec({ rows, classes, labelSmoothing });
           const data = { targets: upTo(classes, rows) };
-          await checkTaskBytes(context, task(crossEntropy, spec), undefined, data);
-          await checkTaskBytes(context, crossEntropy.backward!(spec, ["logits"]).nodes[0]!.task, undefined, data);
+          await checkTask(context, task(crossEntropy, spec), data);
+          await checkTask(context, crossEntropy.backward!(spec, ["logits"]).nodes[0]!.task, data);
         }
         for (const size of [7, 30_000]) {
           const spec = meanSquaredErrorSpec({ size });
-          await checkTaskBytes(context, task(meanSquaredError, spec));
-          await checkTaskBytes(context, meanSquaredError.backward!(spec, ["x"]).nodes[0]!.task);
-          await checkTaskBytes(context, task(dropout, dropoutSpec({ size, rate: 0.1, site: 1 })));
+          await checkTask(context, task(meanSquaredError, spec));
+          await checkTask(context, meanSquaredError.backward!(spec, ["x"]).nodes[0]!.task);
+          await checkTask(context, task(dropout, dropoutSpec({ size, rate: 0.1, site: 1 })));
         }
         for (const width of [3, 8])
-          await checkTaskBytes(context, task(embedding, embeddingSpec({ tokens: 100, count: 7, width })), undefined, { indices: upTo(7, 100) });
+          await checkTask(context, task(embedding, embeddingSpec({ tokens: 100, count: 7, width })), { indices: upTo(7, 100) });
       },
     },
   ],

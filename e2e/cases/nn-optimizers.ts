@@ -15,7 +15,7 @@ import {
 } from "../../src/operations/optimizers/spec.ts";
 import type { Runtime } from "../../src/index.ts";
 import { limitsWith } from "../../src/testing/planning.ts";
-import { checkTaskBytes } from "./bytes.ts";
+import { checkTask } from "./bytes.ts";
 import { type CaseContext, check, normals, type Suite, together } from "./case.ts";
 import { compareNodes, compareTask, type NarrowValues } from "./compare-nodes.ts";
 import { runProgram } from "./run-program.ts";
@@ -231,10 +231,10 @@ export const nnOptimizerSuite: Suite = {
       name: "bytes that are stated",
       run: async (context) => {
         const health = new Uint32Array(2);
-        await checkTaskBytes(context, task(guard, guardSpec()), undefined, { health });
+        await checkTask(context, task(guard, guardSpec()), { health });
         const tasks = [5003, 20_000].flatMap((size) => [sumsTo(size), ...optimizersOf(size), task(average, averageSpec({ size, decay: 0.99 }))]);
-        await together(tasks, (one) => checkTaskBytes(context, one, undefined, { health }));
-        await together(tasks, (one) => checkTaskBytes(context, one, limitsWith(SMALL.limits), { health }));
+        await together(tasks, (one) => checkTask(context, one, { health }));
+        await together(tasks, (one) => checkTask(context, one, { health }, limitsWith(SMALL.limits)));
       },
     },
     {

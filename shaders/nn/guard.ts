@@ -13,10 +13,11 @@ import { wgsl } from "../wgsl/wgsl.ts";
 export function guardKernel(): Kernel {
   const fails = (word: string) => `(${word} & ${EXPONENT_BITS}) == ${EXPONENT_BITS}`;
   const body = wgsl`  let found = select(0u, 1u, ${fails("loss[0]")}) | select(0u, 2u, ${fails("norm[0]")});
+  let failed = clock[2] + 1u;
   var first = health[0];
   var which = health[1];
   if (first == 0u && found != 0u) {
-    first = clock[2] + 1u;
+    first = failed;
     which = found;
   }
   health[0] = first;
@@ -29,7 +30,7 @@ export function guardKernel(): Kernel {
     bindings: [
       { name: "norm", access: "read", element: "u32" },
       { name: "loss", access: "read", element: "u32" },
-      { name: "clock", access: "read", element: "u32", rarely: true },
+      { name: "clock", access: "read", element: "u32" },
       { name: "health", access: "read_write", element: "u32" },
     ],
     params: [],

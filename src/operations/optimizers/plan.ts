@@ -89,7 +89,7 @@ export function planGuard(program: ProgramBuilder, { norm, loss, clock, health }
     uses: {
       norm: { buffer: norm, reads: WORD_BYTES },
       loss: { buffer: loss, reads: WORD_BYTES },
-      clock: { buffer: clock },
+      clock: { buffer: clock, reads: WORD_BYTES },
       health: { buffer: health, reads: 2 * WORD_BYTES, writes: 2 * WORD_BYTES },
     },
     flops: 0,
