@@ -23,9 +23,11 @@ import { layoutSuite } from "./layouts.ts";
 import { lifecycleSuite, selfTestSuite } from "./lifecycle.ts";
 import { nnOptimizerSuite } from "./nn-optimizers.ts";
 import { nnMatmulSuite } from "./nn-matmul.ts";
+import { modelSuite } from "./nn-models.ts";
 import { nonFiniteSuite } from "./non-finite.ts";
 import { refusalSuite } from "./refusals.ts";
 import { repeatedSuite } from "./repeated.ts";
+import { elementwiseSuite } from "./nn-elementwise.ts";
 import { reductionSuite } from "./nn-reductions.ts";
 import { multiplicativeAttentionSuite } from "./multiplicative-attention.ts";
 import { multiplicativeExtremesSuite } from "./multiplicative-extremes.ts";
@@ -76,6 +78,8 @@ export const SUITES: readonly Suite[] = [
   embeddingSuite,
   reductionSuite,
   nnMatmulSuite,
+  modelSuite,
+  elementwiseSuite,
   reductionSuite,
   bytesSuite,
 ];

@@ -71,10 +71,10 @@ export const embeddingSuite: Suite = {
       name: "many tokens, all the same or not, and a large table",
       run: async ({ runtime: opened }) => {
         const runtime = await opened;
-        for (const draw of Object.keys(DRAWS) as (keyof typeof DRAWS)[]) {
-          await compare(runtime, { tokens: 50_000, count: 256, width: 4 }, draw);
-          await compare(runtime, { tokens: 20_000, count: 100_000, width: 4 }, draw);
-        }
+        await compare(runtime, { tokens: 50_000, count: 256, width: 4 }, "all the last");
+        await compare(runtime, { tokens: 50_000, count: 256, width: 4 }, "mostly the first");
+        await compare(runtime, { tokens: 200_000, count: 100_000, width: 4 });
+        await compare(runtime, { tokens: 200_000, count: 100_000, width: 1 }, "mostly the first");
       },
     },
     {

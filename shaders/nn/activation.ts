@@ -36,7 +36,7 @@ fn half_square_exponential(t: ${float}) -> ${float} {
 /** Beyond, exp(−t²/2) and σ(−2y) are 0. */
 const FAR = 16;
 
-/** `fn sigmoid_parts`: σ(2y) and σ(−2y) as fractions of exp(−|2y|), with y of the tanh form. */
+/** Statements that leave exp(−2|y|) in `e` and σ(2y) in `sigmoid`, of an x that is `near` enough for both to be of use. */
 function sigmoidStart(float: Float): string {
   return wgsl`  let near = clamp(x, ${float}(${f32(-FAR)}), ${float}(${f32(FAR)}));
   let y2 = ${f32(2 * Math.sqrt(2 / Math.PI))} * near * fma(near * near, ${float}(0.044715f), ${float}(1.0));

@@ -5,9 +5,9 @@
  *
  * 0 in rows that do not count, NaN where l is.
  *
- * Layout: logits [rows, C], targets [rows], statistics (m, l) [rows], counts, whose first is how many rows count, dLoss [1] → dLogits [rows, C].
+ * Layout: logits [rows, C], targets [rows], statistics (m, l) [rows], rowCounts, whose first is how many count, dLoss [1] → dLogits [rows, C].
  * A workgroup does a chunk of the columns of ROWS rows, ROW_LANES lanes a row; a lane does up to LANE_VECTORS vectors.
- * Bindings: 0 logits, 1 targets, 2 statistics, 3 counts, 4 dLoss, 5 dLogits, 6 params.
+ * Bindings: 0 logits, 1 targets, 2 statistics, 3 rowCounts, 4 dLoss, 5 dLogits, 6 params.
  */
 import { type ClassRowsSpec, classRowBindings, classRowDeclarations } from "./class-rows.ts";
 import { EXPONENTIAL4 } from "../wgsl/exponential.ts";
@@ -32,7 +32,7 @@ export function crossEntropyGradientKernel(spec: ClassRowsSpec): Kernel {
   let wanted = targets[row - params.targetsBase];
   let known = statistics[row - params.statisticsBase];
   let counts_here = wanted < CLASSES;
-  let factor = dLoss[0] / f32(max(counts[0], 1u));
+  let factor = dLoss[0] / f32(max(rowCounts[0], 1u));
   let is_none = (bitcast<u32>(known.y) & INFINITE) == INFINITE;
   let begin = group % CHUNKS * CHUNK;
   let end = min(begin + CHUNK, VECTORS);
@@ -52,7 +52,7 @@ export function crossEntropyGradientKernel(spec: ClassRowsSpec): Kernel {
     bindings: [
       ...classRowBindings(spec),
       { name: "statistics", access: "read", element: "vec2f" },
-      { name: "counts", access: "read", element: "u32" },
+      { name: "rowCounts", access: "read", element: "u32" },
       { name: "dLoss", access: "read", element: "f32" },
       { name: "dLogits", access: "read_write", element: vectorElement(classes) },
     ],

@@ -19,7 +19,8 @@ describe("writes on as the whole sequence says", () => {
     const runtime = await createRuntime({ backend: "cpu" });
     const model = transformer({ ...BASE, ...options });
     for (const [name, parameter] of model.parameters) {
-      if (name.endsWith("relative.weight")) (model.parameters as Map<string, Parameter>).set(name, { ...parameter, initial: { kind: "normal", scale: 0.3 } });
+      if (name.endsWith("relative.weight"))
+        (model.parameters as Map<string, Parameter>).set(name, { ...parameter, initial: { kind: "normal", scale: 0.3 } });
     }
     const trainer = await createTrainer(runtime, model, { batch: 1, seed: 3, loss: crossEntropy(), optimizer: adamW({ rate: 0.1 }) });
     const net = await loadModel(runtime, await trainer.save());

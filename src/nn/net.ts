@@ -14,6 +14,7 @@ import { type Batch, Feeder } from "./feed.ts";
 import type { GenerateOptions } from "./generate.ts";
 import { describedModel, readParameters } from "./files.ts";
 import { KeptNumbers } from "./kept-numbers.ts";
+import { loadSelfTests } from "./load-self-tests.ts";
 import { Model, type TracedModel } from "./model.ts";
 import { parseSafetensors } from "./safetensors.ts";
 import { KEPT } from "./training-graph.ts";
@@ -49,6 +50,7 @@ export async function loadModel(runtime: Runtime, bytes: Uint8Array | ArrayBuffe
   const model = options.model ?? describedModel(caller, file);
   const numbers = readParameters(caller, "bytes", file, model);
   const context = Runtime.contextOf(runtime);
+  context.selfTests.add(loadSelfTests);
   const traced = await model.trace(batch, false, () => undefined);
   const { arena } = groupedArena(model.parameters.values(), { groups: [], weightDecay: 0 });
   const constants = arenaOf(traced.recorder.constants.map(({ name, data }) => [name, data.length]));

@@ -17,6 +17,7 @@ import type { Loss } from "./losses.ts";
 import { Model } from "./model.ts";
 import type { Optimizer } from "./optimizers.ts";
 import { CLOCK } from "./recorder.ts";
+import { loadSelfTests } from "./load-self-tests.ts";
 import { HEALTH, KEPT, LOSS, planTraining, stateName, type Training, type TrainingOptions } from "./training-graph.ts";
 
 /** Options of {@link createTrainer}. */
@@ -116,6 +117,7 @@ export async function createTrainer(runtime: Runtime, model: Model, options: Tra
   if (!(runtime instanceof Runtime)) throw refuse("value", caller, "runtime", "a runtime of createRuntime, from the same copy of fastrpb", runtime);
   if (!(model instanceof Model)) throw refuse("value", caller, "model", "a model of defineModel or transformer", model);
   const context = Runtime.contextOf(runtime);
+  context.selfTests.add(loadSelfTests);
   const checked = checkTrainer(caller, model, options);
   const resumed =
     options.resume === undefined ? undefined : (await loadFiles(caller)).readCheckpoint(caller, options.resume, model, checked.optimizer);

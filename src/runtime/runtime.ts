@@ -67,6 +67,7 @@ export class Runtime {
       backend,
       plans: new Set(),
       spectra: new Set(),
+      selfTests: new Set(),
       compile: (caller, tasks) => this.#compile(caller, tasks),
       compileNow: (caller, task) => backend.compileNow(caller, task, this.#tuned?.of(task)),
       checkHalf: (caller, argument, expected) => this.#checkHalf(caller, argument, expected),
@@ -321,8 +322,8 @@ export class Runtime {
   }
 
   /**
-   * Compares every kernel with the float64 CPU backend on this runtime's device: whether to trust it is then measured, not hoped. Most
-   * of its time goes into compiling.
+   * Compares every kernel with the float64 CPU backend on this runtime's device: whether to trust it is then measured, not hoped. Once the runtime
+   * has a model of `fastrpb/nn`, its kernels are among them. Most of its time goes into compiling.
    *
    * @throws FastRpbError codes `"aborted"`, `"disposed"`, `"lost"`
    */
@@ -332,9 +333,10 @@ export class Runtime {
       this.#load(caller, "the self-test", () => import("./self-test.ts")),
       loadCpuBackend(caller, this.limits),
     ]);
+    const more = await Promise.all([...this.#context.selfTests].map((load) => this.#load(caller, "more of the self-test", load)));
     const reference = new Runtime(backend, {});
     try {
-      return await selfTest(caller, this, reference, options);
+      return await selfTest(caller, this, reference, options, more.flat());
     } finally {
       reference.dispose();
     }

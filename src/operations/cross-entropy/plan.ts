@@ -105,7 +105,7 @@ export function planCrossEntropyGradient(
         logits: { buffer: tensors.logits, slice: rowSlice(program, span, classes * FLOAT_BYTES), reads: bytes },
         targets: { buffer: tensors.targets, slice: rowSlice(program, span, WORD_BYTES), reads: rowLanes * WORD_BYTES },
         statistics: { buffer: tensors.statistics, slice: rowSlice(program, span, STATISTICS_BYTES), reads: rowLanes * STATISTICS_BYTES },
-        counts: { buffer: tensors.counts, reads: WORD_BYTES },
+        rowCounts: { buffer: tensors.counts, reads: WORD_BYTES },
         dLoss: { buffer: tensors.dLoss, reads: FLOAT_BYTES },
         dLogits: { buffer: tensors.dLogits, slice: rowSlice(program, span, classes * FLOAT_BYTES), writes: bytes },
       },

@@ -46,7 +46,7 @@ function matmulBackward(spec: MatmulSpec, wanted: readonly string[]): Backward {
       if (transposeB) add("b", { m: n, n: k, k: m }, dOut(true), { value: "a", transposed: transposeA });
       else add("b", { m: k, n, k: m }, { value: "a", transposed: !transposeA }, dOut(false));
     } else if (name === "bias") {
-      nodes.push(...biasNodes(spec));
+      nodes.push(...biasGradient(spec));
       gradients["bias"] = "dBias";
     } else if (name === "residual") {
       gradients["residual"] = "dOut";
@@ -57,15 +57,15 @@ function matmulBackward(spec: MatmulSpec, wanted: readonly string[]): Backward {
   return { nodes, gradients };
 }
 
-/** dBias: the sums of dOut over all rows; where it is in heads, first over those of a head. */
-function biasNodes({ batch, m, n, heads }: MatmulSpec): readonly TaskNode[] {
-  if (heads?.of !== "out") return [{ task: task(columnSums, columnSumsSpec({ rows: batch * m, columns: n })), values: { x: "dOut", out: "dBias" } }];
+/** The sums of dOut over all rows; where it is in heads first over those of each head, and then over the sequences. */
+function biasGradient({ batch, m, n, heads }: MatmulSpec): readonly TaskNode[] {
+  const sums = (x: string, out: string, matrices: number, rows: number, columns: number) => ({
+    task: task(columnSums, columnSumsSpec({ matrices, rows, columns })),
+    values: { x, out },
+  });
+  if (heads?.of !== "out") return [sums("dOut", "dBias", 1, batch * m, n)];
   const sequences = m / heads.length;
-  const ofHeads = columnSumsSpec({ matrices: sequences * heads.heads, rows: heads.length, columns: n / heads.heads });
-  return [
-    { task: task(columnSums, ofHeads), values: { x: "dOut", out: "biasOfSequences" } },
-    { task: task(columnSums, columnSumsSpec({ rows: sequences, columns: n })), values: { x: "biasOfSequences", out: "dBias" } },
-  ];
+  return [sums("dOut", "dBiases", sequences * heads.heads, heads.length, n / heads.heads), sums("dBiases", "dBias", 1, sequences, n)];
 }
 
 interface Operand {

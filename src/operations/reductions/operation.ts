@@ -6,10 +6,7 @@ import type { ColumnSumsSpec } from "./spec.ts";
 export const columnSums: Operation<ColumnSumsSpec> = {
   name: "column sums",
   label: () => "column sums",
-  tensors: ({ matrices, rows, columns }) => ({
-    x: layout("input", [matrices, rows, columns]),
-    out: layout("output", [matrices, columns]),
-  }),
+  tensors: ({ matrices, rows, columns }) => ({ x: layout("input", [matrices, rows, columns]), out: layout("output", [matrices, columns]) }),
   plan: planColumnSums,
   ...cpuOnDemand(async () => (await import("./cpu.ts")).columnSumsCpu),
 };

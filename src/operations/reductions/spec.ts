@@ -6,11 +6,7 @@ export interface ColumnSumsSpec {
   readonly columns: number;
 }
 
-/** One matrix, unless there is a number of them. */
-export function columnSumsSpec({
-  matrices = 1,
-  rows,
-  columns,
-}: { readonly matrices?: number } & Pick<ColumnSumsSpec, "rows" | "columns">): ColumnSumsSpec {
+/** @param options.matrices one where it is left out */
+export function columnSumsSpec({ matrices = 1, rows, columns }: { matrices?: number; rows: number; columns: number }): ColumnSumsSpec {
   return Object.freeze({ operation: "columnSums", matrices, rows, columns });
 }
