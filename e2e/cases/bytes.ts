@@ -10,6 +10,8 @@ import { dropout } from "../../src/operations/dropout/operation.ts";
 import { dropoutSpec } from "../../src/operations/dropout/spec.ts";
 import { embedding } from "../../src/operations/embedding/operation.ts";
 import { embeddingSpec } from "../../src/operations/embedding/spec.ts";
+import { matmul } from "../../src/operations/matmul/operation.ts";
+import { type MatmulOptions, matmulSpec } from "../../src/operations/matmul/spec.ts";
 import { planProgram as planTask, type Task, task } from "../../src/operations/operation.ts";
 import { planProgram } from "../../src/testing/operations.ts";
 import { headSpectrumBytes } from "../../src/operations/toeplitz/layout.ts";
@@ -544,6 +546,20 @@ export const bytesSuite: Suite = {
         const several = attentionSpec({ heads: 3, batch: 2, length: 60, headDim: 7, valueDim: 5, featureMap: "elu+1", bias: "multiplicative" });
         const cramped = limitsWith({ maxStorageBufferBindingSize: 2 ** 14, workspaceBytes: 2 ** 16 });
         await checkBytes(context, attentionGradientSpec(several), cramped);
+      },
+    },
+    {
+      name: "matrix products",
+      run: async (context) => {
+        const products: readonly MatmulOptions[] = [
+          { m: 70, n: 36, k: 44, bias: true, residual: true },
+          { m: 37, n: 19, k: 21, transposeA: true, transposeB: true, bias: true },
+          { m: 36, n: 20, k: 8000, transposeA: true, bias: true },
+          { batch: 2, m: 3, n: 30, k: 50, transposeB: true, bias: true },
+          { m: 5, n: 30, k: 50, transposeA: true, residual: true },
+          { m: 60, n: 16, k: 8, transposeB: true, heads: { of: "out", length: 20, heads: 2 } },
+        ];
+        for (const options of products) await checkTask(context, task(matmul, matmulSpec(options)));
       },
     },
     {

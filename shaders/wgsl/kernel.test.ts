@@ -37,6 +37,9 @@ import { digitStartsKernel } from "../nn/digit-starts.ts";
 import { dropoutKernel } from "../nn/dropout.ts";
 import { embeddingGradientKernel } from "../nn/embedding-gradient.ts";
 import { embeddingKernel } from "../nn/embedding.ts";
+import { matmulKernel } from "../nn/matmul.ts";
+import { matmulRowsKernel } from "../nn/matmul-rows.ts";
+import { matmulSumKernel } from "../nn/matmul-sum.ts";
 import { meanOfSumsKernel } from "../nn/mean-of-sums.ts";
 import { squaredErrorGradientKernel } from "../nn/squared-error-gradient.ts";
 import { squaredErrorKernel } from "../nn/squared-error.ts";
@@ -84,6 +87,20 @@ function ofFeatures(featureMap: KernelFeatureMap): readonly Kernel[] {
   ];
 }
 
+const MATMUL = {
+  tile: { rows: 64, columns: 32, depth: 16, patchRows: 8, patchColumns: 4, unroll: 8 },
+  a: { vectors: false, deep: true },
+  b: { vectors: true, deep: false },
+  wholeDepths: false,
+} as const;
+const MATMUL_END = {
+  out: { vectors: true, heads: { length: 7, heads: 3, width: 8 } },
+  accumulate: true,
+  bias: true,
+  activation: "gelu",
+  residual: true,
+} as const;
+
 const KERNELS: readonly Kernel[] = [
   complexMultiplyKernel({ lanes: 64, conjugate: true, scale: 0.1 }),
   findNonFiniteKernel({ lanes: 64, storage: "f16" }),
@@ -130,6 +147,10 @@ const KERNELS: readonly Kernel[] = [
     const rows = { classes, labelSmoothing: classes === 10 ? 0 : 0.1, lanes: 128, rowLanes: classes === 10 ? 1 : 16 };
     return [crossEntropyKernel(rows), crossEntropyGradientKernel(rows)];
   }),
+  matmulKernel({ ...MATMUL, end: MATMUL_END }),
+  matmulKernel({ ...MATMUL, tile: { ...MATMUL.tile, buffers: 2 }, end: "partials" }),
+  matmulSumKernel({ lanes: 64, slices: 4, end: MATMUL_END }),
+  matmulRowsKernel({ rows: 3, lanes: 64, slices: 16, a: MATMUL.a, b: MATMUL.b, end: MATMUL_END }),
   meanOfSumsKernel({ lanes: 64 }),
   squaredErrorKernel({ lanes: 64, vectors: true }),
   squaredErrorGradientKernel({ lanes: 64, vectors: false }),
