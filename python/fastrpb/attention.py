@@ -151,7 +151,7 @@ def causal_exponential_sums(shares, k, total, v):
 
 
 def softmax_attention(q, k, v, causal=False, scale=None, window=None, pairs=None, seen=None):
-    """softmax_j(scale·q_i·k_j + pairs_ij) v_j; with a window w, |i − j| < w."""
+    """softmax_j(scale·q_i·k_j + pairs_ij) v_j; with a window w, |i − j| < w. A query that sees no key gets zeros."""
     logits = scale_of(scale, q.shape[-1]) * q @ k.transpose(-1, -2)
     if pairs is not None:
         logits = logits + pairs
@@ -160,7 +160,10 @@ def softmax_attention(q, k, v, causal=False, scale=None, window=None, pairs=None
         after = places - places[:, None]  # j − i
         hidden = (after > 0 if causal else torch.zeros_like(after, dtype=torch.bool)) | (after.abs() >= (window or len(places)))
         logits = logits.masked_fill(hidden if seen is None else hidden | ~seen.transpose(-1, -2), -math.inf)
-    return logits.softmax(dim=-1) @ v
+    if pairs is None and seen is None:
+        return logits.softmax(dim=-1) @ v
+    nothing = (logits == -math.inf).all(dim=-1, keepdim=True)
+    return logits.masked_fill(nothing, 0.0).softmax(dim=-1).masked_fill(nothing, 0.0) @ v
 
 
 def scale_of(scale, dim):

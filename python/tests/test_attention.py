@@ -134,7 +134,7 @@ class Definitions(unittest.TestCase):
                         self.assertLess(a.norm().item(), 1e-12, name)
 
     def test_what_lies_beyond_a_length_has_no_influence(self):
-        for options, causal in itertools.product(MAPS, [False, True]):
+        for options, causal in itertools.product([*MAPS, {"kind": "softmax", "window": 2}], [False, True]):
             for bias in ["fastrpb", "multiplicative" if options.get("featureMap") in ("sikf", "relu") else "none"]:
                 case = {**options, "causal": causal, "bias": bias, "sizes": [9]}
                 with self.subTest(**case):
@@ -145,6 +145,16 @@ class Definitions(unittest.TestCase):
                     short = attention({**case, "sizes": [4]}, *(x[1:, :, :4] for x in (q, k, v)), table[:, 5:12] if weights else None)
                     self.close(out[1:, :, :4], short, "the short row")
                     self.assertEqual(out[1:, :, 4:].abs().max().item(), 0)
+
+    def test_a_query_that_sees_no_key_gets_zeros(self):
+        options = {"kind": "softmax", "bias": "logits", "sizes": [4]}
+        q, k, v, weights = draw(options)
+        weights = torch.where(torch.arange(7) >= 3, weights, torch.full_like(weights, -math.inf)).detach()  # keys before are masked
+        weights[0] = -math.inf
+        out = attention(options, q, k, v, weights)
+        self.assertEqual(out[:, 0].abs().max().item(), 0)
+        self.close(out[:, 1:, 3], v[:, 1:, 3], "the last query sees itself")
+        self.assertTrue(all(x.isfinite().all() for x in torch.autograd.grad(out.sum(), [q, k, v])))
 
     def test_random_features_are_those_of_the_library(self):
         self.close(orthogonal_features(3, 2, 7), torch.tensor(FEATURES, dtype=torch.float64), "features")
