@@ -17,8 +17,8 @@ CHUNK = 64  # tokens that causal sums take at once
 def attention(options, q, k, v, weights=None, lengths=None):
     """Attention by the options of a model's description (see transformer.py).
 
-    `sizes` of the options are the numbers of tokens along the axes: [N] or [H, W], without those outside. `weights` are those of the bias. Of `lengths`
-    there is one for each batch row: what lies beyond has no influence, and zeros as output.
+    `sizes` of the options are the numbers of tokens along the axes: [N] or [H, W], without those outside. `weights` are those of the bias. Of
+    `lengths` there is one for each batch row: what lies beyond has no influence, and zeros as output.
     """
     sizes, causal, bias = options["sizes"], options.get("causal", False), options.get("bias", "none")
     seen = None
@@ -49,8 +49,8 @@ def linear_attention(q, k, v, feature_map, causal=False, nu=1, seen=None):
     if feature_map in ("sikf", "softmax"):
         if seen is not None and not causal:  # causal queries that count see no other keys
             k = k.masked_fill(~seen, -math.inf)
-        # Of SIKF, φ = exp. With L_d = log Σ_j exp(k_jd), the quotient is Σ_d softmax_d(q_i + L)_d Σ_j exp(k_jd − L_d) v_j: nothing overflows, and nothing
-        # is divided by zero. Without L in the first softmax that is Efficient Attention.
+        # Of SIKF, φ = exp. With L_d = log Σ_j exp(k_jd), the quotient is Σ_d softmax_d(q_i + L)_d Σ_j exp(k_jd − L_d) v_j: nothing overflows,
+        # and nothing is divided by zero. Without L in the first softmax that is Efficient Attention.
         total = k.logcumsumexp(dim=-2) if causal else k.logsumexp(dim=-2, keepdim=True)
         shares = (q + total if feature_map == "sikf" else q).softmax(dim=-1)
         return causal_exponential_sums(shares, k, total, v) if causal else shares @ (k.softmax(dim=-2).transpose(-1, -2) @ v)
@@ -206,7 +206,8 @@ def toeplitz(table, v, causal=False):
 def bias_form(options):
     """The form of the weights of a bias, for table_shape and full_table."""
     reach = options.get("biasLength")
-    return {"form": options.get("biasForm", "full"), "shared": options.get("biasShared", False), "reach": [reach] if isinstance(reach, int) else reach}
+    reach = [reach] if isinstance(reach, int) else reach
+    return {"form": options.get("biasForm", "full"), "shared": options.get("biasShared", False), "reach": reach}
 
 
 def table_shape(sizes, form="full", shared=False, reach=None):

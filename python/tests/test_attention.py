@@ -91,16 +91,20 @@ def draw(options, seed=0, batch=2, heads=3, dim=4):
     return [torch.randn(shape, generator=random, dtype=torch.float64).requires_grad_() for shape in shapes]
 
 
-MAPS = [{"featureMap": name} for name in ["sikf", "elu+1", "relu", "softmax", "favor+", "dpfp"]] + [{"featureMap": "dpfp", "nu": 3}, {"kind": "softmax"}]
+MAPS = [{"featureMap": name} for name in ["sikf", "elu+1", "relu", "softmax", "favor+", "dpfp"]]
+MAPS += [{"featureMap": "dpfp", "nu": 3}, {"kind": "softmax"}]
+GRID = {"featureMap": "elu+1", "sizes": [3, 4], "bias": "fastrpb"}
+SQUARE = {"featureMap": "sikf", "sizes": [3, 3], "bias": "fastrpb", "biasShared": True}
 CASES = [
     *({**layer, "sizes": [n], "causal": causal, "bias": "fastrpb"} for layer in MAPS for causal in [False, True] for n in [1, 7]),
     *({"featureMap": name, "sizes": [150], "causal": True} for name in ["sikf", "elu+1", "softmax"]),  # several chunks
     *({"featureMap": "sikf", "sizes": sizes, "bias": "fastrpb"} for sizes in [[1, 1], [3, 4], [5, 2], [1, 6]]),
     {"featureMap": "elu+1", "sizes": [6], "bias": "fastrpb", "biasForm": "symmetric", "causal": True},
-    *({"featureMap": "elu+1", "sizes": [3, 4], "bias": "fastrpb", "biasForm": form} for form in ["symmetric", "separable", "separable-symmetric", "manhattan"]),
-    *({"featureMap": "sikf", "sizes": [3, 3], "bias": "fastrpb", "biasForm": form, "biasShared": True} for form in ["separable", "separable-symmetric"]),
+    *({**GRID, "biasForm": form} for form in ["symmetric", "separable", "separable-symmetric", "manhattan"]),
+    *({**SQUARE, "biasForm": form} for form in ["separable", "separable-symmetric"]),
     {"featureMap": "sikf", "sizes": [5], "bias": "fastrpb", "biasLength": 8, "outside": {"first": 2, "last": 1}},
-    {"featureMap": "sikf", "sizes": [5], "bias": "fastrpb", "biasLength": 8, "biasForm": "symmetric", "causal": True, "outside": {"first": 1, "last": 1}},
+    {"featureMap": "sikf", "sizes": [5], "bias": "fastrpb", "biasLength": 8, "biasForm": "symmetric", "causal": True,
+     "outside": {"first": 1, "last": 1}},
     *({"featureMap": "elu+1", "sizes": [2, 3], "bias": "fastrpb", "biasForm": form, "biasLength": [4, 5], "outside": {"first": 1, "last": 0}}
       for form in ["full", "symmetric", "separable", "separable-symmetric", "manhattan"]),
     {"featureMap": "sikf", "sizes": [2, 3], "bias": "fastrpb", "biasForm": "separable", "biasShared": True, "biasLength": [4, 4]},
