@@ -128,7 +128,7 @@ function probedProgram(program: Program, areas: readonly ProbeArea[]): Program {
 }
 
 /** Shared by many workgroups and small beside the rest: stated once, however often caches serve it. */
-const SHARED = new Set(["tables", "spectrum", "lengths", "bias", "keyMask", "dLoss", "rowCounts", "clock"]);
+const SHARED = new Set(["tables", "spectrum", "lengths", "bias", "keyMask", "dLoss", "rowCounts", "clock", "rates", "norm", "health"]);
 /** Those, and the combined key state of a head, which its workgroups share. */
 const TRACKED = new Set([...SHARED, "states"]);
 
@@ -161,9 +161,9 @@ async function checkBytes(context: CaseContext, spec: AnySpec, limits?: PlannerL
 }
 
 /** The same of a task, with some of its data. */
-async function checkTask(context: CaseContext, { operation, spec }: Task, data: ProgramData = {}): Promise<void> {
+export async function checkTask(context: CaseContext, { operation, spec }: Task, data: ProgramData = {}, limits?: PlannerLimits): Promise<void> {
   const runtime = await context.runtime;
-  const program = planTask("test", { operation, spec }, runtime.limits);
+  const program = planTask("test", { operation, spec }, limits ?? runtime.limits);
   await checkProgram(runtime, JSON.stringify(spec), program, { ...randomData(program), ...data });
 }
 

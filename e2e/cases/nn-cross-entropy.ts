@@ -18,11 +18,17 @@ interface Rows {
   readonly scale?: number;
   /** Whether some targets are no class. */
   readonly ignored?: boolean;
+  /** Added to the logits of the targets. */
+  readonly sure?: number;
 }
 
-async function compareRows(runtime: Runtime, { rows, classes, labelSmoothing = 0, scale = 2, ignored = true }: Rows, backward = true): Promise<void> {
+async function compareRows(
+  runtime: Runtime,
+  { rows, classes, labelSmoothing = 0, scale = 2, ignored = true, sure = 0 }: Rows,
+  backward = true,
+): Promise<void> {
   const seed = rows + 7 * classes;
-  const what = JSON.stringify({ rows, classes, labelSmoothing, scale, seed });
+  const what = JSON.stringify({ rows, classes, labelSmoothing, scale, sure, seed });
   const uniform = random(seed);
   const logits = normals(seed, rows * classes).map((x) => scale * x);
   const targets = Uint32Array.from({ length: rows }, () => {
@@ -31,6 +37,7 @@ async function compareRows(runtime: Runtime, { rows, classes, labelSmoothing = 0
     return uniform() < 0.5 ? IGNORED : classes;
   });
   targets[0] = classes - 1;
+  for (const [row, target] of targets.entries()) if (target < classes) logits[row * classes + target]! += sure;
   const one = task(crossEntropy, crossEntropySpec({ rows, classes, labelSmoothing }));
   const { counts } = await compareTask(runtime, one, { logits, targets }, ["loss", "counts", "statistics"], BOUND, what);
   check(counts![0]! >= 1 && counts![0]! <= rows, `${what}: ${counts![0]} rows count`);
@@ -80,6 +87,10 @@ export const crossEntropySuite: Suite = {
         const runtime = await opened;
         for (const [i, classes] of [2, 3, 4, 5, 12, 17, 33, 64, 130, 516, 5001].entries()) {
           await compareRows(runtime, { rows: 13, classes, labelSmoothing: i % 2 === 0 ? 0 : 0.1 });
+        }
+        for (const sure of [5, 12, 20]) {
+          await compareRows(runtime, { rows: 40, classes: 10, sure });
+          await compareRows(runtime, { rows: 9, classes: 260, sure, labelSmoothing: 0.001 });
         }
         for (const scale of [0.01, 30, 1e4]) await compareRows(runtime, { rows: 50, classes: 20, scale });
         await compareRows(runtime, { rows: 2, classes: 50_000, labelSmoothing: 0.1, ignored: false });

@@ -1,5 +1,14 @@
 /** Models in training on the GPU: against plain PyTorch, the same bits from the same seed, and what goes wrong. */
-import { type Batch, createTrainer, crossEntropy, adamW, loadModel, transformer, type TrainerOptions, type TransformerOptions } from "../../src/nn.ts";
+import {
+  type Batch,
+  createTrainer,
+  crossEntropy,
+  adamW,
+  loadModel,
+  transformer,
+  type TrainerOptions,
+  type TransformerOptions,
+} from "../../src/nn.ts";
 import type { Parameter } from "../../src/nn/recorder.ts";
 import { FastRpbError, type Runtime } from "../../src/index.ts";
 import { modelFixtures, type ModelFixture, trainerOf } from "../../src/testing/nn-models.ts";
@@ -204,7 +213,10 @@ export const modelSuite: Suite = {
             trainer.step({ inputs, targets });
             await checkRefused(() => failed.loss.value(), "value", "step 2", "input inputs");
             const after = await trainer.parameter("layers.0.norm1.weight");
-            check(before.every((value, i) => value === after[i]), "parameters changed");
+            check(
+              before.every((value, i) => value === after[i]),
+              "parameters changed",
+            );
           },
           model,
         );

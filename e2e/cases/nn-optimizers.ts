@@ -14,6 +14,8 @@ import {
   sumOfSquaresSpec,
 } from "../../src/operations/optimizers/spec.ts";
 import type { Runtime } from "../../src/index.ts";
+import { limitsWith } from "../../src/testing/planning.ts";
+import { checkTask } from "./bytes.ts";
 import { type CaseContext, check, normals, type Suite, together } from "./case.ts";
 import { compareNodes, compareTask, type NarrowValues } from "./compare-nodes.ts";
 import { runProgram } from "./run-program.ts";
@@ -223,6 +225,16 @@ export const nnOptimizerSuite: Suite = {
       sample: true,
       run: async (context) => {
         for (const counts of [false, true]) for (const step of [0, 5, HISTORY_ROWS + 1]) await compareRecords(await context.runtime, counts, step);
+      },
+    },
+    {
+      name: "bytes that are stated",
+      run: async (context) => {
+        const health = new Uint32Array(2);
+        await checkTask(context, task(guard, guardSpec()), { health });
+        const tasks = [5003, 20_000].flatMap((size) => [sumsTo(size), ...optimizersOf(size), task(average, averageSpec({ size, decay: 0.99 }))]);
+        await together(tasks, (one) => checkTask(context, one, { health }));
+        await together(tasks, (one) => checkTask(context, one, { health }, limitsWith(SMALL.limits)));
       },
     },
     {

@@ -20,13 +20,13 @@ export function classRowBindings({ classes }: ClassRowsSpec): readonly Omit<Kern
   ];
 }
 
-/** Constants, and `load_logits(row, column)`. A class has the weight SPREAD, that of the target SURE more. */
+/** Constants, and `load_logits(row, column)`. A class has the weight SPREAD, and what the target lacks of 1 is LACK. */
 export function classRowDeclarations({ classes, labelSmoothing, lanes, rowLanes }: ClassRowsSpec): string {
   return wgsl`const CLASSES = ${u32(classes)};
 const VECTORS = ${u32(vectorsOf(classes))};
 const ROW_LANES = ${u32(rowLanes)};
 const ROWS = ${u32(lanes / rowLanes)};
 const SPREAD = ${f32(labelSmoothing / classes)};
-const SURE = ${f32(1 - labelSmoothing)};
+const LACK = ${f32(labelSmoothing - labelSmoothing / classes)};
 ${loadVector("load_logits", "logits", classes)}`;
 }

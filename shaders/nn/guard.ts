@@ -7,18 +7,17 @@
  * Bindings: 0 norm, 1 loss, 2 clock, 3 health; then params.
  */
 import { type Kernel, makeKernel } from "../wgsl/kernel.ts";
-import { u32, wgsl } from "../wgsl/wgsl.ts";
-
-/** Bits of the exponent of a float32. */
-const EXPONENT = u32(0x7f800000);
+import { EXPONENT_BITS } from "../wgsl/non-finite.ts";
+import { wgsl } from "../wgsl/wgsl.ts";
 
 export function guardKernel(): Kernel {
-  const fails = (word: string) => `(${word} & ${EXPONENT}) == ${EXPONENT}`;
+  const fails = (word: string) => `(${word} & ${EXPONENT_BITS}) == ${EXPONENT_BITS}`;
   const body = wgsl`  let found = select(0u, 1u, ${fails("loss[0]")}) | select(0u, 2u, ${fails("norm[0]")});
+  let failed = clock[2] + 1u;
   var first = health[0];
   var which = health[1];
   if (first == 0u && found != 0u) {
-    first = clock[2] + 1u;
+    first = failed;
     which = found;
   }
   health[0] = first;

@@ -9,6 +9,7 @@
  */
 import { type Kernel, makeKernel } from "../wgsl/kernel.ts";
 import { partials, SUM_LANES } from "../wgsl/lanes.ts";
+import { EXPONENT_BITS } from "../wgsl/non-finite.ts";
 import { u32, wgsl } from "../wgsl/wgsl.ts";
 
 export interface SumOfSquaresKernelSpec {
@@ -18,8 +19,6 @@ export interface SumOfSquaresKernelSpec {
   readonly source: "numbers" | "vectors" | "sums";
 }
 
-/** Bits of the exponent of a float32; all of them are ones where it is infinite or no number. */
-const EXPONENT = u32(0x7f800000);
 const NOT_A_NUMBER = u32(0x7fc00000);
 
 export function sumOfSquaresKernel(spec: SumOfSquaresKernelSpec): Kernel {
@@ -31,7 +30,7 @@ export function sumOfSquaresKernel(spec: SumOfSquaresKernelSpec): Kernel {
   var exponents = ${unsigned}();
   for (var i = first + lane; i < end; i += LANES) {
     let x = source[i];
-    exponents = max(exponents, bitcast<${unsigned}>(x) & ${unsigned}(${EXPONENT}));
+    exponents = max(exponents, bitcast<${unsigned}>(x) & ${unsigned}(${EXPONENT_BITS}));
     sum ${spec.source === "sums" ? "+= x" : "= fma(x, x, sum)"};
   }
 #if ${vectors}
@@ -42,7 +41,7 @@ export function sumOfSquaresKernel(spec: SumOfSquaresKernelSpec): Kernel {
   let largest = exponents;
 #endif
   // The second number counts the lanes that met one that is not finite.
-  partials[lane] = vec2f(total, select(0.0, 1.0, largest == ${EXPONENT}));
+  partials[lane] = vec2f(total, select(0.0, 1.0, largest == ${EXPONENT_BITS}));
 ${SUM_LANES}
   if (lane == 0u) { out[params.first + group] = select(bitcast<u32>(partials[0].x), ${NOT_A_NUMBER}, partials[0].y > 0.0); }
 `;

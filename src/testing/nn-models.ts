@@ -1,6 +1,16 @@
 /** Whole models as plain PyTorch trains them: fixtures of scripts/nn-fixtures/models.py, and trainers that start from the same numbers. */
 import type { Runtime } from "../index.ts";
-import { adamW, type Batch, createTrainer, crossEntropy, type Model, transformer, type Trainer, type TransformerOptions, warmupCosine } from "../nn.ts";
+import {
+  adamW,
+  type Batch,
+  createTrainer,
+  crossEntropy,
+  type Model,
+  transformer,
+  type Trainer,
+  type TransformerOptions,
+  warmupCosine,
+} from "../nn.ts";
 import type { Parameter } from "../nn/recorder.ts";
 
 /** One of the models: its gradients and logits are of the first batch, and step t takes batch (t − 1) mod batches. */

@@ -1,6 +1,7 @@
 import { columnSums } from "../reductions/operation.ts";
 import { columnSumsSpec } from "../reductions/spec.ts";
-import { type Backward, cpuOnDemand, layout, type Operation, task, type TaskNode } from "../operation.ts";
+import type { ActivationSpec, AddSpec } from "../elementwise/spec.ts";
+import { type Backward, cpuOnDemand, layout, type Operation, type Task, task, type TaskNode } from "../operation.ts";
 import { planMatmul } from "./plan.ts";
 import { type MatmulHeads, type MatmulOptions, matmulSpec, type MatmulSpec, matrixShape, type MatrixName } from "./spec.ts";
 
@@ -18,7 +19,17 @@ export const matmul: Operation<MatmulSpec> = {
   plan: (program, spec, tensors, scratch) => planMatmul(program, spec, tensors, scratch),
   ...cpuOnDemand(async () => (await import("./cpu.ts")).matmulCpu),
   backward: matmulBackward,
+  absorb,
 };
+
+/** An activation or a sum that comes next is done on the way out. */
+function absorb(spec: MatmulSpec, next: Task, tensor: string): ReturnType<NonNullable<Operation["absorb"]>> {
+  if (spec.activation !== "none" || spec.residual) return undefined;
+  const after = next.spec as ActivationSpec | AddSpec;
+  if (after.operation === "activation") return { task: task(matmul, Object.freeze({ ...spec, activation: after.kind })), tensors: {} };
+  if (after.operation !== "add" || after.period !== after.size) return undefined;
+  return { task: task(matmul, Object.freeze({ ...spec, residual: true })), tensors: { residual: tensor === "x" ? "y" : "x" } };
+}
 
 /**
  * da = dOut·bᵀ, db = aᵀ·dOut, both written as they are stored; dBias the sums of dOut over all rows. Products with an activation are put together only
