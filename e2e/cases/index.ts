@@ -25,6 +25,7 @@ import { nonFiniteSuite } from "./non-finite.ts";
 import { refusalSuite } from "./refusals.ts";
 import { repeatedSuite } from "./repeated.ts";
 import { elementwiseSuite } from "./nn-elementwise.ts";
+import { layerNormSuite } from "./nn-layer-norm.ts";
 import { reductionSuite } from "./nn-reductions.ts";
 import { multiplicativeAttentionSuite } from "./multiplicative-attention.ts";
 import { multiplicativeExtremesSuite } from "./multiplicative-extremes.ts";
@@ -68,6 +69,7 @@ export const SUITES: readonly Suite[] = [
   halfAttentionSuite,
   reductionSuite,
   elementwiseSuite,
+  layerNormSuite,
   bytesSuite,
 ];
 
