@@ -26,6 +26,7 @@ import { refusalSuite } from "./refusals.ts";
 import { repeatedSuite } from "./repeated.ts";
 import { elementwiseSuite } from "./nn-elementwise.ts";
 import { layerNormSuite } from "./nn-layer-norm.ts";
+import { meanOverTokensSuite } from "./nn-mean-over-tokens.ts";
 import { reductionSuite } from "./nn-reductions.ts";
 import { multiplicativeAttentionSuite } from "./multiplicative-attention.ts";
 import { multiplicativeExtremesSuite } from "./multiplicative-extremes.ts";
@@ -70,6 +71,7 @@ export const SUITES: readonly Suite[] = [
   reductionSuite,
   elementwiseSuite,
   layerNormSuite,
+  meanOverTokensSuite,
   bytesSuite,
 ];
 
