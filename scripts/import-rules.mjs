@@ -67,6 +67,7 @@ export const ROOMS = [
   ...["reductions", "matmul", "elementwise", "layer-norm", "embedding", "dropout", "mean-over-tokens", "cross-entropy", "optimizers"].map((name) => ({
     room: `src/operations/${name}`,
     imports: [...PLANNING, "src/operations", ...(name === "reductions" ? [] : ["src/operations/reductions"])],
+    types: name === "matmul" ? ["src/operations/elementwise"] : [],
   })),
 
   { room: "src/graph", imports: ["src/core", "src/math", "src/program", ...ALL_OPERATIONS] },

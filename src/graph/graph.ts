@@ -32,20 +32,16 @@ export interface GraphSpec extends OperationSpec {
   readonly nodes: readonly TaskNode[];
   /** The values that are results. Others that a node writes are scratch; those that none writes are inputs. */
   readonly results: readonly string[];
+  /** The results that are float32 on the CPU, too, where others are float64. */
+  readonly narrow: readonly string[];
   /** float32 values that hold others, by their sizes. The caller keeps them: they are inputs, or changed in place. */
   readonly wholes: Readonly<Record<string, number>>;
   readonly parts: Readonly<Record<string, Part>>;
 }
 
 /** A graph. Nodes that bind a tensor to no value, or disagree about one, are a defect of whoever builds it: planning throws a TypeError. */
-export function graphSpec({
-  title = "graph",
-  nodes,
-  results,
-  wholes = {},
-  parts = {},
-}: Partial<GraphSpec> & Pick<GraphSpec, "nodes" | "results">): GraphSpec {
-  return Object.freeze({ operation: "graph", title, nodes: Object.freeze([...nodes]), results: Object.freeze([...results]), wholes, parts });
+export function graphSpec(spec: Partial<GraphSpec> & Pick<GraphSpec, "nodes" | "results">): GraphSpec {
+  return Object.freeze({ title: "graph", narrow: [], wholes: {}, parts: {}, ...spec, operation: "graph" });
 }
 
 interface Value extends TensorLayout {
@@ -136,14 +132,14 @@ export const graph: Operation<GraphSpec> = {
 
 /** Bytes of the values that are not as a caller gave them: float32 numbers take the room of float64. */
 function wideBytes(
-  { wholes }: GraphSpec,
+  { wholes, narrow }: GraphSpec,
   values: ReadonlyMap<string, Value>,
   computations: readonly (Pick<CpuComputation, "bytes"> & { readonly names: Readonly<Record<string, string>> })[],
 ): Readonly<Record<string, number>> {
   const bytes: Record<string, number> = {};
   for (const { names, bytes: own = {} } of computations) for (const [tensor, size] of Object.entries(own)) bytes[names[tensor]!] = size;
   for (const [name, value] of values) {
-    const isGiven = value.role === "input" && wholes[name] === undefined;
+    const isGiven = narrow.includes(name) || (value.role === "input" && wholes[name] === undefined);
     if (!isGiven) bytes[name] ??= layoutBytes(value) * (value.dtype === "u32" ? 1 : 2);
   }
   return bytes;

@@ -17,7 +17,7 @@ export interface TensorLayout {
   /** `"inout"`: an output that is an input too. */
   readonly role: "input" | "output" | "inout";
   readonly shape: readonly number[];
-  readonly dtype: DType | "u32";
+  readonly dtype: DType;
 }
 
 export type TensorLayouts = Readonly<Record<string, TensorLayout>>;
@@ -89,6 +89,11 @@ export interface Operation<Spec extends OperationSpec = OperationSpec> {
    * `dBias`, is all there is to it.
    */
   backward?(spec: Spec, wanted: readonly string[]): Backward;
+  /**
+   * The task that also does what comes next, if there is one: `next` reads the result `out` as its tensor `tensor`, and nobody else does. `tensors` are
+   * further inputs of the task, by the names that these have in the next one.
+   */
+  absorb?(spec: Spec, next: Task, tensor: string): { readonly task: Task; readonly tensors: Readonly<Record<string, string>> } | undefined;
   /** What computes the tensor `spectrum` from `weights` or `kernel`; `undefined` where the spec has none. */
   preparation?(spec: Spec): Task | undefined;
   /** What the best {@link Choices} depend on; left out: all but batch and heads. */
@@ -122,7 +127,7 @@ export function layout(role: TensorLayout["role"], shape: readonly number[], dty
 }
 
 export function layoutBytes({ shape, dtype }: TensorLayout): number {
-  return elementCount(shape) * (dtype === "u32" ? Uint32Array.BYTES_PER_ELEMENT : BYTES_PER_ELEMENT[dtype]);
+  return elementCount(shape) * BYTES_PER_ELEMENT[dtype];
 }
 
 /**

@@ -82,16 +82,7 @@ function sizes<T extends KernelAxis>(axes: readonly T[], of: (axis: T) => number
 }
 
 /** Copies `count` elements of `floats` floats each, which lie a step apart on either side. */
-function copy(
-  from: Floats,
-  fromStart: number,
-  fromStep: number,
-  to: Floats,
-  toStart: number,
-  toStep: number,
-  count: number,
-  floats: number,
-): void {
+function copy(from: Floats, fromStart: number, fromStep: number, to: Floats, toStart: number, toStep: number, count: number, floats: number): void {
   for (let n = 0; n < count; n++) {
     for (let i = 0; i < floats; i++) to[toStart + n * toStep + i] = from[fromStart + n * fromStep + i]!;
   }

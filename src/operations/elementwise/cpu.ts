@@ -1,7 +1,15 @@
 import type { ActivationKind } from "../../../shaders/nn/activation.ts";
 import { normalDensity, normalDistribution } from "../../math/normal.ts";
 import type { CpuComputation } from "../operation.ts";
-import { type AccumulateSpec, type ActivationGradientSpec, type ActivationSpec, type AddSpec, type MultiplySpec, slopeSource } from "./spec.ts";
+import {
+  type AccumulateSpec,
+  type ActivationGradientSpec,
+  type ActivationSpec,
+  type AddSpec,
+  type CopySpec,
+  type MultiplySpec,
+  slopeSource,
+} from "./spec.ts";
 
 interface Activation {
   readonly value: (x: number) => number;
@@ -65,4 +73,8 @@ export function accumulateCpu({ size }: AccumulateSpec): CpuComputation {
       for (let i = 0; i < size; i++) out[i]! += x[i]!;
     },
   };
+}
+
+export function copyCpu(_spec: CopySpec): CpuComputation {
+  return { flops: 0, run: (memoryOf) => memoryOf("out").floats.set(memoryOf("x").floats) };
 }

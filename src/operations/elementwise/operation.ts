@@ -1,13 +1,14 @@
 import { type Backward, cpuOnDemand, layout, type Operation, task, type TaskNode, type TensorLayouts } from "../operation.ts";
 import { columnSums } from "../reductions/operation.ts";
 import { columnSumsSpec } from "../reductions/spec.ts";
-import { planAccumulate, planActivation, planActivationGradient, planCombine } from "./plan.ts";
+import { planAccumulate, planActivation, planActivationGradient, planCombine, planCopy } from "./plan.ts";
 import {
   type AccumulateSpec,
   activationGradientSpec,
   type ActivationGradientSpec,
   type ActivationSpec,
   type AddSpec,
+  type CopySpec,
   type MultiplySpec,
   multiplySpec,
   slopeSource,
@@ -90,4 +91,14 @@ export const accumulate: Operation<AccumulateSpec> = {
   tensors: ({ size }) => ({ x: layout("input", [size]), out: layout("inout", [size]) }),
   plan: planAccumulate,
   ...cpuOnDemand(async () => (await import("./cpu.ts")).accumulateCpu),
+};
+
+/** The same numbers: `x` → `out`. */
+export const copy: Operation<CopySpec> = {
+  name: "copy",
+  label: () => "copy",
+  tensors: ({ size }) => ({ x: layout("input", [size]), out: layout("output", [size]) }),
+  plan: planCopy,
+  ...cpuOnDemand(async () => (await import("./cpu.ts")).copyCpu),
+  backward: () => ({ nodes: [], gradients: { x: "dOut" } }),
 };

@@ -1,6 +1,7 @@
 import { accumulateKernel } from "../../../shaders/nn/accumulate.ts";
 import { activateKernel } from "../../../shaders/nn/activate.ts";
 import { combineKernel } from "../../../shaders/nn/combine.ts";
+import { copyKernel } from "../../../shaders/nn/copy.ts";
 import type { ElementsSpec } from "../../../shaders/nn/elements.ts";
 import { ELEMENT_BYTES, type Kernel } from "../../../shaders/wgsl/kernel.ts";
 import type { BindingUse, Handle, NamedHandles, ProgramBuilder } from "../../program/builder.ts";
@@ -8,7 +9,15 @@ import { forSlices } from "../../program/slices.ts";
 import { FLOAT_BYTES } from "../../program/units.ts";
 import { elementwiseLanes } from "../../program/workgroups.ts";
 import type { Handles } from "../operation.ts";
-import { type AccumulateSpec, type ActivationGradientSpec, type ActivationSpec, type AddSpec, type MultiplySpec, slopeSource } from "./spec.ts";
+import {
+  type AccumulateSpec,
+  type ActivationGradientSpec,
+  type ActivationSpec,
+  type AddSpec,
+  type CopySpec,
+  type MultiplySpec,
+  slopeSource,
+} from "./spec.ts";
 
 /** Operations of an element of an activation, about. */
 const ACTIVATION_FLOPS = { relu: 1, gelu: 45, "gelu-tanh": 30 } as const;
@@ -82,4 +91,9 @@ export function planActivationGradient(program: ProgramBuilder, spec: Activation
 /** Adds `x` to what `out` holds. */
 export function planAccumulate(program: ProgramBuilder, { size }: AccumulateSpec, { x, out }: NamedHandles<"x" | "out">): void {
   planArrays(program, { size, vectors: size % 4 === 0, kernelOf: accumulateKernel, read: { x }, out, accumulate: true, flops: 1 });
+}
+
+/** Copies `x` to `out`. */
+export function planCopy(program: ProgramBuilder, { size }: CopySpec, { x, out }: NamedHandles<"x" | "out">): void {
+  planArrays(program, { size, vectors: size % 4 === 0, kernelOf: copyKernel, read: { x }, out, flops: 0 });
 }

@@ -1,6 +1,8 @@
 /** Operations on arrays, element by element. */
 import type { ActivationKind } from "../../../shaders/nn/activation.ts";
 
+export type { ActivationKind };
+
 interface WithPeriod {
   /** Elements of `x` and of the result. */
   readonly size: number;
@@ -40,6 +42,12 @@ export interface AccumulateSpec {
   readonly size: number;
 }
 
+/** The same numbers `x` in `out`. */
+export interface CopySpec {
+  readonly operation: "copy";
+  readonly size: number;
+}
+
 export function addSpec({ size, period }: WithPeriod): AddSpec {
   return Object.freeze({ operation: "add", size, period });
 }
@@ -58,6 +66,10 @@ export function activationGradientSpec({ size, kind }: OfKind): ActivationGradie
 
 export function accumulateSpec({ size }: Omit<AccumulateSpec, "operation">): AccumulateSpec {
   return Object.freeze({ operation: "accumulate", size });
+}
+
+export function copySpec({ size }: Omit<CopySpec, "operation">): CopySpec {
+  return Object.freeze({ operation: "copy", size });
 }
 
 /** The tensor that the gradient of an activation is computed from. */

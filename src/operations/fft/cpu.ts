@@ -8,7 +8,6 @@ import type { FftOf } from "../../math/fft.ts";
 import type { CpuComputation, Floats } from "../operation.ts";
 import type { FftSpec } from "./spec.ts";
 
-
 /** Transforms along one to three axes, in float64. */
 export function fftCpu(spec: FftSpec, fftOf: FftOf): CpuComputation {
   const transform = createTransform(spec, fftOf);

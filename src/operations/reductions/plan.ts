@@ -4,14 +4,9 @@ import { FLOAT_BYTES } from "../../program/units.ts";
 import { chooseRowChunks, chunkSpans, type Matrices, type RowChunks, wholeRowChunks } from "./chunks.ts";
 import type { ColumnSumsSpec } from "./spec.ts";
 
-/** Adds the sums of the columns of `x` into `out`. */
-export function planColumnSums(
-  program: ProgramBuilder,
-  { rows, columns }: ColumnSumsSpec,
-  tensors: NamedHandles<"x" | "out">,
-  scratch: number,
-): void {
-  planMatrixSums(program, { matrices: 1, rows, columns }, tensors, scratch);
+/** Adds the sums of the columns of each matrix of `x` into `out`. */
+export function planColumnSums(program: ProgramBuilder, spec: ColumnSumsSpec, tensors: NamedHandles<"x" | "out">, scratch: number): void {
+  planMatrixSums(program, spec, tensors, scratch);
 }
 
 /** What sums over the tokens of sequences depend on, where they are for the mean. */

@@ -25,16 +25,7 @@ export const decodeCpu: CpuFunction<DecodeSpec> = ({ shape, tokens, stages }, ff
   const phi = new Float64Array(D);
 
   /** Takes one token of a head into its state at `at`, and puts its result into `out` at `to`. */
-  const step = (
-    states: Floats,
-    at: number,
-    q: ArrayLike<number>,
-    k: ArrayLike<number>,
-    row: number,
-    v: Floats,
-    from: number,
-    out: Float64Array,
-  ) => {
+  const step = (states: Floats, at: number, q: ArrayLike<number>, k: ArrayLike<number>, row: number, v: Floats, from: number, out: Float64Array) => {
     const position = states[at]!;
     const last = (position + 1) % BLOCK === 0;
     let top = -Infinity;
