@@ -84,7 +84,6 @@ export const SUITES: readonly Suite[] = [
   elementwiseSuite,
   layerNormSuite,
   meanOverTokensSuite,
-  reductionSuite,
   bytesSuite,
 ];
 
