@@ -139,7 +139,7 @@ export const SLOW_IN_FIREFOX: Readonly<Record<string, readonly string[]>> = {
     "groups of queries with a bias",
     "a device with small workgroups and bindings",
   ],
-  layouts: ["linear", "causal", "softmax", "FastRPB", "a mask over keys"].map(
+  layouts: ["linear", "causal", "softmax", "FastRPB", "a mask over keys", "other keys, and fewer heads of them"].map(
     (kind) => `${kind}: the same bits as head by head, forward and backward`,
   ),
   "extreme numbers": [
