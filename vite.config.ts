@@ -16,8 +16,8 @@ export default defineConfig(({ command, mode }) => {
 const TARGET = "es2022";
 const repository = path(".");
 
-/** Minified ES modules that import nothing but one another: the entry, and a file for each family of operations and what they share. */
-const library = libraryBuild("fastrpb", {
+/** Minified ES modules that import nothing but one another: the entries, and a file for each family of operations and what they share. */
+const library = libraryBuild({ fastrpb: path("src/index.ts"), nn: path("src/nn.ts") }, {
   // Every page loads the entry and what all plans share, and small files that most pages load; then what pages of a family load. A group takes all that
   // its files import, but for what groups before it have: together it compresses better.
   codeSplitting: {
@@ -35,7 +35,7 @@ const library = libraryBuild("fastrpb", {
 });
 
 /** The same in one file, for pages with a script tag and for bundlers that refuse to split workers. */
-const bundle = libraryBuild("fastrpb.bundle", { codeSplitting: false }, [importAtOnce()]);
+const bundle = libraryBuild({ "fastrpb.bundle": path("src/index.ts") }, { codeSplitting: false }, [importAtOnce()]);
 
 /** Of what is loaded by itself: its room and file, as in "attention-causal-operation". */
 function chunkName(module: string): string {
@@ -45,16 +45,16 @@ function chunkName(module: string): string {
     .replaceAll(/\W/g, "-");
 }
 
-function libraryBuild(fileName: string, output: Rolldown.OutputOptions, plugins: Plugin[] = []): UserConfig {
+function libraryBuild(entries: Readonly<Record<string, string>>, output: Rolldown.OutputOptions, plugins: Plugin[] = []): UserConfig {
   return {
     publicDir: false,
     plugins: [denseShaders(), ...plugins],
     build: {
       outDir: path("dist"),
-      emptyOutDir: fileName === "fastrpb",
+      emptyOutDir: "nn" in entries,
       target: TARGET,
       sourcemap: true,
-      lib: { entry: path("src/index.ts"), formats: ["es"], fileName },
+      lib: { entry: entries, formats: ["es"] },
       // Vite's own `minify` leaves the white space in libraries.
       rolldownOptions: { output: { minify: true, ...output } },
     },

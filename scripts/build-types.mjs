@@ -14,8 +14,8 @@ rmSync(output, { recursive: true, force: true });
 execFileSync(process.execPath, [join(root, "node_modules/typescript/bin/tsc"), "-p", "tsconfig.build.json"], { cwd: root, stdio: "inherit" });
 
 const reached = new Set();
-const index = join(output, "src/index.d.ts");
-const queue = [index];
+const entries = ["index", "nn"].map((name) => join(output, `src/${name}.d.ts`));
+const queue = [...entries];
 for (let file = queue.pop(); file !== undefined; file = queue.pop()) {
   if (reached.has(file)) continue;
   reached.add(file);
@@ -24,7 +24,7 @@ for (let file = queue.pop(); file !== undefined; file = queue.pop()) {
   writeFileSync(file, text.replace(RELATIVE_IMPORT, '$1"$2.js"'));
 }
 // A user's "lib" may be too old to know Symbol.dispose.
-writeFileSync(index, `/// <reference lib="esnext.disposable" />\n${readFileSync(index, "utf8")}`);
+for (const entry of entries) writeFileSync(entry, `/// <reference lib="esnext.disposable" />\n${readFileSync(entry, "utf8")}`);
 prune(output);
 console.log(`dist/types: ${reached.size} declaration files`);
 

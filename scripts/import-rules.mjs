@@ -31,6 +31,8 @@ export const ROOMS = [
     imports: ["shaders/wgsl", "shaders/toeplitz", "shaders/attention", "shaders/attention/linear", "shaders/attention/causal"],
   },
 
+  { room: "shaders/nn", imports: ["shaders/wgsl"] },
+
   { room: "src/core", imports: [] },
   { room: "src/math", folders: ["src/math", "src/math/fft"], imports: ["src/core"] },
   { room: "src/program", imports: ["shaders/**", "src/core", "src/math"] },
@@ -60,6 +62,13 @@ export const ROOMS = [
     room: "src/operations/attention/multiplicative",
     imports: [...PLANNING, ...LARGE_OPERATIONS, "src/operations/attention", "src/operations/attention/linear", "src/operations/attention/causal"],
   },
+
+  // Of models: layers, losses, optimisers.
+  ...["reductions", "matmul", "elementwise", "layer-norm", "embedding", "dropout", "mean-over-tokens", "cross-entropy", "optimizers"].map((name) => ({
+    room: `src/operations/${name}`,
+    imports: [...PLANNING, "src/operations", ...(name === "reductions" ? [] : ["src/operations/reductions"])],
+    types: name === "matmul" ? ["src/operations/elementwise"] : [],
+  })),
 
   { room: "src/graph", imports: ["src/core", "src/math", "src/program", ...ALL_OPERATIONS] },
   // The backends do not know each other.

@@ -33,17 +33,30 @@ const FFT = (options) => `
   const data = await plan.run(runtime.tensor(new Float32Array(8192).fill(1), [4096], "complex64")).data();
   if (data[0] !== 4096) throw new Error("a wrong FFT: " + data.slice(0, 4));
 `;
+const TRAINING = `
+  const { adamW, createTrainer, crossEntropy, transformer } = await import("fastrpb/nn");
+  const runtime = await createRuntime({ gpu, backend: "webgpu" });
+  const attention = { featureMap: "sikf", bias: "fastrpb" };
+  const model = transformer({ input: { tokens: 4 }, length: 16, grid: [4, 4], layers: 1, width: 8, heads: 2, attention, output: { classes: 2 } });
+  const trainer = await createTrainer(runtime, model, { batch: 2, loss: crossEntropy(), optimizer: adamW({ rate: 0.01 }) });
+  const batch = { inputs: Uint32Array.from({ length: 32 }, (_, i) => (i < 16 ? i % 2 : 2)), targets: [0, 1] };
+  const losses = [];
+  for (let step = 0; step < 20; step++) losses.push(await trainer.step(batch).loss.value());
+  if (!(losses[19] < losses[0] / 2)) throw new Error("it does not learn: " + losses);
+`;
 /** Jobs of a page, and what it may download for them, minified and compressed by brotli. */
 const JOBS = [
   { name: "one FFT on WebGPU", code: FFT('{ gpu, backend: "webgpu" }'), budget: 34 * KIB },
   { name: "one FFT on the CPU", code: FFT('{ backend: "cpu" }'), budget: 34 * KIB },
   { name: "attention with FastRPB on WebGPU", code: ATTENTION, budget: 60 * KIB },
   { name: "attention with FastRPB on WebGPU and its gradient", code: ATTENTION + GRADIENT, budget: 70 * KIB },
+  { name: "the training of a transformer on WebGPU", code: TRAINING, budget: 110 * KIB },
 ];
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const dist = join(root, "dist");
 const ENTRY = "fastrpb.js";
+const MODELS = "nn.js";
 const BUNDLED = "fastrpb.bundle.js";
 if (!existsSync(join(dist, ENTRY)) || !existsSync(join(dist, BUNDLED))) {
   console.error("dist/ is missing: npm run build:library");
@@ -145,7 +158,7 @@ function importsOf(file) {
 }
 
 function importsOwnChunks() {
-  const reached = new Set([ENTRY]);
+  const reached = new Set([ENTRY, MODELS]);
   for (const file of reached) {
     const { always, onDemand } = importsOf(file);
     for (const name of [...always, ...onDemand]) {
@@ -272,15 +285,19 @@ function typeChecks(consumer, moduleResolution, types) {
   const code = `
     import { createRuntime, FastRpbError, type Tensor } from "fastrpb";
     import { createRuntime as bundled } from "fastrpb/bundle";
+    import { adamW, createTrainer, crossEntropy, defineModel, linear, type Trainer } from "fastrpb/nn";
     export const other: typeof createRuntime = bundled;
     const runtime = await createRuntime({ backend: "auto" });
     const plan = await runtime.attention({ heads: 1, length: 8, headDim: 4, featureMap: "sikf", bias: "fastrpb" });
     const tensor: Tensor = runtime.tensor(new Float32Array(32), [1, 1, 8, 4]);
     const device: GPUDevice | undefined = runtime.device;
     const buffer: GPUBuffer | undefined = tensor.buffer;
+    const model = defineModel((build, { x }) => linear(x, "out", { outputs: 2 }), { inputs: { x: { shape: [3] } } });
+    const trainer: Trainer = await createTrainer(runtime, model, { batch: 1, loss: crossEntropy(), optimizer: adamW({ rate: 0.1 }) });
+    const loss: number = await trainer.step({ x: [1, 2, 3], targets: [1] }).loss.value();
     // @ts-expect-error an unknown backend: would pass if the types did not resolve
     await createRuntime({ backend: "abacus" });
-    export { buffer, device, FastRpbError, plan };
+    export { buffer, device, FastRpbError, loss, plan };
   `;
   const ownTypes = types === "@webgpu/types";
   const config = {

@@ -25,6 +25,7 @@ const STEPS = {
   lint: { run: () => npm("lint") },
   format: { run: () => npm("format:check") },
   unit: vitest("unit"),
+  python: python(),
   build: { run: () => npm("build") },
   // In Chromium's SwiftShader: what is downloaded is seen in a run.
   package: { run: () => npm("test:package"), browser: ensureChromium },
@@ -122,6 +123,16 @@ function fuzz() {
     },
     report,
     browser: ensureChromium,
+  };
+}
+
+/** None, where there is no Python with PyTorch. */
+function python() {
+  const report = join(reports, "python.json");
+  return {
+    run: () => command("npm", ["run", "--silent", "test:python", "--", "--report", report]),
+    count: (counts) => counts,
+    report,
   };
 }
 

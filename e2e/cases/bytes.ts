@@ -3,6 +3,22 @@
  * one that is counted on the GPU, and the counts are added up.
  */
 import { ELEMENT_BYTES, type Kernel } from "../../shaders/wgsl/kernel.ts";
+import type { Runtime } from "../../src/index.ts";
+import { crossEntropy, meanSquaredError } from "../../src/operations/cross-entropy/operation.ts";
+import { crossEntropySpec, meanSquaredErrorSpec } from "../../src/operations/cross-entropy/spec.ts";
+import { dropout } from "../../src/operations/dropout/operation.ts";
+import { dropoutSpec } from "../../src/operations/dropout/spec.ts";
+import { embedding } from "../../src/operations/embedding/operation.ts";
+import { embeddingSpec } from "../../src/operations/embedding/spec.ts";
+import { accumulate, activation, add, multiply } from "../../src/operations/elementwise/operation.ts";
+import { accumulateSpec, activationSpec, addSpec, multiplySpec } from "../../src/operations/elementwise/spec.ts";
+import { norm } from "../../src/operations/layer-norm/operation.ts";
+import { normSpec } from "../../src/operations/layer-norm/spec.ts";
+import { meanOverTokens } from "../../src/operations/mean-over-tokens/operation.ts";
+import { meanOverTokensSpec } from "../../src/operations/mean-over-tokens/spec.ts";
+import { matmul } from "../../src/operations/matmul/operation.ts";
+import { type MatmulOptions, matmulSpec } from "../../src/operations/matmul/spec.ts";
+import { planProgram as planTask, type Task, task } from "../../src/operations/operation.ts";
 import { planProgram } from "../../src/testing/operations.ts";
 import { headSpectrumBytes } from "../../src/operations/toeplitz/layout.ts";
 import type { Program, ProgramDispatch } from "../../src/program/program.ts";
@@ -118,7 +134,21 @@ function probedProgram(program: Program, areas: readonly ProbeArea[]): Program {
 }
 
 /** Shared by many workgroups and small beside the rest: stated once, however often caches serve it. */
-const SHARED = new Set(["tables", "spectrum", "lengths", "bias", "keyMask"]);
+const SHARED = new Set([
+  "tables",
+  "spectrum",
+  "lengths",
+  "bias",
+  "keyMask",
+  "weight",
+  "statistics",
+  "dLoss",
+  "rowCounts",
+  "clock",
+  "rates",
+  "norm",
+  "health",
+]);
 /** Those, and the combined key state of a head, which its workgroups share. */
 const TRACKED = new Set([...SHARED, "states"]);
 
@@ -128,14 +158,18 @@ function countBits(words: Uint32Array): number {
   return count;
 }
 
+type ProgramData = Record<string, Float32Array | Uint32Array>;
+
+/** Random numbers for all that a program reads. */
+function randomData({ buffers }: Program): ProgramData {
+  const read = buffers.filter(({ role }) => role === "input" || role === "inout");
+  return Object.fromEntries(read.map(({ name, bytes }) => [name, normals(bytes, bytes / 4)]));
+}
+
 async function checkBytes(context: CaseContext, spec: AnySpec, limits?: PlannerLimits): Promise<void> {
   const runtime = await context.runtime;
   const program = planProgram("test", spec, limits ?? runtime.limits);
-  const areas = probeAreas(program);
-  const probes = new Uint32Array(areas.reduce((sum, area) => sum + area.size, 0));
-  for (const { offset, bits } of areas) for (const [b, { start, words }] of bits.entries()) if (words > 0) probes[offset + COUNTERS * b + 2] = start;
-  const data: Record<string, Float32Array | Uint32Array> = { probes };
-  for (const { name, role, bytes } of program.buffers) if (role === "input" || role === "inout") data[name] = normals(bytes, bytes / 4);
+  const data = randomData(program);
   // What is stated is without rows that are summed directly. A spectrum of ones is that of a matrix in proportion to 1; bounds of 0 trust any sum of it.
   if ("bias" in spec && spec.bias === "multiplicative") {
     const kept = (spec.heads * headSpectrumBytes(spec, limits ?? runtime.limits)) / 4;
@@ -143,7 +177,21 @@ async function checkBytes(context: CaseContext, spec: AnySpec, limits?: PlannerL
   }
   // What is stated is what full lengths take.
   if (data["lengths"] && "length" in spec) data["lengths"] = new Uint32Array(data["lengths"].length).fill(spec.length);
-  const counts = new Uint32Array((await runProgram(runtime.device!, probedProgram(program, areas), data))["probes"]!);
+  await checkProgram(runtime, JSON.stringify(spec), program, data);
+}
+
+/** The same of a task, with some of its data. */
+export async function checkTask(context: CaseContext, { operation, spec }: Task, data: ProgramData = {}, limits?: PlannerLimits): Promise<void> {
+  const runtime = await context.runtime;
+  const program = planTask("test", { operation, spec }, limits ?? runtime.limits);
+  await checkProgram(runtime, JSON.stringify(spec), program, { ...randomData(program), ...data });
+}
+
+async function checkProgram(runtime: Runtime, title: string, program: Program, data: ProgramData): Promise<void> {
+  const areas = probeAreas(program);
+  const probes = new Uint32Array(areas.reduce((sum, area) => sum + area.size, 0));
+  for (const { offset, bits } of areas) for (const [b, { start, words }] of bits.entries()) if (words > 0) probes[offset + COUNTERS * b + 2] = start;
+  const counts = new Uint32Array((await runProgram(runtime.device!, probedProgram(program, areas), { ...data, probes }))["probes"]!);
   let moved = 0;
   const whole = [...wholeDispatches(program)];
   const left = [...areas];
@@ -155,7 +203,7 @@ async function checkBytes(context: CaseContext, spec: AnySpec, limits?: PlannerL
       const element = ELEMENT_BYTES[dispatch.kernel.bindings[b]!.element];
       const reads = element * total(own, ({ offset }) => counts[offset + b * COUNTERS]!);
       const writes = element * total(own, ({ offset }) => counts[offset + b * COUNTERS + 1]!);
-      const what = `${JSON.stringify(spec)}, "${dispatch.label}", ${binding.name}`;
+      const what = `${title}, "${dispatch.label}", ${binding.name}`;
       check(writes === bytesWritten, `${what}: ${writes} bytes written, ${bytesWritten} stated`);
       // The combined key state counts once, too: a head's workgroups share it.
       const shared = SHARED.has(binding.name) || (binding.name === "states" && /apply|gradient|row features/.test(dispatch.label));
@@ -176,7 +224,7 @@ async function checkBytes(context: CaseContext, spec: AnySpec, limits?: PlannerL
       moved += (shared ? total(parts, (part) => part.bindings[b]!.bytesRead) : reads) + writes;
     }
   }
-  check(moved === program.cost.bytesMoved, `${JSON.stringify(spec)}: ${moved} bytes counted, ${program.cost.bytesMoved} stated`);
+  check(moved === program.cost.bytesMoved, `${title}: ${moved} bytes counted, ${program.cost.bytesMoved} stated`);
 }
 
 /** Of which a workgroup holds no line of 2048 points. */
@@ -518,6 +566,80 @@ export const bytesSuite: Suite = {
         const several = attentionSpec({ heads: 3, batch: 2, length: 60, headDim: 7, valueDim: 5, featureMap: "elu+1", bias: "multiplicative" });
         const cramped = limitsWith({ maxStorageBufferBindingSize: 2 ** 14, workspaceBytes: 2 ** 16 });
         await checkBytes(context, attentionGradientSpec(several), cramped);
+      },
+    },
+    {
+      name: "sums, products, activations and norms, means over tokens, and their gradients",
+      run: async (context) => {
+        const tasks: Task[] = [];
+        for (const [size, period] of [
+          [35, 7],
+          [64, 64],
+          [20_000, 4],
+        ] as const) {
+          tasks.push(task(add, addSpec({ size, period })), task(multiply, multiplySpec({ size, period })));
+          tasks.push(task(activation, activationSpec({ size, kind: "gelu" })), task(accumulate, accumulateSpec({ size })));
+        }
+        for (const [rows, width] of [
+          [700, 36],
+          [5, 301],
+        ] as const) {
+          tasks.push(task(norm, normSpec({ kind: "layer", rows, width, epsilon: 1e-5, bias: true })));
+          tasks.push(task(norm, normSpec({ kind: "rms", rows, width, epsilon: 1e-5, bias: false })));
+        }
+        for (const one of tasks) {
+          await checkTask(context, one);
+          const wanted = Object.keys(one.operation.tensors(one.spec, (await context.runtime).limits));
+          for (const node of one.operation.backward?.(one.spec, wanted).nodes ?? []) await checkTask(context, node.task);
+        }
+        for (const [batch, length, width] of [
+          [2, 1500, 12],
+          [3, 20, 5],
+        ] as const) {
+          const spec = meanOverTokensSpec({ batch, length, width, variableLengths: true });
+          const lengths = new Uint32Array(batch).fill(length);
+          await checkTask(context, task(meanOverTokens, spec), { lengths });
+          await checkTask(context, meanOverTokens.backward!(spec, ["x"]).nodes[0]!.task, { lengths });
+        }
+      },
+    },
+    {
+      name: "matrix products",
+      run: async (context) => {
+        const products: readonly MatmulOptions[] = [
+          { m: 70, n: 36, k: 44, bias: true, residual: true },
+          { m: 37, n: 19, k: 21, transposeA: true, transposeB: true, bias: true },
+          { m: 36, n: 20, k: 8000, transposeA: true, bias: true },
+          { batch: 2, m: 3, n: 30, k: 50, transposeB: true, bias: true },
+          { m: 5, n: 30, k: 50, transposeA: true, residual: true },
+          { m: 60, n: 16, k: 8, transposeB: true, heads: { of: "out", length: 20, heads: 2 } },
+        ];
+        for (const options of products) await checkTask(context, task(matmul, matmulSpec(options)));
+      },
+    },
+    {
+      name: "losses and their gradients, dropout, embedding",
+      run: async (context) => {
+        const upTo = (n: number, count: number) => Uint32Array.from({ length: count }, (_, i) => (7 * i) % n);
+        for (const [rows, classes, labelSmoothing] of [
+          [7, 10, 0],
+          [64, 256, 0.1],
+          [5, 1003, 0.1],
+          [3, 5004, 0],
+        ] as const) {
+          const spec = crossEntropySpec({ rows, classes, labelSmoothing });
+          const data = { targets: upTo(classes, rows) };
+          await checkTask(context, task(crossEntropy, spec), data);
+          await checkTask(context, crossEntropy.backward!(spec, ["logits"]).nodes[0]!.task, data);
+        }
+        for (const size of [7, 30_000]) {
+          const spec = meanSquaredErrorSpec({ size });
+          await checkTask(context, task(meanSquaredError, spec));
+          await checkTask(context, meanSquaredError.backward!(spec, ["x"]).nodes[0]!.task);
+          await checkTask(context, task(dropout, dropoutSpec({ size, rate: 0.1, site: 1 })));
+        }
+        for (const width of [3, 8])
+          await checkTask(context, task(embedding, embeddingSpec({ tokens: 100, count: 7, width })), { indices: upTo(7, 100) });
       },
     },
   ],

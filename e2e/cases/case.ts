@@ -121,6 +121,7 @@ const HALF_NAN = 0x7e00;
 export function unwritten(runtime: Runtime, shape: readonly number[], dtype: DType = "f32"): Tensor {
   const numbers = shape.reduce((product, size) => product * size, dtype === "complex64" ? 2 : 1);
   if (dtype === "f16") return runtime.tensor(new Uint16Array(numbers).fill(HALF_NAN), shape, dtype);
+  if (dtype === "u32") return runtime.tensor(new Uint32Array(numbers).fill(0xdeadbeef), shape, dtype);
   return runtime.tensor(new Float32Array(numbers).fill(NaN), shape, dtype);
 }
 
@@ -138,7 +139,7 @@ export class Scope {
     return held;
   }
 
-  tensor(data: Float32Array, shape: readonly number[], dtype?: Exclude<DType, "f16">): Tensor {
+  tensor(data: Float32Array, shape: readonly number[], dtype?: Exclude<DType, "f16" | "u32">): Tensor {
     return this.keep(this.runtime.tensor(data, shape, dtype));
   }
 

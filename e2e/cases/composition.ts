@@ -1,14 +1,14 @@
 /** Plans that stand in a larger one, and what plans keep between runs. */
 import { fftSpec } from "../../src/operations/fft/spec.ts";
 import { attentionSpec } from "../../src/operations/attention/spec.ts";
-import { sequence, sequenceSpec, type SequenceNode } from "../../src/graph/sequence.ts";
-import { planProgram, type Task, task } from "../../src/operations/operation.ts";
+import { graph, graphSpec } from "../../src/graph/graph.ts";
+import { planProgram, type Task, task, type TaskNode } from "../../src/operations/operation.ts";
 import { taskOf } from "../../src/testing/operations.ts";
 import { check, normals, scoped, type Suite } from "./case.ts";
 import { runProgram } from "./run-program.ts";
 
 /** Two attentions, the second of the first one's result, and a transform of that: names of values by those of the operations' tensors. */
-export function composed(length: number): { readonly nodes: readonly SequenceNode[]; readonly results: readonly string[] } {
+export function composed(length: number): { readonly nodes: readonly TaskNode[]; readonly results: readonly string[] } {
   const shape = { heads: 2, length, headDim: 8 } as const;
   const first = taskOf(attentionSpec({ ...shape, featureMap: "sikf", bias: "fastrpb" }));
   const second = taskOf(attentionSpec({ ...shape, featureMap: "elu+1", causal: true }));
@@ -49,7 +49,7 @@ export const compositionSuite: Suite = {
       };
       const programOf = (one: Task) => planProgram("test", one, limits);
       const run = (one: Task, inputs: Numbers) => runProgram(runtime.device!, programOf(one), inputs);
-      const whole = task(sequence, sequenceSpec(nodes, results));
+      const whole = task(graph, graphSpec({ nodes, results }));
       const { spectrum, ...inputs } = values;
       check(spectrum === undefined, "the spectrum is made inside");
       const together = await run(whole, inputs);

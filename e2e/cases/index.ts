@@ -21,11 +21,21 @@ import { kernelSuite } from "./kernels.ts";
 import { linearAttentionSuite } from "./linear-attention.ts";
 import { layoutSuite } from "./layouts.ts";
 import { lifecycleSuite, selfTestSuite } from "./lifecycle.ts";
+import { nnOptimizerSuite } from "./nn-optimizers.ts";
+import { nnMatmulSuite } from "./nn-matmul.ts";
+import { modelSuite } from "./nn-models.ts";
 import { nonFiniteSuite } from "./non-finite.ts";
 import { refusalSuite } from "./refusals.ts";
 import { repeatedSuite } from "./repeated.ts";
+import { elementwiseSuite } from "./nn-elementwise.ts";
+import { layerNormSuite } from "./nn-layer-norm.ts";
+import { meanOverTokensSuite } from "./nn-mean-over-tokens.ts";
+import { reductionSuite } from "./nn-reductions.ts";
 import { multiplicativeAttentionSuite } from "./multiplicative-attention.ts";
 import { multiplicativeExtremesSuite } from "./multiplicative-extremes.ts";
+import { crossEntropySuite } from "./nn-cross-entropy.ts";
+import { dropoutSuite } from "./nn-dropout.ts";
+import { embeddingSuite } from "./nn-embedding.ts";
 import { toeplitzGradientSuite } from "./toeplitz-gradient.ts";
 import { softmaxAttentionSuite } from "./softmax-attention.ts";
 import { toeplitzSuite } from "./toeplitz.ts";
@@ -64,6 +74,16 @@ export const SUITES: readonly Suite[] = [
   crossAttentionSuite,
   layoutSuite,
   halfAttentionSuite,
+  nnOptimizerSuite,
+  crossEntropySuite,
+  dropoutSuite,
+  embeddingSuite,
+  reductionSuite,
+  nnMatmulSuite,
+  modelSuite,
+  elementwiseSuite,
+  layerNormSuite,
+  meanOverTokensSuite,
   bytesSuite,
 ];
 

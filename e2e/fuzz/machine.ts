@@ -159,6 +159,7 @@ function makeTensor(runtime: Runtime, place: Place, buffer: GPUBuffer | undefine
   const { shape, dtype } = place.plan;
   if (buffer) return runtime.wrap(buffer, shape, { dtype, offset: place.offset });
   const payload = image.slice().buffer;
+  if (dtype === "u32") return runtime.tensor(new Uint32Array(payload), shape, dtype);
   return dtype === "f16" ? runtime.tensor(new Uint16Array(payload), shape, dtype) : runtime.tensor(new Float32Array(payload), shape, dtype);
 }
 

@@ -34,8 +34,6 @@ fn feature4(x: vec4f) -> vec4f {
 
 /** Below this, exponentials of elu+1 are as if they were of it. */
 const LEAST_EXPONENT = -(2 ** 14);
-/** The reference r_i of a row that no key has a feature in common with: relative to it every feature is 0, and less than those of other rows. */
-export const REFERENCE_OF_NOTHING = 2 ** 16;
 
 /**
  * WGSL functions of the features of rows that are relative to references. Of SIKF they are those of {@link EXPONENTIAL4}. Of the others
@@ -71,6 +69,9 @@ export function featureSize(featureMap: KernelFeatureMap, x: string): string {
 export function featureBelow(featureMap: KernelFeatureMap, x: string, size: string): string {
   return featureMap === "sikf" ? `exponential4(${x} - ${size})` : `relative_feature4(${x}, -${size})`;
 }
+
+/** The reference of a row that sees no key with its features, of maps other than SIKF: beside it every number is 0, and no maximum over rows is its. */
+export const UNSEEING = f32(2 ** 15);
 
 /** WGSL expression of φ(x)·2^n for {@link featureSlope}, which must know it from 0 also where it is less than a float. */
 export function slopedFeature(featureMap: Exclude<KernelFeatureMap, "sikf">, x: string, n: string): string {

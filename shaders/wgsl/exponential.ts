@@ -45,18 +45,24 @@ const OF_X = ["x", "fma(n, LOW, fma(n, HIGH, x))"] as const;
 export const EXPONENTIAL = exponential("exponential", "f32", ["x: f32", ...OF_X]);
 /** `fn exponential4(x: vec4f)`: exp of four numbers, each as in {@link EXPONENTIAL}. */
 export const EXPONENTIAL4 = exponential("exponential4", "vec4f", ["x: vec4f", ...OF_X]);
+const OF_PARTS = ["whole + rest", "fma(n, LOW, fma(n, HIGH, whole) + rest)"] as const;
 /**
- * `fn exponential_of_parts4(whole: vec4f, rest: vec4f)`: exp(whole + rest) of four whole numbers and what is left, |rest| ≤ 1, for sums ≤ 87. The
- * sum is not rounded where it counts, so a large result is as good as one near 1.
+ * `fn exponential_of_parts4(whole: vec4f, rest: vec4f)`: exp(whole + rest) of four whole numbers, or multiples of 2⁻¹⁷, and what is left, |rest| ≤ 1,
+ * for sums ≤ 87. The sum is not rounded where it counts, so a large result is as good as one near 1.
  */
-export const EXPONENTIAL_OF_PARTS4 = exponential("exponential_of_parts4", "vec4f", [
-  "whole: vec4f, rest: vec4f",
-  "whole + rest",
-  "fma(n, LOW, fma(n, HIGH, whole) + rest)",
-]);
+export const EXPONENTIAL_OF_PARTS4 = exponential("exponential_of_parts4", "vec4f", ["whole: vec4f, rest: vec4f", ...OF_PARTS]);
+/** `fn exponential_of_parts(whole: f32, rest: f32)`: the same of one. */
+export const EXPONENTIAL_OF_PARTS = exponential("exponential_of_parts", "f32", ["whole: f32, rest: f32", ...OF_PARTS]);
 
-/** Statements that leave in `p` the mantissa of exp of four numbers x, and in `n` its whole power of two: exp(x) = p·2^n. */
-export const SPLIT_EXPONENTIAL4 = mantissa("vec4f", "x", OF_X[1]);
+/**
+ * Statements that leave in `p` the mantissa of exp of four numbers x, |x| below 2^15, and in `n` its whole power of two: exp(x) = p·2^n. Mesa takes
+ * n·HIGH + n·LOW for n·ln 2, which it rounds, unless one of the two n comes out of bits: here of some that n + 1.5·2^23 has anyway.
+ */
+export const SPLIT_EXPONENTIAL4 = mantissa(
+  "vec4f",
+  "x",
+  `fma(bitcast<vec4f>(bitcast<vec4u>(n + ${f32(INTEGER_BITS)}) | vec4u(${u32(0x4b000000)})) - ${f32(INTEGER_BITS)}, LOW, fma(n, HIGH, x))`,
+);
 
 /** The smallest normal float32. */
 export const SMALLEST_NORMAL = 2 ** -126;

@@ -23,6 +23,36 @@ import { complexMultiplyKernel } from "../complex-multiply/complex-multiply.ts";
 import { realToComplexKernel } from "../fft/real-to-complex.ts";
 import type { StockhamShape } from "../fft/stockham.ts";
 import { findNonFiniteKernel } from "../find-non-finite/find-non-finite.ts";
+import { adamWKernel } from "../nn/adam-w.ts";
+import { averageKernel } from "../nn/average.ts";
+import { guardKernel } from "../nn/guard.ts";
+import { recordKernel } from "../nn/record.ts";
+import { sgdKernel } from "../nn/sgd.ts";
+import { sumOfSquaresKernel } from "../nn/sum-of-squares.ts";
+import { crossEntropyGradientKernel } from "../nn/cross-entropy-gradient.ts";
+import { crossEntropyKernel } from "../nn/cross-entropy.ts";
+import { digitCountsKernel } from "../nn/digit-counts.ts";
+import { digitScatterKernel } from "../nn/digit-scatter.ts";
+import { digitStartsKernel } from "../nn/digit-starts.ts";
+import { dropoutKernel } from "../nn/dropout.ts";
+import { embeddingGradientKernel } from "../nn/embedding-gradient.ts";
+import { embeddingKernel } from "../nn/embedding.ts";
+import { matmulKernel } from "../nn/matmul.ts";
+import { matmulRowsKernel } from "../nn/matmul-rows.ts";
+import { matmulSumKernel } from "../nn/matmul-sum.ts";
+import { meanOfSumsKernel } from "../nn/mean-of-sums.ts";
+import { squaredErrorGradientKernel } from "../nn/squared-error-gradient.ts";
+import { squaredErrorKernel } from "../nn/squared-error.ts";
+import { tokenRunsKernel } from "../nn/token-runs.ts";
+import { tokenSumsKernel } from "../nn/token-sums.ts";
+import { accumulateKernel } from "../nn/accumulate.ts";
+import { activateKernel } from "../nn/activate.ts";
+import { columnSumsKernel } from "../nn/column-sums.ts";
+import { combineArraysKernel } from "../nn/combine-arrays.ts";
+import { meanOverTokensGradientKernel } from "../nn/mean-over-tokens-gradient.ts";
+import { normGradientKernel } from "../nn/norm-gradient.ts";
+import { normWeightGradientKernel } from "../nn/norm-weight-gradient.ts";
+import { normKernel } from "../nn/norm.ts";
 import { toeplitzFusedKernel } from "../toeplitz/fused.ts";
 import { toeplitzOutsideKernel } from "../toeplitz/outside.ts";
 import { toeplitzSpectrumKernel } from "../toeplitz/spectrum.ts";
@@ -36,6 +66,10 @@ const HEAD = { length: 200, headDim: 18, valueDim: 7, variableLengths: true };
 const ROW_TILE = { rows: 16, laneRows: 4, rowLanes: 16, laneKeys: 1 };
 const SOFTMAX_TILE = { rowGroups: 4, otherGroups: 4, rowVectors: 1, patchOthers: 4, depth: 2 } as const;
 const KEY_GRADIENT = { ...HEAD, scale: 0.25, causal: false, split: false, tile: SOFTMAX_TILE, gradients: "both", columnTiles: 1 } as const;
+const GROUPS = [
+  { end: 5, weightDecay: 0, rateFactor: 1 },
+  { end: 12, weightDecay: 0.1, rateFactor: 3 },
+];
 const SPLIT_ROWS = { length: 2000, causal: true, variableLengths: true, lanes: 64 };
 
 /** Rows of three heads side by side. */
@@ -60,6 +94,20 @@ function ofFeatures(featureMap: KernelFeatureMap): readonly Kernel[] {
     causalGradientKernel({ ...spec, tileVectors: 4, of: "keys", accumulate: { out: true, dv: false } }),
   ];
 }
+
+const MATMUL = {
+  tile: { rows: 64, columns: 32, depth: 16, patchRows: 8, patchColumns: 4, unroll: 8 },
+  a: { vectors: false, deep: true },
+  b: { vectors: true, deep: false },
+  wholeDepths: false,
+} as const;
+const MATMUL_END = {
+  out: { vectors: true, heads: { length: 7, heads: 3, width: 8 } },
+  accumulate: true,
+  bias: true,
+  activation: "gelu",
+  residual: true,
+} as const;
 
 const KERNELS: readonly Kernel[] = [
   complexMultiplyKernel({ lanes: 64, conjugate: true, scale: 0.1 }),
@@ -96,6 +144,43 @@ const KERNELS: readonly Kernel[] = [
   tolerancesKernel({ lanes: 64, length: 200, features: 18, weights: 399 }),
   dpfpKernel({ lanes: 64, headDim: 18, nu: 3, to: "features", precision: "f16" }),
   dpfpKernel({ lanes: 64, headDim: 18, nu: 3, to: "rows", precision: "f32" }),
+  ...(["numbers", "vectors", "sums"] as const).map((source) => sumOfSquaresKernel({ lanes: 64, source })),
+  guardKernel(),
+  recordKernel({ isFirst: true, isLast: true, counts: true }),
+  recordKernel({ isFirst: false, isLast: false, counts: false }),
+  adamWKernel({ lanes: 64, vectors: true, groups: GROUPS, clipNorm: 1, rateIndex: 2, beta1: 0.9, beta2: 0.999, epsilon: 1e-8 }),
+  sgdKernel({ lanes: 64, vectors: false, groups: GROUPS, rateIndex: 0, momentum: 0.9, nesterov: true }),
+  averageKernel({ lanes: 64, vectors: true, decay: 0.999 }),
+  ...[10, 256].flatMap((classes) => {
+    const rows = { classes, labelSmoothing: classes === 10 ? 0 : 0.1, lanes: 128, rowLanes: classes === 10 ? 1 : 16 };
+    return [crossEntropyKernel(rows), crossEntropyGradientKernel(rows)];
+  }),
+  matmulKernel({ ...MATMUL, end: MATMUL_END }),
+  matmulKernel({ ...MATMUL, tile: { ...MATMUL.tile, buffers: 2 }, end: "partials" }),
+  matmulSumKernel({ lanes: 64, slices: 4, end: MATMUL_END }),
+  matmulRowsKernel({ rows: 3, lanes: 64, slices: 16, a: MATMUL.a, b: MATMUL.b, end: MATMUL_END }),
+  meanOfSumsKernel({ lanes: 64 }),
+  squaredErrorKernel({ lanes: 64, vectors: true }),
+  squaredErrorGradientKernel({ lanes: 64, vectors: false }),
+  dropoutKernel({ lanes: 64, vectors: false, seedFactor: 3 }),
+  embeddingKernel({ lanes: 64, width: 7 }),
+  digitCountsKernel({ lanes: 64, digits: 32, first: true }),
+  digitStartsKernel({ lanes: 64 }),
+  digitScatterKernel({ lanes: 64, digits: 32, first: false }),
+  tokenRunsKernel({ lanes: 64 }),
+  tokenSumsKernel({ lanes: 64, width: 8, of: "tokens" }),
+  tokenSumsKernel({ lanes: 64, width: 7, of: "sums" }),
+  embeddingGradientKernel({ lanes: 64, width: 8, accumulate: true }),
+  columnSumsKernel({ lanes: 64, width: 8, vectors: true }),
+  columnSumsKernel({ lanes: 64, width: 8, vectors: false, tokens: { length: 200, variableLengths: true, cut: true, mean: true } }),
+  combineArraysKernel({ lanes: 64, vectors: true, kind: "product", repeats: true }),
+  accumulateKernel({ lanes: 64, vectors: true }),
+  ...(["relu", "gelu", "gelu-tanh"] as const).map((kind) => activateKernel({ lanes: 64, vectors: false, kind, gradient: true })),
+  normKernel({ lanes: 64, rowLanes: 16, kind: "layer", width: 150, epsilon: 1e-5, bias: true }),
+  normKernel({ lanes: 64, rowLanes: 1, kind: "rms", width: 4, epsilon: 1e-5, bias: false }),
+  normGradientKernel({ lanes: 64, rowLanes: 64, kind: "layer", width: 1000 }),
+  normWeightGradientKernel({ lanes: 64, width: 8, vectors: true, kind: "rms", bias: true }),
+  meanOverTokensGradientKernel({ lanes: 64, vectors: true, length: 200, variableLengths: true }),
   maskRowsKernel({ lanes: 64, length: 200, width: 18, precision: "f16", fill: -65504, inPlace: false }),
   maskRowsKernel({ lanes: 64, length: 200, width: 16, precision: "f32", fill: 0, inPlace: true }),
   maskRowsKernel({ lanes: 64, length: 200, width: 16, precision: "f32", fill: 0, inPlace: false, strides: { rows: strided(200, 16) } }),
@@ -139,7 +224,9 @@ describe.each(KERNELS.map((kernel) => [kernel.label, kernel] as const))("%s", (_
 
   test("the text has its bindings, numbered, and float16 where they need it", () => {
     const bindings = declared(code, /@group\(0\) @binding\((\d+)\) var<storage, (\w+)> (\w+): array<([\w<>]+)>;/g);
-    expect(bindings.map(([, binding, access, name, element]) => ({ binding: Number(binding), name, access, element }))).toEqual(kernel.bindings);
+    expect(bindings.map(([, binding, access, name, element]) => ({ binding: Number(binding), name, access, element }))).toEqual(
+      kernel.bindings.map(({ binding, name, access, element }) => ({ binding, name, access, element })),
+    );
     expect(code).toContain(`@group(0) @binding(${kernel.bindings.length}) var<uniform> params: Params;`);
     expect(code.startsWith("enable f16;\n")).toBe(kernel.bindings.some(({ element }) => ["f16", "vec2h", "vec4h"].includes(element)));
   });

@@ -6,8 +6,11 @@ import type { Choices } from "./choices.ts";
 import type { FastRpbError } from "./errors.ts";
 import type { PlannerLimits } from "./limits.ts";
 
-/** What tensors hold: float32 numbers, the bits of float16 ones, which only devices with `shader-f16` know, or lengths. */
-export type TensorData = Float32Array | Uint16Array | Uint32Array;
+/**
+ * What tensors hold: float32 numbers, the bits of float16 ones, which only devices with `shader-f16` know, or indices and lengths; on the CPU also
+ * the float64 numbers of a graph.
+ */
+export type TensorData = Float32Array | Uint16Array | Uint32Array | Float64Array;
 
 /** Memory that holds one tensor or spectrum. */
 export interface Storage {
@@ -134,6 +137,8 @@ export interface Backend<Task = unknown> {
   readonly isLost: boolean;
   allocate(byteLength: number, label: string): Storage;
   upload(data: TensorData, label: string): Storage;
+  /** Writes `data` over what a storage of that size holds, in the order of runs: those before read what was there. */
+  write(storage: Storage, data: TensorData): void;
   /**
    * Memory that a recording in the caller's encoder reads, whose end nobody tells: it counts for no one, and is freed with the command buffer that
    * uses it, by garbage collection.

@@ -5,13 +5,13 @@ import { decodeHalf, type HalfArray, halfBits } from "./half.ts";
 
 /**
  * `"f32"`: one float32 an element. `"complex64"`: two, interleaved as (re, im). `"f16"`: one float16, on devices with the feature
- * `shader-f16`; complex numbers take two elements, an axis of 2 at the end.
+ * `shader-f16`; complex numbers take two elements, an axis of 2 at the end. `"u32"`: an unsigned integer, an index of a token or a length.
  */
-export type DType = "f32" | "complex64" | "f16";
+export type DType = "f32" | "complex64" | "f16" | "u32";
 
-export const DTYPES = ["f32", "complex64", "f16"] as const;
+export const DTYPES = ["f32", "complex64", "f16", "u32"] as const;
 
-export const BYTES_PER_ELEMENT: Readonly<Record<DType, number>> = Object.freeze({ f32: 4, complex64: 8, f16: 2 });
+export const BYTES_PER_ELEMENT: Readonly<Record<DType, number>> = Object.freeze({ f32: 4, complex64: 8, f16: 2, u32: 4 });
 
 /** Anything that tensors can belong to: the runtime that made them. */
 export interface TensorOwner {
@@ -67,25 +67,28 @@ export class Tensor {
    * Reads the data back; waits for the work that writes it.
    *
    * @param target where to put it; a new `Float32Array` when left out. Complex data is interleaved, so complex64 has twice `size` floats.
-   *   Of dtype `"f16"`, a `Float32Array` gets the numbers, a `Uint16Array` or a `Float16Array` the bits
+   *   Of dtype `"f16"`, a `Float32Array` gets the numbers, a `Uint16Array` or a `Float16Array` the bits. Of dtype `"u32"` it is a `Uint32Array`, and has
+   *   to be given
    * @throws FastRpbError code `"shape"` for a target of the wrong type or length, `"disposed"`, `"lost"`, or `"limit"` where the GPU ran out of
    *   memory
    */
   data(target?: Float32Array): Promise<Float32Array>;
-  data<T extends Uint16Array | HalfArray>(target: T): Promise<T>;
-  async data(target?: Float32Array | Uint16Array | HalfArray): Promise<Float32Array | Uint16Array | HalfArray> {
+  data<T extends Uint16Array | HalfArray | Uint32Array>(target: T): Promise<T>;
+  async data(target?: Float32Array | Uint16Array | HalfArray | Uint32Array): Promise<Float32Array | Uint16Array | HalfArray | Uint32Array> {
     const caller = "tensor.data";
     checkUsable(caller, "this", this, this.#owner);
     const half = this.dtype === "f16";
     const numbers = this.dtype === "complex64" ? 2 * this.size : this.size;
-    const bits = half ? halfBits(target) : undefined;
-    if (target !== undefined && !((bits !== undefined || target instanceof Float32Array) && target.length === numbers)) {
+    const isWords = this.dtype === "u32";
+    const bits = half ? halfBits(target) : isWords && target instanceof Uint32Array ? target : undefined;
+    const isRight = bits !== undefined || (!isWords && (target === undefined || target instanceof Float32Array));
+    if (!isRight || (target !== undefined && target.length !== numbers)) {
       const known = ArrayBuffer.isView(target) && "length" in target;
       throw refuse(
         "shape",
         caller,
         "target",
-        `a Float32Array${half ? ", Uint16Array or Float16Array" : ""} of length ${numbers}`,
+        `a ${isWords ? "Uint32Array" : `Float32Array${half ? ", Uint16Array or Float16Array" : ""}`} of length ${numbers}`,
         known ? `a ${target[Symbol.toStringTag]} of length ${target.length}` : target,
       );
     }

@@ -16,8 +16,7 @@ export function createCpuBackend(limits: PlannerLimits): Backend<Task> {
   const fftOf = createFftCache();
   const upload = (data: TensorData, label: string) => {
     const storage = new CpuStorage(data.byteLength, label, live);
-    if (data instanceof Uint32Array) storage.words.set(data);
-    else storage.floats.set(data);
+    storage.write(data);
     return storage;
   };
   return {
@@ -31,6 +30,8 @@ export function createCpuBackend(limits: PlannerLimits): Backend<Task> {
     allocate: (byteLength, label) => new CpuStorage(byteLength, label, live),
 
     upload,
+
+    write: (storage, data) => (storage as CpuStorage).write(data),
 
     uploadTransient: upload,
 
@@ -108,7 +109,7 @@ class CpuExecutable implements Executable {
     const bytes: Record<string, number> = {};
     let bytesMinimum = 0;
     for (const [name, tensor] of Object.entries(this.tensors)) {
-      const own = name === "spectrum" ? computation.spectrumBytes : undefined;
+      const own = computation.bytes?.[name];
       bytes[name] = own ?? layoutBytes(tensor);
       // Costs are counted in float32.
       const counted = own === undefined ? bytes[name] : own / 2;

@@ -35,6 +35,11 @@ export class CpuStorage implements Storage, CpuMemory {
     return new Float64Array(this.#held(), 0, this.byteLength / 8);
   }
 
+  write(data: TensorData): void {
+    const held = data instanceof Uint32Array ? this.words : data instanceof Float64Array ? this.doubles : this.floats;
+    held.set(data);
+  }
+
   lend(): undefined {}
 
   taint(fault: Promise<FastRpbError | undefined>): void {
@@ -47,7 +52,7 @@ export class CpuStorage implements Storage, CpuMemory {
   }
 
   async read(target: TensorData): Promise<void> {
-    target.set(target instanceof Uint32Array ? this.words : this.floats);
+    target.set(target instanceof Uint32Array ? this.words : target instanceof Float64Array ? this.doubles : this.floats);
     const error = await this.#fault;
     if (error) throw error;
   }

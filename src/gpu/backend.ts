@@ -67,6 +67,11 @@ export class GpuBackend implements Backend<Task> {
     });
   }
 
+  write(storage: GpuStorage, data: TensorData): void {
+    this.#checkSteps("write", [{ bindings: { tensor: storage } }]);
+    this.device.queue.writeBuffer(storage.buffer, storage.byteOffset, filledUp(data));
+  }
+
   uploadTransient(data: TensorData, label: string): GpuStorage {
     this.#session.watch.check(label);
     const byteLength = wholeWords(data.byteLength);
@@ -239,7 +244,7 @@ export class GpuBackend implements Backend<Task> {
   }
 
   /** @throws FastRpbError code `"lost"`, also for what the device before had */
-  #checkSteps(caller: string, steps: readonly Step[]): void {
+  #checkSteps(caller: string, steps: readonly Pick<Step, "bindings">[]): void {
     this.#session.watch.check(caller);
     for (const { bindings } of steps) {
       for (const name in bindings) {

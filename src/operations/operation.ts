@@ -17,15 +17,18 @@ export interface TensorLayout {
   /** `"inout"`: an output that is an input too. */
   readonly role: "input" | "output" | "inout";
   readonly shape: readonly number[];
-  readonly dtype: DType | "u32";
+  readonly dtype: DType;
 }
 
 export type TensorLayouts = Readonly<Record<string, TensorLayout>>;
 export type Handles = Readonly<Record<string, Handle>>;
 
-/** The memory of a tensor as the CPU sees it: float32 numbers, unsigned integers, or, of spectra, float64. */
+/** Numbers of a tensor on the CPU: float32 as callers see them, float64 within a graph. */
+export type Floats = Float32Array | Float64Array;
+
+/** The memory of a tensor as the CPU sees it: numbers, which within a graph are float64, unsigned integers, or, of spectra, float64. */
 export interface CpuMemory {
-  readonly floats: Float32Array;
+  readonly floats: Floats;
   readonly words: Uint32Array;
   readonly doubles: Float64Array;
 }
@@ -33,13 +36,30 @@ export interface CpuMemory {
 /** A spec that is ready to run in float64; it holds tables and scratch memory. */
 export interface CpuComputation {
   readonly flops: number;
-  /** Bytes of the tensor `spectrum`, where there is one: its layout is this backend's own, and in float64. */
-  readonly spectrumBytes?: number;
+  /** Bytes of tensors whose memory is this backend's own, in float64: of spectra, and of what a graph keeps or gives. */
+  readonly bytes?: Readonly<Record<string, number>>;
   run(memoryOf: (name: string) => CpuMemory): void;
 }
 
 /** Prepares a spec for running in float64. */
 export type CpuFunction<Spec extends OperationSpec> = (spec: Spec, fftOf: FftOf) => CpuComputation;
+
+/** A task in a list of them, and which values its tensors are. */
+export interface TaskNode {
+  readonly task: Task;
+  /** Names of values, by the names of the operation's tensors. */
+  readonly values: Readonly<Record<string, string>>;
+}
+
+/**
+ * How an operation's gradient is computed. Values are named as the tensors of the operation are, those of its results' gradients `d` and the result's
+ * name with a capital (`dOut`), and whatever else the nodes write as they like.
+ */
+export interface Backward {
+  readonly nodes: readonly TaskNode[];
+  /** The values that are the gradients, by the names of the inputs. One that comes in may be passed on as it is. */
+  readonly gradients: Readonly<Record<string, string>>;
+}
 
 export interface Operation<Spec extends OperationSpec = OperationSpec> {
   /** For people: in profiles and errors. */
@@ -64,6 +84,16 @@ export interface Operation<Spec extends OperationSpec = OperationSpec> {
   loadCpu?(spec: Spec): Promise<unknown>;
   /** What computes the gradients of a loss from that of the result; `undefined` where there is none. */
   gradient?(spec: Spec): Task | undefined;
+  /**
+   * The gradient within a graph, of the inputs that are wanted; left out where {@link gradient}, with inputs `q`, `bias`, `dOut` and results `dq`,
+   * `dBias`, is all there is to it.
+   */
+  backward?(spec: Spec, wanted: readonly string[]): Backward;
+  /**
+   * The task that also does what comes next, if there is one: `next` reads the result `out` as its tensor `tensor`, and nobody else does. `tensors` are
+   * further inputs of the task, by the names that these have in the next one.
+   */
+  absorb?(spec: Spec, next: Task, tensor: string): { readonly task: Task; readonly tensors: Readonly<Record<string, string>> } | undefined;
   /** What computes the tensor `spectrum` from `weights` or `kernel`; `undefined` where the spec has none. */
   preparation?(spec: Spec): Task | undefined;
   /** What the best {@link Choices} depend on; left out: all but batch and heads. */
@@ -97,7 +127,7 @@ export function layout(role: TensorLayout["role"], shape: readonly number[], dty
 }
 
 export function layoutBytes({ shape, dtype }: TensorLayout): number {
-  return elementCount(shape) * (dtype === "u32" ? Uint32Array.BYTES_PER_ELEMENT : BYTES_PER_ELEMENT[dtype]);
+  return elementCount(shape) * BYTES_PER_ELEMENT[dtype];
 }
 
 /**

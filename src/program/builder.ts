@@ -72,6 +72,7 @@ export class ProgramBuilder {
   readonly caller: string;
   readonly #label: string;
   readonly #buffers = new Map<string, ProgramBuffer>();
+  readonly #parts = new Map<Handle, { readonly whole: Handle; readonly offset: number }>();
   readonly #dispatches: ProgramDispatch[] = [];
   #scratchBytes = 0;
   #isLong = false;
@@ -86,6 +87,15 @@ export class ProgramBuilder {
   tensor(name: string, role: "input" | "output" | "inout", bytes: number): Handle {
     if (this.#buffers.has(name)) throw new TypeError(`${this.#label}: two tensors of the name ${name}`);
     return this.#add({ name, role, bytes });
+  }
+
+  /** A range of a buffer, as a buffer of its own: what binds it binds that range. Offsets are whole multiples of the devices' alignment. */
+  part(name: string, whole: Handle, offset: number, bytes: number): Handle {
+    if (offset % this.limits.minStorageBufferOffsetAlignment !== 0 || offset + bytes > whole.bytes)
+      throw new TypeError(`${this.#label}: ${name} is no range of ${whole.name}`);
+    const part = Object.freeze({ name, role: whole.role, bytes });
+    this.#parts.set(part, { whole, offset });
+    return part;
   }
 
   /** Scratch memory. It is held from the first dispatch that uses it to the last, and shared with other scratch before and after. */
@@ -119,13 +129,15 @@ export class ProgramBuilder {
       const use = request.uses[name];
       if (!use) throw new TypeError(`${kernel.label}: nothing bound to ${name}`);
       const { buffer, slice = { offset: 0, size: wholeWords(buffer.bytes) } } = use;
-      if (this.#buffers.get(buffer.name) !== buffer) throw new TypeError(`${kernel.label}: ${buffer.name} is of another program`);
+      const { whole, offset } = this.#parts.get(buffer) ?? { whole: buffer, offset: 0 };
+      if (this.#buffers.get(whole.name) !== whole) throw new TypeError(`${kernel.label}: ${buffer.name} is of another program`);
       this.#need("maxStorageBufferBindingSize", slice.size, `${buffer.name} in "${kernel.label}"`);
       params[`${name}Base`] = (use.start ?? slice.offset) / ELEMENT_BYTES[element];
       return Object.freeze({
         name,
-        buffer: buffer.name,
-        ...slice,
+        buffer: whole.name,
+        offset: offset + slice.offset,
+        size: slice.size,
         // A table is shared by all workgroups and served from cache: it counts once.
         bytesRead: buffer.role === "table" ? slice.size : (use.reads ?? 0),
         bytesWritten: use.writes ?? 0,

@@ -289,7 +289,10 @@ export class AttentionPlan<Inputs extends object = AttentionInputs, Gradients ex
       if (lengths === undefined) return undefined;
       throw refuse("value", caller, argument, "left out, because the plan has no variableLengths", lengths);
     }
-    if (lengths instanceof Tensor) return checkTensor(caller, argument, lengths, { owner: this.context.owner, shape: [batch], dtype: "f32" });
+    if (lengths instanceof Tensor) {
+      const dtype = lengths.dtype === "u32" ? "u32" : "f32";
+      return checkTensor(caller, argument, lengths, { owner: this.context.owner, shape: [batch], dtype });
+    }
     if (!(Array.isArray(lengths) || ArrayBuffer.isView(lengths)) || lengths.length !== batch) {
       throw refuse("value", caller, argument, `an array or a tensor of ${batch} lengths, one for each batch row`, lengths);
     }

@@ -18,7 +18,7 @@ import type { ConvolvePlan } from "./convolve-plan.ts";
 import type { Decoder } from "./decoder.ts";
 import type { FftPlan } from "./fft-plan.ts";
 import type { PlanContext } from "./plan.ts";
-import type { SelfTestOptions, SelfTestReport } from "./self-test.ts";
+import type { SelfTestCase, SelfTestOptions, SelfTestReport } from "./self-test.ts";
 import type { ToeplitzPlan } from "./toeplitz-plan.ts";
 import type { Tuned, TuneOptions, TuneRequest, Tuning } from "./tuning.ts";
 
@@ -52,6 +52,7 @@ export async function loadCpuBackend(caller: string, limits: PlannerLimits): Pro
 export class Runtime {
   readonly #backend: Backend<Task>;
   readonly #context: PlanContext;
+  readonly #selfTests = new Set<() => Promise<readonly SelfTestCase[]>>();
   readonly #settings: Settings;
   #tuned: Tuned | undefined;
   #restoring: Promise<void> | undefined;
@@ -71,6 +72,16 @@ export class Runtime {
       compileNow: (caller, task) => backend.compileNow(caller, task, this.#tuned?.of(task)),
       checkHalf: (caller, argument, expected) => this.#checkHalf(caller, argument, expected),
     };
+  }
+
+  /** @internal Adds to the self-test what loads the cases of a part that is in use, once. */
+  static addSelfTests(runtime: Runtime, load: () => Promise<readonly SelfTestCase[]>): void {
+    runtime.#selfTests.add(load);
+  }
+
+  /** @internal What models work with. */
+  static contextOf(runtime: Runtime): PlanContext {
+    return runtime.#context;
   }
 
   get backend(): "webgpu" | "cpu" {
@@ -112,26 +123,28 @@ export class Runtime {
    * Copies `data` into a new tensor.
    *
    * @param data row-major; complex data is interleaved (re, im), twice as long as the product of the shape. For dtype `"f16"`, the bits of
-   *   the numbers, or a `Float16Array` where there is one
+   *   the numbers, or a `Float16Array` where there is one; for `"u32"` a `Uint32Array`
    * @param dtype `"f16"` needs a device with the feature `shader-f16`: `runtime.device?.features.has("shader-f16")`
    * @throws FastRpbError codes `"value"`, `"shape"`, `"unavailable"` (no float16 on this device), `"limit"`, `"disposed"`, `"lost"`
    */
-  tensor(data: Float32Array, shape: readonly number[], dtype?: Exclude<DType, "f16">): Tensor;
+  tensor(data: Float32Array, shape: readonly number[], dtype?: Exclude<DType, "f16" | "u32">): Tensor;
+  tensor(data: Uint32Array, shape: readonly number[], dtype: "u32"): Tensor;
   tensor(data: Uint16Array | HalfArray, shape: readonly number[], dtype: "f16"): Tensor;
-  tensor(data: Float32Array | Uint16Array | HalfArray, shape: readonly number[], dtype: DType = "f32"): Tensor {
+  tensor(data: Float32Array | Uint16Array | HalfArray | Uint32Array, shape: readonly number[], dtype: DType = "f32"): Tensor {
     const caller = "runtime.tensor";
     const { checked, bytes } = this.#layout(caller, shape, dtype);
     const half = dtype === "f16";
     const numbers = half ? halfBits(data) : data;
-    if (!numbers || !(half || numbers instanceof Float32Array)) {
-      throw refuse("value", caller, "data", half ? "a Uint16Array of bits, or a Float16Array" : "a Float32Array", data);
+    if (!numbers || !(half || numbers instanceof (dtype === "u32" ? Uint32Array : Float32Array))) {
+      const expected = half ? "a Uint16Array of bits, or a Float16Array" : `a ${dtype === "u32" ? "Uint32Array" : "Float32Array"}`;
+      throw refuse("value", caller, "data", expected, data);
     }
     if (numbers.byteLength !== bytes) {
       throw refuse(
         "shape",
         caller,
         "data",
-        `${bytes / numbers.BYTES_PER_ELEMENT} ${half ? "numbers" : "floats"} for shape [${checked.join(", ")}] of dtype "${dtype}"`,
+        `${bytes / numbers.BYTES_PER_ELEMENT} ${half || dtype === "u32" ? "numbers" : "floats"} for shape [${checked.join(", ")}] of dtype "${dtype}"`,
         numbers.length,
       );
     }
@@ -314,8 +327,8 @@ export class Runtime {
   }
 
   /**
-   * Compares every kernel with the float64 CPU backend on this runtime's device: whether to trust it is then measured, not hoped. Most
-   * of its time goes into compiling.
+   * Compares every kernel with the float64 CPU backend on this runtime's device: whether to trust it is then measured, not hoped. Once the runtime
+   * has a model of `fastrpb/nn`, its kernels are among them. Most of its time goes into compiling.
    *
    * @throws FastRpbError codes `"aborted"`, `"disposed"`, `"lost"`
    */
@@ -325,9 +338,10 @@ export class Runtime {
       this.#load(caller, "the self-test", () => import("./self-test.ts")),
       loadCpuBackend(caller, this.limits),
     ]);
+    const more = await Promise.all([...this.#selfTests].map((load) => this.#load(caller, "more of the self-test", load)));
     const reference = new Runtime(backend, {});
     try {
-      return await selfTest(caller, this, reference, options);
+      return await selfTest(caller, this, reference, options, more.flat());
     } finally {
       reference.dispose();
     }

@@ -69,7 +69,7 @@ export interface TestedRuntime {
 }
 
 /** A computation on either runtime: the same inputs, the result as floats. */
-interface Case {
+export interface SelfTestCase {
   readonly name: string;
   readonly bound: number;
   /** Stored in float16 on the device, if it can; the reference computes with the same numbers. */
@@ -91,9 +91,9 @@ function attentionInputs(input: (shape: readonly number[]) => Tensor, { heads, l
 
 type Sizes = Readonly<Record<"heads" | "length" | "headDim" | "valueDim", number>>;
 
-const CASES: readonly Case[] = [
+const CASES: readonly SelfTestCase[] = [
   // Every radix; one workgroup, and two passes.
-  ...[210, 4096, 32768].map((length): Case => ({
+  ...[210, 4096, 32768].map((length): SelfTestCase => ({
     name: `FFT of ${length} points`,
     bound: fftBound(length),
     run: (runtime, input) => using(runtime.fft({ shape: [2, length] }), (plan) => plan.run(input([2, length], "complex64"))),
@@ -147,7 +147,7 @@ const CASES: readonly Case[] = [
       [300, 7],
       [16384, 4],
     ] as const
-  ).map(([length, channels]): Case => ({
+  ).map(([length, channels]): SelfTestCase => ({
     name: `Toeplitz product of length ${length}`,
     bound: TOEPLITZ_BOUND,
     run: (runtime, input) =>
@@ -172,7 +172,7 @@ const CASES: readonly Case[] = [
       using(runtime.toeplitz({ ...SEPARABLE, heads: 2, channels: 3 }), (plan) => plan.run(input([1, 2, 481, 3]), input([2, 102]))),
   },
   ...(["dv", "dWeights"] as const).flatMap((name) =>
-    [{ length: 100 }, SEPARABLE].map((positions): Case => ({
+    [{ length: 100 }, SEPARABLE].map((positions): SelfTestCase => ({
       name: `gradient of a ${"grid" in positions ? "separable " : ""}Toeplitz product, ${name}`,
       bound: GRADIENT_BOUND,
       run: async (runtime, input) => {
@@ -199,7 +199,7 @@ const CASES: readonly Case[] = [
     })),
   ),
   ...(["sikf", "elu+1"] as const).flatMap((featureMap) =>
-    (["none", "fastrpb"] as const).map((bias): Case => ({
+    (["none", "fastrpb"] as const).map((bias): SelfTestCase => ({
       name: `attention, ${featureMap}${bias === "none" ? "" : " + FastRPB"}`,
       bound: ATTENTION_BOUND,
       run: (runtime, input) => {
@@ -248,7 +248,7 @@ const CASES: readonly Case[] = [
     { what: "softmax attention in a window, with a bias in its logits", options: WINDOW, names: ["dq", "dBias"] as const },
     { what: "causal Efficient Attention", options: { ...CAUSAL, featureMap: "softmax" } as const, names: ["dq", "dk", "dv"] as const },
   ].flatMap(({ what, options, names }) =>
-    names.map((name): Case => ({
+    names.map((name): SelfTestCase => ({
       name: `gradient of ${what}, ${name}`,
       bound: GRADIENT_BOUND,
       run: async (runtime, input) => {
@@ -274,7 +274,7 @@ const CASES: readonly Case[] = [
 ];
 
 /** @param c 0.7 for products of 2, 3, 5 and 7, 1.35 for other lengths */
-function halfFft(name: string, options: FftOptions): Case {
+function halfFft(name: string, options: FftOptions): SelfTestCase {
   return {
     name: `${name} in float16`,
     bound: HALF_BOUND,
@@ -291,10 +291,17 @@ function fftBound(points: number, c = 0.7): number {
 }
 
 /** @throws FastRpbError code `"aborted"`, or of what goes wrong */
-export async function selfTest(caller: string, runtime: TestedRuntime, reference: TestedRuntime, options: SelfTestOptions): Promise<SelfTestReport> {
+/** @param more cases besides those of this module */
+export async function selfTest(
+  caller: string,
+  runtime: TestedRuntime,
+  reference: TestedRuntime,
+  options: SelfTestOptions,
+  more: readonly SelfTestCase[] = [],
+): Promise<SelfTestReport> {
   checkOptions(caller, "options", options, ["signal", "onProgress"]);
   const { signal, onProgress } = options;
-  const cases = CASES.filter((test) => !test.half || runtime.device?.features.has("shader-f16"));
+  const cases = [...CASES, ...more].filter((test) => !test.half || runtime.device?.features.has("shader-f16"));
   let done = 0;
   // All at once: pipelines compile side by side.
   const checks = await Promise.all(
@@ -311,7 +318,7 @@ export async function selfTest(caller: string, runtime: TestedRuntime, reference
   return Object.freeze({ ok: checks.every((check) => check.ok), backend: runtime.backend, checks: Object.freeze(checks) });
 }
 
-async function evaluate(runtime: TestedRuntime, test: Case, seed: number): Promise<Float32Array> {
+async function evaluate(runtime: TestedRuntime, test: SelfTestCase, seed: number): Promise<Float32Array> {
   const random = generator(seed + 1);
   const tensors: Tensor[] = [];
   try {

@@ -1,6 +1,7 @@
 /** What holds for every program of the planner, whatever it computes. */
 import { ELEMENT_BYTES } from "../../shaders/wgsl/kernel.ts";
 import { planProgram } from "./operations.ts";
+import { planProgram as planTask, type Task } from "../operations/operation.ts";
 import type { Program, ProgramDispatch } from "../program/program.ts";
 import { FastRpbError } from "../core/errors.ts";
 import type { PlannerLimits } from "../core/limits.ts";
@@ -13,6 +14,16 @@ export function tryPlan(spec: AnySpec, limits: PlannerLimits): Program | undefin
   } catch (error) {
     if (error instanceof FastRpbError && error.code === "limit") return undefined;
     throw new Error(`${JSON.stringify(spec)}: ${String(error)}`, { cause: error });
+  }
+}
+
+/** What is wrong with the program of a task on a device, which may be too small for it. Any other error is passed on. */
+export function planComplaints(one: Task, limits: PlannerLimits): string[] {
+  try {
+    return programComplaints(planTask("test", one, limits), limits);
+  } catch (error) {
+    if (error instanceof FastRpbError && error.code === "limit") return [];
+    throw error;
   }
 }
 

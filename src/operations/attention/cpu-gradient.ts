@@ -19,7 +19,7 @@ export function attentionGradientCpu(kind: HeadKind, spec: AttentionGradientSpec
   const weights = elementCount(weightsShape(spec).slice(1));
   const biasRows = biasRowsOf(spec);
   return {
-    ...(toeplitz && { spectrumBytes: spectraBytes(spec, toeplitz) }),
+    ...(toeplitz && { bytes: { spectrum: spectraBytes(spec, toeplitz) } }),
     flops: slices * (3 * kind.flops(spec) + (toeplitz ? 3 * biasChannels(spec) * toeplitz.multiplyFlops : 0)),
     run(memoryOf) {
       const dOut = headTensor(spec, memoryOf, "dOut");

@@ -1,3 +1,4 @@
+import type { Floats } from "../operation.ts";
 /** One head of one batch entry, in float64, and only the tokens that count. */
 export interface Head {
   /** Number of tokens. */
@@ -13,9 +14,9 @@ export interface Head {
   /** Which of the heads of a batch row. */
   readonly index: number;
   /** Of a bias in the logits, its weights. */
-  readonly bias?: Float32Array | undefined;
+  readonly bias?: Floats | undefined;
   /** 0 where a key is not seen; left out where all are. Only softmax attention looks: elsewhere the key itself has no feature. */
-  readonly keyMask?: Float32Array | undefined;
+  readonly keyMask?: Floats | undefined;
 }
 
 /** Of the rows of a {@link Head}; overwritten. */

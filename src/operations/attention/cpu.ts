@@ -2,7 +2,7 @@ import { elementCount } from "../../core/check.ts";
 import type { FftOf } from "../../math/fft.ts";
 import { float64Array } from "../../math/memory.ts";
 import { readLengths } from "../lengths.ts";
-import type { CpuComputation, CpuMemory } from "../operation.ts";
+import type { CpuComputation, CpuMemory, Floats } from "../operation.ts";
 import { createToeplitz, type Toeplitz } from "../toeplitz/cpu-product.ts";
 import { countedRows, productOf } from "../toeplitz/outside.ts";
 import { weightsShape } from "../toeplitz/spec.ts";
@@ -33,7 +33,7 @@ export function attentionCpu(kind: HeadKind, spec: AttentionSpec, fftOf: FftOf):
   const toeplitz = hasSpectrum(spec) ? createToeplitz(spec, fftOf) : undefined;
   const biasRows = biasRowsOf(spec);
   return {
-    ...(toeplitz && { spectrumBytes: spectraBytes(spec, toeplitz) }),
+    ...(toeplitz && { bytes: { spectrum: spectraBytes(spec, toeplitz) } }),
     flops: slices * (kind.flops(spec) + (toeplitz ? biasChannels(spec) * toeplitz.multiplyFlops : 0)),
     run(memoryOf) {
       const out = headTensor(spec, memoryOf, "out");
@@ -134,7 +134,7 @@ export function readInputs(spec: AttentionShape, memoryOf: (name: string) => Cpu
 }
 
 /** The rows, with `fill` in those that a mask leaves out. */
-export function masked<Rows extends Float64Array | Float32Array>(rows: Rows, dim: number, mask: Float32Array | undefined, fill: number): Rows {
+export function masked<Rows extends Floats>(rows: Rows, dim: number, mask: Floats | undefined, fill: number): Rows {
   for (let at = 0; mask && at < rows.length; at++) if (mask[Math.floor(at / dim)] === 0) rows[at] = fill;
   return rows;
 }

@@ -1,7 +1,7 @@
 import { float64Array } from "../../math/memory.ts";
 import { nextSmooth } from "../../math/smooth.ts";
 import type { FftOf } from "../../math/fft.ts";
-import type { CpuComputation } from "../operation.ts";
+import type { CpuComputation, Floats } from "../operation.ts";
 import { createGrid, spectrumBytes } from "../../math/grid.ts";
 import type { ConvolveSpec, KernelAxis, KernelSpectrumSpec } from "./spec.ts";
 
@@ -14,7 +14,7 @@ export function kernelSpectrumCpu(spec: KernelSpectrumSpec, fftOf: FftOf): CpuCo
   const floats = floatsOf(spec);
   const grid = createGrid(periods(spec), spec.dtype === "f32", fftOf);
   return {
-    spectrumBytes: spectrumBytes(kernels, grid),
+    bytes: { spectrum: spectrumBytes(kernels, grid) },
     flops: kernels * grid.prepareFlops,
     run(memoryOf) {
       const kernel = memoryOf("kernel").floats;
@@ -39,7 +39,7 @@ export function convolveCpu(spec: ConvolveSpec, fftOf: FftOf): CpuComputation {
   const grid = createGrid(periods({ circular: mode === "circular", axes }), dtype === "f32", fftOf);
   const data = float64Array("cpu convolve", grid.floats);
   return {
-    spectrumBytes: spectrumBytes(kernels, grid),
+    bytes: { spectrum: spectrumBytes(kernels, grid) },
     flops: repeats * kernels * inner * grid.convolveFlops,
     run(memoryOf) {
       const x = memoryOf("x").floats;
@@ -82,16 +82,7 @@ function sizes<T extends KernelAxis>(axes: readonly T[], of: (axis: T) => number
 }
 
 /** Copies `count` elements of `floats` floats each, which lie a step apart on either side. */
-function copy(
-  from: Float32Array | Float64Array,
-  fromStart: number,
-  fromStep: number,
-  to: Float32Array | Float64Array,
-  toStart: number,
-  toStep: number,
-  count: number,
-  floats: number,
-): void {
+function copy(from: Floats, fromStart: number, fromStep: number, to: Floats, toStart: number, toStep: number, count: number, floats: number): void {
   for (let n = 0; n < count; n++) {
     for (let i = 0; i < floats; i++) to[toStart + n * toStep + i] = from[fromStart + n * fromStep + i]!;
   }

@@ -5,10 +5,8 @@ import { elementCount } from "../../core/check.ts";
 import { createLineTransform } from "../../math/lines.ts";
 import { fftFlops } from "../../math/flops.ts";
 import type { FftOf } from "../../math/fft.ts";
-import type { CpuComputation } from "../operation.ts";
+import type { CpuComputation, Floats } from "../operation.ts";
 import type { FftSpec } from "./spec.ts";
-
-type Floats = Float32Array | Float64Array;
 
 /** Transforms along one to three axes, in float64. */
 export function fftCpu(spec: FftSpec, fftOf: FftOf): CpuComputation {

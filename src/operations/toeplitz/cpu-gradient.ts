@@ -15,7 +15,7 @@ export function toeplitzGradientCpu(spec: ToeplitzGradientSpec, fftOf: FftOf): C
   const toeplitz = createToeplitz(product, fftOf);
   const { floats, multiplyFlops } = toeplitz;
   return {
-    spectrumBytes: toeplitz.bytesOf(heads),
+    bytes: { spectrum: toeplitz.bytesOf(heads) },
     flops: 2 * batch * heads * channels * multiplyFlops,
     run(memoryOf) {
       const [v, dOut, dv, dWeights] = [memoryOf("v").floats, memoryOf("dOut").floats, memoryOf("dv").floats, memoryOf("dWeights").floats];

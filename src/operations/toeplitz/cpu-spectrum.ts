@@ -1,6 +1,6 @@
 import { elementCount } from "../../core/check.ts";
 import type { FftOf } from "../../math/fft.ts";
-import type { CpuComputation } from "../operation.ts";
+import type { CpuComputation, Floats } from "../operation.ts";
 import { createToeplitz } from "./cpu-product.ts";
 import { type RelativePositions, type SpectrumSpec, weightsShape } from "./spec.ts";
 
@@ -10,7 +10,7 @@ export function spectrumCpu(spec: SpectrumSpec, fftOf: FftOf): CpuComputation {
   const toeplitz = createToeplitz(spec, fftOf);
   const size = elementCount(weightsShape(spec).slice(1));
   return {
-    spectrumBytes: toeplitz.bytesOf(heads) + (exponential ? heads * size * Float64Array.BYTES_PER_ELEMENT : 0),
+    bytes: { spectrum: toeplitz.bytesOf(heads) + (exponential ? heads * size * Float64Array.BYTES_PER_ELEMENT : 0) },
     flops: heads * toeplitz.prepareFlops,
     run(memoryOf) {
       const weights = memoryOf("weights").floats;
@@ -27,7 +27,7 @@ export function spectrumCpu(spec: SpectrumSpec, fftOf: FftOf): CpuComputation {
 }
 
 /** exp(w − max w) of those weights of a head that count, 0 of the others: in a causal sequence the offsets up to 0 come first. */
-export function exponentialsOf(weights: Float32Array | Float64Array, { causal, length }: RelativePositions): Float64Array {
+export function exponentialsOf(weights: Floats, { causal, length }: RelativePositions): Float64Array {
   const count = causal ? length : weights.length;
   let top = -Infinity;
   for (let i = 0; i < count; i++) top = Math.max(top, weights[i]!);

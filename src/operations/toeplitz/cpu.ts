@@ -11,7 +11,7 @@ export function toeplitzCpu(spec: ToeplitzSpec, fftOf: FftOf): CpuComputation {
   const { batch, heads, channels } = product;
   const { bytesOf, multiply, multiplyFlops, floats } = createToeplitz(product, fftOf);
   return {
-    spectrumBytes: bytesOf(heads),
+    bytes: { spectrum: bytesOf(heads) },
     flops: batch * heads * channels * multiplyFlops,
     run(memoryOf) {
       const v = memoryOf("v").floats;

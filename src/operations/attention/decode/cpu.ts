@@ -1,6 +1,6 @@
 import { BLOCK } from "../../../../shaders/attention/decode/step.ts";
 import { sum } from "../../../program/units.ts";
-import type { CpuComputation, CpuFunction, CpuMemory } from "../../operation.ts";
+import type { CpuComputation, CpuFunction, CpuMemory, Floats } from "../../operation.ts";
 import { toeplitzCpu } from "../../toeplitz/cpu.ts";
 import { createProjection } from "../cpu-projection.ts";
 import { isNothing, plainFeature } from "../linear/cpu-state.ts";
@@ -15,7 +15,7 @@ export const decodeCpu: CpuFunction<DecodeSpec> = ({ shape, tokens, stages }, ff
   const biased = bias === "fastrpb";
   const plain = plainFeatureMap(featureMap);
   const projection = isProjected(shape) ? createProjection(shape) : undefined;
-  const featuresOf = (x: Float32Array, keys: boolean): Float32Array | Float64Array => {
+  const featuresOf = (x: Floats, keys: boolean): Floats => {
     if (!projection) return x;
     const result = new Float64Array((x.length / headDim) * D);
     projection.project(Float64Array.from(x), result, keys);
@@ -25,16 +25,7 @@ export const decodeCpu: CpuFunction<DecodeSpec> = ({ shape, tokens, stages }, ff
   const phi = new Float64Array(D);
 
   /** Takes one token of a head into its state at `at`, and puts its result into `out` at `to`. */
-  const step = (
-    states: Float32Array,
-    at: number,
-    q: ArrayLike<number>,
-    k: ArrayLike<number>,
-    row: number,
-    v: Float32Array,
-    from: number,
-    out: Float64Array,
-  ) => {
+  const step = (states: Floats, at: number, q: ArrayLike<number>, k: ArrayLike<number>, row: number, v: Floats, from: number, out: Float64Array) => {
     const position = states[at]!;
     const last = (position + 1) % BLOCK === 0;
     let top = -Infinity;
