@@ -6,6 +6,8 @@ const TITLES: Readonly<Record<string, string>> = {
   toeplitz: "Toeplitz product, 8 heads of 64 channels, weights prepared",
   attention: "Linear attention (SIKF), 8 heads of 64, without and with FastRPB",
   gradient: "Gradients of attention, 8 heads of 64; with FastRPB the weights prepared",
+  matmul: "Matrix product, float32",
+  training: "A step of training a transformer: loss, gradients and AdamW, with SIKF and two-dimensional FastRPB",
   "cpu-fft": "Complex FFT on the CPU (Node)",
 };
 
@@ -47,7 +49,7 @@ function comparison(kind: string, rows: readonly RowResult[]): string {
   const names = [...new Set(rows.flatMap((row) => row.entries.map((entry) => entry.competitor)))];
   const body = rows.map((row) => {
     const own = row.entries[0]?.time?.median;
-    return [row.name, ...names.map((name) => cell(find(row, name), own))];
+    return [row.name, ...names.map((name) => cell(find(row, name), own, row.flops))];
   });
   const notes = names.flatMap((name) => {
     const formulations = new Set(rows.flatMap((row) => find(row, name)?.formulation ?? []));
@@ -57,14 +59,15 @@ function comparison(kind: string, rows: readonly RowResult[]): string {
   return [title, "", table(["", ...names], body), ...(notes.length > 0 ? ["", ...notes] : [])].join("\n");
 }
 
-function cell(entry: Entry | undefined, own: number | undefined): string {
+function cell(entry: Entry | undefined, own: number | undefined, flops: number | undefined): string {
   if (!entry) return "";
   if (!entry.time) return entry.problem ?? "";
   const { median, samples } = entry.time;
   const ratio = own === undefined || entry.competitor === "fastrpb" ? "" : `, ×${digits(median / own)}`;
   // On the CPU, fastrpb's own float64 is what the others are compared with.
   const error = entry.error ? `, ${entry.error.toExponential(1)}` : "";
-  return `${digits(median)}${ratio}${error}${samples === 1 ? " (1 sample)" : ""}`;
+  const rate = flops === undefined ? "" : `, ${teraflops(flops, median)}`;
+  return `${digits(median)}${ratio}${rate}${error}${samples === 1 ? " (1 sample)" : ""}`;
 }
 
 function ownTable(result: BenchResult): string {
@@ -183,11 +186,15 @@ function table(head: readonly string[], body: readonly (readonly string[])[]): s
 /** One row in a line of the terminal. */
 export function rowLine(row: RowResult): string {
   const own = row.entries[0]?.time?.median;
-  return `${row.name}: ${row.entries.map((entry) => `${entry.competitor} ${cell(entry, own)}`).join(" | ")}`;
+  return `${row.name}: ${row.entries.map((entry) => `${entry.competitor} ${cell(entry, own, row.flops)}`).join(" | ")}`;
 }
 
 function digits(value: number): string {
   return value >= 100 ? value.toFixed(0) : value.toPrecision(3);
+}
+
+function teraflops(flops: number, milliseconds: number): string {
+  return `${digits(flops / milliseconds / 1e9)} TFLOP/s`;
 }
 
 function mebibytes(bytes: number): string {
