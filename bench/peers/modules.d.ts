@@ -4,7 +4,7 @@ declare module "@jax-js/jax" {
   /** Every operation takes over its arguments; `ref` keeps one for another use. */
   export interface JaxArray {
     readonly ref: JaxArray;
-    add(other: JaxArray): JaxArray;
+    add(other: JaxArray | number): JaxArray;
     sub(other: JaxArray): JaxArray;
     mul(other: JaxArray | number): JaxArray;
     div(other: JaxArray): JaxArray;
@@ -23,12 +23,32 @@ declare module "@jax-js/jax" {
   export function getWebGPUDevice(): GPUDevice;
   export function blockUntilReady<T>(arrays: T): Promise<T>;
   export function jit<F>(f: F): F;
+  /** With respect to the first argument. */
+  export function valueAndGrad<First, Rest extends unknown[]>(f: (first: First, ...rest: Rest) => JaxArray): (first: First, ...rest: Rest) => [JaxArray, First];
+  export const tree: {
+    ref<T>(arrays: T): T;
+    dispose(arrays: unknown): void;
+  };
+  export const nn: {
+    gelu(x: JaxArray, options: { approximate: boolean }): JaxArray;
+    logSoftmax(x: JaxArray, axis: number): JaxArray;
+    logsumexp(x: JaxArray, axis: number, options: { keepdims: boolean }): JaxArray;
+    oneHot(x: JaxArray, classes: number): JaxArray;
+    softmax(x: JaxArray, axis: number): JaxArray;
+    standardize(x: JaxArray, axis: number, options: { epsilon: number }): JaxArray;
+  };
   export const numpy: {
+    readonly int32: unknown;
     array(data: Float32Array, options: { shape: readonly number[] }): JaxArray;
+    array(data: Int32Array, options: { shape: readonly number[]; dtype: unknown }): JaxArray;
     pad(array: JaxArray, widths: readonly (readonly [number, number])[]): JaxArray;
     exp(array: JaxArray): JaxArray;
     max(array: JaxArray, axis: number, options: { keepdims: boolean }): JaxArray;
-    sum(array: JaxArray, axis: number, options: { keepdims: boolean }): JaxArray;
+    sum(array: JaxArray, axis?: number, options?: { keepdims: boolean }): JaxArray;
+    mean(array: JaxArray, axis: number): JaxArray;
+    sqrt(array: JaxArray): JaxArray;
+    expm1(array: JaxArray): JaxArray;
+    transpose(array: JaxArray, order?: readonly number[]): JaxArray;
     matmul(a: JaxArray, b: JaxArray): JaxArray;
     matrixTranspose(a: JaxArray): JaxArray;
     fft: { fft(x: ComplexPair): ComplexPair; ifft(x: ComplexPair): ComplexPair };
