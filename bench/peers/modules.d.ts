@@ -60,7 +60,35 @@ declare module "@tensorflow/tfjs-core" {
     data(): Promise<Float32Array>;
     dispose(): void;
   }
-  export function tensor(data: Float32Array, shape: readonly number[]): TfTensor;
+  export interface TfVariable extends TfTensor {
+    assign(value: TfTensor): void;
+  }
+  export interface TfOptimizer {
+    applyGradients(gradients: Readonly<Record<string, TfTensor>>): void;
+    dispose(): void;
+  }
+  export function tensor(data: Float32Array | Int32Array, shape: readonly number[], dtype?: "float32" | "int32"): TfTensor;
+  export function variable(initial: TfTensor): TfVariable;
+  export function tidy<T>(f: () => T): T;
+  export function variableGrads(
+    f: () => TfTensor,
+    variables: readonly TfVariable[],
+  ): { readonly value: TfTensor; readonly grads: Readonly<Record<string, TfTensor>> };
+  export function add(a: TfTensor, b: TfTensor | number): TfTensor;
+  export function sub(a: TfTensor, b: TfTensor): TfTensor;
+  export function mul(a: TfTensor, b: TfTensor | number): TfTensor;
+  export function matMul(a: TfTensor, b: TfTensor, transposeA?: boolean, transposeB?: boolean): TfTensor;
+  export function erf(x: TfTensor): TfTensor;
+  export function logSumExp(x: TfTensor, axis: number): TfTensor;
+  export function mean(x: TfTensor, axis: number): TfTensor;
+  export function moments(x: TfTensor, axis: number, keepDims: boolean): { readonly mean: TfTensor; readonly variance: TfTensor };
+  export function oneHot(indices: TfTensor, depth: number, on?: number, off?: number, dtype?: "float32"): TfTensor;
+  export function reshape(x: TfTensor, shape: readonly number[]): TfTensor;
+  export function rsqrt(x: TfTensor): TfTensor;
+  export function softmax(x: TfTensor): TfTensor;
+  export function transpose(x: TfTensor, order: readonly number[]): TfTensor;
+  export const losses: { softmaxCrossEntropy(labels: TfTensor, logits: TfTensor): TfTensor };
+  export const train: { adam(rate: number, beta1: number, beta2: number, epsilon: number): TfOptimizer };
   export function complex(real: TfTensor, imag: TfTensor): TfTensor;
   export function real(x: TfTensor): TfTensor;
   export function imag(x: TfTensor): TfTensor;
