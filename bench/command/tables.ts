@@ -149,6 +149,7 @@ function torchTable(result: BenchResult): string {
       [
         theirs.name,
         digits(clock),
+        digits(own.time!.median),
         digits(rate),
         copy ? `${digits((100 * rate) / Math.max(copy.kernel, copy.buffer))} %` : "",
         own.error?.toExponential(1) ?? "",
@@ -159,7 +160,18 @@ function torchTable(result: BenchResult): string {
       ],
     ];
   });
-  const head = ["", "fastrpb, ms", "GB/s", "of copy bandwidth", "error", "PyTorch", "as a graph: ms, × fastrpb's time", "called: ms", "error"];
+  const head = [
+    "",
+    "fastrpb, ms",
+    "called: ms",
+    "GB/s",
+    "of copy bandwidth",
+    "error",
+    "PyTorch",
+    "as a graph: ms, × fastrpb's time",
+    "called: ms",
+    "error",
+  ];
   const title = `**Against PyTorch ${torch.torch} (CUDA ${torch.cuda}) on the same ${torch.gpu}**, by the GPU's clock; its copies run at ${torch.copy.toFixed(0)} GB/s`;
   return [title, "", table(head, body)].join("\n");
 }

@@ -19,7 +19,7 @@ export class Entrant {
   /** Milliseconds of one repetition. */
   readonly #samples: number[] = [];
   #prepared: Prepared | undefined;
-  #repetitions = 1;
+  #repetitions: number;
   #warmup = 0;
   #error: number | undefined;
   #problem: string | undefined;
@@ -30,6 +30,7 @@ export class Entrant {
     this.#competitor = competitor;
     this.#row = row;
     this.#settings = settings;
+    this.#repetitions = kindOf(row).leastRepetitions ?? 1;
   }
 
   /** How the warm-up went, or why it will not run. */
@@ -42,13 +43,7 @@ export class Entrant {
    *
    * @param expected the exact result of the row, where it is compared
    */
-  async enter(
-    data: Data,
-    copies: number,
-    expected: (() => Promise<Float32Array>) | undefined,
-    budget: Budget,
-    library: Library,
-  ): Promise<void> {
+  async enter(data: Data, copies: number, expected: (() => Promise<Float32Array>) | undefined, budget: Budget, library: Library): Promise<void> {
     const competitor = this.#competitor;
     const row = this.#row;
     await this.#attempt(async () => {

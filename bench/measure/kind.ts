@@ -31,6 +31,8 @@ export interface Kind<R extends Row, Out extends Output = Tensor> {
   flops?(row: R): number;
   /** Whether the work is so much more than its inputs that one set of them will do. */
   readonly heavy?: true;
+  /** Repetitions that a sample has at least, one after the other without a wait in between. Default 1. */
+  readonly leastRepetitions?: number;
   /** What to tune, where something can be. */
   tune?(row: R): TuneRequest;
   open(runtime: Runtime, row: R, library: Library): Promise<OpenPlan<Out>>;

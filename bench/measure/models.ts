@@ -65,6 +65,7 @@ export function lastRows(row: MatmulRow, { x, weight }: Data): { readonly row: M
 /** inputs: tokens [batch, side²], targets: classes [batch], whole numbers both; and all parameters by their names, as they start. */
 export const training: Kind<TrainingRow, Output> = {
   heavy: true,
+  leastRepetitions: 4,
   async data(row, library) {
     const { batch, side, tokens, classes } = row;
     const runtime = await library.createRuntime({ backend: "cpu" });

@@ -22,7 +22,18 @@ export async function prepareTraining(row: TrainingRow, data: Data): Promise<Pre
   const { batch, side } = row;
   const shapes = Object.entries(parameterShapes(row));
   const arrays = (numbers: (name: string, size: number) => Float32Array): Arrays =>
-    Object.fromEntries(shapes.map(([name, shape]) => [name, np.array(numbers(name, shape.reduce((a, b) => a * b, 1)), { shape })]));
+    Object.fromEntries(
+      shapes.map(([name, shape]) => [
+        name,
+        np.array(
+          numbers(
+            name,
+            shape.reduce((a, b) => a * b, 1),
+          ),
+          { shape },
+        ),
+      ]),
+    );
   let state: State = {
     parameters: arrays((name) => data[name]!),
     means: arrays((_, size) => new Float32Array(size)),
@@ -40,6 +51,8 @@ export async function prepareTraining(row: TrainingRow, data: Data): Promise<Pre
     const [value, gradients] = jax.valueAndGrad(loss)(jax.tree.ref(before.parameters), given);
     return { loss: value, state: updated(before, gradients) };
   });
+  // Compiles all of it, many kernels at a time.
+  jax.tree.dispose(await jax.blockUntilReady(step(jax.tree.ref(state), jax.tree.ref(inputs))));
   const losses: JaxArray[] = [];
   const run = () => {
     const { loss, state: after } = step(state, jax.tree.ref(inputs));
@@ -105,7 +118,14 @@ function lossOf(row: TrainingRow, p: Arrays, tokens: JaxArray, targets: JaxArray
 }
 
 /** SIKF: softmax over the features of queries and over the tokens of keys; plus the matrix of all pairs, made of the table, times all values of a head. */
-function attention({ batch, side, width, heads }: TrainingRow, q: JaxArray, k: JaxArray, v: JaxArray, table: JaxArray, selection: JaxArray): JaxArray {
+function attention(
+  { batch, side, width, heads }: TrainingRow,
+  q: JaxArray,
+  k: JaxArray,
+  v: JaxArray,
+  table: JaxArray,
+  selection: JaxArray,
+): JaxArray {
   const length = side ** 2;
   const dim = width / heads;
   const distances = 2 * side - 1;

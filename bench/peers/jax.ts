@@ -59,7 +59,7 @@ const FORMULATIONS: Partial<Record<Row["kind"], string>> = {
   attention:
     "jitted: exponentials relative to the largest key, two matrix products, the quotient; with FastRPB, the Toeplitz product as above besides, whose sum with the rest is left out",
   training:
-    "one jitted function with valueAndGrad and AdamW; of tokens one-hot products; SIKF as two softmaxes and two products; FastRPB as a product with the matrix of all pairs, which products with ones and zeros make of the table, because its FFT is for real and imaginary arrays apart, outside of jit, and long grids are not what the row has",
+    "one jitted function with valueAndGrad and AdamW; of tokens one-hot products; SIKF as two softmaxes and two products; FastRPB as a product with the matrix of all pairs, which products with ones and zeros make of the table: for so few tokens it moves less than FFTs of padded grids",
 };
 
 const SOFTMAX_FORMULATION = "jitted: a matrix product, the largest of each row subtracted, exponentials, another matrix product, the quotient";

@@ -24,7 +24,9 @@ declare module "@jax-js/jax" {
   export function blockUntilReady<T>(arrays: T): Promise<T>;
   export function jit<F>(f: F): F;
   /** With respect to the first argument. */
-  export function valueAndGrad<First, Rest extends unknown[]>(f: (first: First, ...rest: Rest) => JaxArray): (first: First, ...rest: Rest) => [JaxArray, First];
+  export function valueAndGrad<First, Rest extends unknown[]>(
+    f: (first: First, ...rest: Rest) => JaxArray,
+  ): (first: First, ...rest: Rest) => [JaxArray, First];
   export const tree: {
     ref<T>(arrays: T): T;
     dispose(arrays: unknown): void;

@@ -8,7 +8,7 @@ import { distanceSelection, parameterShapes } from "./transformer.ts";
 
 type Variables = Readonly<Record<string, TfVariable>>;
 
-export function prepareTraining(row: TrainingRow, data: Data, finish: () => Promise<void>): Prepared {
+export async function prepareTraining(row: TrainingRow, data: Data, finish: () => Promise<void>): Promise<Prepared> {
   const { batch, side, classes } = row;
   const { rate, betas, epsilon, weightDecay } = ADAMW;
   const shapes = Object.entries(parameterShapes(row));
@@ -19,9 +19,12 @@ export function prepareTraining(row: TrainingRow, data: Data, finish: () => Prom
   const selection = tf.tensor(distanceSelection(side), [side ** 2, 2 * side - 1]);
   const optimizer = tf.train.adam(rate, betas[0], betas[1], epsilon);
   const losses: TfTensor[] = [];
+  const gradients = () => tf.variableGrads(() => tf.losses.softmaxCrossEntropy(targets, logitsOf(row, variables, tokens, selection)), list);
+  tf.tidy(() => void gradients()); // compiles most of it
+  await finish();
   const run = () => {
     const loss = tf.tidy(() => {
-      const { value, grads } = tf.variableGrads(() => tf.losses.softmaxCrossEntropy(targets, logitsOf(row, variables, tokens, selection)), list);
+      const { value, grads } = gradients();
       for (const variable of list) variable.assign(tf.mul(variable, 1 - rate * weightDecay));
       optimizer.applyGradients(grads);
       return value;
@@ -70,7 +73,14 @@ function gelu(x: TfTensor): TfTensor {
 }
 
 /** SIKF: softmax over the features of queries and over the tokens of keys; plus the matrix of all pairs, made of the table, times all values of a head. */
-function attention({ batch, side, width, heads }: TrainingRow, q: TfTensor, k: TfTensor, v: TfTensor, table: TfTensor, selection: TfTensor): TfTensor {
+function attention(
+  { batch, side, width, heads }: TrainingRow,
+  q: TfTensor,
+  k: TfTensor,
+  v: TfTensor,
+  table: TfTensor,
+  selection: TfTensor,
+): TfTensor {
   const length = side ** 2;
   const dim = width / heads;
   const distances = 2 * side - 1;

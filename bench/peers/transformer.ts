@@ -2,7 +2,15 @@
 import type { TrainingRow } from "../measure/rows.ts";
 
 /** Shapes of its parameters, by their names; rows of a weight are outputs. */
-export function parameterShapes({ layers, width, heads, feedForward, side, tokens, classes }: TrainingRow): Readonly<Record<string, readonly number[]>> {
+export function parameterShapes({
+  layers,
+  width,
+  heads,
+  feedForward,
+  side,
+  tokens,
+  classes,
+}: TrainingRow): Readonly<Record<string, readonly number[]>> {
   const linear = (name: string, inputs: number, outputs: number) => ({ [`${name}.weight`]: [outputs, inputs], [`${name}.bias`]: [outputs] });
   const norm = (name: string) => ({ [`${name}.weight`]: [width], [`${name}.bias`]: [width] });
   const layer = (name: string) => ({
