@@ -12,7 +12,7 @@ import { loadLibrary } from "./dist/measure/library.js";
 const folder = fileURLToPath(new URL(".", import.meta.url));
 
 /** What the page loads as it is; onnxruntime-web finds its WebAssembly beside itself. */
-const PREBUNDLED = ["@jax-js/jax", "@tensorflow/tfjs-core", "@tensorflow/tfjs-backend-webgpu"];
+const PREBUNDLED = ["@jax-js/jax", "@tensorflow/tfjs-core", "@tensorflow/tfjs-core/dist/register_all_gradients", "@tensorflow/tfjs-backend-webgpu"];
 
 const LAUNCH = [
   "--enable-unsafe-webgpu",

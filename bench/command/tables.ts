@@ -11,6 +11,14 @@ const TITLES: Readonly<Record<string, string>> = {
   "cpu-fft": "Complex FFT on the CPU (Node)",
 };
 
+/** Of a row; more are listed by what they do. */
+const MOST_DISPATCHES = 24;
+
+interface Dispatch {
+  readonly label: string;
+  readonly milliseconds: number;
+}
+
 export function resultTables(result: BenchResult): string {
   const kinds = [...new Set(result.rows.map((row) => row.kind))];
   const parts = [
@@ -114,11 +122,21 @@ function ownTable(result: BenchResult): string {
 function profiles(result: BenchResult): string {
   const lines = result.rows.flatMap((row) =>
     row.entries.flatMap(({ details }) => {
-      const profile = details?.profile?.filter(({ milliseconds }) => milliseconds !== undefined) ?? [];
-      return profile.length > 1 ? [`- ${row.name}: ${profile.map(({ label, milliseconds }) => `${label} ${digits(milliseconds!)}`).join(", ")}`] : [];
+      const profile = (details?.profile ?? []).flatMap(({ label, milliseconds }) => (milliseconds === undefined ? [] : [{ label, milliseconds }]));
+      const listed = profile.length > MOST_DISPATCHES ? byLabel(profile) : profile;
+      return profile.length > 1 ? [`- ${row.name}: ${listed.map(({ label, milliseconds }) => `${label} ${digits(milliseconds)}`).join(", ")}`] : [];
     }),
   );
   return lines.length > 0 ? ["**Dispatches by the GPU's clock** (ms, where there is more than one)", "", ...lines].join("\n") : "";
+}
+
+/** Times of dispatches that have the same label together, the longest first. */
+function byLabel(profile: readonly Dispatch[]): readonly Dispatch[] {
+  const found = new Map<string, number[]>();
+  for (const { label, milliseconds } of profile) found.set(label, [...(found.get(label) ?? []), milliseconds]);
+  return [...found]
+    .map(([label, times]) => ({ label: times.length > 1 ? `${times.length} × ${label}` : label, milliseconds: times.reduce((a, b) => a + b) }))
+    .sort((a, b) => b.milliseconds - a.milliseconds);
 }
 
 /** What tuning chose, and the times of what it tried. */

@@ -100,6 +100,8 @@ declare module "@tensorflow/tfjs-core" {
   export function backend(): unknown;
 }
 
+declare module "@tensorflow/tfjs-core/dist/register_all_gradients" {}
+
 declare module "@tensorflow/tfjs-backend-webgpu" {}
 
 declare module "onnxruntime-web/webgpu" {

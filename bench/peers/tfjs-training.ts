@@ -1,6 +1,7 @@
 /** A step of training in TensorFlow.js: variableGrads, and its Adam with the decay of AdamW. */
 import * as tf from "@tensorflow/tfjs-core";
 import type { TfTensor, TfVariable } from "@tensorflow/tfjs-core";
+import "@tensorflow/tfjs-core/dist/register_all_gradients";
 import type { Data, Prepared } from "../measure/competitor.ts";
 import { ADAMW, CHECKED_STEPS } from "../measure/models.ts";
 import type { TrainingRow } from "../measure/rows.ts";

@@ -9,6 +9,8 @@ import { prepareTraining } from "./tfjs-training.ts";
 /** The backend's own members that submit what it has recorded. */
 interface WebGpuBackend {
   readonly device: GPUDevice;
+  /** What it has recorded, if there is something. */
+  readonly commandEncoder: GPUCommandEncoder | null;
   endComputePassEncoder(): void;
   submitQueue(): void;
 }
@@ -35,8 +37,10 @@ export const tensorflow: Competitor = {
     await opened;
     const backend = tf.backend() as WebGpuBackend;
     const finish = async () => {
-      backend.endComputePassEncoder();
-      backend.submitQueue();
+      if (backend.commandEncoder) {
+        backend.endComputePassEncoder();
+        backend.submitQueue();
+      }
       await backend.device.queue.onSubmittedWorkDone();
     };
     if (row.kind === "training") return prepareTraining(row, data, finish);
