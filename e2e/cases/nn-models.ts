@@ -142,6 +142,37 @@ export const modelSuite: Suite = {
       },
     },
     {
+      name: "profiled steps and runs are steps and runs, with a time for each dispatch",
+      run: async (context) => {
+        const runtime = await context.runtime;
+        const both = await Promise.all(
+          [false, true].map((profiled) =>
+            withTrainer(runtime, {}, async (trainer) => {
+              for (let step = 0; step < 3; step++) {
+                if (!profiled) trainer.step(batchOf(step));
+                else {
+                  const { output, dispatches } = await trainer.profile(batchOf(step));
+                  check(output.step === step + 1, `step ${output.step}`);
+                  const labels = (list: readonly { readonly label: string }[]) => list.map(({ label }) => label).join();
+                  check(labels(dispatches) === labels(trainer.dispatches), "the dispatches of a step");
+                }
+              }
+              return { bits: await bitsOf(trainer), file: await trainer.save() };
+            }),
+          ),
+        );
+        check(both[0]!.bits === both[1]!.bits, "other bits");
+        const net = await loadModel(runtime, both[0]!.file, { batch: OPTIONS.batch });
+        const inputs = batchOf(0)["inputs"]!;
+        const [out, profile] = [net.run({ inputs }), await net.profile({ inputs })];
+        check(profile.dispatches.length === net.dispatches.length, `${profile.dispatches.length} dispatches`);
+        const [expected, found] = await Promise.all([out.data(), profile.output["out"]!.data()]);
+        check(expected.join() === found.join(), "another output");
+        for (const tensor of [out, profile.output["out"]!]) tensor.dispose();
+        net.dispose();
+      },
+    },
+    {
       name: "layers that are computed again give the same bits, in less memory",
       sample: true,
       run: async (context) => {
