@@ -28,6 +28,8 @@ import { nonFiniteSuite } from "./non-finite.ts";
 import { refusalSuite } from "./refusals.ts";
 import { repeatedSuite } from "./repeated.ts";
 import { elementwiseSuite } from "./nn-elementwise.ts";
+import { layerNormSuite } from "./nn-layer-norm.ts";
+import { meanOverTokensSuite } from "./nn-mean-over-tokens.ts";
 import { reductionSuite } from "./nn-reductions.ts";
 import { multiplicativeAttentionSuite } from "./multiplicative-attention.ts";
 import { multiplicativeExtremesSuite } from "./multiplicative-extremes.ts";
@@ -81,6 +83,8 @@ export const SUITES: readonly Suite[] = [
   modelSuite,
   elementwiseSuite,
   reductionSuite,
+  layerNormSuite,
+  meanOverTokensSuite,
   bytesSuite,
 ];
 
