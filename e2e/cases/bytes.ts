@@ -10,6 +10,12 @@ import { dropout } from "../../src/operations/dropout/operation.ts";
 import { dropoutSpec } from "../../src/operations/dropout/spec.ts";
 import { embedding } from "../../src/operations/embedding/operation.ts";
 import { embeddingSpec } from "../../src/operations/embedding/spec.ts";
+import { accumulate, activation, add, multiply } from "../../src/operations/elementwise/operation.ts";
+import { accumulateSpec, activationSpec, addSpec, multiplySpec } from "../../src/operations/elementwise/spec.ts";
+import { norm } from "../../src/operations/layer-norm/operation.ts";
+import { normSpec } from "../../src/operations/layer-norm/spec.ts";
+import { meanOverTokens } from "../../src/operations/mean-over-tokens/operation.ts";
+import { meanOverTokensSpec } from "../../src/operations/mean-over-tokens/spec.ts";
 import { matmul } from "../../src/operations/matmul/operation.ts";
 import { type MatmulOptions, matmulSpec } from "../../src/operations/matmul/spec.ts";
 import { planProgram as planTask, type Task, task } from "../../src/operations/operation.ts";
@@ -128,7 +134,21 @@ function probedProgram(program: Program, areas: readonly ProbeArea[]): Program {
 }
 
 /** Shared by many workgroups and small beside the rest: stated once, however often caches serve it. */
-const SHARED = new Set(["tables", "spectrum", "lengths", "bias", "keyMask", "dLoss", "rowCounts", "clock", "rates", "norm", "health"]);
+const SHARED = new Set([
+  "tables",
+  "spectrum",
+  "lengths",
+  "bias",
+  "keyMask",
+  "weight",
+  "statistics",
+  "dLoss",
+  "rowCounts",
+  "clock",
+  "rates",
+  "norm",
+  "health",
+]);
 /** Those, and the combined key state of a head, which its workgroups share. */
 const TRACKED = new Set([...SHARED, "states"]);
 
@@ -546,6 +566,41 @@ export const bytesSuite: Suite = {
         const several = attentionSpec({ heads: 3, batch: 2, length: 60, headDim: 7, valueDim: 5, featureMap: "elu+1", bias: "multiplicative" });
         const cramped = limitsWith({ maxStorageBufferBindingSize: 2 ** 14, workspaceBytes: 2 ** 16 });
         await checkBytes(context, attentionGradientSpec(several), cramped);
+      },
+    },
+    {
+      name: "sums, products, activations and norms, means over tokens, and their gradients",
+      run: async (context) => {
+        const tasks: Task[] = [];
+        for (const [size, period] of [
+          [35, 7],
+          [64, 64],
+          [20_000, 4],
+        ] as const) {
+          tasks.push(task(add, addSpec({ size, period })), task(multiply, multiplySpec({ size, period })));
+          tasks.push(task(activation, activationSpec({ size, kind: "gelu" })), task(accumulate, accumulateSpec({ size })));
+        }
+        for (const [rows, width] of [
+          [700, 36],
+          [5, 301],
+        ] as const) {
+          tasks.push(task(norm, normSpec({ kind: "layer", rows, width, epsilon: 1e-5, bias: true })));
+          tasks.push(task(norm, normSpec({ kind: "rms", rows, width, epsilon: 1e-5, bias: false })));
+        }
+        for (const one of tasks) {
+          await checkTask(context, one);
+          const wanted = Object.keys(one.operation.tensors(one.spec, (await context.runtime).limits));
+          for (const node of one.operation.backward?.(one.spec, wanted).nodes ?? []) await checkTask(context, node.task);
+        }
+        for (const [batch, length, width] of [
+          [2, 1500, 12],
+          [3, 20, 5],
+        ] as const) {
+          const spec = meanOverTokensSpec({ batch, length, width, variableLengths: true });
+          const lengths = new Uint32Array(batch).fill(length);
+          await checkTask(context, task(meanOverTokens, spec), { lengths });
+          await checkTask(context, meanOverTokens.backward!(spec, ["x"]).nodes[0]!.task, { lengths });
+        }
       },
     },
     {

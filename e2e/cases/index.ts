@@ -82,7 +82,6 @@ export const SUITES: readonly Suite[] = [
   nnMatmulSuite,
   modelSuite,
   elementwiseSuite,
-  reductionSuite,
   layerNormSuite,
   meanOverTokensSuite,
   bytesSuite,

@@ -17,8 +17,8 @@ CHUNK = 64  # tokens that causal sums take at once
 def attention(options, q, k, v, weights=None, lengths=None):
     """Attention by the options of a model's description (see transformer.py).
 
-    `sizes` of the options are the numbers of tokens along the axes: [N] or [H, W], without those outside. `weights` are those of the bias. Of `lengths`
-    there is one for each batch row: what lies beyond has no influence, and zeros as output.
+    `sizes` of the options are the numbers of tokens along the axes: [N] or [H, W], without those outside. `weights` are those of the bias. Of
+    `lengths` there is one for each batch row: what lies beyond has no influence, and zeros as output.
     """
     sizes, causal, bias = options["sizes"], options.get("causal", False), options.get("bias", "none")
     seen = None
@@ -49,8 +49,8 @@ def linear_attention(q, k, v, feature_map, causal=False, nu=1, seen=None):
     if feature_map in ("sikf", "softmax"):
         if seen is not None and not causal:  # causal queries that count see no other keys
             k = k.masked_fill(~seen, -math.inf)
-        # Of SIKF, φ = exp. With L_d = log Σ_j exp(k_jd), the quotient is Σ_d softmax_d(q_i + L)_d Σ_j exp(k_jd − L_d) v_j: nothing overflows, and nothing
-        # is divided by zero. Without L in the first softmax that is Efficient Attention.
+        # Of SIKF, φ = exp. With L_d = log Σ_j exp(k_jd), the quotient is Σ_d softmax_d(q_i + L)_d Σ_j exp(k_jd − L_d) v_j: nothing overflows,
+        # and nothing is divided by zero. Without L in the first softmax that is Efficient Attention.
         total = k.logcumsumexp(dim=-2) if causal else k.logsumexp(dim=-2, keepdim=True)
         shares = (q + total if feature_map == "sikf" else q).softmax(dim=-1)
         return causal_exponential_sums(shares, k, total, v) if causal else shares @ (k.softmax(dim=-2).transpose(-1, -2) @ v)
@@ -151,7 +151,7 @@ def causal_exponential_sums(shares, k, total, v):
 
 
 def softmax_attention(q, k, v, causal=False, scale=None, window=None, pairs=None, seen=None):
-    """softmax_j(scale·q_i·k_j + pairs_ij) v_j; with a window w, |i − j| < w."""
+    """softmax_j(scale·q_i·k_j + pairs_ij) v_j; with a window w, |i − j| < w. A query that sees no key gets zeros."""
     logits = scale_of(scale, q.shape[-1]) * q @ k.transpose(-1, -2)
     if pairs is not None:
         logits = logits + pairs
@@ -160,7 +160,10 @@ def softmax_attention(q, k, v, causal=False, scale=None, window=None, pairs=None
         after = places - places[:, None]  # j − i
         hidden = (after > 0 if causal else torch.zeros_like(after, dtype=torch.bool)) | (after.abs() >= (window or len(places)))
         logits = logits.masked_fill(hidden if seen is None else hidden | ~seen.transpose(-1, -2), -math.inf)
-    return logits.softmax(dim=-1) @ v
+    if pairs is None and seen is None:
+        return logits.softmax(dim=-1) @ v
+    nothing = (logits == -math.inf).all(dim=-1, keepdim=True)
+    return logits.masked_fill(nothing, 0.0).softmax(dim=-1).masked_fill(nothing, 0.0) @ v
 
 
 def scale_of(scale, dim):
@@ -203,7 +206,8 @@ def toeplitz(table, v, causal=False):
 def bias_form(options):
     """The form of the weights of a bias, for table_shape and full_table."""
     reach = options.get("biasLength")
-    return {"form": options.get("biasForm", "full"), "shared": options.get("biasShared", False), "reach": [reach] if isinstance(reach, int) else reach}
+    reach = [reach] if isinstance(reach, int) else reach
+    return {"form": options.get("biasForm", "full"), "shared": options.get("biasShared", False), "reach": reach}
 
 
 def table_shape(sizes, form="full", shared=False, reach=None):

@@ -1,4 +1,4 @@
-"""The safetensors format: 8 bytes of the header's length, a JSON header, the tensors' bytes, little-endian. Own code: a reader and a writer are short."""
+"""The safetensors format: 8 bytes of the header's length, a JSON header, the tensors' bytes, little-endian."""
 
 import ctypes
 import json
@@ -6,8 +6,8 @@ import math
 
 import torch
 
-DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-DTYPES.update({"I64": torch.int64, "I32": torch.int32, "U32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool})
+DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "BOOL": torch.bool}
+DTYPES.update({"I64": torch.int64, "I32": torch.int32, "U32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8})
 # By what the reference implementation sorts, before the names: the largest alignment first.
 ORDER = ["I64", "F64", "F32", "I32", "BF16", "F16", "I16", "I8", "U8", "BOOL"]
 MAX_HEADER = 100_000_000

@@ -92,8 +92,8 @@ def batches(examples, batch, seed):
 
 
 def synthetic_task(description, examples, seed=0):
-    """Inputs and targets for a model of any description. Of tokens as output, the input of four positions ago; of classes, what part of the inputs has in
-    common, the rest being noise."""
+    """Inputs and targets for a model of any description. Of tokens as output, the input of four positions ago; of classes, what part of the inputs has
+    in common, the rest being noise."""
     length, given, output = description["length"], description["input"], description["output"]
     random = torch.Generator().manual_seed(seed)
     if "tokens" in output:

@@ -91,16 +91,20 @@ def draw(options, seed=0, batch=2, heads=3, dim=4):
     return [torch.randn(shape, generator=random, dtype=torch.float64).requires_grad_() for shape in shapes]
 
 
-MAPS = [{"featureMap": name} for name in ["sikf", "elu+1", "relu", "softmax", "favor+", "dpfp"]] + [{"featureMap": "dpfp", "nu": 3}, {"kind": "softmax"}]
+MAPS = [{"featureMap": name} for name in ["sikf", "elu+1", "relu", "softmax", "favor+", "dpfp"]]
+MAPS += [{"featureMap": "dpfp", "nu": 3}, {"kind": "softmax"}]
+GRID = {"featureMap": "elu+1", "sizes": [3, 4], "bias": "fastrpb"}
+SQUARE = {"featureMap": "sikf", "sizes": [3, 3], "bias": "fastrpb", "biasShared": True}
 CASES = [
     *({**layer, "sizes": [n], "causal": causal, "bias": "fastrpb"} for layer in MAPS for causal in [False, True] for n in [1, 7]),
     *({"featureMap": name, "sizes": [150], "causal": True} for name in ["sikf", "elu+1", "softmax"]),  # several chunks
     *({"featureMap": "sikf", "sizes": sizes, "bias": "fastrpb"} for sizes in [[1, 1], [3, 4], [5, 2], [1, 6]]),
     {"featureMap": "elu+1", "sizes": [6], "bias": "fastrpb", "biasForm": "symmetric", "causal": True},
-    *({"featureMap": "elu+1", "sizes": [3, 4], "bias": "fastrpb", "biasForm": form} for form in ["symmetric", "separable", "separable-symmetric", "manhattan"]),
-    *({"featureMap": "sikf", "sizes": [3, 3], "bias": "fastrpb", "biasForm": form, "biasShared": True} for form in ["separable", "separable-symmetric"]),
+    *({**GRID, "biasForm": form} for form in ["symmetric", "separable", "separable-symmetric", "manhattan"]),
+    *({**SQUARE, "biasForm": form} for form in ["separable", "separable-symmetric"]),
     {"featureMap": "sikf", "sizes": [5], "bias": "fastrpb", "biasLength": 8, "outside": {"first": 2, "last": 1}},
-    {"featureMap": "sikf", "sizes": [5], "bias": "fastrpb", "biasLength": 8, "biasForm": "symmetric", "causal": True, "outside": {"first": 1, "last": 1}},
+    {"featureMap": "sikf", "sizes": [5], "bias": "fastrpb", "biasLength": 8, "biasForm": "symmetric", "causal": True,
+     "outside": {"first": 1, "last": 1}},
     *({"featureMap": "elu+1", "sizes": [2, 3], "bias": "fastrpb", "biasForm": form, "biasLength": [4, 5], "outside": {"first": 1, "last": 0}}
       for form in ["full", "symmetric", "separable", "separable-symmetric", "manhattan"]),
     {"featureMap": "sikf", "sizes": [2, 3], "bias": "fastrpb", "biasForm": "separable", "biasShared": True, "biasLength": [4, 4]},
@@ -134,7 +138,7 @@ class Definitions(unittest.TestCase):
                         self.assertLess(a.norm().item(), 1e-12, name)
 
     def test_what_lies_beyond_a_length_has_no_influence(self):
-        for options, causal in itertools.product(MAPS, [False, True]):
+        for options, causal in itertools.product([*MAPS, {"kind": "softmax", "window": 2}], [False, True]):
             for bias in ["fastrpb", "multiplicative" if options.get("featureMap") in ("sikf", "relu") else "none"]:
                 case = {**options, "causal": causal, "bias": bias, "sizes": [9]}
                 with self.subTest(**case):
@@ -145,6 +149,16 @@ class Definitions(unittest.TestCase):
                     short = attention({**case, "sizes": [4]}, *(x[1:, :, :4] for x in (q, k, v)), table[:, 5:12] if weights else None)
                     self.close(out[1:, :, :4], short, "the short row")
                     self.assertEqual(out[1:, :, 4:].abs().max().item(), 0)
+
+    def test_a_query_that_sees_no_key_gets_zeros(self):
+        options = {"kind": "softmax", "bias": "logits", "sizes": [4]}
+        q, k, v, weights = draw(options)
+        weights = torch.where(torch.arange(7) >= 3, weights, torch.full_like(weights, -math.inf)).detach()  # keys before are masked
+        weights[0] = -math.inf
+        out = attention(options, q, k, v, weights)
+        self.assertEqual(out[:, 0].abs().max().item(), 0)
+        self.close(out[:, 1:, 3], v[:, 1:, 3], "the last query sees itself")
+        self.assertTrue(all(x.isfinite().all() for x in torch.autograd.grad(out.sum(), [q, k, v])))
 
     def test_random_features_are_those_of_the_library(self):
         self.close(orthogonal_features(3, 2, 7), torch.tensor(FEATURES, dtype=torch.float64), "features")

@@ -101,7 +101,8 @@ class Models(unittest.TestCase):
             self.assertLess((model(x) - expected).abs().max().item(), 1e-12)
 
     def test_causal_models_do_not_look_ahead(self):
-        for layer in [{"featureMap": "sikf", "bias": "fastrpb"}, {"featureMap": "elu+1", "bias": "multiplicative"}, {"kind": "softmax", "bias": "logits"}]:
+        kinds = [("featureMap", "sikf", "fastrpb"), ("featureMap", "elu+1", "multiplicative"), ("kind", "softmax", "logits")]
+        for layer in [{key: value, "bias": bias} for key, value, bias in kinds]:
             d = {**BASE, "attention": {**layer, "causal": True}, "output": {"tokens": 11}}
             model = Transformer(d, 1, relative_deviation=0.5).double()
             x = torch.randint(11, (1, 12))
@@ -131,7 +132,8 @@ class Models(unittest.TestCase):
         self.assertTrue(torch.equal(loaded(x), model(x)))
 
     def test_wrong_descriptions(self):
-        for change in [{"widht": 8}, {"attention": {"map": "sikf"}}, {"attention": {}}, {"attention": {"featureMap": "exp"}}, {"norm": "none"}, {"heads": 3}, {"grid": [3, 5]},
+        for change in [{"widht": 8}, {"attention": {"map": "sikf"}}, {"attention": {}}, {"attention": {"featureMap": "exp"}},
+                       {"norm": "none"}, {"heads": 3}, {"grid": [3, 5]},
                        {"grid": [3, 4], "attention": {"featureMap": "sikf", "causal": True}}]:  # fmt: skip
             with self.subTest(change=change):
                 self.assertRaises(ValueError, Transformer, {**BASE, **change})

@@ -149,7 +149,8 @@ def check(number, name):
     gradients = [gradients_of(made, x, targets) for made, x in [(make(), inputs), (make().float(), single)]]
     far = max((a - b).norm() / a.norm() for a, b in zip(*gradients) if a.norm() > 1e-14).item()
     apart = [(exact - other).abs().max().item() for other in (rounded, moved)]
-    print(f"{name}: losses {exact[0]:.4f} to {exact[-4:].mean():.4f}; apart by {apart[0]:.1e} in float32, {apart[1]:.1e} after a change of 1e-15; gradients by {far:.1e}")
+    print(f"{name}: losses {exact[0]:.4f} to {exact[-4:].mean():.4f};", end=" ")
+    print(f"apart by {apart[0]:.1e} in float32, {apart[1]:.1e} after a change of 1e-15; gradients by {far:.1e}")
 
 
 def main():

@@ -9,6 +9,9 @@ import { f32, unroll, wgsl } from "../wgsl/wgsl.ts";
 
 export type ActivationKind = "relu" | "gelu" | "gelu-tanh";
 
+/** Of what may have an activation on its way out. */
+export type Activation = "none" | ActivationKind;
+
 type Float = "f32" | "vec4f";
 
 const TAIL_SCALE = 4.75;

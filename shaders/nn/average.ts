@@ -5,9 +5,10 @@
  */
 import type { Kernel } from "../wgsl/kernel.ts";
 import { wgsl } from "../wgsl/wgsl.ts";
-import { type ArrayKernelSpec, overArrays, blend } from "./update.ts";
+import type { ElementsSpec } from "./elements.ts";
+import { overArrays, blend } from "./update.ts";
 
-export interface AverageKernelSpec extends ArrayKernelSpec {
+export interface AverageKernelSpec extends ElementsSpec {
   readonly decay: number;
 }
 

@@ -8,7 +8,8 @@
 import { type Kernel, makeKernel } from "../wgsl/kernel.ts";
 import { lengthBinding, lengthFunction, lengthParams, tokensOf } from "../wgsl/lengths.ts";
 import { u32, wgsl } from "../wgsl/wgsl.ts";
-import { columnElement, joinRows, ROW_CHUNK_PARAMS, ROW_CHUNK_START, rowChunkDeclarations, type RowChunksSpec } from "./row-chunks.ts";
+import { elementOf } from "./elements.ts";
+import { joinRows, ROW_CHUNK_PARAMS, ROW_CHUNK_START, rowChunkDeclarations, type RowChunksSpec } from "./row-chunks.ts";
 
 export interface ColumnSumsKernelSpec extends RowChunksSpec {
   /** Sequences of so many tokens: whether to divide by how many count, and whether those beyond do not. Left out: plain sums. */
@@ -17,7 +18,7 @@ export interface ColumnSumsKernelSpec extends RowChunksSpec {
 
 export function columnSumsKernel(spec: ColumnSumsKernelSpec): Kernel {
   const { tokens } = spec;
-  const element = columnElement(spec);
+  const element = elementOf(spec);
   const lengths = { variableLengths: tokens?.variableLengths ?? false };
   const body = wgsl`${ROW_CHUNK_START}
 #if ${tokens !== undefined}

@@ -1,5 +1,5 @@
 /** How the sums of a matrix product become results: activation(sum + bias) + residual, or as they are into scratch. */
-import { activation, type Activation } from "./activations.ts";
+import { type Activation, activationFunction } from "./activation.ts";
 import { columnPlace, matrixElement, matrixParams, type MatrixPlaces, rowPlace } from "./matrix.ts";
 import type { KernelBinding } from "../wgsl/kernel.ts";
 import { range, unroll, wgsl } from "../wgsl/wgsl.ts";
@@ -32,7 +32,7 @@ export function endFunctions(end: MatmulEnd): string {
   const { out, accumulate, bias, residual } = end;
   const activated = (value: string) => (end.activation === "none" ? value : `activate(${value})`);
   const parts = (name: string) => `vec4f(${range(4).map((i) => `${name}[min(4u * column + ${i}u, params.columns - 1u)]`)})`;
-  return wgsl`${activation(end.activation)}
+  return wgsl`${end.activation === "none" ? "" : activationFunction(end.activation, "vec4f")}
 fn bias_of(column: u32) -> vec4f {
 #if ${!bias}
   return vec4f();

@@ -3,7 +3,7 @@
  *
  * Layout as in nn/matmul.ts; all m rows of an item in one dispatch.
  * Workgroup → (item, columns); lane → (slice of k, columns). Where b runs along k, a lane has one column and four of k at a time, neighbours the next four;
- * else it has four columns, neighbours the next four. Lanes of the first slice add up what the others have found.
+ * else it has four columns, neighbours the next four. What the slices have found is added up by halves.
  * Bindings: 0 a, 1 b, then bias, residual, out; then params.
  */
 import type { MatmulOperand } from "./matmul.ts";
@@ -16,7 +16,7 @@ import { range, u32, unroll, wgsl } from "../wgsl/wgsl.ts";
 export interface MatmulRowsKernelSpec {
   readonly rows: number;
   readonly lanes: number;
-  /** Of k; times vectors of four columns they are the lanes of `b` across, and lanes are whole fours of columns of one along k. */
+  /** Of k, a power of two. Lanes are so many times the columns of a workgroup where b runs along k, else so many times the vectors of its columns. */
   readonly slices: number;
   readonly a: MatmulOperand;
   readonly b: MatmulOperand;
@@ -76,17 +76,20 @@ ${unroll(range(rows), (r) => `    sum${r} = fma(vec4f(${oneOfA(r)}), x, sum${r})
 #endif
 ${unroll(range(rows), (r) => `  sums[${u32(r * lanes)} + lane] = sum${r};`)}
   workgroupBarrier();
+  for (var half = ${u32(slices / 2)}; half > 0u; half /= 2u) {
+    if (slice < half) {
+${unroll(range(rows), (r) => `      sums[${u32(r * lanes)} + lane] += sums[${u32(r * lanes)} + lane + half * ${u32(b.deep ? 1 : vectors)}];`)}
+    }
+    workgroupBarrier();
+  }
   for (var i = lane; i < ${u32(rows * vectors)}; i += LANES) {
     let row = i / ${u32(vectors)};
     let place = i % ${u32(vectors)};
-    var sum = vec4f();
-    for (var s = 0u; s < ${u32(slices)}; s++) {
 #if ${b.deep}
-${unroll(four, (j) => `      sum[${j}] += dot(sums[row * LANES + (4u * place + ${u32(j)}) * ${u32(slices)} + s], vec4f(1.0));`)}
+    let sum = vec4f(${four.map((j) => `dot(sums[row * LANES + (4u * place + ${u32(j)}) * ${u32(slices)}], vec4f(1.0))`).join(", ")});
 #else
-      sum += sums[row * LANES + s * ${u32(vectors)} + place];
+    let sum = sums[row * LANES + place];
 #endif
-    }
     finish(${itemPlace("out", "item")}, row, first + place, sum, bias_of(first + place));
   }
 `;

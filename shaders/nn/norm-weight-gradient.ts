@@ -8,7 +8,8 @@
 import { type Kernel, makeKernel } from "../wgsl/kernel.ts";
 import { wgsl } from "../wgsl/wgsl.ts";
 import { type NormKind, normalisedFunction } from "./norm-rows.ts";
-import { columnElement, joinRows, ROW_CHUNK_PARAMS, ROW_CHUNK_START, rowChunkDeclarations, type RowChunksSpec } from "./row-chunks.ts";
+import { elementOf } from "./elements.ts";
+import { joinRows, ROW_CHUNK_PARAMS, ROW_CHUNK_START, rowChunkDeclarations, type RowChunksSpec } from "./row-chunks.ts";
 
 export interface NormWeightGradientKernelSpec extends RowChunksSpec {
   readonly kind: NormKind;
@@ -17,7 +18,7 @@ export interface NormWeightGradientKernelSpec extends RowChunksSpec {
 
 export function normWeightGradientKernel(spec: NormWeightGradientKernelSpec): Kernel {
   const { kind, bias } = spec;
-  const element = columnElement(spec);
+  const element = elementOf(spec);
   const sums = ["weights", ...(bias ? ["biases"] : [])];
   const body = wgsl`${ROW_CHUNK_START}
   var weights = ${element}();

@@ -8,27 +8,21 @@
  */
 import type { WorkgroupVariable } from "../wgsl/kernel.ts";
 import { u32, wgsl } from "../wgsl/wgsl.ts";
+import { elementOf, type ElementsSpec } from "./elements.ts";
 
-export interface RowChunksSpec {
-  /** Lanes of a workgroup, and of them those side by side along columns: powers of two. */
-  readonly lanes: number;
+/** Columns are elements: whole vectors of four, or single numbers. Lanes are a power of two. */
+export interface RowChunksSpec extends ElementsSpec {
+  /** Lanes side by side along columns, a power of two. */
   readonly width: number;
-  /** Whether columns are whole vectors of four. */
-  readonly vectors: boolean;
 }
 
 export const ROW_CHUNK_PARAMS = ["rows", "columns", "tiles", "chunks", "chunkRows", "firstChunk"] as const;
-
-/** WGSL type of an element of a row. */
-export function columnElement({ vectors }: Pick<RowChunksSpec, "vectors">): "f32" | "vec4f" {
-  return vectors ? "vec4f" : "f32";
-}
 
 /** The constants WIDTH and HEIGHT, and a workgroup variable for each of the sums. */
 export function rowChunkDeclarations(spec: RowChunksSpec, sums: readonly string[]): readonly (string | WorkgroupVariable)[] {
   return [
     `const WIDTH = ${u32(spec.width)};\nconst HEIGHT = ${u32(spec.lanes / spec.width)};`,
-    ...sums.map((name) => ({ name: `${name}_of_lanes`, element: columnElement(spec), count: spec.lanes })),
+    ...sums.map((name) => ({ name: `${name}_of_lanes`, element: elementOf(spec), count: spec.lanes })),
   ];
 }
 

@@ -7,6 +7,7 @@
  */
 import { type Kernel, type KernelBinding, makeKernel } from "../wgsl/kernel.ts";
 import { f32, u32, unroll, wgsl } from "../wgsl/wgsl.ts";
+import { elementOf, type ElementsSpec } from "./elements.ts";
 
 /** Neighbours among all parameters. */
 export interface ParameterGroup {
@@ -17,27 +18,14 @@ export interface ParameterGroup {
   readonly rateFactor: number;
 }
 
-/** Of a kernel that changes parameters, by gradients or otherwise. */
-export interface ArrayKernelSpec {
-  /** Lanes of a workgroup. */
-  readonly lanes: number;
-  /** Whether the arrays are whole vectors of four. */
-  readonly vectors: boolean;
-}
-
 /** Of an optimiser's kernel. */
-export interface UpdateKernelSpec extends ArrayKernelSpec {
+export interface UpdateKernelSpec extends ElementsSpec {
   /** One after the other; the last ends with the arrays. */
   readonly groups: readonly ParameterGroup[];
   /** The most that the norm of all gradients is to be; left out: whatever it is. */
   readonly clipNorm?: number | undefined;
   /** Where the optimiser's numbers start among `rates`. */
   readonly rateIndex: number;
-}
-
-/** WGSL type of an element of the arrays. */
-export function elementOf({ vectors }: ArrayKernelSpec): "f32" | "vec4f" {
-  return vectors ? "vec4f" : "f32";
 }
 
 /**
@@ -49,7 +37,7 @@ export function elementOf({ vectors }: ArrayKernelSpec): "f32" | "vec4f" {
  */
 export function overArrays(
   id: string,
-  spec: ArrayKernelSpec,
+  spec: ElementsSpec,
   arrays: Readonly<Record<string, KernelBinding["access"]>>,
   more: readonly Omit<KernelBinding, "binding">[],
   body: string,

@@ -45,6 +45,14 @@ import { squaredErrorGradientKernel } from "../nn/squared-error-gradient.ts";
 import { squaredErrorKernel } from "../nn/squared-error.ts";
 import { tokenRunsKernel } from "../nn/token-runs.ts";
 import { tokenSumsKernel } from "../nn/token-sums.ts";
+import { accumulateKernel } from "../nn/accumulate.ts";
+import { activateKernel } from "../nn/activate.ts";
+import { columnSumsKernel } from "../nn/column-sums.ts";
+import { combineArraysKernel } from "../nn/combine-arrays.ts";
+import { meanOverTokensGradientKernel } from "../nn/mean-over-tokens-gradient.ts";
+import { normGradientKernel } from "../nn/norm-gradient.ts";
+import { normWeightGradientKernel } from "../nn/norm-weight-gradient.ts";
+import { normKernel } from "../nn/norm.ts";
 import { toeplitzFusedKernel } from "../toeplitz/fused.ts";
 import { toeplitzOutsideKernel } from "../toeplitz/outside.ts";
 import { toeplitzSpectrumKernel } from "../toeplitz/spectrum.ts";
@@ -163,6 +171,16 @@ const KERNELS: readonly Kernel[] = [
   tokenSumsKernel({ lanes: 64, width: 8, of: "tokens" }),
   tokenSumsKernel({ lanes: 64, width: 7, of: "sums" }),
   embeddingGradientKernel({ lanes: 64, width: 8, accumulate: true }),
+  columnSumsKernel({ lanes: 64, width: 8, vectors: true }),
+  columnSumsKernel({ lanes: 64, width: 8, vectors: false, tokens: { length: 200, variableLengths: true, cut: true, mean: true } }),
+  combineArraysKernel({ lanes: 64, vectors: true, kind: "product", repeats: true }),
+  accumulateKernel({ lanes: 64, vectors: true }),
+  ...(["relu", "gelu", "gelu-tanh"] as const).map((kind) => activateKernel({ lanes: 64, vectors: false, kind, gradient: true })),
+  normKernel({ lanes: 64, rowLanes: 16, kind: "layer", width: 150, epsilon: 1e-5, bias: true }),
+  normKernel({ lanes: 64, rowLanes: 1, kind: "rms", width: 4, epsilon: 1e-5, bias: false }),
+  normGradientKernel({ lanes: 64, rowLanes: 64, kind: "layer", width: 1000 }),
+  normWeightGradientKernel({ lanes: 64, width: 8, vectors: true, kind: "rms", bias: true }),
+  meanOverTokensGradientKernel({ lanes: 64, vectors: true, length: 200, variableLengths: true }),
   maskRowsKernel({ lanes: 64, length: 200, width: 18, precision: "f16", fill: -65504, inPlace: false }),
   maskRowsKernel({ lanes: 64, length: 200, width: 16, precision: "f32", fill: 0, inPlace: true }),
   maskRowsKernel({ lanes: 64, length: 200, width: 16, precision: "f32", fill: 0, inPlace: false, strides: { rows: strided(200, 16) } }),

@@ -1,6 +1,6 @@
 import { accumulateKernel } from "../../../shaders/nn/accumulate.ts";
 import { activateKernel } from "../../../shaders/nn/activate.ts";
-import { combineKernel } from "../../../shaders/nn/combine.ts";
+import { combineArraysKernel } from "../../../shaders/nn/combine-arrays.ts";
 import { copyKernel } from "../../../shaders/nn/copy.ts";
 import type { ElementsSpec } from "../../../shaders/nn/elements.ts";
 import { ELEMENT_BYTES, type Kernel } from "../../../shaders/wgsl/kernel.ts";
@@ -65,7 +65,7 @@ export function planCombine(program: ProgramBuilder, spec: AddSpec | MultiplySpe
   planArrays(program, {
     size,
     vectors,
-    kernelOf: (elements) => combineKernel({ ...elements, kind, repeats }),
+    kernelOf: (elements) => combineArraysKernel({ ...elements, kind, repeats }),
     read: repeats ? { x } : { x, y },
     out,
     ...(repeats && { more: (bytes) => ({ y: { buffer: y, reads: bytes } }) }),

@@ -1,5 +1,5 @@
-import { erfc } from "../../math/erf.ts";
-import type { Activation } from "../../../shaders/nn/activations.ts";
+import { normalDistribution } from "../../math/normal.ts";
+import type { Activation } from "../../../shaders/nn/activation.ts";
 import type { CpuComputation, Floats } from "../operation.ts";
 import { type MatmulSpec, type StoredMatrix, storedMatrix } from "./spec.ts";
 
@@ -44,7 +44,7 @@ export function matmulCpu(spec: MatmulSpec): CpuComputation {
 const ACTIVATIONS: Readonly<Record<Activation, (x: number) => number>> = {
   none: (x) => x,
   relu: (x) => (x < 0 ? 0 : x),
-  gelu: (x) => 0.5 * x * erfc(-x * Math.SQRT1_2),
+  gelu: (x) => x * normalDistribution(x),
   "gelu-tanh": (x) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3))),
 };
 

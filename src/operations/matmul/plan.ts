@@ -7,7 +7,7 @@ import type { BindingUse, Handle, ProgramBuilder } from "../../program/builder.t
 import { bindableUnits, largestScratch, limitError, type Slice, sliceBytes } from "../../program/ranges.ts";
 import { type Span, spansOf } from "../../program/slices.ts";
 import { FLOAT_BYTES } from "../../program/units.ts";
-import { elementwiseLanes, floorPowerOfTwo } from "../../program/workgroups.ts";
+import { ceilPowerOfTwo, elementwiseLanes, floorPowerOfTwo, mostLanes } from "../../program/workgroups.ts";
 import type { Handles } from "../operation.ts";
 import { type MatmulSpec, type MatrixName, storedMatrix } from "./spec.ts";
 import { chooseTile, MATMUL_TILES } from "./tiles.ts";
@@ -40,7 +40,7 @@ export function planMatmul(
   const parts = partsOf(program, spec);
   for (const part of parts) {
     const whole = part.rows.count === spec.m && part.depth.count === spec.k;
-    if (whole && spec.m <= FEW_ROWS && fitsRows(program)) addRows(program, spec, tensors, part);
+    if (whole && spec.m <= FEW_ROWS && rowLanes(program, spec).slices >= 2) addRows(program, spec, tensors, part);
     else addTiles(program, spec, tensors, part, largestScratch(program.limits, scratch), tiles);
   }
 }
@@ -213,11 +213,16 @@ function addSum(
   });
 }
 
-/** Lanes of the kernel of a few rows, and of those the slices of k. */
-const ROW_LANES = 64;
+/** Vectors of four columns of a workgroup, for few rows: one where b runs along k, else what neighbouring lanes load together. */
+const ROW_VECTORS = { deep: 1, flat: 8 } as const;
 
-function fitsRows({ limits }: ProgramBuilder): boolean {
-  return elementwiseLanes(limits) >= ROW_LANES && limits.maxComputeWorkgroupStorageSize >= FEW_ROWS * ROW_LANES * VECTOR_BYTES;
+/** Lanes of the kernel of a few rows: enough slices of k that each goes over little of it. */
+function rowLanes({ limits }: ProgramBuilder, { m, k, transposeB }: MatmulSpec): { readonly lanes: number; readonly slices: number } {
+  const MOST_LANES = 256;
+  const most = floorPowerOfTwo(Math.min(MOST_LANES, mostLanes(limits), limits.maxComputeWorkgroupStorageSize / (m * VECTOR_BYTES)));
+  const beside = transposeB ? 4 * ROW_VECTORS.deep : ROW_VECTORS.flat;
+  const slices = Math.min(Math.floor(most / beside), Math.max(8, ceilPowerOfTwo(k / 8)));
+  return { lanes: slices * beside, slices };
 }
 
 /** Adds the product of a few rows. */
@@ -226,7 +231,7 @@ function addRows(program: ProgramBuilder, spec: MatmulSpec, tensors: Handles, pa
   const { a: stored, b, out } = operandsOf(spec);
   const a = { ...stored, vectors: stored.vectors && stored.deep && b.deep };
   const end = endOf(spec, out, false, true);
-  const shape = { rows: m, lanes: ROW_LANES, slices: b.deep ? 16 : 8, a, b, end };
+  const shape = { rows: m, ...rowLanes(program, spec), a, b, end };
   const kernel = matmulRowsKernel(shape);
   const vectors = rowsColumnVectors(shape);
   const { items } = part;

@@ -1,4 +1,4 @@
-import type { Activation } from "../../../shaders/nn/activations.ts";
+import type { Activation } from "../../../shaders/nn/activation.ts";
 import type { OperationSpec } from "../operation.ts";
 
 /** A matrix that is stored as [rows / length, heads, length, columns / heads] instead of [rows, columns]. */

@@ -2,7 +2,7 @@
 import { type MatmulTile, tileBytes, tileLanes } from "../../../shaders/nn/matmul.ts";
 import { type Planner, limitError } from "../../program/ranges.ts";
 import { CAUTION, MOST_DISPATCH_SECONDS } from "../../program/duration.ts";
-import { mostLanes } from "../../program/workgroups.ts";
+import { floorPowerOfTwo, mostLanes } from "../../program/workgroups.ts";
 
 const tile = (rows: number, columns: number, depth: number, patchRows: number, patchColumns: number): MatmulTile =>
   Object.freeze({ rows, columns, depth, patchRows, patchColumns, unroll: 4 });
@@ -72,12 +72,12 @@ export function chooseTile(planner: Planner, shape: MatmulShape, partials: numbe
   throw limitError(planner, "maxComputeWorkgroupStorageSize", Math.min(...candidates.map(tileBytes)), "a tile of a matrix product");
 }
 
-/** Of k, what one workgroup may go over: as far as sums are exact enough and a slow device has the time. */
-export function mostDepth({ limits }: Planner, { rows, columns, depth }: MatmulTile): number {
+/** Of k, what one workgroup may go over: as far as sums are exact enough and a slow device has the time. Powers of two: bits should not follow each measured speed. */
+function mostDepth({ limits }: Planner, { rows, columns, depth }: MatmulTile): number {
   const { flopsPerSecond, workgroupShare, paces } = limits.speed;
   const pace = paces?.["nn/matmul"] ?? 1;
   const inTime = (CAUTION * MOST_DISPATCH_SECONDS * flopsPerSecond * workgroupShare * pace) / (2 * rows * columns);
-  return Math.max(depth, depth * Math.floor(Math.min(MOST_TERMS, inTime) / depth));
+  return Math.max(depth, Math.min(MOST_TERMS, floorPowerOfTwo(inTime)));
 }
 
 /** Without splits, and the splits that are worth a thought. */

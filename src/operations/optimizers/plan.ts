@@ -4,7 +4,7 @@ import { guardKernel } from "../../../shaders/nn/guard.ts";
 import { HISTORY_COLUMNS, recordKernel } from "../../../shaders/nn/record.ts";
 import { sgdKernel } from "../../../shaders/nn/sgd.ts";
 import { sumOfSquaresKernel } from "../../../shaders/nn/sum-of-squares.ts";
-import type { ArrayKernelSpec } from "../../../shaders/nn/update.ts";
+import type { ElementsSpec } from "../../../shaders/nn/elements.ts";
 import { ELEMENT_BYTES, type Kernel } from "../../../shaders/wgsl/kernel.ts";
 import type { PlannerLimits } from "../../core/limits.ts";
 import type { BindingUse, Handle, NamedHandles, ProgramBuilder } from "../../program/builder.ts";
@@ -101,19 +101,19 @@ const FLOPS = { adamW: 20, sgd: 8, average: 3 } as const;
 
 export function planAdamW(program: ProgramBuilder, spec: AdamWSpec, tensors: Handles): void {
   const { size, beta1, beta2, epsilon, groups, clipNorm, rateIndex } = spec;
-  const kernelOf = (arrays: ArrayKernelSpec) => adamWKernel({ ...arrays, beta1, beta2, epsilon, groups, clipNorm, rateIndex });
+  const kernelOf = (arrays: ElementsSpec) => adamWKernel({ ...arrays, beta1, beta2, epsilon, groups, clipNorm, rateIndex });
   planArrays(program, size, kernelOf, tensors, { read: ["gradients"], changed: ["parameters", "mean", "square"], rates: 3, flops: FLOPS.adamW });
 }
 
 export function planSgd(program: ProgramBuilder, spec: SgdSpec, tensors: Handles): void {
   const { size, momentum, nesterov, groups, clipNorm, rateIndex } = spec;
-  const kernelOf = (arrays: ArrayKernelSpec) => sgdKernel({ ...arrays, momentum, nesterov, groups, clipNorm, rateIndex });
+  const kernelOf = (arrays: ElementsSpec) => sgdKernel({ ...arrays, momentum, nesterov, groups, clipNorm, rateIndex });
   const changed = ["parameters", ...(momentum === 0 ? [] : ["momentum"])];
   planArrays(program, size, kernelOf, tensors, { read: ["gradients"], changed, rates: 1, flops: FLOPS.sgd });
 }
 
 export function planAverage(program: ProgramBuilder, { size, decay }: AverageSpec, tensors: Handles): void {
-  const kernelOf = (arrays: ArrayKernelSpec) => averageKernel({ ...arrays, decay });
+  const kernelOf = (arrays: ElementsSpec) => averageKernel({ ...arrays, decay });
   planArrays(program, size, kernelOf, tensors, { read: ["parameters"], changed: ["average"], rates: 0, flops: FLOPS.average });
 }
 
@@ -121,7 +121,7 @@ export function planAverage(program: ProgramBuilder, { size, decay }: AverageSpe
 function planArrays(
   program: ProgramBuilder,
   size: number,
-  kernelOf: (arrays: ArrayKernelSpec) => Kernel,
+  kernelOf: (arrays: ElementsSpec) => Kernel,
   tensors: Handles,
   work: { readonly read: readonly string[]; readonly changed: readonly string[]; readonly rates: number; readonly flops: number },
 ): void {

@@ -7,16 +7,16 @@ import type { Kernel } from "../wgsl/kernel.ts";
 import { wgsl } from "../wgsl/wgsl.ts";
 import { type ElementsSpec, overElements } from "./elements.ts";
 
-export interface CombineKernelSpec extends ElementsSpec {
+export interface CombineArraysKernelSpec extends ElementsSpec {
   readonly kind: "sum" | "product";
   readonly repeats: boolean;
 }
 
-export function combineKernel(spec: CombineKernelSpec): Kernel {
+export function combineArraysKernel(spec: CombineArraysKernelSpec): Kernel {
   const { kind, repeats } = spec;
   const y = repeats ? "y[i % params.period]" : "y[at]";
   const body = wgsl`  out[at] = x[at] ${kind === "sum" ? "+" : "*"} ${y};
 `;
-  const names = { id: "nn/combine", label: kind };
+  const names = { id: "nn/combine-arrays", label: kind };
   return overElements(names, spec, { x: "read", y: "read", out: "read_write" }, "", body, ["period"]);
 }
