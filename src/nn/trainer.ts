@@ -7,6 +7,7 @@ import { loadModule } from "../core/load.ts";
 import { graph } from "../graph/graph.ts";
 import { planProgram, type Task, task } from "../operations/operation.ts";
 import { HISTORY_COLUMNS, HISTORY_ROWS, HISTORY_SIZE } from "../operations/optimizers/spec.ts";
+import { float64Array } from "../math/memory.ts";
 import type { PlanContext } from "../runtime/plan.ts";
 import { Runtime } from "../runtime/runtime.ts";
 import { numbersAt } from "./arena.ts";
@@ -173,6 +174,11 @@ function checkTrainer(caller: string, model: Model, options: TrainerOptions): Ch
   };
 }
 
+function checkBatches(caller: string, batches: unknown): void {
+  const isIterable = typeof batches === "object" && batches !== null && (Symbol.iterator in batches || Symbol.asyncIterator in batches);
+  if (!isIterable) throw refuse("value", caller, "batches", "an iterable of batches, which may be asynchronous", batches);
+}
+
 /** The error of a batch that does not fit, with one that does. */
 async function withFittingBatch(caller: string, options: CheckedOptions, { backend }: PlanContext, error: FastRpbError): Promise<FastRpbError> {
   const fits = async (batch: number) => {
@@ -301,6 +307,9 @@ export class Trainer {
     const caller = "trainer.fit";
     checkOptions(caller, "options", options, ["steps", "signal", "onProgress"]);
     const { steps = Infinity, signal, onProgress } = options;
+    if (steps !== Infinity) checkSize(caller, "options.steps", steps, 0);
+    if (onProgress !== undefined && typeof onProgress !== "function") throw refuse("value", caller, "options.onProgress", "a function", onProgress);
+    checkBatches(caller, batches);
     const isLong = this.dispatches.reduce((sum, { estimatedSeconds }) => sum + estimatedSeconds, 0) > LONG_SECONDS;
     let last: FitProgress | undefined;
     let pending: Promise<void> | undefined;
@@ -336,6 +345,7 @@ export class Trainer {
   async evaluate(batches: Iterable<Batch> | AsyncIterable<Batch>, options: { readonly signal?: AbortSignal } = {}): Promise<Evaluation> {
     const caller = "trainer.evaluate";
     checkOptions(caller, "options", options, ["signal"]);
+    checkBatches(caller, batches);
     const { counts } = this.#training;
     const { evaluation } = this.#executables;
     let [loss, weight, right] = [0, 0, 0];
@@ -451,7 +461,7 @@ export class Trainer {
       ...(averageDecay === undefined ? [] : [KEPT.average]),
       ...(accumulate > 1 ? [KEPT.next] : []),
     ]) {
-      const data = new Float64Array(arena.size);
+      const data = float64Array("createTrainer", arena.size);
       for (const [parameter, own] of numbers.get(name) ?? []) numbersAt(arena, data, parameter).set(own);
       this.#kept.put(name, data);
     }
@@ -466,10 +476,11 @@ export class Trainer {
     this.#checkAlive(caller);
     const { accumulate, optimizer } = this.#options;
     const inputs = this.#feeder.feed(caller, batch, accumulate);
+    const rates = optimizer.rates(this.#step + 1);
     const step = ++this.#step;
     this.#recent.set(step, batch);
     this.#recent.delete(step - REMEMBERED);
-    this.#kept.write(KEPT.rates, Float64Array.from(optimizer.rates(step)));
+    this.#kept.write(KEPT.rates, Float64Array.from(rates));
     const kept = this.#kept.bindings();
     const steps = this.#executables.steps.map((executable, i) => {
       // Each batch of a step draws its own dropout.

@@ -70,7 +70,11 @@ const ofMatmul: Family<Matmul> = {
 function withHeads(options: Matmul, heads: MatmulHeads): Matmul {
   const { of, length, heads: count } = heads;
   const { transposeA = false, transposeB = false } = options;
-  const names = { a: transposeA ? (["k", "m"] as const) : (["m", "k"] as const), b: transposeB ? (["n", "k"] as const) : (["k", "n"] as const), out: ["m", "n"] as const }[of];
+  const names = {
+    a: transposeA ? (["k", "m"] as const) : (["m", "k"] as const),
+    b: transposeB ? (["n", "k"] as const) : (["k", "n"] as const),
+    out: ["m", "n"] as const,
+  }[of];
   const whole = (name: "m" | "n" | "k", by: number) => by * Math.ceil(options[name] / by);
   return { ...options, [names[0]]: whole(names[0], length), [names[1]]: whole(names[1], count), heads };
 }
@@ -110,7 +114,8 @@ const ofActivations: Family<{ readonly size: number; readonly kind: ActivationKi
   task: (options) => task(activation, activationSpec(options)),
   results: ["out"],
   wanted: () => ["x"],
-  kinds: (name) => (name === "x" ? { normal: 2, huge: 2 ** 40, tiny: 2 ** -30, denormal: 1, constant: 3, impulse: 3, zero: 0, mixed: 2 ** 5 } : FACTOR_KINDS),
+  kinds: (name) =>
+    name === "x" ? { normal: 2, huge: 2 ** 40, tiny: 2 ** -30, denormal: 1, constant: 3, impulse: 3, zero: 0, mixed: 2 ** 5 } : FACTOR_KINDS,
   // 2e-6 of each number, as the tests of activations have it; slopes have a zero, near which they are off by some roundings of 1.
   bounds: async ({ data, expected }) => ({
     out: 2e-6 * norm(expected["out"]!) + flushFloor(expected["out"]!.length, 4, 2, [data["x"]!]),
@@ -179,7 +184,8 @@ const ofNorms: Family<Norm> = {
   task: (options) => task(normOperation, normSpec(options)),
   results: ["out"],
   wanted: ({ bias }) => ["x", "weight", ...(bias ? ["bias"] : [])],
-  kinds: (name) => (name === "x" ? { normal: 1, huge: 2 ** 20, tiny: 2 ** -10, constant: 2, impulse: 3, zero: 0 } : { normal: 1, constant: 2, zero: 0 }),
+  kinds: (name) =>
+    name === "x" ? { normal: 1, huge: 2 ** 20, tiny: 2 ** -10, constant: 2, impulse: 3, zero: 0 } : { normal: 1, constant: 2, zero: 0 },
   bounds: async ({ options, data, expected }) => normBounds(options, data, expected),
 };
 
@@ -219,7 +225,10 @@ const ofCrossEntropy: Family<Classes> = {
     return {
       loss: 1e-6 * norm(expected["loss"]!) + 8 * U * (size + Math.log(classes)),
       counts: 0,
-      dLogits: usual(norm(expected["dLogits"]!), expected["dLogits"]!.length) + (exponents * norm(dLoss)) / expected["counts"]![0]! + flushFloor(logits.length, 4, 2, [dLoss]),
+      dLogits:
+        usual(norm(expected["dLogits"]!), expected["dLogits"]!.length) +
+        (exponents * norm(dLoss)) / expected["counts"]![0]! +
+        flushFloor(logits.length, 4, 2, [dLoss]),
     };
   },
 };

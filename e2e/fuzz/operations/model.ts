@@ -128,9 +128,14 @@ function trainerOptions(options: Drawn, more: Partial<TrainerOptions>): TrainerO
 
 const rowsOf = ({ batch, accumulate = 1 }: Drawn) => batch * accumulate;
 /** How many inputs a token has, and what each is below, where it is an index. */
-const inputOf = ({ input, own }: Drawn) => (own ? { features: 3 } : "tokens" in input ? { features: 1, below: input.tokens } : { features: input.features });
+const inputOf = ({ input, own }: Drawn) =>
+  own ? { features: 3 } : "tokens" in input ? { features: 1, below: input.tokens } : { features: input.features };
 const outputOf = ({ output, length, feedForward = 5, own }: Drawn) =>
-  own ? { targets: 1, classes: feedForward } : "tokens" in output ? { targets: length, classes: output.tokens } : { targets: 1, classes: output.classes };
+  own
+    ? { targets: 1, classes: feedForward }
+    : "tokens" in output
+      ? { targets: length, classes: output.tokens }
+      : { targets: 1, classes: output.classes };
 
 /** The batches of all steps: what the runtime takes for each. */
 function batchesOf(options: Drawn, data: Arrays, lengths: readonly number[] | undefined): readonly Batch[] {
@@ -161,13 +166,14 @@ function batchesOf(options: Drawn, data: Arrays, lengths: readonly number[] | un
 /** A file of a training, with weights of relative positions that are not zero, and all numbers off by a share of them. */
 function changed(file: Uint8Array, off: number): Uint8Array {
   const { tensors, metadata } = parseSafetensors(file);
-  const changed = [...tensors].map(([name, tensor], i) => {
-    const numbers = toFloat64(tensor);
+  const changed = [...tensors].map(([name, tensor]) => {
+    if (/^training\.(?!average\.)/.test(name)) return [name, tensor] as const;
     // Averages start as the parameters they are of.
     const own = name.replace(/^training\.average\./, "");
     const seed = [...own].reduce((sum, letter) => (31 * sum + letter.charCodeAt(0)) | 0, 17);
+    const numbers = toFloat64(tensor);
     if (own.endsWith("relative.weight")) numbers.set(normals(seed, numbers.length).map((x) => 0.3 * x));
-    const noise = normals(seed ^ i ^ 0x1234, numbers.length);
+    const noise = normals(seed ^ 0x1234, numbers.length);
     const moved = numbers.map((x, at) => x * (1 + off * noise[at]!));
     const bytes = tensor.dtype === "F64" ? new Uint8Array(moved.buffer) : new Uint8Array(Float32Array.from(moved).buffer);
     return [name, { ...tensor, bytes }] as const;
@@ -287,9 +293,16 @@ function drawAttention(
 ): Omit<AttentionLayerOptions, "heads" | "grid" | "lengths"> {
   const isLinear = numbers.chance(0.75);
   const featureMap = isLinear ? numbers.pick(["sikf", "sikf", "elu+1", "relu", "softmax", "favor+", "dpfp"]) : undefined;
-  const bias = numbers.pick<NonNullable<AttentionLayerOptions["bias"]>>(["none", "fastrpb", "fastrpb", featureMap === "softmax" ? "none" : isLinear ? "multiplicative" : "logits"]);
+  const bias = numbers.pick<NonNullable<AttentionLayerOptions["bias"]>>([
+    "none",
+    "fastrpb",
+    "fastrpb",
+    featureMap === "softmax" ? "none" : isLinear ? "multiplicative" : "logits",
+  ]);
+  const isSquare = grid !== undefined && grid[0] === grid[1];
   const forms = grid ? (["full", "symmetric", "separable", "manhattan"] as const) : (["full", "symmetric"] as const);
-  const hasForm = bias !== "none" && bias !== "multiplicative" && numbers.chance(0.5);
+  const hasForm = bias === "fastrpb" && numbers.chance(0.5);
+  const biasForm = numbers.pick(forms);
   const outside = bias === "fastrpb" && !grid && length > 3 && numbers.chance(0.2);
   return {
     ...(isLinear ? { featureMap: featureMap! } : { kind: "softmax" }),
@@ -298,8 +311,7 @@ function drawAttention(
     ...(!isLinear && !grid && numbers.chance(0.3) && { window: numbers.int(1, 9) }),
     ...(!grid && numbers.chance(0.4) && { causal: true }),
     ...(bias !== "none" && { bias }),
-    ...(hasForm && { biasForm: numbers.pick(forms) }),
-    ...(bias !== "none" && bias !== "multiplicative" && numbers.chance(0.2) && { biasShared: true }),
+    ...(hasForm && { biasForm, ...(biasForm === "separable" && isSquare && numbers.chance(0.5) && { biasShared: true }) }),
     ...(outside && { outside: { first: 1 } }),
     ...(numbers.chance(0.2) && { valueDim: numbers.int(1, 6) }),
     ...(numbers.chance(0.2) && { headDim: numbers.int(2, 6) }),
