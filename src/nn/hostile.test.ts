@@ -343,7 +343,7 @@ describe("layers", () => {
         { inputs: { x: { shape: [4, 6] }, indices: { shape: [4], dtype: "u32" } } },
       );
       expect(model.parameters.size).toBe(0);
-      await expectAll(refusals.filter(([what]) => !(what === "reshape, shape" && Array.isArray(wrong) && wrong.length === 0) || wrong !== undefined));
+      await expectAll(refusals);
     }
   });
 
@@ -374,7 +374,7 @@ describe("layers", () => {
     const inputs = (given: unknown) => () => nn.defineModel((_, { x }) => x!, { inputs: given as Record<string, nn.ModelInput> });
     await expectAll([
       ["write", () => nn.defineModel(4 as never, { inputs: { x: { shape: [2] } } }), "defineModel", "write"],
-      ["options", () => nn.defineModel((_, { x }) => x, undefined as never), "defineModel", "options"],
+      ["options", () => nn.defineModel((_, { x }) => x!, undefined as never), "defineModel", "options"],
       ["inputs: null", inputs(null), "defineModel", "options.inputs"],
       ["inputs: {}", inputs({}), "defineModel", "options.inputs"],
       ["inputs.x: null", inputs({ x: null }), "defineModel", "options.inputs.x"],
@@ -415,8 +415,8 @@ async function withTrainer(options: Partial<nn.TrainerOptions>, work: (trainer: 
 const BATCH = { inputs: [0, 1, 2, 3, 4, 0, 1, 2], targets: [0, 2] };
 
 /** Batches that a model of indices or of float32 numbers does not take. */
-function wrongBatches(take: (batch: never) => unknown, caller: string, tensors: readonly Tensor[]): Refusals {
-  const of = (batch: unknown) => () => take(batch as never);
+function wrongBatches(take: (batch: nn.Batch) => unknown, caller: string, tensors: readonly Tensor[]): Refusals {
+  const of = (batch: unknown) => () => take(batch as nn.Batch);
   const names = [caller, "batch"] as const;
   const inputs = (given: unknown) => [of({ ...BATCH, inputs: given }), ...names] as const;
   return [
@@ -447,6 +447,10 @@ function wrongBatches(take: (batch: never) => unknown, caller: string, tensors: 
     ["no numbers", ...inputs(new Float32Array(8).fill(Number.NaN))],
     ...tensors.map((tensor, i) => [`tensor ${i}`, ...inputs(tensor)] as const),
   ];
+}
+
+function withoutTargets(batch: object): nn.Batch {
+  return Object.fromEntries(Object.entries(batch).filter(([name]) => name !== "targets")) as nn.Batch;
 }
 
 describe("trainers", () => {
@@ -495,7 +499,7 @@ describe("trainers", () => {
   test("a schedule that goes wrong is refused before the step", () =>
     withTrainer({ optimizer: nn.sgd({ rate: { name: "mine", at: (step) => (step === 2 ? Number.NaN : 0.1) } }) }, async (trainer) => {
       trainer.step(BATCH);
-      await expectAll([["NaN", () => trainer.step(BATCH), "sgd", "options.rate.at(2)".replace(/[()]/g, ".")]]);
+      await expectAll([["NaN", () => trainer.step(BATCH), "sgd", "options.rate.at(2)"]]);
       expect(trainer.stepCount).toBe(1);
     }));
 
@@ -652,7 +656,7 @@ describe("files", () => {
         (options, i) => [`options ${i}`, load(file, options), "loadModel", "options"] as const,
       ),
       ["a file without a description", load(await fileWith((_, metadata) => delete metadata["fastrpb"])), "loadModel", "options.model"],
-      ...wrongBatches(({ targets: _, ...batch }) => net.run(batch), "net.run", []).filter(([what]) => !/^batch = /.test(what)),
+      ...wrongBatches((batch: object) => net.run(withoutTargets(batch)), "net.run", []).filter(([what]) => !/^batch = /.test(what)),
       ["generate of a model of classes", () => net.generate([1]).next(), "net.generate", "model"],
     ]);
     net.dispose();

@@ -118,7 +118,8 @@ export function writeSafetensors(
     names.add(name);
     if (name === METADATA) throw refuse("value", caller, "the name of a tensor", `other than "${METADATA}"`, name);
     if (!DTYPES.includes(dtype)) throw unknownDType(caller, what, dtype);
-    const sizes = Array.from(shape);
+    if (!Array.isArray(shape)) throw refuse("value", caller, `the shape of ${what}`, "an array of sizes", shape);
+    const sizes = Array.from(shape as readonly number[]);
     const bad = sizes.find((size) => !Number.isSafeInteger(size) || size < 0);
     if (bad !== undefined) throw refuse("value", caller, `the shape of ${what}`, "integers from 0 on", bad);
     const size = byteCount(caller, what, dtype, sizes);

@@ -55,6 +55,8 @@ export function transformer(options: TransformerOptions): Model {
   return new Model((build, given) => write(build, given["inputs"]!, given["lengths"], plain), Object.freeze(inputs), Object.freeze(plain));
 }
 
+const MOST_LAYERS = 1000;
+
 type Plain = Required<Omit<TransformerOptions, "grid">> & Pick<TransformerOptions, "grid">;
 
 function write(build: Build, inputs: Value, lengths: Value | undefined, options: Plain): Value {
@@ -132,6 +134,9 @@ function checkTransformer(options: TransformerOptions): Plain {
     "variableLengths",
   ]);
   const width = checkSize(caller, "options.width", options.width);
+  const layers = checkSize(caller, "options.layers", options.layers);
+  // A file may ask for any number.
+  if (layers > MOST_LAYERS) throw refuse("value", caller, "options.layers", `at most ${MOST_LAYERS}`, layers);
   const { dropout: rate = 0, attention: attended } = options;
   if (typeof rate !== "number" || !(rate >= 0 && rate < 1)) throw refuse("value", caller, "options.dropout", "a number from 0 to below 1", rate);
   if (typeof attended !== "object" || attended === null) throw refuse("value", caller, "options.attention", "an object", attended);
@@ -139,7 +144,7 @@ function checkTransformer(options: TransformerOptions): Plain {
     input: checkOne(caller, "options.input", options.input, ["tokens", "features"]),
     length: checkSize(caller, "options.length", options.length),
     ...(options.grid !== undefined && { grid: options.grid }),
-    layers: checkSize(caller, "options.layers", options.layers),
+    layers,
     width,
     heads: checkSize(caller, "options.heads", options.heads),
     feedForward: checkSize(caller, "options.feedForward", options.feedForward ?? 4 * width),
