@@ -60,7 +60,7 @@ export function attention(x: Value, name: string, options: AttentionLayerOptions
   if (lengths !== undefined) checkLengths(caller, lengths, batch);
   const headDim = given ?? headDimOf(caller, width, checkSize(caller, "options.heads", heads));
   const isGrid = grid !== undefined;
-  const outside = (choices.outside?.first ?? 0) + (choices.outside?.last ?? 0);
+  const outside = tokensOutside(choices);
   const positions = isGrid ? { grid } : { length: tokens - outside };
   // A multiplicative bias has its heads one after the other: the products of the linear layers put them so.
   const split = options.bias === "multiplicative" || recorder.decoding !== undefined;
@@ -161,7 +161,7 @@ export function toeplitz(x: Value, name: string, options: ToeplitzLayerOptions):
   const { linearBias = true, heads, grid, biasForm, ...choices } = options;
   const bias = checkBoolean(caller, "options.linearBias", linearBias);
   const dim = headDimOf(caller, width, checkSize(caller, "options.heads", heads));
-  const outside = (choices.outside?.first ?? 0) + (choices.outside?.last ?? 0);
+  const outside = tokensOutside(choices);
   const spec = toeplitzSpec(
     {
       ...choices,
@@ -185,6 +185,12 @@ export function toeplitz(x: Value, name: string, options: ToeplitzLayerOptions):
     const { out } = recorder.add("product", async () => task(await load(), spec), { v, spectrum }, { out: v.shape });
     return joined(out, "out", { width, bias, tokens, heads, dim, split: true });
   });
+}
+
+/** What is no number is left to the checks of all options. */
+function tokensOutside({ outside }: Pick<AttentionOptions, "outside">): number {
+  const count = (given: unknown) => (typeof given === "number" ? given : 0);
+  return count(outside?.first) + count(outside?.last);
 }
 
 function headDimOf(caller: string, width: number, heads: number): number {

@@ -101,6 +101,8 @@ const AHEAD = 8;
 /** A step that takes longer on a device is submitted bit by bit, so that the page stays responsive. */
 const LONG_SECONDS = 0.1;
 const MAX_SEED = 2 ** 32 - 1;
+/** Batches of which one step adds up the gradients. */
+const MOST_BATCHES = 1024;
 
 /**
  * Compiles the training of a model, and draws its parameters.
@@ -161,6 +163,9 @@ function checkTrainer(caller: string, model: Model, options: TrainerOptions): Ch
     throw refuse("value", caller, "options.loss", "a loss, as crossEntropy() makes one, or an array of losses", options.loss);
   }
   if (typeof optimizer?.task !== "function") throw refuse("value", caller, "options.optimizer", "an optimizer, as adamW(…) makes one", optimizer);
+  const accumulate = checkSize(caller, "options.accumulate", options.accumulate ?? 1);
+  // Each has a graph of its own.
+  if (accumulate > MOST_BATCHES) throw refuse("value", caller, "options.accumulate", `at most ${MOST_BATCHES}`, accumulate);
   if (options.checkpointSteps !== undefined) checkSize(caller, "options.checkpointSteps", options.checkpointSteps);
   return {
     model,
@@ -169,7 +174,7 @@ function checkTrainer(caller: string, model: Model, options: TrainerOptions): Ch
     optimizer,
     seed,
     recompute: checkEnum(caller, "options.recompute", options.recompute ?? "none", ["none", "layers"]),
-    accumulate: checkSize(caller, "options.accumulate", options.accumulate ?? 1),
+    accumulate,
     averageDecay,
   };
 }
