@@ -4,7 +4,7 @@ import { MAP_MODE_READ, READBACK_USAGE, STORAGE_USAGE } from "../../src/gpu/usag
 import { wholeWords } from "../../src/core/limits.ts";
 import type { Arrays, FuzzCase, Subject } from "./case.ts";
 import { runtimeLimits } from "./limits.ts";
-import { decode, drawData, type Memory, type Place } from "./memory.ts";
+import { decode, drawData, encode, type Memory, type Place } from "./memory.ts";
 import type { OpenPlan } from "./operation.ts";
 import { OPERATION } from "./operations/index.ts";
 
@@ -79,12 +79,12 @@ export async function gpuMachine(gpu: GPU): Promise<Machine> {
   };
 }
 
-/** The memory of a run that gives numbers rather than tensors. */
+/** The memory after a run, where the results are known as numbers. */
 export function placed(memory: Memory, results: Arrays): Observation {
   const buffers = memory.buffers.map((image) => image.slice());
   for (const name of memory.outputs) {
-    const { buffer, offset } = memory.places[name]!;
-    buffers[buffer]!.set(new Uint8Array(results[name]!.buffer), offset);
+    const { buffer, offset, plan } = memory.places[name]!;
+    buffers[buffer]!.set(encode(plan, results[name]), offset);
   }
   return { buffers, outputs: Object.fromEntries(memory.outputs.map((name) => [name, decode(buffers, memory.places[name]!)])) };
 }

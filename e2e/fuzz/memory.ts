@@ -80,7 +80,8 @@ export function layOut(fuzzCase: FuzzCase, data: Arrays, alignment: number): Mem
   return { buffers, places, outputs: Object.keys(outputs) };
 }
 
-function encode(plan: TensorPlan, numbers: Float32Array | undefined): Uint8Array {
+/** The bytes of a tensor, or of one that nothing was written to yet. */
+export function encode(plan: TensorPlan, numbers: Float32Array | undefined): Uint8Array {
   const count = numbersOf(plan);
   if (plan.dtype === "f16") {
     const bits = numbers ? encodeHalf(numbers) : new Uint16Array(count).fill(UNWRITTEN_HALF);

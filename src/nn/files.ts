@@ -1,7 +1,7 @@
 /** Models in files: safetensors with the names and shapes of PyTorch's `state_dict`, and what resuming a training takes. */
 import { elementCount, sameShape } from "../core/check.ts";
 import { FastRpbError, refuse } from "../core/errors.ts";
-import { Model } from "./model.ts";
+import type { Model } from "./model.ts";
 import type { Optimizer } from "./optimizers.ts";
 import type { Parameter } from "./recorder.ts";
 import { FLOATS, parseFile, type SafetensorsFile, type SafetensorsTensor, toFloat64, writeSafetensors } from "./safetensors.ts";
