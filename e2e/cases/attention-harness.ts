@@ -53,10 +53,10 @@ function maskAt(x: number, at: number, length: number): number {
 
 function inputsOf(scope: Scope, spec: AttentionSpec, data: AttentionData): AttentionInputs {
   const { batch, heads, length, headDim, valueDim, layout } = spec;
-  const [q, k, v] = [arranged(spec, data.q), arranged(spec, data.k), arranged(spec, data.v)];
+  const [q, k, v] = [arranged(spec, "q", data.q), arranged(spec, "k", data.k), arranged(spec, "v", data.v)];
   const rows = layout === "bhnd" ? [batch, heads, length] : [batch, length, heads];
   const keyed = keyShape(spec);
-  const keyRows = layout === "bhnd" ? [batch, keyed.heads, keyed.length] : rows;
+  const keyRows = layout === "bhnd" ? [batch, keyed.heads, keyed.length] : [batch, keyed.length, keyed.heads];
   const tensors =
     layout === "packed"
       ? { qkv: scope.tensor(joined(spec, [q, k, v]), [batch, length, heads * (2 * headDim + valueDim)]) }
@@ -79,7 +79,7 @@ export async function attend(runtime: Runtime, options: AttentionOptions, data: 
   return scoped(runtime, async (scope) => {
     const plan = scope.keep(await runtime.attention(options));
     const out = unwrittenOutput(scope, spec);
-    return arranged(spec, (await plan.run(inputsOf(scope, spec, data), { out }).data()) as Float32Array, true);
+    return arranged(spec, "out", (await plan.run(inputsOf(scope, spec, data), { out }).data()) as Float32Array, true);
   });
 }
 
@@ -93,7 +93,7 @@ export async function attendBackward(
   return scoped(runtime, async (scope) => {
     const plan: AttentionPlan = scope.keep(await runtime.attention(options));
     const inputs = inputsOf(scope, spec, data);
-    const dOut = scope.tensor(arranged(spec, data.dOut), unwrittenOutput(scope, spec).shape);
+    const dOut = scope.tensor(arranged(spec, "dOut", data.dOut), unwrittenOutput(scope, spec).shape);
     const rows = Object.entries(inputs).filter(([name]) => ["q", "k", "v", "qkv"].includes(name));
     const out: Readonly<Record<string, Tensor>> = {
       ...Object.fromEntries(rows.map(([name, tensor]) => [`d${name}`, scope.unwritten((tensor as Tensor).shape)])),
@@ -113,7 +113,7 @@ export async function attendBackward(
         ["dv", dv!],
       ];
     });
-    return Object.fromEntries(parts.map(([name, numbers]) => [name, name === "dBias" ? numbers : arranged(spec, numbers, true)]));
+    return Object.fromEntries(parts.map(([name, numbers]) => [name, name === "dBias" ? numbers : arranged(spec, name, numbers, true)]));
   });
 }
 

@@ -70,6 +70,9 @@ export function featureBelow(featureMap: KernelFeatureMap, x: string, size: stri
   return featureMap === "sikf" ? `exponential4(${x} - ${size})` : `relative_feature4(${x}, -${size})`;
 }
 
+/** The reference of a row that sees no key with its features, of maps other than SIKF: beside it every number is 0, and no maximum over rows is its. */
+export const UNSEEING = f32(2 ** 15);
+
 /** WGSL expression of φ(x)·2^n for {@link featureSlope}, which must know it from 0 also where it is less than a float. */
 export function slopedFeature(featureMap: Exclude<KernelFeatureMap, "sikf">, x: string, n: string): string {
   const feature = `relative_feature4(${x}, ${n})`;

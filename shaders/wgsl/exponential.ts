@@ -54,8 +54,15 @@ export const EXPONENTIAL_OF_PARTS4 = exponential("exponential_of_parts4", "vec4f
 /** `fn exponential_of_parts(whole: f32, rest: f32)`: the same of one. */
 export const EXPONENTIAL_OF_PARTS = exponential("exponential_of_parts", "f32", ["whole: f32, rest: f32", ...OF_PARTS]);
 
-/** Statements that leave in `p` the mantissa of exp of four numbers x, and in `n` its whole power of two: exp(x) = p·2^n. */
-export const SPLIT_EXPONENTIAL4 = mantissa("vec4f", "x", OF_X[1]);
+/**
+ * Statements that leave in `p` the mantissa of exp of four numbers x, |x| below 2^15, and in `n` its whole power of two: exp(x) = p·2^n. Mesa takes
+ * n·HIGH + n·LOW for n·ln 2, which it rounds, unless one of the two n comes out of bits: here of some that n + 1.5·2^23 has anyway.
+ */
+export const SPLIT_EXPONENTIAL4 = mantissa(
+  "vec4f",
+  "x",
+  `fma(bitcast<vec4f>(bitcast<vec4u>(n + ${f32(INTEGER_BITS)}) | vec4u(${u32(0x4b000000)})) - ${f32(INTEGER_BITS)}, LOW, fma(n, HIGH, x))`,
+);
 
 /** The smallest normal float32. */
 export const SMALLEST_NORMAL = 2 ** -126;

@@ -50,7 +50,7 @@ export async function loadModel(runtime: Runtime, bytes: Uint8Array | ArrayBuffe
   const model = options.model ?? describedModel(caller, file);
   const numbers = readParameters(caller, "bytes", file, model);
   const context = Runtime.contextOf(runtime);
-  context.selfTests.add(loadSelfTests);
+  Runtime.addSelfTests(runtime, loadSelfTests);
   const traced = await model.trace(batch, false, () => undefined);
   const { arena } = groupedArena(model.parameters.values(), { groups: [], weightDecay: 0 });
   const constants = arenaOf(traced.recorder.constants.map(({ name, data }) => [name, data.length]));

@@ -120,7 +120,7 @@ export async function createTrainer(runtime: Runtime, model: Model, options: Tra
   if (!(runtime instanceof Runtime)) throw refuse("value", caller, "runtime", "a runtime of createRuntime, from the same copy of fastrpb", runtime);
   if (!(model instanceof Model)) throw refuse("value", caller, "model", "a model of defineModel or transformer", model);
   const context = Runtime.contextOf(runtime);
-  context.selfTests.add(loadSelfTests);
+  Runtime.addSelfTests(runtime, loadSelfTests);
   const checked = checkTrainer(caller, model, options);
   const resumed =
     options.resume === undefined ? undefined : (await loadFiles(caller)).readCheckpoint(caller, options.resume, model, checked.optimizer);

@@ -1,8 +1,12 @@
 /** Numbers of attention from one order to another, by copying: what the tests hold kernels to that read them where they lie. */
-import type { AttentionSpec } from "./specs.ts";
+import { type AttentionSpec, keyShape } from "./specs.ts";
 
-/** Numbers [batch, heads, N, dim] as [batch, N, heads, dim], or with `back` the other way round; as they are where the layout is head by head. */
-export function arranged({ batch, heads, length, layout }: AttentionSpec, numbers: Float32Array, back = false): Float32Array {
+/**
+ * Numbers [batch, heads, N, dim] of a tensor as [batch, N, heads, dim], or with `back` the other way round; as they are where the layout is head by
+ * head.
+ */
+export function arranged(spec: AttentionSpec, tensor: string, numbers: Float32Array, back = false): Float32Array {
+  const { batch, heads, length, layout } = /[kv]$/.test(tensor) ? keyShape(spec) : spec;
   if (layout === "bhnd") return numbers;
   const dim = numbers.length / (batch * heads * length);
   const other = new Float32Array(numbers.length);

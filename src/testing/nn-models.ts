@@ -40,8 +40,8 @@ export interface ModelFixture {
   readonly losses: readonly number[];
 }
 
-export function modelFixtures(text: string): { readonly rates: readonly number[]; readonly models: readonly ModelFixture[] } {
-  return JSON.parse(text) as { readonly rates: readonly number[]; readonly models: readonly ModelFixture[] };
+export function modelFixtures(text: string): { readonly models: readonly ModelFixture[] } {
+  return JSON.parse(text) as { readonly models: readonly ModelFixture[] };
 }
 
 /** A model of a fixture, whose weights of relative positions start as the fixture says. */

@@ -85,8 +85,8 @@ function featuresOf(spec: AttentionSpec, data: Arrays, lengths: readonly number[
 }
 
 /**
- * Of features that are not exponentials, max_d z_d/δ_i and max_d φ(q_id)/δ_i for each row, [batch·heads·N]: what the derivatives of the features of
- * queries and of keys are multiplied by. Of exponentials both are products with a feature again, and at most 1.
+ * Of features that are not exponentials, max_d φ′(q_id) z_d/δ_i and max_d φ(q_id) max_j φ′(k_jd)/δ_i for each row, [batch·heads·N]: what terms of the
+ * gradients of queries and of keys are multiplied by. Of exponentials both are at most 1.
  */
 export function slopeGains(
   spec: AttentionSpec,
@@ -97,11 +97,17 @@ export function slopeGains(
   const gains = { q: new Float64Array(batch * heads * length).fill(1), k: new Float64Array(batch * heads * length).fill(1) };
   if (!isPlain(spec)) return gains;
   const phi = featuresOf(spec, data, lengths);
+  // φ′ of elu + 1 is the smaller one of φ and 1.
+  const slope = (feature: number) => (spec.featureMap === "elu+1" ? Math.min(feature, 1) : 1);
   for (let slice = 0; slice < batch * heads; slice++) {
     const tokens = tokensOf(spec, lengths, slice);
-    const sums = new Float64Array(features);
+    const [sums, slopes] = [new Float64Array(features), new Float64Array(features)];
     const see = (n: number) => {
-      for (let d = 0; d < features; d++) sums[d]! += phi.k[n * features + d]!;
+      for (let d = 0; d < features; d++) {
+        const feature = phi.k[n * features + d]!;
+        sums[d]! += feature;
+        slopes[d] = Math.max(slopes[d]!, slope(feature));
+      }
     };
     const first = slice * length;
     const { firstKey, endKey } = keysOf(spec, lengths, slice);
@@ -110,12 +116,13 @@ export function slopeGains(
       if (causal) see(n);
       let [delta, z, f] = [0, 0, 0];
       for (let d = 0; d < features; d++) {
-        delta += phi.q[n * features + d]! * sums[d]!;
-        z = Math.max(z, sums[d]!);
-        f = Math.max(f, phi.q[n * features + d]!);
+        const feature = phi.q[n * features + d]!;
+        delta += feature * sums[d]!;
+        z = Math.max(z, slope(feature) * sums[d]!);
+        f = Math.max(f, feature * slopes[d]!);
       }
-      gains.q[n] = delta > 0 ? Math.max(1, z / delta) : 1;
-      gains.k[n] = delta > 0 ? Math.max(1, f / delta) : 1;
+      gains.q[n] = delta > 0 ? z / delta : 1;
+      gains.k[n] = delta > 0 ? f / delta : 1;
     }
   }
   return gains;

@@ -93,7 +93,7 @@ function packed<T>(all: Readonly<Record<string, T>>, join: (parts: readonly T[])
 /** Numbers in the order of the layout, from those head by head. */
 function inOrder(spec: AttentionSpec, arrays: Arrays): Arrays {
   if (spec.layout === "bhnd") return arrays;
-  const turned = Object.entries(arrays).map(([name, numbers]) => [name, ROWS.test(name) ? arranged(spec, numbers) : numbers] as const);
+  const turned = Object.entries(arrays).map(([name, numbers]) => [name, ROWS.test(name) ? arranged(spec, name, numbers) : numbers] as const);
   const all = Object.fromEntries(turned);
   return spec.layout === "packed" ? packed(all, (parts) => joined(spec, parts)) : all;
 }
@@ -105,5 +105,5 @@ function headByHead(spec: AttentionSpec, arrays: Arrays): Arrays {
   const named = (prefix: string, whole: Float32Array | undefined) =>
     whole ? Object.fromEntries(parted(spec, whole).map((part, i) => [prefix + PARTS[i]!, part])) : {};
   const all: Arrays = { ...named("", qkv), ...named("d", dqkv), ...others };
-  return Object.fromEntries(Object.entries(all).map(([name, numbers]) => [name, ROWS.test(name) ? arranged(spec, numbers, true) : numbers]));
+  return Object.fromEntries(Object.entries(all).map(([name, numbers]) => [name, ROWS.test(name) ? arranged(spec, name, numbers, true) : numbers]));
 }

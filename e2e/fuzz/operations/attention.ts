@@ -16,15 +16,12 @@ type Kinds = Partial<Record<DataKind, number>>;
 const EXPONENTIAL_KINDS: Kinds = { normal: 1, huge: 1e4, tiny: 2 ** -36, denormal: 1, constant: 5, impulse: 20, zero: 0, mixed: 2 ** 10 };
 /** Exponents grow with the square; "huge" only has to stay finite. */
 const LOGIT_KINDS: Kinds = { normal: 1, huge: 1e4, tiny: 2 ** -36, denormal: 1, constant: 1, impulse: 8, zero: 0, mixed: 4 };
-/**
- * Two features of the size are multiplied, and with values and sums: 2^±20 keeps all of that in the range of float32, where products of smaller ones would be
- * taken for zero, and the result for that of a query that has nothing in common with any key.
- */
-const RELU_KINDS: Kinds = { normal: 1, huge: 2 ** 20, tiny: 2 ** -20, constant: 5, impulse: 20, zero: 0, mixed: 2 ** 8 };
+/** Features are relative to powers of two, so that any size goes whose products, and quotients, are float32. */
+const RELU_KINDS: Kinds = { normal: 1, huge: 2 ** 66, tiny: 2 ** -66, constant: 5, impulse: 20, zero: 0, mixed: 2 ** 30 };
 /** Features are products of two of these already. */
-const DPFP_KINDS: Kinds = { normal: 1, huge: 2 ** 10, tiny: 2 ** -10, constant: 3, impulse: 5, zero: 0, mixed: 2 ** 4 };
-/** exp(x) of negative ones must stay in that range as well: −20 and −20 make 4e-18. */
-const ELU_KINDS: Kinds = { normal: 1, tiny: 2 ** -36, denormal: 1, constant: 5, impulse: 20, zero: 0 };
+const DPFP_KINDS: Kinds = { normal: 1, huge: 2 ** 30, tiny: 2 ** -30, constant: 3, impulse: 5, zero: 0, mixed: 2 ** 15 };
+/** Features from exp(−250) on. */
+const ELU_KINDS: Kinds = { normal: 1, huge: 60, tiny: 2 ** -36, denormal: 1, constant: 60, impulse: 20, zero: 0, mixed: 2 ** 6 };
 /** The sums of a multiplicative bias go through transforms: see {@link multiplicativeCondition}. Random features are exponentials of squares. */
 const MULTIPLICATIVE_KINDS: Kinds = { normal: 1, tiny: 2 ** -36, constant: 2, impulse: 3, zero: 0 };
 /** Features of any size, and products of them that are no float32: rows that transforms lose are summed directly, by logarithms. */
@@ -58,12 +55,15 @@ function rowKinds({ kind, featureMap, bias, storage }: AttentionSpec): Kinds {
   return featureMap === "elu+1" ? ELU_KINDS : EXPONENTIAL_KINDS;
 }
 
-/** Of the derivatives of other features than exponentials: 1/φ is a factor, so that sizes apart from 1 make what is left of the range. */
+/** Derivatives of products have 1/φ for a factor, beside values and gradients of {@link VALUE_KINDS}. */
 function gradientRowKinds(spec: AttentionSpec): Kinds {
   const kinds = rowKinds(spec);
-  if (!isPlain(spec)) return kinds;
-  const { normal, constant, impulse, zero } = kinds;
-  return { normal: normal!, constant: constant!, impulse: impulse!, zero: zero! };
+  if (spec.bias === "multiplicative" && isPlain(spec)) {
+    const { normal, constant, impulse, zero } = kinds;
+    return { normal: normal!, constant: constant!, impulse: impulse!, zero: zero! };
+  }
+  if (spec.featureMap === "relu") return { ...kinds, huge: 2 ** 40, tiny: 2 ** -40, mixed: 2 ** 15 };
+  return spec.featureMap === "dpfp" ? { ...kinds, huge: 2 ** 20, tiny: 2 ** -20, mixed: 2 ** 8 } : kinds;
 }
 
 const MOST_ELEMENTS = 10_000;
@@ -213,8 +213,10 @@ const MOST_UNCERTAIN = 1e-2;
 
 /**
  * Every term of the sums is rounded: the error is at most a few units of the same attention of |v|, its weights being positive. Of normally distributed
- * numbers roundings add up at random, which the bound of the README allows for, and where few values happen to cancel, 2 units of each. Exponents that
- * are sums themselves add u times their size (exponentSize), a bias the error of transforms (see toeplitz.ts, multiplicativeCondition).
+ * numbers roundings add up at random, which the bound of the README allows for, and where few values happen to cancel, 2 units of each. Where all features
+ * are the same number, as those of elu + 1 of tiny ones, a sum over them rounds to the same side as long as it has the same exponent: D/3 units at most,
+ * and less of the denominator (added up one by one, 98 times −1237948416 is 19 units off). Exponents that are sums themselves add u times their size
+ * (exponentSize), a bias the error of transforms (see toeplitz.ts, multiplicativeCondition).
  */
 export async function forwardBounds({ options, data, kinds, lengths, expected, reference }: BoundContext): Promise<Record<string, number>> {
   const spec = specOf(options);
@@ -225,8 +227,8 @@ export async function forwardBounds({ options, data, kinds, lengths, expected, r
   const gaussian = Object.keys(data).every((name) => isGaussian(kinds[name]));
   const signed = { ...data, v: absolute(data["v"]!) };
   const size = norm((await reference(spec.bias === "fastrpb" ? { ...signed, bias: absolute(data["bias"]!) } : signed))["out"]!);
-  let bound =
-    Math.max(ATTENTION_BOUND * norm(out), (gaussian ? 2 * U : ATTENTION_BOUND) * size) + 2 * Math.max(0, uncertain - ATTENTION_BOUND) * size;
+  const relative = gaussian ? 2 * U : Math.max(ATTENTION_BOUND, spec.kind === "linear" ? (spec.features / 2) * U : 0);
+  let bound = Math.max(ATTENTION_BOUND * norm(out), relative * size) + 2 * Math.max(0, uncertain - ATTENTION_BOUND) * size;
   if (spec.bias === "fastrpb") {
     const values = norm(clean["v"]!) * Math.sqrt(groupHeads(spec));
     bound += (gaussian ? 4 * U : ATTENTION_BOUND) * values * headWeights(spec, clean["bias"]!, gaussian);
@@ -336,9 +338,9 @@ async function backwardBounds({ options, data, kinds, lengths, expected }: Bound
       "dq",
       slopeQ * spread * ofQueries.usual,
       slopeQ * most * ofQueries.worst * Math.sqrt(headDim),
-      floor("dq", [g, v, k], largest(gains.q)),
+      floor("dq", [g, v, k], Math.max(1, largest(gains.q))),
     ),
-    dk: bound("dk", slopeK * spread * ofKeys.usual, slopeK * most * ofKeys.all, floor("dk", [g, v, q], largest(gains.k))),
+    dk: bound("dk", slopeK * spread * ofKeys.usual, slopeK * most * ofKeys.all, floor("dk", [g, v, q], Math.max(1, largest(gains.k)))),
     dv: bound("dv", plain.usual, plain.all, floor("dv", [g], 1)),
   };
   if (spec.bias === "fastrpb") {

@@ -1,5 +1,5 @@
 /** What the kernels share that make causal linear attention of the rows of chunks: attention/causal/apply.ts and attention/causal/patches.ts. */
-import type { ChunkedStates, KernelFeatureMap } from "../feature-map.ts";
+import { type ChunkedStates, type KernelFeatureMap, UNSEEING } from "../feature-map.ts";
 import type { HeadShape } from "../head-shape.ts";
 import { ofRow } from "../query-features.ts";
 import type { KernelSource, Precision } from "../../wgsl/kernel.ts";
@@ -69,7 +69,7 @@ export function storeStatistics({ featureMap }: CausalProductSpec, count: number
     let shift = round(${sikf ? "log" : "log2"}(max(denominator, 1e-30)));
     let p = select(${sikf ? "exponential_of_parts4(vec4f(shift), vec4f()).x" : "times_power4(vec4f(1.0), vec4f(shift)).x"} / denominator, 0.0, denominator == 0.0 || ${row(i)} >= tokens);
     let n = select(-${ofRow("product", i)} * p, 0.0, p == 0.0);
-    statistics[bh * N + ${row(i)} - params.statisticsBase] = vec4f(${sikf ? `${ofRow("largest", i)} + shift` : `select(${ofRow("largest", i)} + shift, 0.0, p == 0.0)`}, p, n, 0.0);
+    statistics[bh * N + ${row(i)} - params.statisticsBase] = vec4f(${sikf ? `${ofRow("largest", i)} + shift` : `select(${ofRow("largest", i)} + shift, ${UNSEEING}, p == 0.0)`}, p, n, 0.0);
   }`,
   );
 }

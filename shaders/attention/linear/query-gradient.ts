@@ -13,7 +13,7 @@
  * attention/query-features.ts. The gradients of the rows stand in workgroup memory; φ and Σ_e g_ie s_de, with the lane that needs them.
  * Bindings: 0 queries, 1 states, 2 gradients, 3 statistics, 4 out, 5 lengths where there are such; then params.
  */
-import { exponentialOfSum, featureSlope, slopedFeature, wholeAndRest, MAXIMUM, takeMaximum } from "../feature-map.ts";
+import { exponentialOfSum, featureSlope, slopedFeature, wholeAndRest, MAXIMUM, takeMaximum, UNSEEING } from "../feature-map.ts";
 import { type Kernel, makeKernel, workgroupBytes, type WorkgroupVariable } from "../../wgsl/kernel.ts";
 import { lengthBinding, lengthParams } from "../../wgsl/lengths.ts";
 import {
@@ -112,7 +112,7 @@ ${unroll(
   let inside${i} = ${laneRow(i)} < tokens && ${ofRow("denominator", i)} != 0.0;
   let p${i} = select(1.0 / ${ofRow("denominator", i)}, 0.0, !inside${i});
   let n${i} = select(-${ofRow("product", i)} * p${i} * p${i}, 0.0, !inside${i});
-  let reference${i} = ${sikf ? ofRow("largest", i) : `select(0.0, ${ofRow("largest", i)}, inside${i})`};
+  let reference${i} = ${sikf ? ofRow("largest", i) : `select(${UNSEEING}, ${ofRow("largest", i)}, inside${i})`};
   if (column == 0u && ${laneRow(i)} < N) {
     statistics[bh * N + ${laneRow(i)} - params.statisticsBase] = vec4f(reference${i}, p${i}, n${i}, 0.0);
   }

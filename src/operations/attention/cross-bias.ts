@@ -3,11 +3,11 @@
  * gradients are fewer, zeros stand for the others; where results are fewer, the others are left out.
  */
 import type { ProgramBuilder } from "../../program/builder.ts";
-import { type Handles, type Operation, task } from "../operation.ts";
-import { toeplitz } from "../toeplitz/operation.ts";
+import type { Handles, Operation } from "../operation.ts";
 import { around } from "./around.ts";
+import { addBias, addBiasGradient, type AttentionGradientTensors, type AttentionTensors } from "./bias.ts";
 import { addFitted, fittedScratch } from "./fit-rows.ts";
-import { type AttentionShape, type AttentionSpec, biasSpec, keyLengthOf } from "./spec.ts";
+import { type AttentionShape, type AttentionSpec, keyLengthOf } from "./spec.ts";
 
 /** The tensors of the product and its gradient: `v` and `dv` have rows of keys, the others of queries. */
 const INPUTS = ["v", "dOut"] as const;
@@ -31,12 +31,15 @@ function addCrossBias(program: ProgramBuilder, shape: AttentionShape, tensors: H
   const [inputs, outputs] = [INPUTS.filter(isShort), OUTPUTS.filter(isShort)];
   const dims = Object.fromEntries([...inputs, ...outputs].map((name) => [name, width]));
   const { copies: rows, left } = fittedScratch(program, shape, square, dims, scratch);
-  const all = { units: batch * heads, width, precision };
-  const own = (name: keyof typeof lengths) => ({ buffer: tensors[name]!, heads: 1, length: lengths[name] });
-  const whole = (name: keyof typeof lengths) => ({ buffer: rows[name]!, heads: 1, length: square });
-  for (const name of inputs) addFitted(program, all, own(name), whole(name));
-  const spec = biasSpec(shape);
-  const product = tensors["dOut"] ? toeplitz.gradient!(spec)! : task(toeplitz, spec);
-  product.operation.plan(program, product.spec, { ...tensors, dWeights: tensors["dBias"]!, ...rows }, left);
-  for (const name of outputs) addFitted(program, all, whole(name), own(name));
+  // Token by token, the rows of a token's heads stand side by side.
+  const [units, rowHeads] = shape.layout === "bhnd" ? [batch * heads, 1] : [batch, heads];
+  const fitted = { units, width, precision };
+  const own = (name: keyof typeof lengths) => ({ buffer: tensors[name]!, heads: 1, length: lengths[name] * rowHeads });
+  const whole = (name: keyof typeof lengths) => ({ buffer: rows[name]!, heads: 1, length: square * rowHeads });
+  for (const name of inputs) addFitted(program, fitted, own(name), whole(name));
+  const squareShape = { ...shape, length: square, keyLength: undefined };
+  const all = { ...tensors, ...rows };
+  if (tensors["dOut"]) addBiasGradient(program, squareShape, all as AttentionGradientTensors, left);
+  else addBias(program, squareShape, all as AttentionTensors, left);
+  for (const name of outputs) addFitted(program, fitted, whole(name), own(name));
 }

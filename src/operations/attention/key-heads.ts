@@ -29,11 +29,12 @@ function ungrouped(shape: AttentionShape): AttentionShape {
 
 /** The same with the queries of a group one after the other, as those of one head; `undefined` where they do not all see the same. */
 function joinedHeads(shape: AttentionShape): AttentionShape | undefined {
-  const { causal, window, bias, variableLengths } = shape;
+  const { causal, window, bias, variableLengths, layout } = shape;
   if (causal || window !== undefined || bias !== "none" || variableLengths) return undefined;
   const { heads, length: keyLength } = keyShape(shape);
   const length = (shape.heads / heads) * shape.length;
-  return { ...ungrouped(shape), heads, length, keyLength: keyLength === length ? undefined : keyLength };
+  const joined = layout === "bhnd" ? undefined : { heads: shape.heads, length: shape.length };
+  return { ...ungrouped(shape), heads, length, keyLength: keyLength === length ? undefined : keyLength, joined };
 }
 
 /** Adds copies of keys and values for all heads, and makes room for gradients of these, which `addSums` adds up. @throws FastRpbError code `"limit"` */
@@ -43,13 +44,15 @@ function addCopies(
   tensors: Handles,
   scratch: number,
 ): { readonly tensors: Handles; readonly left: number; readonly addSums: () => void } {
-  const { batch, heads: units, length } = keyShape(shape);
-  const { headDim, valueDim, storage: precision } = shape;
+  const { batch, heads: keyHeads, length: keys } = keyShape(shape);
+  const { headDim, valueDim, storage: precision, layout } = shape;
+  // Token by token, the heads of a group stand side by side.
+  const [units, length] = layout === "bhnd" ? [batch * keyHeads, keys] : [batch * keys * keyHeads, 1];
   const dims: Readonly<Record<string, number>> = { k: headDim, v: valueDim, ...(tensors["dOut"] && { dk: headDim, dv: valueDim }) };
-  const { copies: rows, left } = fittedScratch(program, shape, length, dims, scratch);
+  const { copies: rows, left } = fittedScratch(program, shape, keys, dims, scratch);
   const ofGroup = (name: string): HeadRows => ({ buffer: tensors[name]!, heads: 1, length });
-  const ofHeads = (name: string): HeadRows => ({ buffer: rows[name]!, heads: shape.heads / units, length });
-  const fitted = (name: string) => ({ units: batch * units, width: dims[name]!, precision });
+  const ofHeads = (name: string): HeadRows => ({ buffer: rows[name]!, heads: shape.heads / keyHeads, length });
+  const fitted = (name: string) => ({ units, width: dims[name]!, precision });
   for (const name of ["k", "v"]) addFitted(program, fitted(name), ofGroup(name), ofHeads(name));
   const addSums = () => {
     for (const name of ["dk", "dv"]) if (rows[name]) addFitted(program, fitted(name), ofHeads(name), ofGroup(name));

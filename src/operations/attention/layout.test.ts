@@ -5,6 +5,7 @@ import { planProgram } from "../../testing/operations.ts";
 import { programComplaints } from "../../testing/programs.ts";
 import { attentionGradientSpec, type AttentionOptions, attentionSpec } from "../../testing/specs.ts";
 import type { Program } from "../../program/program.ts";
+import type { AttentionLayout } from "./layout.ts";
 
 const SHAPES = [
   { heads: 3, batch: 2, length: 300, headDim: 64, valueDim: 32 },
@@ -25,11 +26,22 @@ const KINDS = [
   { kind: "softmax", bias: "fastrpb" },
   { kind: "softmax", causal: true, keyMask: true },
   { kind: "softmax", bias: "logits" },
+  { featureMap: "sikf", keyLength: 90, keyMask: true },
+  { featureMap: "elu+1", keyHeads: 1 },
+  { kind: "softmax", keyHeads: 1, keyLength: 500 },
+  { featureMap: "sikf", bias: "fastrpb", keyLength: 400 },
+  { featureMap: "sikf", bias: "fastrpb", keyLength: 40 },
+  { featureMap: "sikf", causal: true, keyHeads: 1 },
 ] as const;
 
-/** What each dispatch is, and moves in all: a gradient that is in one buffer with others counts with them. */
+/** What each dispatch is, and moves in all: a gradient that is in one buffer with others counts with them. Copies have other rows, but as many bytes. */
 function work(program: Program) {
-  return program.dispatches.map(({ label, bytesRead, bytesWritten, workgroups }) => ({ label, bytesRead, bytesWritten, workgroups }));
+  return program.dispatches.map(({ label, bytesRead, bytesWritten, workgroups }) => ({
+    label: label.replace(/^(rows of \d+:) .*/, "$1"),
+    bytesRead,
+    bytesWritten,
+    workgroups,
+  }));
 }
 
 describe("tensors by token, or packed", () => {
@@ -38,7 +50,8 @@ describe("tensors by token, or packed", () => {
     (_name, kind) => {
       for (const shape of SHAPES) {
         if ("outside" in kind && shape.length < 2) continue;
-        const programs = (["bhnd", "bnhd", "packed"] as const).map((layout) => {
+        const layouts = ["bhnd", "bnhd", ...("keyLength" in kind || "keyHeads" in kind ? [] : ["packed"])] as AttentionLayout[];
+        const programs = layouts.map((layout) => {
           const spec = attentionSpec({ ...shape, ...kind, layout } as AttentionOptions);
           return [spec, attentionGradientSpec(spec)].map((each) => planProgram("test", each, limitsWith()));
         });

@@ -17,7 +17,11 @@ interface RowShape {
   readonly layout: AttentionLayout;
   readonly keyLength?: number | undefined;
   readonly keyHeads?: number | undefined;
+  readonly joined?: JoinedQueries | undefined;
 }
+
+/** Heads of queries, and rows of each, where an attention has those of a group one after the other as rows of one head. */
+export type JoinedQueries = ReturnType<typeof rowCounts>;
 
 /** Heads of a tensor, and rows of each. */
 export function rowCounts(
@@ -51,8 +55,10 @@ export function tensorShape(shape: RowShape, of: AttentionTensor): readonly numb
 
 /** Where the rows of a tensor lie, `packed` with others or not; `undefined` where they lie head by head. */
 export function rowStrides(shape: RowShape, of: AttentionTensor, packed: boolean): RowStrides | undefined {
-  const { heads, length, headDim, valueDim, layout } = shape;
+  const { headDim, valueDim, layout } = shape;
   if (layout === "bhnd") return undefined;
+  // Rows that are joined are counted over all heads as they were.
+  const { heads, length } = rowCounts({ ...shape, ...(!/[kv]$/.test(of) && shape.joined) }, of);
   const dim = tensorDim(shape, of);
   const token = packed ? packedWidth(shape) : heads * dim;
   const widths = packed ? [headDim, valueDim] : [dim];

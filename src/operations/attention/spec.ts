@@ -1,6 +1,6 @@
 import { checkBoolean, checkElements, checkEnum, checkOptions, checkSize } from "../../core/check.ts";
 import { FastRpbError, refuse } from "../../core/errors.ts";
-import { type AttentionLayout, packedWidth, rowCounts } from "./layout.ts";
+import { type AttentionLayout, type JoinedQueries, packedWidth, rowCounts } from "./layout.ts";
 import {
   BIAS_FORM_OPTIONS,
   type BiasFormOptions,
@@ -119,8 +119,8 @@ export type AttentionOptions = SequenceOptions &
      *   queries of all heads, then the keys, then the values (`qkv.reshape(B, N, 3, H, D)` in PyTorch, where E = D). The output is
      *   `[batch, N, heads, E]`; the gradient is `dqkv`, of the shape of `qkv`.
      *
-     * Gradients have the order of their tensors. Another order than the default goes with no multiplicative bias, `gridChannels`, `keyLength` or
-     * `keyHeads`, and a tensor may not be larger than one binding (`maxStorageBufferBindingSize`).
+     * Gradients have the order of their tensors. Another order than the default goes with no multiplicative bias and no `gridChannels`, and a tensor may
+     * not be larger than one binding (`maxStorageBufferBindingSize`); `"packed"` does not go with `keyLength` or `keyHeads` either.
      */
     layout?: AttentionLayout;
   };
@@ -154,6 +154,8 @@ export interface AttentionShape extends RelativePositions {
   readonly storage: "f32" | "f16";
   /** In which order they are. */
   readonly layout: AttentionLayout;
+  /** Of queries that are joined for a plan (key-heads.ts), how they lie. */
+  readonly joined?: JoinedQueries | undefined;
 }
 
 /** `q`, `k`, `v`, `spectrum` with a bias, or `bias` where it is in the logits, `lengths` with variable lengths, `keyMask` with a mask → `out`. */
@@ -237,8 +239,8 @@ export function attentionSpec(options: AttentionOptions, caller = "runtime.atten
     storage,
     layout,
   };
-  if (layout !== "bhnd" && (spec.keyLength ?? spec.keyHeads) !== undefined) {
-    throw refuse("unavailable", caller, "options.layout", '"bhnd" with keyLength or keyHeads', layout);
+  if (layout === "packed" && (spec.keyLength ?? spec.keyHeads) !== undefined) {
+    throw refuse("unavailable", caller, "options.layout", '"bhnd" or "bnhd" with keyLength or keyHeads', layout);
   }
   if (layout === "packed") checkElements(caller, "qkv", [spec.batch, spec.length, packedWidth(spec)]);
   const widest = Math.max(spec.headDim, spec.valueDim, spec.features);
