@@ -146,7 +146,7 @@ function batchesOf(options: Drawn, data: Arrays, lengths: readonly number[] | un
   return Array.from({ length: options.steps }, (_, step) => {
     const numbers = part("inputs", step, rows * length * input.features);
     const drawn = part("targets", step, rows * output.targets);
-    const own1 = own ? { features: part("features", step, rows * width) } : {};
+    const second = own ? { features: part("features", step, rows * width) } : {};
     const now = options.variableLengths ? Array.from({ length: rows }, (_, b) => lengths?.[b % lengths.length] ?? length) : undefined;
     const targets = Uint32Array.from(drawn, (x, i) => {
       const [b, n] = [Math.floor(i / output.targets), i % output.targets];
@@ -157,7 +157,7 @@ function batchesOf(options: Drawn, data: Arrays, lengths: readonly number[] | un
     return {
       inputs: input.below === undefined ? numbers : Uint32Array.from(numbers, (x) => Math.floor(1e4 * Math.abs(x)) % input.below!),
       targets,
-      ...own1,
+      ...second,
       ...(now && { lengths: Uint32Array.from(now) }),
     };
   });
@@ -368,9 +368,10 @@ export const modelOperation: Operation = {
     };
   },
   /**
-   * Some tens of operations round, each about as an input that is off by half a unit does. How much of that comes out is a matter of the model: the
-   * gradients of ReLU features go as 1 / x. So parameters are moved by roundings, and what changes is taken 30 times; besides, 1e-5 of the size, the
-   * bound of DESIGN for gradients of whole models.
+   * Some tens of operations round, each about as parameters do that are off by half a unit. How much of that comes out is a matter of the model: the
+   * gradients of ReLU features go as 1 / x. So all parameters are moved at random by four such units one way and the other, and the changes are taken
+   * eight times: of the size of what some tens of layers of roundings come to. Besides, twice the bound of 1e-5 for gradients of whole models, and
+   * for losses that are 0 some roundings of the logits.
    */
   async bounds({ data, expected, reference }) {
     const nearby = await Promise.all([4, -4].map((units) => reference({ ...data, off: Float32Array.of(units * U) })));
