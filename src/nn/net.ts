@@ -16,7 +16,7 @@ import { describedModel, readParameters } from "./files.ts";
 import { KeptNumbers } from "./kept-numbers.ts";
 import { loadSelfTests } from "./load-self-tests.ts";
 import { Model, type TracedModel } from "./model.ts";
-import { parseSafetensors } from "./safetensors.ts";
+import { parseFile } from "./safetensors.ts";
 import { KEPT } from "./training-graph.ts";
 
 /** Options of {@link loadModel}. */
@@ -46,7 +46,7 @@ export async function loadModel(runtime: Runtime, bytes: Uint8Array | ArrayBuffe
   if (options.model !== undefined && !(options.model instanceof Model)) {
     throw refuse("value", caller, "options.model", "a model of defineModel or transformer", options.model);
   }
-  const file = parseSafetensors(bytes);
+  const file = parseFile(caller, "bytes", bytes);
   const model = options.model ?? describedModel(caller, file);
   const numbers = readParameters(caller, "bytes", file, model);
   const context = Runtime.contextOf(runtime);
