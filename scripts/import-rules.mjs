@@ -64,7 +64,7 @@ export const ROOMS = [
   },
 
   // Of models: layers, losses, optimisers.
-  ...["reductions", "matmul", "elementwise", "layer-norm", "embedding", "dropout", "mean-over-tokens", "cross-entropy", "optimizers"].map((name) => ({
+  ...["reductions", "elementwise", "matmul", "layer-norm", "embedding", "dropout", "mean-over-tokens", "cross-entropy", "optimizers"].map((name) => ({
     room: `src/operations/${name}`,
     imports: [...PLANNING, "src/operations", ...(name === "reductions" ? [] : ["src/operations/reductions"])],
     types: name === "matmul" ? ["src/operations/elementwise"] : [],
