@@ -92,8 +92,8 @@ export const ROOMS = [
   { room: "demo", folders: ["demo", "demo/sections", "demo/tasks"], imports: ["src/index.ts"], packages: ["uplot"] },
   {
     room: "bench",
-    folders: ["bench", "bench/command", "bench/dist/command", "bench/measure", "bench/page", "bench/peers"],
-    imports: ["src/index.ts", "scripts"],
+    folders: ["bench", "bench/command", "bench/dist/command", "bench/dist/measure", "bench/measure", "bench/page", "bench/peers"],
+    imports: ["src/index.ts", "src/nn.ts", "scripts"],
     packages: "any",
   },
   {

@@ -8,7 +8,7 @@ import { graph } from "../graph/graph.ts";
 import { planProgram, type Task, task } from "../operations/operation.ts";
 import { HISTORY_COLUMNS, HISTORY_ROWS, HISTORY_SIZE } from "../operations/optimizers/spec.ts";
 import { float64Array } from "../math/memory.ts";
-import type { PlanContext } from "../runtime/plan.ts";
+import type { PlanContext, Profile } from "../runtime/plan.ts";
 import { Runtime } from "../runtime/runtime.ts";
 import { numbersAt } from "./arena.ts";
 import { type Batch, Feeder } from "./feed.ts";
@@ -300,6 +300,18 @@ export class Trainer {
     this.#backend.run(steps);
     this.#keepCheckpoint();
     return result;
+  }
+
+  /**
+   * One step, as {@link step}, which is waited for: tells how long each dispatch took.
+   *
+   * @throws FastRpbError codes as of {@link step}
+   */
+  async profile(batch: Batch): Promise<Profile<StepResult>> {
+    const { steps, result } = this.#begin("trainer.profile", batch);
+    const timings = await this.#backend.profile(steps);
+    this.#keepCheckpoint();
+    return { output: result, ...timings };
   }
 
   /**
