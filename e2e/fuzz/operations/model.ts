@@ -370,7 +370,7 @@ export const modelOperation: Operation = {
   /**
    * Some tens of operations round, each about as parameters do that are off by half a unit. How much of that comes out is a matter of the model: the
    * gradients of ReLU features go as 1 / x. So all parameters are moved at random by four such units one way and the other, and the changes are taken
-   * eight times: of the size of what some tens of layers of roundings come to. Besides, twice the bound of 1e-5 for gradients of whole models, and
+   * four times: of the size of what some tens of layers of roundings come to. Besides, 1e-5, the bound for gradients of whole models, and
    * for losses that are 0 some roundings of the logits.
    */
   async bounds({ data, expected, reference }) {
@@ -378,7 +378,7 @@ export const modelOperation: Operation = {
     return Object.fromEntries(
       Object.entries(expected).map(([name, exact]) => {
         const change = nearby.reduce((sum, other) => sum + norm(exact.map((x, i) => x - other[name]![i]!)), 0);
-        return [name, 2e-5 * norm(exact) + 8 * change + 1e-6];
+        return [name, 1e-5 * norm(exact) + 4 * change + 1e-6];
       }),
     );
   },
