@@ -64,11 +64,12 @@ export const ROOMS = [
   },
 
   // Of models: layers, losses, optimisers.
-  ...["reductions", "elementwise", "matmul", "layer-norm", "embedding", "dropout", "mean-over-tokens", "cross-entropy", "optimizers"].map((name) => ({
+  { room: "src/operations/reductions", imports: [...PLANNING, "src/operations"] },
+  ...["elementwise", "layer-norm", "embedding", "dropout", "mean-over-tokens", "cross-entropy", "optimizers"].map((name) => ({
     room: `src/operations/${name}`,
-    imports: [...PLANNING, "src/operations", ...(name === "reductions" ? [] : ["src/operations/reductions"])],
-    types: name === "matmul" ? ["src/operations/elementwise"] : [],
+    imports: [...PLANNING, "src/operations", "src/operations/reductions"],
   })),
+  { room: "src/operations/matmul", imports: [...PLANNING, "src/operations", "src/operations/reductions", "src/operations/elementwise"] },
 
   { room: "src/graph", imports: ["src/core", "src/math", "src/program", ...ALL_OPERATIONS] },
   // The backends do not know each other.
