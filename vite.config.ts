@@ -17,22 +17,25 @@ const TARGET = "es2022";
 const repository = path(".");
 
 /** Minified ES modules that import nothing but one another: the entries, and a file for each family of operations and what they share. */
-const library = libraryBuild({ fastrpb: path("src/index.ts"), nn: path("src/nn.ts") }, {
-  // Every page loads the entry and what all plans share, and small files that most pages load; then what pages of a family load. A group takes all that
-  // its files import, but for what groups before it have: together it compresses better.
-  codeSplitting: {
-    groups: [
-      { name: "core", test: /\/(index|runtime\/(gradient-)?plan|core\/axes|math\/(flops|random|roots|smooth).*|wgsl\/complex)\.ts$/ },
-      { name: "lines", test: /\/operations\/fft\/lines\.ts$/ },
-      { name: "toeplitz-spec", test: /\/(toeplitz\/(forms|outside|separable-plans|spec)|wgsl\/(lengths|rows))\.ts$/ },
-      { name: "toeplitz-operation", test: /\/operations\/toeplitz\/operation\.ts$/ },
-      { name: "attention", test: /\/(attention\/(spec|operation|bias|projection)|runtime\/attention-family)\.ts$/ },
-      { name: "linear-attention", test: /\/attention\/linear\/operation\.ts$/ },
-    ],
+const library = libraryBuild(
+  { fastrpb: path("src/index.ts"), nn: path("src/nn.ts") },
+  {
+    // Every page loads the entry and what all plans share, and small files that most pages load; then what pages of a family load. A group takes all that
+    // its files import, but for what groups before it have: together it compresses better.
+    codeSplitting: {
+      groups: [
+        { name: "core", test: /\/(index|runtime\/(gradient-)?plan|core\/axes|math\/(flops|random|roots|smooth).*|wgsl\/complex)\.ts$/ },
+        { name: "lines", test: /\/operations\/fft\/lines\.ts$/ },
+        { name: "toeplitz-spec", test: /\/(toeplitz\/(forms|outside|separable-plans|spec)|wgsl\/(lengths|rows))\.ts$/ },
+        { name: "toeplitz-operation", test: /\/operations\/toeplitz\/operation\.ts$/ },
+        { name: "attention", test: /\/(attention\/(spec|operation|bias|projection)|runtime\/attention-family)\.ts$/ },
+        { name: "linear-attention", test: /\/attention\/linear\/operation\.ts$/ },
+      ],
+    },
+    // Without hashes: a package's files belong to its version, and names that compress well are a part of what a page downloads.
+    chunkFileNames: ({ facadeModuleId, name }) => `chunks/${facadeModuleId ? chunkName(facadeModuleId) : name}.js`,
   },
-  // Without hashes: a package's files belong to its version, and names that compress well are a part of what a page downloads.
-  chunkFileNames: ({ facadeModuleId, name }) => `chunks/${facadeModuleId ? chunkName(facadeModuleId) : name}.js`,
-});
+);
 
 /** The same in one file, for pages with a script tag and for bundlers that refuse to split workers. */
 const bundle = libraryBuild({ "fastrpb.bundle": path("src/index.ts") }, { codeSplitting: false }, [importAtOnce()]);

@@ -27,7 +27,6 @@ if (!options) {
 } else {
   if (options.peers !== "none") installPeers();
   const library = options.library ? resolve(options.library) : buildLibrary();
-  copyFileSync(library, join(bench, "dist/fastrpb.js"));
   copyParts(library);
   if (options.prepare) {
     console.log("bench/dist is ready");
@@ -64,8 +63,11 @@ function sources(folder) {
     .map((entry) => join(entry.parentPath, entry.name));
 }
 
-/** What the library imports on demand lies next to it. */
+/** Models, and what the library imports on demand, lie next to it. */
 function copyParts(library) {
+  copyFileSync(library, join(bench, "dist/fastrpb.js"));
+  const models = join(dirname(library), "nn.js");
+  if (existsSync(models)) copyFileSync(models, join(bench, "dist/nn.js"));
   const [from, to] = [join(dirname(library), "chunks"), join(bench, "dist/chunks")];
   rmSync(to, { recursive: true, force: true });
   if (existsSync(from)) cpSync(from, to, { recursive: true });

@@ -76,7 +76,7 @@ async function runCases(page: Page, which: string, out: string): Promise<readonl
 }
 
 async function measure(browser: Browser, page: Page, base: string, out: string): Promise<void> {
-  const options = parseOptions((process.env["BENCH"] ?? "").split(" ").filter((word) => word !== ""));
+  const options = parseOptions((process.env["BENCH"] ?? "").split(/ (?=--)|(?<=--[a-z-]+) /).filter((word) => word !== ""));
   if (!options) return console.log(USAGE);
   const rows: RowResult[] = [];
   const keep = (start: Start | undefined) => {

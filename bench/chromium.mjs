@@ -7,11 +7,12 @@ import { findChromium } from "../scripts/chromium.mjs";
 import { measureCpuRows } from "./dist/command/cpu-rows.js";
 import { describeMachine } from "./dist/command/machine.js";
 import { rowLine } from "./dist/command/tables.js";
+import { loadLibrary } from "./dist/measure/library.js";
 
 const folder = fileURLToPath(new URL(".", import.meta.url));
 
 /** What the page loads as it is; onnxruntime-web finds its WebAssembly beside itself. */
-const PREBUNDLED = ["@jax-js/jax", "@tensorflow/tfjs-core", "@tensorflow/tfjs-backend-webgpu"];
+const PREBUNDLED = ["@jax-js/jax", "@tensorflow/tfjs-core", "@tensorflow/tfjs-core/dist/register_all_gradients", "@tensorflow/tfjs-backend-webgpu"];
 
 const LAUNCH = [
   "--enable-unsafe-webgpu",
@@ -51,7 +52,7 @@ export async function runInChromium(options, library) {
     const request = { library: `/@fs/${library}`, rows: options.rows, peers: options.peers, settings: options.settings };
     const started = await Promise.race([page.evaluate((asked) => window.measure(asked), request), crashed]);
     await browser.close();
-    const cpu = await measureCpuRows(options, await import(pathToFileURL(library).href), report);
+    const cpu = await measureCpuRows(options, await loadLibrary(pathToFileURL(library).href), report);
     const machine = describeMachine("chromium", `Chromium ${browser.version()}`, started.adapter.description, [...started.packages, ...cpu.packages]);
     return { date: new Date().toISOString(), machine, settings: started.settings, copy: started.copy, rows: [...rows, ...cpu.rows] };
   } finally {

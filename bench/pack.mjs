@@ -38,6 +38,8 @@ mkdirSync(pack);
 cpSync(join(bench, "dist"), join(pack, "dist"), { recursive: true });
 copyFileSync(join(bench, "package.json"), join(pack, "package.json"));
 for (const file of ["torch/bench_torch.py", "environment.sh", "run.sh", "test.sh"]) copyFileSync(join(bench, file), join(pack, basename(file)));
+// The model that bench_torch.py trains.
+cpSync(join(root, "python/fastrpb"), join(pack, "fastrpb"), { recursive: true, filter: (file) => !file.endsWith("__pycache__") });
 const dawn = join(root, "node_modules/webgpu");
 for (const file of ["index.js", "package.json", "LICENSE.md", "dist/linux-x64/dawn.node"]) {
   cpSync(join(dawn, file), join(pack, "node_modules/webgpu", file), { recursive: true });

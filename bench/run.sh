@@ -10,7 +10,7 @@ mkdir -p "$results"
 
 torch=()
 if python3 -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null; then
-  "$node" dist/command/list-rows.js >"$results/rows.json"
+  "$node" dist/command/list-rows.js --large "$@" >"$results/rows.json"
   python3 bench_torch.py "$results/rows.json" "$results/torch.json"
   torch=(--torch "$results/torch.json")
 fi

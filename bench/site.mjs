@@ -32,7 +32,7 @@ await build({
 });
 copyFileSync(join(bench, "package.json"), join(site, "package.json"));
 mkdirSync(join(site, "dist"));
-copyFileSync(join(root, "dist/fastrpb.js"), join(site, "dist/fastrpb.js"));
+for (const name of ["fastrpb.js", "nn.js"]) copyFileSync(join(root, "dist", name), join(site, "dist", name));
 cpSync(join(root, "dist/chunks"), join(site, "dist/chunks"), { recursive: true, filter: (file) => !file.endsWith(".map") });
 copyOnnxRuntime();
 console.log(`${site}: serve it, and give browse.mjs the browser`);

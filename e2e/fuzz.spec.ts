@@ -4,7 +4,7 @@ import { OPERATIONS } from "./fuzz/case.ts";
 
 const seed = Number(process.env["FUZZ_SEED"] ?? Math.floor(Date.now() / 1000));
 const cases = Number(process.env["FUZZ_CASES"] ?? 504);
-/** Compiling takes longest: the gradients, of many kernels, have one plan, and others three. */
+/** Compiling takes longest: the gradients and models, of many kernels, have one plan, and others three. */
 const PLANS = { few: 1, many: 3 };
 
 let page: Page;
@@ -23,7 +23,7 @@ test.describe("fuzz", () => {
   for (const operation of OPERATIONS) {
     test(operation, async () => {
       const count = Math.ceil(cases / OPERATIONS.length);
-      const perPlan = Math.ceil(count / (operation.includes("gradient") ? PLANS.few : PLANS.many));
+      const perPlan = Math.ceil(count / (/gradient|model/.test(operation) ? PLANS.few : PLANS.many));
       const { report, lines } = await page.evaluate((options) => window.fuzz!(options), { seed, cases: count, perPlan, only: [operation] });
       console.log(
         `fuzz: seed ${seed}: ${operation}: ${report.plans} plans, ${report.cases} cases; ${report.refusedPlans} plans and ${report.refusedCases} cases refused`,

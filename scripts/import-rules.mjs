@@ -64,7 +64,7 @@ export const ROOMS = [
   },
 
   // Of models: layers, losses, optimisers.
-  ...["reductions", "matmul", "elementwise", "layer-norm", "embedding", "dropout", "mean-over-tokens", "cross-entropy", "optimizers"].map((name) => ({
+  ...["reductions", "elementwise", "matmul", "layer-norm", "embedding", "dropout", "mean-over-tokens", "cross-entropy", "optimizers"].map((name) => ({
     room: `src/operations/${name}`,
     imports: [...PLANNING, "src/operations", ...(name === "reductions" ? [] : ["src/operations/reductions"])],
     types: name === "matmul" ? ["src/operations/elementwise"] : [],
@@ -92,8 +92,8 @@ export const ROOMS = [
   { room: "demo", folders: ["demo", "demo/sections", "demo/tasks"], imports: ["src/index.ts"], packages: ["uplot"] },
   {
     room: "bench",
-    folders: ["bench", "bench/command", "bench/dist/command", "bench/measure", "bench/page", "bench/peers"],
-    imports: ["src/index.ts", "scripts"],
+    folders: ["bench", "bench/command", "bench/dist/command", "bench/dist/measure", "bench/measure", "bench/page", "bench/peers"],
+    imports: ["src/index.ts", "src/nn.ts", "scripts"],
     packages: "any",
   },
   {

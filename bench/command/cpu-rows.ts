@@ -1,6 +1,7 @@
 /** The rows of the CPU backend, in this process. */
 import type { Competitor } from "../measure/competitor.ts";
-import { fastrpb, type Library } from "../measure/fastrpb.ts";
+import { fastrpb } from "../measure/fastrpb.ts";
+import type { Library } from "../measure/library.ts";
 import type { RowResult, Settings } from "../measure/result.ts";
 import { ROWS } from "../measure/rows.ts";
 import { measureRows } from "../measure/session.ts";

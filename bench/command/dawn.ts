@@ -4,9 +4,10 @@
  */
 import { pathToFileURL } from "node:url";
 import { create, globals } from "webgpu";
-import { adapterFacts, settingsFor } from "../measure/adapter.ts";
+import { adapterFacts, settingsFor, suitedRows } from "../measure/adapter.ts";
 import { measureCopy } from "../measure/copy.ts";
-import { fastrpb, type Library } from "../measure/fastrpb.ts";
+import { fastrpb } from "../measure/fastrpb.ts";
+import { loadLibrary } from "../measure/library.ts";
 import type { RowResult } from "../measure/result.ts";
 import { ROWS } from "../measure/rows.ts";
 import { measureRows } from "../measure/session.ts";
@@ -38,7 +39,7 @@ try {
 async function main(options: Options): Promise<void> {
   const report = (line: string) => console.log(line);
   const file = options.library ? pathToFileURL(options.library) : new URL("../fastrpb.js", import.meta.url);
-  const library = (await import(file.href)) as Library;
+  const library = await loadLibrary(file.href);
   const adapter = await adapterFacts(dawn);
   const copy = await measureCopy(dawn, adapter.copyBytes);
   report(`${adapter.description}; copies ${copy.kernel.toFixed(1)} GB/s by kernel, ${copy.buffer.toFixed(1)} GB/s by copyBufferToBuffer`);
@@ -46,8 +47,7 @@ async function main(options: Options): Promise<void> {
   const peers = await loadPeers(NODE_PEERS, options.peers, report);
   const competitors = [fastrpb({ library, gpu: dawn, tuned: settings.tuned, profile: true }), ...peers];
   const asked = ROWS.filter((row) => row.kind !== "cpu-fft" && options.rows.includes(row.name));
-  const rows = asked.filter((row) => !row.large || !adapter.software);
-  if (rows.length < asked.length) report("large rows are left out: this is a software adapter");
+  const rows = suitedRows(asked, adapter, report);
   const results: RowResult[] = [];
   const done = (row: RowResult) => {
     results.push(row);

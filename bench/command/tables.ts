@@ -6,8 +6,18 @@ const TITLES: Readonly<Record<string, string>> = {
   toeplitz: "Toeplitz product, 8 heads of 64 channels, weights prepared",
   attention: "Linear attention (SIKF), 8 heads of 64, without and with FastRPB",
   gradient: "Gradients of attention, 8 heads of 64; with FastRPB the weights prepared",
+  matmul: "Matrix product, float32",
+  training: "A step of training a transformer: loss, gradients and AdamW, with SIKF and two-dimensional FastRPB",
   "cpu-fft": "Complex FFT on the CPU (Node)",
 };
+
+/** Of a row; more are listed by what they do. */
+const MOST_DISPATCHES = 24;
+
+interface Dispatch {
+  readonly label: string;
+  readonly milliseconds: number;
+}
 
 export function resultTables(result: BenchResult): string {
   const kinds = [...new Set(result.rows.map((row) => row.kind))];
@@ -47,7 +57,7 @@ function comparison(kind: string, rows: readonly RowResult[]): string {
   const names = [...new Set(rows.flatMap((row) => row.entries.map((entry) => entry.competitor)))];
   const body = rows.map((row) => {
     const own = row.entries[0]?.time?.median;
-    return [row.name, ...names.map((name) => cell(find(row, name), own))];
+    return [row.name, ...names.map((name) => cell(find(row, name), own, row.flops))];
   });
   const notes = names.flatMap((name) => {
     const formulations = new Set(rows.flatMap((row) => find(row, name)?.formulation ?? []));
@@ -57,14 +67,15 @@ function comparison(kind: string, rows: readonly RowResult[]): string {
   return [title, "", table(["", ...names], body), ...(notes.length > 0 ? ["", ...notes] : [])].join("\n");
 }
 
-function cell(entry: Entry | undefined, own: number | undefined): string {
+function cell(entry: Entry | undefined, own: number | undefined, flops: number | undefined): string {
   if (!entry) return "";
   if (!entry.time) return entry.problem ?? "";
   const { median, samples } = entry.time;
   const ratio = own === undefined || entry.competitor === "fastrpb" ? "" : `, ×${digits(median / own)}`;
   // On the CPU, fastrpb's own float64 is what the others are compared with.
   const error = entry.error ? `, ${entry.error.toExponential(1)}` : "";
-  return `${digits(median)}${ratio}${error}${samples === 1 ? " (1 sample)" : ""}`;
+  const rate = flops === undefined ? "" : `, ${teraflops(flops, median)}`;
+  return `${digits(median)}${ratio}${rate}${error}${samples === 1 ? " (1 sample)" : ""}`;
 }
 
 function ownTable(result: BenchResult): string {
@@ -111,11 +122,21 @@ function ownTable(result: BenchResult): string {
 function profiles(result: BenchResult): string {
   const lines = result.rows.flatMap((row) =>
     row.entries.flatMap(({ details }) => {
-      const profile = details?.profile?.filter(({ milliseconds }) => milliseconds !== undefined) ?? [];
-      return profile.length > 1 ? [`- ${row.name}: ${profile.map(({ label, milliseconds }) => `${label} ${digits(milliseconds!)}`).join(", ")}`] : [];
+      const profile = (details?.profile ?? []).flatMap(({ label, milliseconds }) => (milliseconds === undefined ? [] : [{ label, milliseconds }]));
+      const listed = profile.length > MOST_DISPATCHES ? byLabel(profile) : profile;
+      return profile.length > 1 ? [`- ${row.name}: ${listed.map(({ label, milliseconds }) => `${label} ${digits(milliseconds)}`).join(", ")}`] : [];
     }),
   );
   return lines.length > 0 ? ["**Dispatches by the GPU's clock** (ms, where there is more than one)", "", ...lines].join("\n") : "";
+}
+
+/** Times of dispatches that have the same label together, the longest first. */
+function byLabel(profile: readonly Dispatch[]): readonly Dispatch[] {
+  const found = new Map<string, number[]>();
+  for (const { label, milliseconds } of profile) found.set(label, [...(found.get(label) ?? []), milliseconds]);
+  return [...found]
+    .map(([label, times]) => ({ label: times.length > 1 ? `${times.length} × ${label}` : label, milliseconds: times.reduce((a, b) => a + b) }))
+    .sort((a, b) => b.milliseconds - a.milliseconds);
 }
 
 /** What tuning chose, and the times of what it tried. */
@@ -146,6 +167,7 @@ function torchTable(result: BenchResult): string {
       [
         theirs.name,
         digits(clock),
+        digits(own.time!.median),
         digits(rate),
         copy ? `${digits((100 * rate) / Math.max(copy.kernel, copy.buffer))} %` : "",
         own.error?.toExponential(1) ?? "",
@@ -156,7 +178,18 @@ function torchTable(result: BenchResult): string {
       ],
     ];
   });
-  const head = ["", "fastrpb, ms", "GB/s", "of copy bandwidth", "error", "PyTorch", "as a graph: ms, × fastrpb's time", "called: ms", "error"];
+  const head = [
+    "",
+    "fastrpb, ms",
+    "called: ms",
+    "GB/s",
+    "of copy bandwidth",
+    "error",
+    "PyTorch",
+    "as a graph: ms, × fastrpb's time",
+    "called: ms",
+    "error",
+  ];
   const title = `**Against PyTorch ${torch.torch} (CUDA ${torch.cuda}) on the same ${torch.gpu}**, by the GPU's clock; its copies run at ${torch.copy.toFixed(0)} GB/s`;
   return [title, "", table(head, body)].join("\n");
 }
@@ -183,11 +216,15 @@ function table(head: readonly string[], body: readonly (readonly string[])[]): s
 /** One row in a line of the terminal. */
 export function rowLine(row: RowResult): string {
   const own = row.entries[0]?.time?.median;
-  return `${row.name}: ${row.entries.map((entry) => `${entry.competitor} ${cell(entry, own)}`).join(" | ")}`;
+  return `${row.name}: ${row.entries.map((entry) => `${entry.competitor} ${cell(entry, own, row.flops)}`).join(" | ")}`;
 }
 
 function digits(value: number): string {
   return value >= 100 ? value.toFixed(0) : value.toPrecision(3);
+}
+
+function teraflops(flops: number, milliseconds: number): string {
+  return `${digits(flops / milliseconds / 1e9)} TFLOP/s`;
 }
 
 function mebibytes(bytes: number): string {

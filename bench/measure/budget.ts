@@ -24,7 +24,7 @@ export class Budget {
 
   /** The row to try first, where trying `row` itself could take forever. */
   probe(competitor: Competitor, row: Row): Row | undefined {
-    if (!competitor.work || this.#pace.has(key(competitor, row))) return undefined;
+    if (competitor.work?.(row) === undefined || this.#pace.has(key(competitor, row))) return undefined;
     const smallest = ROWS.find((candidate) => candidate.kind === row.kind && competitor.supports(candidate));
     return smallest && work(competitor, smallest) < work(competitor, row) ? smallest : undefined;
   }

@@ -13,7 +13,7 @@ export interface Competitor {
   /** How it computes the row, where that is a choice or not quite the same: a note under the table. */
   formulation?(row: Row): string | undefined;
   /** Work of a row in any unit, where it grows faster than the row's data; budget.ts predicts times by it. */
-  work?(row: Row): number;
+  work?(row: Row): number | undefined;
   /** Uploads `copies` sets of the same inputs, which the runs take in turn, and does all that a user would do once. */
   prepare(row: Row, data: Data, copies: number): Promise<Prepared>;
   /** The exact result, where the competitor computes something else than the row says. */

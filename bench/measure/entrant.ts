@@ -2,6 +2,7 @@
 import type { Budget } from "./budget.ts";
 import type { Competitor, Data, Prepared } from "./competitor.ts";
 import { kindOf } from "./kinds.ts";
+import type { Library } from "./library.ts";
 import { median, relativeL2 } from "./numbers.ts";
 import type { Entry, Settings } from "./result.ts";
 import type { Row } from "./rows.ts";
@@ -18,7 +19,7 @@ export class Entrant {
   /** Milliseconds of one repetition. */
   readonly #samples: number[] = [];
   #prepared: Prepared | undefined;
-  #repetitions = 1;
+  #repetitions: number;
   #warmup = 0;
   #error: number | undefined;
   #problem: string | undefined;
@@ -29,6 +30,7 @@ export class Entrant {
     this.#competitor = competitor;
     this.#row = row;
     this.#settings = settings;
+    this.#repetitions = kindOf(row).leastRepetitions ?? 1;
   }
 
   /** How the warm-up went, or why it will not run. */
@@ -41,12 +43,12 @@ export class Entrant {
    *
    * @param expected the exact result of the row, where it is compared
    */
-  async enter(data: Data, copies: number, expected: (() => Promise<Float32Array>) | undefined, budget: Budget): Promise<void> {
+  async enter(data: Data, copies: number, expected: (() => Promise<Float32Array>) | undefined, budget: Budget, library: Library): Promise<void> {
     const competitor = this.#competitor;
     const row = this.#row;
     await this.#attempt(async () => {
       const probe = budget.probe(competitor, row);
-      if (probe) budget.record(competitor, probe, await probeTime(competitor, probe));
+      if (probe) budget.record(competitor, probe, await probeTime(competitor, probe, library));
       this.#problem = budget.refusal(competitor, row);
       if (this.#problem) return;
       const started = performance.now();
@@ -61,13 +63,13 @@ export class Entrant {
     });
   }
 
-  /** Keeps the GPU busy until its clock rate is up. */
+  /** Keeps the GPU busy until its clock rate is up, and lets a sample hold more than a slow clock allowed. */
   async warmUp(): Promise<void> {
     const prepared = this.#prepared;
     if (!prepared || this.#problem) return;
     const end = performance.now() + this.#settings.warmUpMilliseconds;
     await this.#attempt(async () => {
-      while (performance.now() < end) await timeRuns(prepared, this.#repetitions);
+      while (performance.now() < end) await this.#calibrate(prepared);
     });
   }
 
@@ -84,6 +86,7 @@ export class Entrant {
 
   /** What came out; frees everything. */
   async leave(): Promise<Entry> {
+    const repetitions = this.#repetitions;
     if (this.#prepared?.details) await this.warmUp();
     const details = this.#problem ? undefined : await this.#attempt(async () => this.#prepared?.details?.());
     await this.#attempt(async () => this.#prepared?.dispose());
@@ -97,7 +100,7 @@ export class Entrant {
       minimum: Math.min(...samples),
       maximum: Math.max(...samples),
       samples: samples.length,
-      repetitions: this.#repetitions,
+      repetitions,
       warmup: this.#warmup,
     };
     return { ...entry, time, ...(this.#error === undefined ? {} : { error: this.#error }), ...(details ? { details } : {}) };
@@ -138,8 +141,8 @@ async function timeRuns(prepared: Prepared, repetitions: number): Promise<number
 }
 
 /** Milliseconds of one warm run. */
-async function probeTime(competitor: Competitor, row: Row): Promise<number> {
-  const prepared = await competitor.prepare(row, kindOf(row).data(row), 1);
+async function probeTime(competitor: Competitor, row: Row, library: Library): Promise<number> {
+  const prepared = await competitor.prepare(row, await kindOf(row).data(row, library), 1);
   try {
     await timeRuns(prepared, 1);
     return await timeRuns(prepared, 1);

@@ -1,21 +1,18 @@
 /** The library itself, on the GPU or on the CPU. Every row opens a runtime of its own, so that nothing is compiled beforehand. */
-import type * as LibraryModule from "../../src/index.ts";
-import type { Runtime, RuntimeOptions, Tensor, TuneProgress, Tuning } from "../../src/index.ts";
+import type { Runtime, RuntimeOptions, TuneProgress, TuneRequest, Tuning } from "../../src/index.ts";
 import type { Competitor, Prepared } from "./competitor.ts";
-import { kindOf, type LoadedPlan } from "./kinds.ts";
+import type { LoadedPlan, Output } from "./kind.ts";
+import { kindOf } from "./kinds.ts";
+import type { Library } from "./library.ts";
 import { median } from "./numbers.ts";
 import type { Candidate, OwnDetails } from "./result.ts";
-import type { Row } from "./rows.ts";
 
 /** Of one plan: so many, or for so long. */
 const MOST_PROFILES = 25;
 const PROFILE_MILLISECONDS = 2000;
-/** Calls whose host time is taken together, for clocks that are coarse in a browser, and how often. */
+/** Calls whose host time is taken together, for clocks that are coarse in a browser, where they are not long; and how often. */
 const HOST_RUNS = 32;
 const HOST_SAMPLES = 32;
-
-/** The library as it was loaded: its sources, or a build of them. */
-export type Library = typeof LibraryModule;
 
 export interface OwnOptions {
   readonly library: Library;
@@ -35,7 +32,8 @@ export function fastrpb(options: OwnOptions): Competitor {
 
     async prepare(row, data, copies): Promise<Prepared> {
       const backend = gpu ? ({ backend: "webgpu", gpu } as const) : ({ backend: "cpu" } as const);
-      const found = tuned ? await tune(library, backend, row) : undefined;
+      const request = tuned ? kindOf(row).tune?.(row) : undefined;
+      const found = request && (await tune(library, backend, request));
       const tuning = found && {
         tuneMilliseconds: found.milliseconds,
         candidates: found.candidates,
@@ -45,7 +43,7 @@ export function fastrpb(options: OwnOptions): Competitor {
       try {
         const code = collectShaders(runtime.device);
         const started = performance.now();
-        const plan = await kindOf(row).open(runtime, row);
+        const plan = await kindOf(row).open(runtime, row, library);
         const planMilliseconds = performance.now() - started;
         const loaded = Array.from({ length: copies }, () => plan.load(data));
         const outputs = loaded.map(() => plan.output());
@@ -99,14 +97,14 @@ function collectShaders(device: GPUDevice | undefined): ReadonlySet<string> {
 async function tune(
   library: Library,
   backend: RuntimeOptions,
-  row: Row,
+  request: TuneRequest,
 ): Promise<{ readonly tuning: Tuning; readonly milliseconds: number; readonly candidates: readonly Candidate[] }> {
   const started = performance.now();
   const runtime = await library.createRuntime(backend);
   const candidates: Candidate[] = [];
   const onProgress = ({ choices, milliseconds }: TuneProgress) => void candidates.push({ choices, milliseconds });
   try {
-    return { tuning: await runtime.tune([kindOf(row).tune(row)], { onProgress }), milliseconds: performance.now() - started, candidates };
+    return { tuning: await runtime.tune([request], { onProgress }), milliseconds: performance.now() - started, candidates };
   } finally {
     runtime.dispose();
   }
@@ -116,17 +114,20 @@ async function tune(
 async function hostTime(run: () => void, finish: () => Promise<void>): Promise<number> {
   const samples: number[] = [];
   const begun = performance.now();
+  run();
+  await finish();
+  const runs = Math.min(HOST_RUNS, Math.ceil(PROFILE_MILLISECONDS / (performance.now() - begun)));
   while (samples.length < HOST_SAMPLES && (samples.length === 0 || performance.now() - begun < PROFILE_MILLISECONDS)) {
     const started = performance.now();
-    for (let i = 0; i < HOST_RUNS; i++) run();
-    samples.push((performance.now() - started) / HOST_RUNS);
+    for (let i = 0; i < runs; i++) run();
+    samples.push((performance.now() - started) / runs);
     await finish();
   }
   return median(samples);
 }
 
 /** The median time of each dispatch. */
-async function profileOf(loaded: readonly LoadedPlan[], outputs: readonly Tensor[]): Promise<NonNullable<OwnDetails["profile"]>> {
+async function profileOf(loaded: readonly LoadedPlan<Output>[], outputs: readonly Output[]): Promise<NonNullable<OwnDetails["profile"]>> {
   const labels: string[] = [];
   const times: number[][] = [];
   const started = performance.now();

@@ -1,31 +1,9 @@
 /** The kinds of rows: their inputs, and how the library runs them, on the GPU and (as the reference) on the CPU alike. */
-import type { Cost, Profile, Runtime, Tensor, TuneRequest } from "../../src/index.ts";
 import type { Data } from "./competitor.ts";
+import type { Kind, Output } from "./kind.ts";
+import { lastRows, matmul, training } from "./models.ts";
 import { normals } from "./numbers.ts";
 import type { AttentionRow, CpuFftRow, FftRow, GradientRow, Row, ToeplitzRow } from "./rows.ts";
-
-/** A plan of a row. */
-export interface OpenPlan {
-  readonly cost: Cost;
-  /** Uploads a set of inputs. */
-  load(data: Data): LoadedPlan;
-  /** A tensor for the result. */
-  output(): Tensor;
-}
-
-export interface LoadedPlan {
-  run(out: Tensor): Tensor;
-  profile(out: Tensor): Promise<Profile>;
-}
-
-interface Kind<R extends Row> {
-  data(row: R): Data;
-  /** Floats of the result. */
-  outputLength(row: R): number;
-  /** What to tune. */
-  tune(row: R): TuneRequest;
-  open(runtime: Runtime, row: R): Promise<OpenPlan>;
-}
 
 const fftOptions = (row: FftRow | CpuFftRow) => ({ shape: row.kind === "fft" ? [row.batch, row.length] : [row.length] });
 const toeplitzOptions = ({ batch, heads, length, channels }: ToeplitzRow) => ({ batch, heads, length, channels });
@@ -84,13 +62,9 @@ const toeplitz: Kind<ToeplitzRow> = {
 
 /** q, k, v: [batch, heads, length, headDim]; with FastRPB also weights: [heads, 2·length − 1], prepared once. */
 const attention: Kind<AttentionRow | GradientRow> = {
-  data(row) {
-    const n = attention.outputLength(row);
-    const weights = row.bias === "fastrpb" ? { weights: normals(7, row.heads * (2 * row.length - 1)) } : {};
-    return { q: normals(4, n), k: normals(5, n), v: normals(6, n), ...weights };
-  },
+  data: attentionData,
   outputLength: (row) => row.batch * row.heads * row.length * row.headDim,
-  tune: (row) => ({ operation: "attention", options: { ...attentionOptions(row), heads: tunedHeads(row) } }),
+  tune: attentionTuning,
   async open(runtime, row) {
     const { batch, heads, length, headDim } = row;
     const shape = [batch, heads, length, headDim];
@@ -110,9 +84,9 @@ const attention: Kind<AttentionRow | GradientRow> = {
 
 /** The inputs of attention, and dOut like its result; the result that is compared is dq. */
 const gradient: Kind<GradientRow> = {
-  data: (row) => ({ ...attention.data(row), dOut: normals(8, attention.outputLength(row)) }),
+  data: (row) => ({ ...attentionData(row), dOut: normals(8, attention.outputLength(row)) }),
   outputLength: (row) => attention.outputLength(row),
-  tune: (row) => ({ ...attention.tune(row), gradient: true }),
+  tune: (row) => ({ ...attentionTuning(row), gradient: true }),
   async open(runtime, row) {
     const { batch, heads, length, headDim } = row;
     const shape = [batch, heads, length, headDim];
@@ -140,11 +114,21 @@ const gradient: Kind<GradientRow> = {
   },
 };
 
-const KINDS = { fft, "cpu-fft": fft, toeplitz, attention, gradient };
+function attentionData(row: AttentionRow | GradientRow): Data {
+  const n = attention.outputLength(row);
+  const weights = row.bias === "fastrpb" ? { weights: normals(7, row.heads * (2 * row.length - 1)) } : {};
+  return { q: normals(4, n), k: normals(5, n), v: normals(6, n), ...weights };
+}
+
+function attentionTuning(row: AttentionRow | GradientRow) {
+  return { operation: "attention", options: { ...attentionOptions(row), heads: tunedHeads(row) } } as const;
+}
+
+const KINDS = { fft, "cpu-fft": fft, toeplitz, attention, gradient, matmul, training };
 
 /** The kind of a row, which takes rows of that kind. */
-export function kindOf(row: Row): Kind<Row> {
-  return KINDS[row.kind] as unknown as Kind<Row>;
+export function kindOf(row: Row): Kind<Row, Output> {
+  return KINDS[row.kind] as unknown as Kind<Row, Output>;
 }
 
 /** Floats of a result that are worth computing on the CPU, to compare with. */
@@ -152,7 +136,8 @@ const MOST_EXACT = 2 ** 22;
 
 /** The last of a row's batch, with its data: as much as the CPU computes in a moment, one at least. */
 export function lastOf(row: Row, data: Data): { readonly row: Row; readonly data: Data } {
-  if (row.kind === "cpu-fft") return { row, data };
+  if (row.kind === "cpu-fft" || row.kind === "training") return { row, data };
+  if (row.kind === "matmul") return lastRows(row, data);
   if ((row.kind === "attention" || row.kind === "gradient") && row.similarity === "softmax") {
     // O(N²) on the CPU: one head, the last.
     const heads = row.batch * row.heads;

@@ -69,6 +69,8 @@ export interface CopyBandwidth {
 export interface RowResult {
   readonly name: string;
   readonly kind: string;
+  /** Floating-point operations of its formula, where rates are told by them. */
+  readonly flops?: number;
   /** fastrpb first. */
   readonly entries: readonly Entry[];
 }

@@ -5,6 +5,8 @@ interface AnyRow {
   readonly large?: true;
   /** Its exact result takes the CPU minutes: the result is not compared. */
   readonly unchecked?: true;
+  /** Too much work for a software adapter: left out there, as large rows are. */
+  readonly hardware?: true;
 }
 
 export interface FftRow extends AnyRow {
@@ -41,6 +43,32 @@ export interface GradientRow extends Omit<AttentionRow, "kind"> {
   readonly kind: "gradient";
 }
 
+/** A product of matrices, as a linear layer computes it: x [rows, size] times the transposed of a weight [size, size]. */
+export interface MatmulRow extends AnyRow {
+  readonly kind: "matmul";
+  readonly name: string;
+  readonly rows: number;
+  readonly size: number;
+}
+
+/**
+ * One step of training a transformer, in float32: the loss of a batch, its gradients, AdamW. Sequences are the tokens of a square grid, and a class is
+ * told of each; attention is SIKF with the full two-dimensional FastRPB.
+ */
+export interface TrainingRow extends AnyRow {
+  readonly kind: "training";
+  readonly name: string;
+  readonly batch: number;
+  /** Rows and columns of the grid. */
+  readonly side: number;
+  readonly layers: number;
+  readonly width: number;
+  readonly heads: number;
+  readonly feedForward: number;
+  readonly tokens: number;
+  readonly classes: number;
+}
+
 /** An FFT on the CPU; measured in Node. */
 export interface CpuFftRow extends AnyRow {
   readonly kind: "cpu-fft";
@@ -48,7 +76,7 @@ export interface CpuFftRow extends AnyRow {
   readonly length: number;
 }
 
-export type Row = FftRow | ToeplitzRow | AttentionRow | GradientRow | CpuFftRow;
+export type Row = FftRow | ToeplitzRow | AttentionRow | GradientRow | MatmulRow | TrainingRow | CpuFftRow;
 
 /** Tokens of softmax attention; each pair of them takes the CPU some time. */
 const LONGEST_CHECKED = 4096;
@@ -78,6 +106,10 @@ export const ROWS: readonly Row[] = [
   backward(elu(attention(4096, "fastrpb"))),
   ...[1024, 4096].map((length) => backward(softmax(attention(length, "none")))),
   elu(attention(4096, "fastrpb")),
+  matmul(512),
+  { ...matmul(2048), hardware: true },
+  training({ side: 8, batch: 8, layers: 2, width: 32, feedForward: 64 }),
+  { ...training({ side: 28, batch: 64, layers: 4, width: 128, feedForward: 256 }), hardware: true, unchecked: true },
   ...[1024, 4096, 65536, 1048576].map(cpuFft),
   // 128 MiB of input each, 384 MiB for attention.
   ...[256, 1000, 1024, 4096, 16384, 65536, 1048576].map((length) => large(fft(length, Math.floor(2 ** 24 / length)))),
@@ -125,6 +157,15 @@ function backward(row: AttentionRow): GradientRow {
   return { ...row, kind: "gradient", name: `backward ${row.name}`, ...(long && { unchecked: true }) };
 }
 
+function matmul(size: number): MatmulRow {
+  return { kind: "matmul", name: `matmul ${size}³`, rows: size, size };
+}
+
+function training(sizes: Pick<TrainingRow, "side" | "batch" | "layers" | "width" | "feedForward">): TrainingRow {
+  const { side, batch } = sizes;
+  return { kind: "training", name: `training ${side}×${side}, batch ${batch}`, ...sizes, heads: 4, tokens: 256, classes: 10 };
+}
+
 function cpuFft(length: number): CpuFftRow {
   return { kind: "cpu-fft", name: `cpu fft ${length}`, length };
 }
@@ -139,7 +180,7 @@ export function selectRows(filter: {
   readonly only?: string | undefined;
   readonly large: boolean;
 }): readonly Row[] {
-  const plain = (text: string) => text.toLowerCase().replaceAll("×", "x");
+  const plain = (text: string) => text.toLowerCase().replaceAll("×", "x").replaceAll("³", "");
   return ROWS.filter(
     ({ name, large }) =>
       (filter.large || filter.row !== undefined || !large) &&

@@ -2,8 +2,8 @@
 import { Budget } from "./budget.ts";
 import type { Competitor, Data } from "./competitor.ts";
 import { Entrant } from "./entrant.ts";
-import type { Library } from "./fastrpb.ts";
 import { kindOf, lastOf } from "./kinds.ts";
+import type { Library } from "./library.ts";
 import type { RowResult, Settings } from "./result.ts";
 import type { Row } from "./rows.ts";
 
@@ -30,14 +30,14 @@ export async function measureRows(session: Session): Promise<void> {
 async function measureRow(session: Session, row: Row, budget: Budget): Promise<RowResult> {
   const { settings, report } = session;
   const kind = kindOf(row);
-  const data = kind.data(row);
+  const data = await kind.data(row, session.library);
   const copies = copiesOf(row, data, settings.rotateBytes);
   const takesPart = (competitor: Competitor) => competitor.supports(row) && (!row.large || competitor.package === undefined);
   const entrants = session.competitors.filter(takesPart).map((competitor) => new Entrant(competitor, row, settings));
   let exact: Promise<Float32Array> | undefined;
   const expected = row.unchecked ? undefined : () => (exact ??= exactResult(session.library, row, data));
   for (const entrant of entrants) {
-    await entrant.enter(data, copies, expected, budget);
+    await entrant.enter(data, copies, expected, budget, session.library);
     report(`${row.name}: ${entrant.status}`);
   }
   for (const entrant of entrants) await entrant.warmUp();
@@ -46,11 +46,13 @@ async function measureRow(session: Session, row: Row, budget: Budget): Promise<R
   }
   const entries = [];
   for (const entrant of entrants) entries.push(await entrant.leave());
-  return { name: row.name, kind: row.kind, entries };
+  const flops = kind.flops?.(row);
+  return { name: row.name, kind: row.kind, ...(flops !== undefined && { flops }), entries };
 }
 
 /** How many sets of inputs it takes to touch `rotateBytes` before one comes round again. */
 function copiesOf(row: Row, data: Data, rotateBytes: number): number {
+  if (kindOf(row).heavy) return 1;
   const inputs = Object.values(data).reduce((bytes, array) => bytes + array.byteLength, 0);
   const workingSet = inputs + 4 * kindOf(row).outputLength(row);
   return Math.min(MOST_COPIES, Math.max(1, Math.ceil(rotateBytes / workingSet)));
@@ -60,8 +62,10 @@ function copiesOf(row: Row, data: Data, rotateBytes: number): number {
 async function exactResult(library: Library, whole: Row, all: Data): Promise<Float32Array> {
   const { row, data } = lastOf(whole, all);
   const runtime = await library.createRuntime({ backend: "cpu" });
-  const plan = await kindOf(row).open(runtime, row);
-  const result = await plan.load(data).run(plan.output()).data();
+  const plan = await kindOf(row).open(runtime, row, library);
+  const output = plan.output();
+  plan.load(data).run(output);
+  const result = await output.data();
   runtime.dispose();
   return result;
 }

@@ -1,7 +1,8 @@
 /** The page: measures the GPU rows of fastrpb and its peers. The runner (chromium.mjs) starts it and listens. */
-import { adapterFacts, type AdapterFacts, settingsFor } from "../measure/adapter.ts";
+import { adapterFacts, type AdapterFacts, settingsFor, suitedRows } from "../measure/adapter.ts";
 import { measureCopy } from "../measure/copy.ts";
-import { fastrpb, type Library } from "../measure/fastrpb.ts";
+import { fastrpb } from "../measure/fastrpb.ts";
+import { loadLibrary } from "../measure/library.ts";
 import type { AskedSettings, CopyBandwidth, RowResult, Settings } from "../measure/result.ts";
 import { ROWS } from "../measure/rows.ts";
 import { measureRows } from "../measure/session.ts";
@@ -34,7 +35,7 @@ declare global {
 }
 
 window.measure = async (request) => {
-  const library = (await import(/* @vite-ignore */ request.library)) as Library;
+  const library = await loadLibrary(request.library);
   const adapter = await adapterFacts(navigator.gpu);
   const copy = await measureCopy(navigator.gpu, adapter.copyBytes);
   const settings = settingsFor(request.settings, adapter);
@@ -42,7 +43,8 @@ window.measure = async (request) => {
   report(`${adapter.description}; copies ${copy.kernel.toFixed(1)} GB/s by kernel, ${copy.buffer.toFixed(1)} GB/s by copyBufferToBuffer`);
   const own = fastrpb({ library, gpu: navigator.gpu, tuned: settings.tuned, profile: false });
   const peers = await loadPeers(BROWSER_PEERS, request.peers, report);
-  const rows = ROWS.filter(({ kind, name }) => kind !== "cpu-fft" && request.rows.includes(name));
+  const asked = ROWS.filter(({ kind, name }) => kind !== "cpu-fft" && request.rows.includes(name));
+  const rows = suitedRows(asked, adapter, report);
   await measureRows({ rows, competitors: [own, ...peers], settings, library, report, done: (row) => window.done(row) });
   return { adapter, copy, settings, packages: peers.flatMap((peer) => peer.package ?? []) };
 };

@@ -2,7 +2,8 @@
 import * as jax from "@jax-js/jax";
 import type { ComplexPair, JaxArray } from "@jax-js/jax";
 import type { Competitor, Data, Prepared } from "../measure/competitor.ts";
-import type { AttentionRow, FftRow, Row, ToeplitzRow } from "../measure/rows.ts";
+import type { AttentionRow, FftRow, MatmulRow, Row, ToeplitzRow } from "../measure/rows.ts";
+import { prepareTraining } from "./jax-training.ts";
 import { interleave, split } from "./planar.ts";
 
 const { numpy: np } = jax;
@@ -29,6 +30,7 @@ export const jaxJs: Competitor = {
   async prepare(row, data, copies): Promise<Prepared> {
     opened ??= jax.init("webgpu").then(() => jax.defaultDevice("webgpu"));
     await opened;
+    if (row.kind === "training") return prepareTraining(row, data);
     const task = await taskOf(row, data, copies);
     let outputs: JaxArray[] = [];
     let turn = 0;
@@ -56,12 +58,15 @@ const FORMULATIONS: Partial<Record<Row["kind"], string>> = {
     "pads to the next power of two ≥ 2N, FFT, times the spectrum (made beforehand; one jitted kernel), inverse FFT, slice; channels in pairs as complex numbers, and already laid out as separate real and imaginary [heads, channels / 2, N] arrays, so it does half the transforms and no transposition",
   attention:
     "jitted: exponentials relative to the largest key, two matrix products, the quotient; with FastRPB, the Toeplitz product as above besides, whose sum with the rest is left out",
+  training:
+    "one jitted function with valueAndGrad and AdamW; of tokens one-hot products; SIKF as two softmaxes and two products; FastRPB as a product with the matrix of all pairs, which products with ones and zeros make of the table: for so few tokens it moves less than FFTs of padded grids",
 };
 
 const SOFTMAX_FORMULATION = "jitted: a matrix product, the largest of each row subtracted, exponentials, another matrix product, the quotient";
 
 function taskOf(row: Row, data: Data, copies: number): Promise<Task> {
   if (row.kind === "fft") return fftTask(row, data, copies);
+  if (row.kind === "matmul") return matmulTask(row, data, copies);
   if (row.kind === "toeplitz") return toeplitzTask(row, data, copies);
   if ((row as AttentionRow).similarity === "softmax") return softmaxTask(row as AttentionRow, data, copies);
   return (row as AttentionRow).bias === "none" ? attentionTask(row as AttentionRow, data, copies) : biasedTask(row as AttentionRow, data, copies);
@@ -80,6 +85,18 @@ async function fftTask(row: FftRow, data: Data, copies: number): Promise<Task> {
       return [y.real, y.imag];
     },
     gather: ([re, im]) => interleave({ real: re!, imag: im! }),
+  };
+}
+
+async function matmulTask({ rows, size }: MatmulRow, data: Data, copies: number): Promise<Task> {
+  const product = jax.jit((x: JaxArray, weight: JaxArray) => np.matmul(x, np.matrixTranspose(weight)));
+  return {
+    inputs: await upload(copies, [
+      [data["x"]!, [rows, size]],
+      [data["weight"]!, [size, size]],
+    ]),
+    compute: ([x, weight]) => [product(x!.ref, weight!.ref)],
+    gather: ([out]) => out!,
   };
 }
 

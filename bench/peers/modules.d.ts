@@ -4,7 +4,7 @@ declare module "@jax-js/jax" {
   /** Every operation takes over its arguments; `ref` keeps one for another use. */
   export interface JaxArray {
     readonly ref: JaxArray;
-    add(other: JaxArray): JaxArray;
+    add(other: JaxArray | number): JaxArray;
     sub(other: JaxArray): JaxArray;
     mul(other: JaxArray | number): JaxArray;
     div(other: JaxArray): JaxArray;
@@ -23,12 +23,34 @@ declare module "@jax-js/jax" {
   export function getWebGPUDevice(): GPUDevice;
   export function blockUntilReady<T>(arrays: T): Promise<T>;
   export function jit<F>(f: F): F;
+  /** With respect to the first argument. */
+  export function valueAndGrad<First, Rest extends unknown[]>(
+    f: (first: First, ...rest: Rest) => JaxArray,
+  ): (first: First, ...rest: Rest) => [JaxArray, First];
+  export const tree: {
+    ref<T>(arrays: T): T;
+    dispose(arrays: unknown): void;
+  };
+  export const nn: {
+    gelu(x: JaxArray, options: { approximate: boolean }): JaxArray;
+    logSoftmax(x: JaxArray, axis: number): JaxArray;
+    logsumexp(x: JaxArray, axis: number, options: { keepdims: boolean }): JaxArray;
+    oneHot(x: JaxArray, classes: number): JaxArray;
+    softmax(x: JaxArray, axis: number): JaxArray;
+    standardize(x: JaxArray, axis: number, options: { epsilon: number }): JaxArray;
+  };
   export const numpy: {
+    readonly int32: unknown;
     array(data: Float32Array, options: { shape: readonly number[] }): JaxArray;
+    array(data: Int32Array, options: { shape: readonly number[]; dtype: unknown }): JaxArray;
     pad(array: JaxArray, widths: readonly (readonly [number, number])[]): JaxArray;
     exp(array: JaxArray): JaxArray;
     max(array: JaxArray, axis: number, options: { keepdims: boolean }): JaxArray;
-    sum(array: JaxArray, axis: number, options: { keepdims: boolean }): JaxArray;
+    sum(array: JaxArray, axis?: number, options?: { keepdims: boolean }): JaxArray;
+    mean(array: JaxArray, axis: number): JaxArray;
+    sqrt(array: JaxArray): JaxArray;
+    expm1(array: JaxArray): JaxArray;
+    transpose(array: JaxArray, order?: readonly number[]): JaxArray;
     matmul(a: JaxArray, b: JaxArray): JaxArray;
     matrixTranspose(a: JaxArray): JaxArray;
     fft: { fft(x: ComplexPair): ComplexPair; ifft(x: ComplexPair): ComplexPair };
@@ -40,7 +62,35 @@ declare module "@tensorflow/tfjs-core" {
     data(): Promise<Float32Array>;
     dispose(): void;
   }
-  export function tensor(data: Float32Array, shape: readonly number[]): TfTensor;
+  export interface TfVariable extends TfTensor {
+    assign(value: TfTensor): void;
+  }
+  export interface TfOptimizer {
+    applyGradients(gradients: Readonly<Record<string, TfTensor>>): void;
+    dispose(): void;
+  }
+  export function tensor(data: Float32Array | Int32Array, shape: readonly number[], dtype?: "float32" | "int32"): TfTensor;
+  export function variable(initial: TfTensor): TfVariable;
+  export function tidy<T>(f: () => T): T;
+  export function variableGrads(
+    f: () => TfTensor,
+    variables: readonly TfVariable[],
+  ): { readonly value: TfTensor; readonly grads: Readonly<Record<string, TfTensor>> };
+  export function add(a: TfTensor, b: TfTensor | number): TfTensor;
+  export function sub(a: TfTensor, b: TfTensor): TfTensor;
+  export function mul(a: TfTensor, b: TfTensor | number): TfTensor;
+  export function matMul(a: TfTensor, b: TfTensor, transposeA?: boolean, transposeB?: boolean): TfTensor;
+  export function erf(x: TfTensor): TfTensor;
+  export function logSumExp(x: TfTensor, axis: number): TfTensor;
+  export function mean(x: TfTensor, axis: number): TfTensor;
+  export function moments(x: TfTensor, axis: number, keepDims: boolean): { readonly mean: TfTensor; readonly variance: TfTensor };
+  export function oneHot(indices: TfTensor, depth: number, on?: number, off?: number, dtype?: "float32"): TfTensor;
+  export function reshape(x: TfTensor, shape: readonly number[]): TfTensor;
+  export function rsqrt(x: TfTensor): TfTensor;
+  export function softmax(x: TfTensor): TfTensor;
+  export function transpose(x: TfTensor, order: readonly number[]): TfTensor;
+  export const losses: { softmaxCrossEntropy(labels: TfTensor, logits: TfTensor): TfTensor };
+  export const train: { adam(rate: number, beta1: number, beta2: number, epsilon: number): TfOptimizer };
   export function complex(real: TfTensor, imag: TfTensor): TfTensor;
   export function real(x: TfTensor): TfTensor;
   export function imag(x: TfTensor): TfTensor;
@@ -49,6 +99,8 @@ declare module "@tensorflow/tfjs-core" {
   export function ready(): Promise<void>;
   export function backend(): unknown;
 }
+
+declare module "@tensorflow/tfjs-core/dist/register_all_gradients" {}
 
 declare module "@tensorflow/tfjs-backend-webgpu" {}
 

@@ -14,7 +14,7 @@ export const onnxruntime: Competitor = {
   name: "onnxruntime-web",
   package: "onnxruntime-web",
   supports: (row) => row.kind === "fft" || (row.kind === "attention" && row.bias === "none" && row.similarity === "sikf"),
-  work: (row) => (row.kind === "fft" ? row.batch * row.length ** 2 : row.length),
+  work: (row) => (row.kind === "fft" ? row.batch * row.length ** 2 : (row as AttentionRow).length),
   formulation: (row) =>
     row.kind === "attention"
       ? "com.microsoft.LinearAttention, update rule “linear”: causal, without feature map and denominator, so not the same sum; its error is against its own definition"

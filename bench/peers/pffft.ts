@@ -1,6 +1,7 @@
 /** pffft compiled to WebAssembly with SIMD, in float32; the data stay in its memory. */
 import load from "@echogarden/pffft-wasm/simd";
 import type { Competitor, Prepared } from "../measure/competitor.ts";
+import type { CpuFftRow } from "../measure/rows.ts";
 
 const COMPLEX = 1;
 const FORWARD = 0;
@@ -13,7 +14,7 @@ export const pffft: Competitor = {
   async prepare(row, data): Promise<Prepared> {
     const module = await load();
     const x = data["x"]!;
-    const setup = module._pffft_new_setup(row.length, COMPLEX);
+    const setup = module._pffft_new_setup((row as CpuFftRow).length, COMPLEX);
     const [input, output, work] = [0, 1, 2].map(() => module._pffft_aligned_malloc(x.byteLength));
     module.HEAPF32.set(x, input! / 4);
     return {

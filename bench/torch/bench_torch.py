@@ -1,15 +1,18 @@
-"""The rows of bench/ in PyTorch, on the same GPU: cuFFT, the padded real FFT, einsum, scaled_dot_product_attention.
+"""The rows of bench/ in PyTorch, on the same GPU: cuFFT, the padded real FFT, einsum, scaled_dot_product_attention, training by python/fastrpb.
 
-    python3 bench_torch.py ROWS.json OUT.json
+    PYTHONPATH=python python3 bench/torch/bench_torch.py ROWS.json OUT.json
 
 ROWS.json is what `node dist/command/list-rows.js` prints. Times are medians of single runs, each between two CUDA events, through inputs
 that rotate so that the L2 cache does not hold them; "eager" as a user calls it, "graph" the same work replayed as a CUDA graph, which leaves
-the launches out. Errors are relative L2 norms against the same formula in float64.
+the launches out. Of training, times are those of a step of several in a row, with a wait at the end alone, and what is compared are the first
+losses. Errors are relative L2 norms against the same formula in float64.
 """
 
 import argparse
 import json
 import statistics
+import time
+import traceback
 
 import torch
 
@@ -17,6 +20,7 @@ ROTATE_BYTES = 512 * 2**20
 WARM_UPS = 3
 MOST_RUNS = 50
 RUN_SECONDS = 0.4
+DEVICE = "cuda"
 
 
 def main():
@@ -34,7 +38,7 @@ def main():
         if row["kind"] not in KINDS:
             continue
         for formulation, task in KINDS[row["kind"]](row):
-            result = {"name": row["name"], "formulation": formulation, **measure(task)}
+            result = {"name": row["name"], "formulation": formulation, **measured(task)}
             results.append(result)
             eager, graph = result.get("eager"), result.get("graph")
             print(f"{row['name']:>24} {formulation:<44} eager {shown(eager)} graph {shown(graph)} error {result.get('error')}", flush=True)
@@ -57,19 +61,26 @@ class Task:
         self.reference = reference or run
 
 
-def measure(task):
-    try:
-        inputs = task.make()
+    def measure(self):
+        inputs = self.make()
         bytes_of_one = sum(tensor.numel() * tensor.element_size() for tensor in inputs)
-        sets = [inputs] + [task.make() for _ in range(min(63, -(-ROTATE_BYTES // bytes_of_one) - 1))]
-        result = task.run(*inputs)
-        error = relative_l2(result, task.reference(*(widened(tensor) for tensor in inputs)))
+        sets = [inputs] + [self.make() for _ in range(min(63, -(-ROTATE_BYTES // bytes_of_one) - 1))]
+        result = self.run(*inputs)
+        error = relative_l2(result, self.reference(*(widened(tensor) for tensor in inputs)))
         del result
-        eager = time_calls([lambda s=s: task.run(*s) for s in sets])
-        graph = time_calls(captured(task, sets))
+        eager = time_calls([lambda s=s: self.run(*s) for s in sets])
+        graph = time_calls(captured(self, sets))
         return {"eager": eager, "graph": graph, "error": error}
+
+
+def measured(task):
+    try:
+        return task.measure()
     except torch.OutOfMemoryError:
         return {"problem": "out of memory"}
+    except Exception as error:  # torch.compile takes a compiler of C, which a machine may lack
+        traceback.print_exc()
+        return {"problem": f"failed: {str(error).splitlines()[0][:200] if str(error) else type(error).__name__}"}
 
 
 def captured(task, sets):
@@ -104,7 +115,7 @@ def time_calls(calls):
 
 def measure_copy():
     """GB/s, reads and writes counted."""
-    source = torch.randn(2**27, device="cuda")
+    source = torch.randn(2**27, device=DEVICE)
     target = torch.empty_like(source)
     return 2 * source.numel() * 4 / time_calls([lambda: target.copy_(source)]) / 1e6
 
@@ -119,7 +130,7 @@ def relative_l2(actual, expected):
 
 
 def normal(*shape, dtype=torch.float32):
-    return torch.randn(*shape, device="cuda", dtype=dtype)
+    return torch.randn(*shape, device=DEVICE, dtype=dtype)
 
 
 def fft(row):
@@ -213,7 +224,73 @@ def softmax_rows(q, k, v):
     return torch.cat(parts, dim=-2)
 
 
-KINDS = {"fft": fft, "toeplitz": toeplitz, "attention": attention, "gradient": gradient}
+def matmul(row):
+    rows, size = row["rows"], row["size"]
+    yield "torch.nn.functional.linear, float32", Task(lambda: (normal(rows, size), normal(size, size)), torch.nn.functional.linear)
+
+
+class Training:
+    """Steps of the model in python/fastrpb, from the same seed as ours."""
+
+    STEPS = 10
+    ROUNDS = 7
+    CHECKED = 3
+
+    def __init__(self, row, compiled=False, **adamw):
+        self.row = row
+        self.compiled = compiled
+        self.adamw = adamw
+        random = torch.Generator().manual_seed(1)
+        self.inputs = torch.randint(row["tokens"], (row["batch"], row["side"] ** 2), generator=random).to(DEVICE)
+        self.targets = torch.randint(row["classes"], (row["batch"],), generator=random).to(DEVICE)
+
+    def measure(self):
+        step = self.trainer(torch.float32, self.compiled, **self.adamw)
+        exact = self.trainer(torch.float64, False)
+        losses, expected = (torch.stack([each() for _ in range(self.CHECKED)]) for each in (step, exact))
+        del exact
+        times = []
+        for _ in range(self.ROUNDS):
+            torch.cuda.synchronize()
+            started = time.perf_counter()
+            for _ in range(self.STEPS):
+                step()
+            torch.cuda.synchronize()
+            times.append(1000 * (time.perf_counter() - started) / self.STEPS)
+        return {"eager": statistics.median(times), "error": relative_l2(losses, expected)}
+
+    def trainer(self, dtype, compiled, **adamw):
+        """A function that does a step and gives its loss."""
+        from fastrpb import Transformer
+
+        row = self.row
+        side = row["side"]
+        description = {
+            "input": {"tokens": row["tokens"]}, "length": side**2, "grid": [side, side], "attention": {"featureMap": "sikf", "bias": "fastrpb"},
+            "output": {"classes": row["classes"]}, **{name: row[name] for name in ("layers", "width", "heads", "feedForward")},
+        }  # fmt: skip
+        model = Transformer(description, seed=1).to(DEVICE, dtype)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01, **adamw)
+        forward = torch.compile(model) if compiled else model
+
+        def step():
+            optimizer.zero_grad(set_to_none=True)
+            loss = torch.nn.functional.cross_entropy(forward(self.inputs), self.targets)
+            loss.backward()
+            optimizer.step()
+            return loss.detach()
+
+        return step
+
+
+def training(row):
+    yield "python/fastrpb, eager", Training(row)
+    yield "the same, AdamW fused", Training(row, fused=True)
+    if hasattr(torch, "compile"):
+        yield "torch.compile, AdamW fused", Training(row, compiled=True, fused=True)
+
+
+KINDS = {"matmul": matmul, "training": training, "fft": fft, "toeplitz": toeplitz, "attention": attention, "gradient": gradient}
 
 if __name__ == "__main__":
     main()

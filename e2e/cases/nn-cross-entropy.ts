@@ -65,6 +65,7 @@ async function ofRow(runtime: Runtime, logits: readonly number[], target: number
 
 export const crossEntropySuite: Suite = {
   name: "nn cross-entropy",
+  engineFree: "plain float32 arithmetic and integers, of which the sample has each kernel",
   cases: [
     {
       name: "few classes and many, smoothed or not, and the mean squared error",

@@ -23,6 +23,7 @@ async function compare(runtime: Runtime, size: number, rate: number, site: numbe
 
 export const dropoutSuite: Suite = {
   name: "nn dropout",
+  engineFree: "plain float32 arithmetic and integers, of which the sample has each kernel",
   cases: [
     {
       name: "masks as on the CPU, forward and backward",

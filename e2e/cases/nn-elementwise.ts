@@ -54,6 +54,7 @@ async function compareEach(runtime: Runtime, kind: ActivationKind, from: number,
 
 export const elementwiseSuite: Suite = {
   name: "sums, products and activations",
+  engineFree: "plain float32 arithmetic and integers, of which the sample has each kernel",
   cases: [
     {
       name: "of whole vectors and not, repeated and not",

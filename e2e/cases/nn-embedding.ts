@@ -45,6 +45,7 @@ async function gradientBits(runtime: Runtime, shape: Shape, data: { readonly ind
 
 export const embeddingSuite: Suite = {
   name: "nn embedding",
+  engineFree: "plain float32 arithmetic and integers, of which the sample has each kernel",
   cases: [
     {
       name: "tables small and large, forward and backward",

@@ -34,6 +34,7 @@ async function compare(runtime: Runtime, kind: NormKind, { rows, width, bias = k
 
 export const layerNormSuite: Suite = {
   name: "layer norm and RMS norm",
+  engineFree: "plain float32 arithmetic and integers, of which the sample has each kernel",
   cases: [
     {
       name: "narrow and wide, of whole vectors and not",

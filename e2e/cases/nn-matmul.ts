@@ -50,6 +50,7 @@ const TRANSPOSED = [false, true].flatMap((transposeA) => [false, true].map((tran
 
 export const nnMatmulSuite: Suite = {
   name: "nn matmul",
+  engineFree: "plain float32 arithmetic and integers, of which the sample has each kernel",
   cases: [
     {
       name: "sizes, transposed or not",

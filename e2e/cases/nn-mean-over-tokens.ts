@@ -22,6 +22,7 @@ async function compare(runtime: Runtime, batch: number, length: number, width: n
 
 export const meanOverTokensSuite: Suite = {
   name: "mean over tokens",
+  engineFree: "plain float32 arithmetic and integers, of which the sample has each kernel",
   cases: [
     {
       name: "few sequences and many, with lengths of their own and without",

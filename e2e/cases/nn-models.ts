@@ -93,6 +93,7 @@ function fixtureCase(fixture: ModelFixture, sample: boolean): Case {
 
 export const modelSuite: Suite = {
   name: "models",
+  engineFree: "models are graphs of operations, each of which has cases of its own",
   cases: [
     ...models.map((fixture, i) => fixtureCase(fixture, i === 0)),
     {
@@ -116,34 +117,60 @@ export const modelSuite: Suite = {
       name: "a step is one encoder and one submit, holds no more memory than the one before, and learns",
       sample: true,
       run: async (context) => {
-        const runtime = await context.open();
-        try {
-          await withTrainer(runtime, {}, async (trainer) => {
-            const first = await trainer.step(batchOf(0)).loss.value();
-            const device = runtime.device!;
-            const calls = { createCommandEncoder: 0, submit: 0 };
-            const { createCommandEncoder } = device;
-            const { submit } = device.queue;
-            device.createCommandEncoder = (...args) => (calls.createCommandEncoder++, createCommandEncoder.apply(device, args));
-            device.queue.submit = (...args) => (calls.submit++, submit.apply(device.queue, args));
-            const before = runtime.memory();
-            for (let step = 1; step <= 60; step++) trainer.step(batchOf(step % 4));
-            const after = runtime.memory();
-            device.createCommandEncoder = createCommandEncoder;
-            device.queue.submit = submit;
-            check(calls.createCommandEncoder === 60 && calls.submit === 60, `${JSON.stringify(calls)} for 60 steps`);
-            check(after.buffers === before.buffers && after.liveBytes === before.liveBytes, `${before.buffers} buffers, then ${after.buffers}`);
-            const { loss, accuracy } = await trainer.evaluate([0, 1, 2, 3].map((seed) => batchOf(seed)));
-            check(loss < 0.8 * first, `the loss went from ${first} to ${loss}, accuracy ${accuracy}`);
-          });
-        } finally {
-          runtime.dispose();
-        }
+        const runtime = await context.runtime;
+        await withTrainer(runtime, {}, async (trainer) => {
+          const first = await trainer.step(batchOf(0)).loss.value();
+          const device = runtime.device!;
+          const calls = { createCommandEncoder: 0, submit: 0 };
+          const { createCommandEncoder } = device;
+          const { submit } = device.queue;
+          device.createCommandEncoder = (...args) => (calls.createCommandEncoder++, createCommandEncoder.apply(device, args));
+          device.queue.submit = (...args) => (calls.submit++, submit.apply(device.queue, args));
+          const before = runtime.memory();
+          for (let step = 1; step <= 60; step++) trainer.step(batchOf(step % 4));
+          const after = runtime.memory();
+          device.createCommandEncoder = createCommandEncoder;
+          device.queue.submit = submit;
+          check(calls.createCommandEncoder === 60 && calls.submit === 60, `${JSON.stringify(calls)} for 60 steps`);
+          check(after.buffers === before.buffers && after.liveBytes === before.liveBytes, `${before.buffers} buffers, then ${after.buffers}`);
+          const { loss, accuracy } = await trainer.evaluate([0, 1, 2, 3].map((seed) => batchOf(seed)));
+          check(loss < 0.8 * first, `the loss went from ${first} to ${loss}, accuracy ${accuracy}`);
+        });
+      },
+    },
+    {
+      name: "profiled steps and runs are steps and runs, with a time for each dispatch",
+      run: async (context) => {
+        const runtime = await context.runtime;
+        const both = await Promise.all(
+          [false, true].map((profiled) =>
+            withTrainer(runtime, {}, async (trainer) => {
+              for (let step = 0; step < 3; step++) {
+                if (!profiled) trainer.step(batchOf(step));
+                else {
+                  const { output, dispatches } = await trainer.profile(batchOf(step));
+                  check(output.step === step + 1, `step ${output.step}`);
+                  const labels = (list: readonly { readonly label: string }[]) => list.map(({ label }) => label).join();
+                  check(labels(dispatches) === labels(trainer.dispatches), "the dispatches of a step");
+                }
+              }
+              return { bits: await bitsOf(trainer), file: await trainer.save() };
+            }),
+          ),
+        );
+        check(both[0]!.bits === both[1]!.bits, "other bits");
+        const net = await loadModel(runtime, both[0]!.file, { batch: OPTIONS.batch });
+        const inputs = batchOf(0)["inputs"]!;
+        const [out, profile] = [net.run({ inputs }), await net.profile({ inputs })];
+        check(profile.dispatches.length === net.dispatches.length, `${profile.dispatches.length} dispatches`);
+        const [expected, found] = await Promise.all([out.data(), profile.output["out"]!.data()]);
+        check(expected.join() === found.join(), "another output");
+        for (const tensor of [out, profile.output["out"]!]) tensor.dispose();
+        net.dispose();
       },
     },
     {
       name: "layers that are computed again give the same bits, in less memory",
-      sample: true,
       run: async (context) => {
         const runtime = await context.runtime;
         const model = transformer({ ...SMALL, layers: 6 });
@@ -164,7 +191,6 @@ export const modelSuite: Suite = {
     },
     {
       name: "gradients of several batches add up to that of one",
-      sample: true,
       run: async (context) => {
         const runtime = await context.runtime;
         const model = transformer({ ...SMALL, dropout: 0 });
@@ -224,7 +250,6 @@ export const modelSuite: Suite = {
     },
     {
       name: "what does not fit is refused, with the batch that would",
-      sample: true,
       run: async (context) => {
         const runtime = await context.open({ workspaceBytes: 2 ** 20 });
         try {

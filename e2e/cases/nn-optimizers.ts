@@ -187,6 +187,7 @@ async function withSmall(context: CaseContext, body: (runtime: Runtime) => Promi
 
 export const nnOptimizerSuite: Suite = {
   name: "optimizers of models",
+  engineFree: "plain float32 arithmetic and integers, of which the sample has each kernel",
   cases: [
     {
       name: "sums of squares, and numbers that are not finite",

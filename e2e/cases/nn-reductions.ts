@@ -15,6 +15,7 @@ async function compare(runtime: Runtime, rows: number, columns: number): Promise
 
 export const reductionSuite: Suite = {
   name: "column sums",
+  engineFree: "plain float32 arithmetic and integers, of which the sample has each kernel",
   cases: [
     {
       name: "few rows and many, of whole vectors and not",

@@ -13,6 +13,17 @@ export const OPERATIONS = [
   "attention",
   "attention gradient",
   "decoder",
+  "matmul",
+  "sums and products",
+  "activation",
+  "columnSums",
+  "norm",
+  "meanOverTokens",
+  "crossEntropy",
+  "meanSquaredError",
+  "embedding",
+  "dropout",
+  "model",
 ] as const;
 export type OperationName = (typeof OPERATIONS)[number];
 
@@ -53,7 +64,7 @@ export type Flag = "encode" | "prepared" | "inPlace" | "poison";
 export interface TensorPlan {
   readonly shape: readonly number[];
   readonly dtype: DType;
-  /** Of inputs: the kinds of data it takes, with their sizes. */
+  /** Of inputs: the kinds of data it takes, with their sizes. Of dtype `"u32"` the size is that below which integers are. */
   readonly kinds?: Readonly<Partial<Record<DataKind, number>>>;
 }
 

@@ -2,7 +2,7 @@
 import { createRuntime, FastRpbError, type Runtime } from "../../src/index.ts";
 import type { Arrays, FuzzCase, Options, Subject } from "./case.ts";
 import type { DataKind } from "./data.ts";
-import type { Machine, OpenSubject } from "./machine.ts";
+import { type Machine, numbersOfTensor, type OpenSubject } from "./machine.ts";
 import { decode, drawData, firstTrespass, firstUnwritten, layOut } from "./memory.ts";
 import type { OpenPlan } from "./operation.ts";
 import { OPERATION } from "./operations/index.ts";
@@ -32,15 +32,17 @@ export async function openReference({ operation, options }: Subject): Promise<Re
   const plan: OpenPlan = await OPERATION[operation].open(runtime, f32);
   return {
     async evaluate(data, lengths) {
+      if (plan.perform) return plan.perform(data, lengths);
       const tensors = Object.fromEntries(
         Object.entries({ ...inputs, ...outputs }).map(([name, { shape, dtype }]) => {
           const count = shape.reduce((product, size) => product * size, dtype === "complex64" ? 2 : 1);
-          return [name, runtime.tensor(data[name] ?? new Float32Array(count).fill(NaN), shape, dtype as "f32")];
+          const numbers = data[name] ?? new Float32Array(count).fill(NaN);
+          return [name, dtype === "u32" ? runtime.tensor(Uint32Array.from(numbers), shape, dtype) : runtime.tensor(numbers, shape, dtype as "f32")];
         }),
       );
       try {
         for (const held of plan.run({ tensors, lengths })) held.dispose();
-        const read = await Promise.all(Object.keys(outputs).map(async (name) => [name, await tensors[name]!.data()] as const));
+        const read = await Promise.all(Object.keys(outputs).map(async (name) => [name, await numbersOfTensor(tensors[name]!)] as const));
         return Object.fromEntries(read);
       } finally {
         for (const tensor of Object.values(tensors)) tensor.dispose();

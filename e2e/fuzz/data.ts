@@ -53,6 +53,17 @@ export function fill(kind: DataKind, size: number, seed: number, count: number):
   }
 }
 
+/**
+ * Integers from 0 to before `size`: all alike (`"constant"`), or any (`"normal"`); of `"holes"` some are −1 or `size` instead, but for the first: what is
+ * no index.
+ */
+export function fillIndices(kind: DataKind, size: number, seed: number, count: number): Float32Array {
+  const uniform = random(seed);
+  const draw = () => Math.floor(uniform() * size);
+  if (kind === "constant") return new Float32Array(count).fill(draw());
+  return Float32Array.from({ length: count }, (_, i) => (kind === "holes" && i > 0 && uniform() < 0.3 ? (uniform() < 0.5 ? -1 : size) : draw()));
+}
+
 /** Bits of the nearest float16; what is too large becomes the largest. */
 export function encodeHalf(numbers: Float32Array): Uint16Array {
   return Uint16Array.from(numbers, (x) => {

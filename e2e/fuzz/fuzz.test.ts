@@ -4,7 +4,7 @@ import { type FuzzCase, type OperationName, OPERATIONS, type Subject } from "./c
 import { checkAlone, type FailureKind, openReference } from "./check.ts";
 import { BLOCK, drawCase, drawSubject, operationOf } from "./draw.ts";
 import { fuzz } from "./fuzz.ts";
-import type { Machine } from "./machine.ts";
+import { type Machine, placed } from "./machine.ts";
 import { decode, drawData, layOut, type Memory } from "./memory.ts";
 import { OPERATION } from "./operations/index.ts";
 import { shrink } from "./shrink.ts";
@@ -22,11 +22,7 @@ function machine(fault: Fault = () => {}): Machine {
         alignment: 256,
         async run(fuzzCase, memory) {
           const results = await reference.evaluate(drawData(fuzzCase), fuzzCase.lengths);
-          const buffers = memory.buffers.map((image) => image.slice());
-          for (const name of memory.outputs) {
-            const { buffer, offset } = memory.places[name]!;
-            buffers[buffer]!.set(new Uint8Array(results[name]!.buffer), offset);
-          }
+          const { buffers } = placed(memory, results);
           fault(fuzzCase, buffers, memory);
           const outputs = Object.fromEntries(memory.outputs.map((name) => [name, decode(buffers, memory.places[name]!)]));
           return { buffers, outputs };

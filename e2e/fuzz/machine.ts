@@ -4,7 +4,7 @@ import { MAP_MODE_READ, READBACK_USAGE, STORAGE_USAGE } from "../../src/gpu/usag
 import { wholeWords } from "../../src/core/limits.ts";
 import type { Arrays, FuzzCase, Subject } from "./case.ts";
 import { runtimeLimits } from "./limits.ts";
-import type { Memory, Place } from "./memory.ts";
+import { decode, drawData, encode, type Memory, type Place } from "./memory.ts";
 import type { OpenPlan } from "./operation.ts";
 import { OPERATION } from "./operations/index.ts";
 
@@ -79,6 +79,16 @@ export async function gpuMachine(gpu: GPU): Promise<Machine> {
   };
 }
 
+/** The memory after a run, where the results are known as numbers. */
+export function placed(memory: Memory, results: Arrays): Observation {
+  const buffers = memory.buffers.map((image) => image.slice());
+  for (const name of memory.outputs) {
+    const { buffer, offset, plan } = memory.places[name]!;
+    buffers[buffer]!.set(encode(plan, results[name]), offset);
+  }
+  return { buffers, outputs: Object.fromEntries(memory.outputs.map((name) => [name, decode(buffers, memory.places[name]!)])) };
+}
+
 /** Idle buffers of each size, full of NaN: what a plan finds in its workspace. */
 function spoil(runtime: Runtime): void {
   const tensors: Tensor[] = [];
@@ -104,6 +114,7 @@ function openSubject(runtime: Runtime, plan: OpenPlan, release: () => void): Ope
 }
 
 async function runCase(runtime: Runtime, plan: OpenPlan, fuzzCase: FuzzCase, memory: Memory): Promise<Observation> {
+  if (plan.perform) return placed(memory, await plan.perform(drawData(fuzzCase), fuzzCase.lengths));
   const device = runtime.device!;
   const foreign: GPUBuffer[] = [];
   const held: { dispose(): void }[] = [];
@@ -145,7 +156,7 @@ async function runCase(runtime: Runtime, plan: OpenPlan, fuzzCase: FuzzCase, mem
     } finally {
       problem = device.popErrorScope();
     }
-    const outputs = await Promise.all(memory.outputs.map(async (name) => [name, await tensors[name]!.data()] as const));
+    const outputs = await Promise.all(memory.outputs.map(async (name) => [name, await numbersOfTensor(tensors[name]!)] as const));
     const error = await problem;
     if (error) throw new Error(`WebGPU: ${error.message}`);
     return { buffers: await observed, outputs: Object.fromEntries(outputs) };
@@ -161,6 +172,11 @@ function makeTensor(runtime: Runtime, place: Place, buffer: GPUBuffer | undefine
   const payload = image.slice().buffer;
   if (dtype === "u32") return runtime.tensor(new Uint32Array(payload), shape, dtype);
   return dtype === "f16" ? runtime.tensor(new Uint16Array(payload), shape, dtype) : runtime.tensor(new Float32Array(payload), shape, dtype);
+}
+
+/** Numbers of a tensor, of integers too. */
+export async function numbersOfTensor(tensor: Tensor): Promise<Float32Array> {
+  return tensor.dtype === "u32" ? Float32Array.from(await tensor.data(new Uint32Array(tensor.size))) : tensor.data();
 }
 
 /** Ranges of buffers, in one copy. */

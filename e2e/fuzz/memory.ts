@@ -3,7 +3,7 @@ import { decodeHalf } from "../../src/core/half.ts";
 import { wholeWords } from "../../src/core/limits.ts";
 import { random } from "../../src/testing/random.ts";
 import { type Arrays, type FuzzCase, numbersOf, type TensorPlan } from "./case.ts";
-import { encodeHalf, fill } from "./data.ts";
+import { encodeHalf, fill, fillIndices } from "./data.ts";
 import { OPERATION } from "./operations/index.ts";
 
 export interface Place {
@@ -36,7 +36,7 @@ export function drawData(fuzzCase: FuzzCase): Arrays {
   const data: Record<string, Float32Array> = {};
   for (const [i, [name, plan]] of Object.entries(inputs).entries()) {
     const kind = fuzzCase.data?.[name] ?? "normal";
-    const numbers = fill(kind, plan.kinds![kind]!, fuzzCase.seed + 7919 * i, numbersOf(plan));
+    const numbers = (plan.dtype === "u32" ? fillIndices : fill)(kind, plan.kinds![kind]!, fuzzCase.seed + 7919 * i, numbersOf(plan));
     if (plan.dtype === "f16") decodeHalf(encodeHalf(numbers), numbers);
     data[name] = numbers;
   }
@@ -80,19 +80,21 @@ export function layOut(fuzzCase: FuzzCase, data: Arrays, alignment: number): Mem
   return { buffers, places, outputs: Object.keys(outputs) };
 }
 
-function encode(plan: TensorPlan, numbers: Float32Array | undefined): Uint8Array {
+/** The bytes of a tensor, or of one that nothing was written to yet. */
+export function encode(plan: TensorPlan, numbers: Float32Array | undefined): Uint8Array {
   const count = numbersOf(plan);
   if (plan.dtype === "f16") {
     const bits = numbers ? encodeHalf(numbers) : new Uint16Array(count).fill(UNWRITTEN_HALF);
     return new Uint8Array(bits.buffer);
   }
-  if (numbers) return new Uint8Array(numbers.slice().buffer);
+  if (numbers) return new Uint8Array((plan.dtype === "u32" ? Uint32Array.from(numbers) : numbers.slice()).buffer);
   return new Uint8Array(new Uint32Array(count).fill(UNWRITTEN).buffer);
 }
 
 /** Numbers of a tensor. */
 export function decode(buffers: readonly Uint8Array[], { buffer, offset, bytes, plan }: Place): Float32Array {
   const payload = buffers[buffer]!.slice(offset, offset + bytes);
+  if (plan.dtype === "u32") return Float32Array.from(new Uint32Array(payload.buffer));
   if (plan.dtype !== "f16") return new Float32Array(payload.buffer);
   const numbers = new Float32Array(bytes / 2);
   decodeHalf(new Uint16Array(payload.buffer), numbers);

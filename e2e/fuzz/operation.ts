@@ -15,6 +15,8 @@ export interface Call {
 export interface OpenPlan {
   /** Records one run; what it returns is needed until that is submitted. */
   run(call: Call): readonly { dispose(): void }[];
+  /** Of what is more than a run: all of it, with numbers for results. Then there is no {@link run}. */
+  perform?(data: Arrays, lengths: readonly number[] | undefined): Promise<Arrays>;
   dispose(): void;
 }
 

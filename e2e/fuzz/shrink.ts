@@ -85,6 +85,10 @@ function* simplerOptions(options: Options): Generator<Options> {
     }
   }
   for (const name of Object.keys(options)) yield omit(options, name);
+  for (const [name, inner] of Object.entries(options)) {
+    if (typeof inner !== "object" || inner === null || Array.isArray(inner)) continue;
+    for (const key of Object.keys(inner)) yield { ...options, [name]: omit(inner, key as never) };
+  }
   const { shape, axes } = options as { readonly shape?: readonly number[]; readonly axes?: readonly number[] };
   if (!shape || shape.length < 2) return;
   const absolute = axes?.map((axis) => (axis < 0 ? axis + shape.length : axis));

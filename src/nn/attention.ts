@@ -1,5 +1,5 @@
 /** Attention and the Toeplitz product as layers of a model. */
-import { checkOptions, checkSize } from "../core/check.ts";
+import { checkBoolean, checkOptions, checkSize } from "../core/check.ts";
 import { refuse } from "../core/errors.ts";
 import { type AttentionOptions, attentionSpec, type AttentionSpec, hasSpectrum, isProjected } from "../operations/attention/spec.ts";
 import { matmul } from "../operations/matmul/operation.ts";
@@ -55,11 +55,12 @@ export function attention(x: Value, name: string, options: AttentionLayerOptions
   const { recorder } = x;
   const [batch, ownTokens, width] = x.shape as [number, number, number];
   const tokens = recorder.decoding?.length ?? ownTokens;
-  const { linearBias: bias = true, lengths, biasForm, headDim: given, valueDim, heads, grid, ...choices } = options;
-  if (lengths) checkLengths(caller, lengths, batch);
+  const { linearBias = true, lengths, biasForm, headDim: given, valueDim, heads, grid, ...choices } = options;
+  const bias = checkBoolean(caller, "options.linearBias", linearBias);
+  if (lengths !== undefined) checkLengths(caller, lengths, batch);
   const headDim = given ?? headDimOf(caller, width, checkSize(caller, "options.heads", heads));
   const isGrid = grid !== undefined;
-  const outside = (choices.outside?.first ?? 0) + (choices.outside?.last ?? 0);
+  const outside = tokensOutside(choices);
   const positions = isGrid ? { grid } : { length: tokens - outside };
   // A multiplicative bias has its heads one after the other: the products of the linear layers put them so.
   const split = options.bias === "multiplicative" || recorder.decoding !== undefined;
@@ -71,7 +72,7 @@ export function attention(x: Value, name: string, options: AttentionLayerOptions
       heads,
       headDim,
       valueDim: valueDim ?? headDim,
-      ...(biasForm && { biasForm: biasForm === "manhattan" ? "symmetric" : biasForm }),
+      ...(biasForm !== undefined && { biasForm: biasForm === "manhattan" ? "symmetric" : biasForm }),
       variableLengths: lengths !== undefined,
       layout: split ? "bhnd" : "bnhd",
     },
@@ -157,17 +158,21 @@ export function toeplitz(x: Value, name: string, options: ToeplitzLayerOptions):
   checkFloats(caller, "x", x, 3, 3);
   checkOptions(caller, "options", options, ["heads", "grid", "causal", "biasForm", "biasShared", "biasLength", "outside", "linearBias"]);
   const [batch, tokens, width] = x.shape as [number, number, number];
-  const { linearBias: bias = true, heads, grid, biasForm, ...choices } = options;
+  const { linearBias = true, heads, grid, biasForm, ...choices } = options;
+  const bias = checkBoolean(caller, "options.linearBias", linearBias);
   const dim = headDimOf(caller, width, checkSize(caller, "options.heads", heads));
-  const outside = (choices.outside?.first ?? 0) + (choices.outside?.last ?? 0);
-  const spec = toeplitzSpec({
-    ...choices,
-    ...(grid ? { grid } : { length: tokens - outside }),
-    ...(biasForm && { biasForm: biasForm === "manhattan" ? "symmetric" : biasForm }),
-    batch,
-    heads,
-    channels: dim,
-  });
+  const outside = tokensOutside(choices);
+  const spec = toeplitzSpec(
+    {
+      ...choices,
+      ...(grid !== undefined ? { grid } : { length: tokens - outside }),
+      ...(biasForm !== undefined && { biasForm: biasForm === "manhattan" ? "symmetric" : biasForm }),
+      batch,
+      heads,
+      channels: dim,
+    },
+    caller,
+  );
   checkTokens(caller, x, spec.length);
   const { recorder } = x;
   return recorder.within(name, () => {
@@ -180,6 +185,12 @@ export function toeplitz(x: Value, name: string, options: ToeplitzLayerOptions):
     const { out } = recorder.add("product", async () => task(await load(), spec), { v, spectrum }, { out: v.shape });
     return joined(out, "out", { width, bias, tokens, heads, dim, split: true });
   });
+}
+
+/** What is no number is left to the checks of all options. */
+function tokensOutside({ outside }: Pick<AttentionOptions, "outside">): number {
+  const count = (given: unknown) => (typeof given === "number" ? given : 0);
+  return count(outside?.first) + count(outside?.last);
 }
 
 function headDimOf(caller: string, width: number, heads: number): number {

@@ -11,6 +11,17 @@ export type Feed = Tensor | ArrayLike<number>;
 /** Numbers for each input by name, and in training the targets. */
 export type Batch = Readonly<Record<string, Feed>>;
 
+function isWord(value: unknown): boolean {
+  return typeof value === "number" && Number.isInteger(value) && value >= -(2 ** 31) && value < 2 ** 32;
+}
+
+/** @throws FastRpbError code `"value"` for what is no number among them */
+export function checkNumbers<Numbers extends ArrayLike<number>>(caller: string, argument: string, given: Numbers): Numbers {
+  const wrong = Array.prototype.findIndex.call(given, (value: unknown) => typeof value !== "number");
+  if (wrong >= 0) throw refuse("value", caller, `${argument}[${wrong}]`, "a number", given[wrong]);
+  return given;
+}
+
 interface FeedShape {
   readonly shape: readonly number[];
   readonly dtype: "f32" | "u32";
@@ -73,18 +84,15 @@ export class Feeder {
         caller,
         argument,
         expected,
-        given !== undefined && given !== null && "length" in given ? `${given.length} numbers` : given,
+        typeof given === "object" && given !== null && "length" in given ? `${String(given.length)} numbers` : given,
       );
     }
-    if (dtype === "f32") return given instanceof Float32Array ? given : Float32Array.from(given);
+    if (dtype === "f32") return given instanceof Float32Array ? given : Float32Array.from(checkNumbers(caller, argument, given));
     // Negative ones wrap around: they are beyond every class, and do not count.
     if (given instanceof Uint32Array) return given;
-    const words = Uint32Array.from(given);
-    if (!ArrayBuffer.isView(given) || given instanceof Float32Array || given instanceof Float64Array) {
-      const wrong = Array.prototype.findIndex.call(given, (value: unknown) => !Number.isInteger(value));
-      if (wrong >= 0) throw refuse("value", caller, `${argument}[${wrong}]`, "an integer", given[wrong]);
-    }
-    return words;
+    const wrong = Array.prototype.findIndex.call(given, (value: unknown) => !isWord(value));
+    if (wrong >= 0) throw refuse("value", caller, `${argument}[${wrong}]`, "an integer from −2³¹ to 2³² − 1", given[wrong]);
+    return Uint32Array.from(given);
   }
 
   #write(index: number, { name, shape }: FeedShape & { readonly name: string }, data: Float32Array | Uint32Array): Storage {

@@ -1,10 +1,10 @@
 /** Models in files: safetensors with the names and shapes of PyTorch's `state_dict`, and what resuming a training takes. */
 import { elementCount, sameShape } from "../core/check.ts";
 import { FastRpbError, refuse } from "../core/errors.ts";
-import { Model } from "./model.ts";
+import type { Model } from "./model.ts";
 import type { Optimizer } from "./optimizers.ts";
 import type { Parameter } from "./recorder.ts";
-import { parseSafetensors, type SafetensorsFile, type SafetensorsTensor, toFloat64, writeSafetensors } from "./safetensors.ts";
+import { FLOATS, parseFile, type SafetensorsFile, type SafetensorsTensor, toFloat64, writeSafetensors } from "./safetensors.ts";
 import type { TrainerState } from "./trainer.ts";
 import { KEPT, stateName } from "./training-graph.ts";
 import { transformer, type TransformerOptions } from "./transformer.ts";
@@ -46,8 +46,8 @@ function tensorsOf({ parameters }: Model, numbers: ByParameter, prefix: string) 
 /** What a training goes on from. @throws FastRpbError code `"value"` for a file of another model or optimiser, or of a model alone */
 export function readCheckpoint(caller: string, bytes: Uint8Array | ArrayBuffer, model: Model, optimizer: Optimizer): TrainerState {
   const argument = "options.resume";
-  const file = parseSafetensors(bytes);
-  const state: unknown = JSON.parse(file.metadata[TRAINING] ?? "null");
+  const file = parseFile(caller, argument, bytes);
+  const state = jsonOf(caller, argument, file, TRAINING);
   if (!isTrainingState(state)) throw refuse("value", caller, argument, "a file of trainer.save()", "a file of a model alone");
   if (state.optimizer !== optimizer.kind)
     throw refuse("value", caller, argument, `a file of a training by ${optimizer.kind}`, `one by ${state.optimizer}`);
@@ -63,7 +63,8 @@ export function readCheckpoint(caller: string, bytes: Uint8Array | ArrayBuffer, 
 function isTrainingState(state: unknown): state is { readonly step: number; readonly seed: number; readonly optimizer: string } {
   if (typeof state !== "object" || state === null) return false;
   const { step, seed, optimizer } = state as Readonly<Record<string, unknown>>;
-  return Number.isSafeInteger(step) && (step as number) >= 0 && Number.isSafeInteger(seed) && typeof optimizer === "string";
+  const isWord = (value: unknown) => Number.isInteger(value) && (value as number) >= 0 && (value as number) < 2 ** 32;
+  return isWord(step) && isWord(seed) && typeof optimizer === "string";
 }
 
 /** The parameters of a model in a file. @throws FastRpbError code `"value"` where one is missing or of another shape, or there is one more */
@@ -83,22 +84,31 @@ function numbersIn(caller: string, argument: string, { tensors }: SafetensorsFil
   const tensor = tensors.get(`${prefix}${name}`);
   if (!tensor) throw refuse("value", caller, argument, `a file with ${prefix}${name}`, "one without");
   if (!sameShape(tensor.shape, shape)) throw refuse("value", caller, argument, `${prefix}${name} of shape [${shape.join(", ")}]`, tensor.shape);
+  if (!FLOATS.includes(tensor.dtype)) throw refuse("value", caller, argument, `${prefix}${name} of dtype ${FLOATS.join(", ")}`, tensor.dtype);
   const numbers = toFloat64(tensor);
   if (numbers.length !== elementCount(shape)) throw new TypeError(`${name}: ${numbers.length} numbers`);
   return numbers;
 }
 
 /** The model that a file describes. @throws FastRpbError code `"value"` where it describes none */
-export function describedModel(caller: string, { metadata }: SafetensorsFile): Model {
-  const text = metadata[DESCRIPTION];
-  if (text === undefined) {
+export function describedModel(caller: string, file: SafetensorsFile): Model {
+  if (file.metadata[DESCRIPTION] === undefined) {
     throw refuse("value", caller, "bytes", "a file that describes its model", "one that does not", "Give the model as options.model.");
   }
-  let description: unknown;
+  const description = jsonOf(caller, "bytes", file, DESCRIPTION);
   try {
-    description = JSON.parse(text);
+    return transformer(description as TransformerOptions);
   } catch (cause) {
-    throw new FastRpbError("value", `${caller}: the description of the model in the file is no JSON.`, { cause });
+    if (!(cause instanceof FastRpbError)) throw cause;
+    throw new FastRpbError(cause.code, `${caller}: bytes describe no model: ${cause.message}`, { cause });
   }
-  return transformer(description as TransformerOptions);
+}
+
+/** What a file holds as JSON besides its tensors; `null` where there is nothing. */
+function jsonOf(caller: string, argument: string, { metadata }: SafetensorsFile, name: string): unknown {
+  try {
+    return JSON.parse(metadata[name] ?? "null");
+  } catch (cause) {
+    throw new FastRpbError("value", `${caller}: ${argument} must be a file whose metadata ${name} are JSON.`, { cause });
+  }
 }

@@ -54,8 +54,11 @@ export function generate(writer: Writer, prompt: ArrayLike<number>, options: Gen
   const caller = "net.generate";
   checkOptions(caller, "options", options, ["tokens", "temperature", "topK", "topP", "seed", "signal"]);
   const { length, count } = checkModel(caller, writer.model);
-  const words = Array.from({ length: prompt?.length ?? 0 }, (_, i) => prompt[i]!);
-  if (words.length === 0 || words.length >= length) throw refuse("value", caller, "prompt", `from 1 to ${length - 1} tokens`, words.length);
+  const given: unknown = prompt?.length;
+  if (!Number.isInteger(given) || prompt.length < 1 || prompt.length >= length) {
+    throw refuse("value", caller, "prompt", `from 1 to ${length - 1} tokens`, given);
+  }
+  const words = Array.from({ length: prompt.length }, (_, i) => prompt[i]!);
   const wrong = words.findIndex((token) => !Number.isInteger(token) || token < 0 || token >= count);
   if (wrong >= 0) throw refuse("value", caller, `prompt[${wrong}]`, `an integer from 0 to ${count - 1}`, words[wrong]);
   const left = length - words.length;
@@ -64,7 +67,7 @@ export function generate(writer: Writer, prompt: ArrayLike<number>, options: Gen
   const { temperature = 1, topK = count, topP = 1, seed = 0, signal } = options;
   if (!(Number.isFinite(temperature) && temperature >= 0))
     throw refuse("value", caller, "options.temperature", "a number that is not negative", temperature);
-  if (!(topP > 0 && topP <= 1)) throw refuse("value", caller, "options.topP", "a number above 0, up to 1", topP);
+  if (typeof topP !== "number" || !(topP > 0 && topP <= 1)) throw refuse("value", caller, "options.topP", "a number above 0, up to 1", topP);
   if (!Number.isInteger(seed) || seed < 0 || seed > MAX_SEED) throw refuse("value", caller, "options.seed", `an integer from 0 to ${MAX_SEED}`, seed);
   const choice = { temperature, topK: checkSize(caller, "options.topK", topK), topP };
   return write(caller, writer, words, tokens, (logits, place) => sample(logits, choice, unit(pcg4d(seed, place, 0, STREAM)[0])), signal);

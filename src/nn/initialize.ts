@@ -1,6 +1,7 @@
 /** How parameters start: each number from the seed, the parameter and its place, so that Python can draw the same ones. */
 import { elementCount } from "../core/check.ts";
 import { pcg4d } from "../math/counter-random.ts";
+import { float64Array } from "../math/memory.ts";
 import type { Parameter } from "./recorder.ts";
 
 /** "init", so that nothing else that is drawn from the same seed is the same. */
@@ -14,8 +15,8 @@ const unit = (word: number) => (word + 0.5) / 2 ** 32;
  * @param seed an unsigned integer of 32 bits
  * @param index how many parameters the model names before this one
  */
-export function initialNumbers({ shape, initial }: Parameter, seed: number, index: number): Float64Array {
-  const numbers = new Float64Array(elementCount(shape));
+export function initialNumbers({ name, shape, initial }: Parameter, seed: number, index: number): Float64Array {
+  const numbers = float64Array(name, elementCount(shape));
   if (initial.kind === "constant") return numbers.fill(initial.value);
   for (let i = 0; i < numbers.length; i++) {
     const [first, second] = pcg4d(seed, index, i, STREAM);

@@ -1,5 +1,5 @@
 /** The building blocks of models: plain functions of values. Those with parameters name them as PyTorch does, rows of a weight being outputs. */
-import { checkBoolean, checkFinite, checkOptions, checkSize, elementCount } from "../core/check.ts";
+import { checkBoolean, checkFinite, checkOptions, checkShape, checkSize, elementCount } from "../core/check.ts";
 import { FastRpbError, refuse } from "../core/errors.ts";
 import { dropout as dropoutOperation } from "../operations/dropout/operation.ts";
 import { dropoutSpec } from "../operations/dropout/spec.ts";
@@ -14,7 +14,7 @@ import { matmulSpec } from "../operations/matmul/spec.ts";
 import { meanOverTokens as meanOperation } from "../operations/mean-over-tokens/operation.ts";
 import { meanOverTokensSpec } from "../operations/mean-over-tokens/spec.ts";
 import { task } from "../operations/operation.ts";
-import { type Recorder, Value } from "./recorder.ts";
+import { Value } from "./recorder.ts";
 
 /** Options of {@link linear}. */
 export interface LinearOptions {
@@ -77,7 +77,7 @@ export function product(
  * @throws FastRpbError codes `"shape"`, `"value"`
  */
 export function embedding(indices: Value, name: string, options: { readonly count: number; readonly width: number }): Value {
-  const caller = callerOf("embedding", indices, name);
+  const caller = callerOf("embedding", indices, name, "indices");
   if (indices.dtype !== "u32") throw refuse("shape", caller, "indices", 'a value of dtype "u32"', indices.dtype);
   checkOptions(caller, "options", options, ["count", "width"]);
   const count = checkSize(caller, "options.count", options.count);
@@ -201,7 +201,7 @@ export function meanOverTokens(x: Value, options: { readonly lengths?: Value } =
   checkOptions(caller, "options", options, ["lengths"]);
   const [batch, length, width] = x.shape as [number, number, number];
   const { lengths } = options;
-  if (lengths) checkLengths(caller, lengths, batch);
+  if (lengths !== undefined) checkLengths(caller, lengths, batch);
   const spec = meanOverTokensSpec({ batch, length, width, variableLengths: lengths !== undefined });
   return x.recorder.add("mean", task(meanOperation, spec), { x, lengths }, { out: [batch, width] }).out;
 }
@@ -244,7 +244,9 @@ export function tokenAt(x: Value, index: number): Value {
  * @throws FastRpbError code `"shape"` where it holds another number of elements
  */
 export function reshape(x: Value, shape: readonly number[]): Value {
-  const full = [x.shape[0]!, ...shape];
+  checkValue("reshape", "x", x);
+  const isScalar = Array.isArray(shape) && shape.length === 0;
+  const full = [x.shape[0]!, ...(isScalar ? [] : checkShape("reshape", "shape", shape))];
   if (elementCount(full) !== x.size) {
     throw refuse("shape", "reshape", "shape", `sizes of ${x.size / x.shape[0]!} elements in all`, shape);
   }
@@ -252,14 +254,24 @@ export function reshape(x: Value, shape: readonly number[]): Value {
 }
 
 /** What errors name: the function, and the layer with the scopes that it stands in. */
-export function callerOf(layer: string, { recorder }: { readonly recorder: Recorder }, name: string): string {
-  if (typeof name !== "string" || name === "" || /[^\w.-]/.test(name)) throw refuse("value", layer, "name", "letters, digits, dots and dashes", name);
-  return `${layer} (${recorder.scoped(name)})`;
+export function callerOf(layer: string, x: Value, name: string, argument = "x"): string {
+  checkValue(layer, argument, x);
+  return `${layer} (${x.recorder.scoped(checkName(layer, name))})`;
+}
+
+/** @throws FastRpbError code `"value"` */
+export function checkName(caller: string, name: unknown): string {
+  if (typeof name === "string" && /^[\w.-]+$/.test(name)) return name;
+  throw refuse("value", caller, "name", "letters, digits, dots and dashes", name);
+}
+
+function checkValue(caller: string, argument: string, x: unknown): asserts x is Value {
+  if (!(x instanceof Value)) throw refuse("value", caller, argument, "a value of a model", x);
 }
 
 /** @throws FastRpbError code `"shape"` */
 export function checkFloats(caller: string, argument: string, x: unknown, least: number, most = Infinity): asserts x is Value {
-  if (!(x instanceof Value)) throw refuse("value", caller, argument, "a value of a model", x);
+  checkValue(caller, argument, x);
   const axes = most === least ? `${least} axes` : `at least ${least} axes`;
   if (x.dtype !== "f32") throw refuse("shape", caller, argument, 'a value of dtype "f32"', x.dtype);
   if (x.shape.length < least || x.shape.length > most) throw refuse("shape", caller, argument, axes, x.shape);

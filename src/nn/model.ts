@@ -2,6 +2,8 @@
 import { checkEnum, checkOptions, checkShape } from "../core/check.ts";
 import { refuse } from "../core/errors.ts";
 import type { GraphNode } from "../graph/differentiate.ts";
+import { checkNumbers } from "./feed.ts";
+import { checkName } from "./layers.ts";
 import { type Decoding, type Initial, type ModelInput, type Parameter, Recorder, Value } from "./recorder.ts";
 
 /** What a model is written with, besides its inputs. */
@@ -143,16 +145,21 @@ export function checkInputs(caller: string, inputs: Readonly<Record<string, Mode
 function buildOf(recorder: Recorder): Build {
   const build: Build = {
     batch: recorder.batch,
-    layer: (name, write) => recorder.within(name, () => write(build)),
+    layer(name, write) {
+      checkName("build.layer", name);
+      if (typeof write !== "function") throw refuse("value", `build.layer (${recorder.scoped(name)})`, "write", "a function", write);
+      return recorder.within(name, () => write(build));
+    },
     parameter(name, shape, initial = 0) {
-      const caller = `build.parameter (${recorder.scoped(name)})`;
+      const caller = `build.parameter (${recorder.scoped(checkName("build.parameter", name))})`;
       return recorder.parameter(name, checkShape(caller, "shape", shape), initialOf(caller, initial));
     },
     constant(name, shape, data) {
-      const caller = `build.constant (${recorder.scoped(name)})`;
+      const caller = `build.constant (${recorder.scoped(checkName("build.constant", name))})`;
       const checked = checkShape(caller, "shape", shape);
       const size = checked.reduce((product, each) => product * each, 1);
       if (data?.length !== size) throw refuse("shape", caller, "data", `${size} numbers`, data?.length);
+      checkNumbers(caller, "data", data);
       return recorder.constant(name, checked, Float64Array.from(data));
     },
   };

@@ -1,5 +1,5 @@
 /** A model with its parameters, ready to run. */
-import type { Backend, Cost, DispatchInfo, Executable } from "../core/backend.ts";
+import type { Backend, Cost, DispatchInfo, Executable, Step } from "../core/backend.ts";
 import { checkOptions, checkSize } from "../core/check.ts";
 import { FastRpbError, refuse } from "../core/errors.ts";
 import { loadModule } from "../core/load.ts";
@@ -7,7 +7,7 @@ import { Tensor } from "../core/tensor.ts";
 import { fuse } from "../graph/fuse.ts";
 import { graph, type GraphSpec, graphSpec } from "../graph/graph.ts";
 import { type Task, task } from "../operations/operation.ts";
-import type { PlanContext } from "../runtime/plan.ts";
+import type { PlanContext, Profile } from "../runtime/plan.ts";
 import { Runtime } from "../runtime/runtime.ts";
 import { type Arena, arenaOf, groupedArena, numbersAt, partsOf } from "./arena.ts";
 import { type Batch, Feeder } from "./feed.ts";
@@ -16,7 +16,7 @@ import { describedModel, readParameters } from "./files.ts";
 import { KeptNumbers } from "./kept-numbers.ts";
 import { loadSelfTests } from "./load-self-tests.ts";
 import { Model, type TracedModel } from "./model.ts";
-import { parseSafetensors } from "./safetensors.ts";
+import { parseFile } from "./safetensors.ts";
 import { KEPT } from "./training-graph.ts";
 
 /** Options of {@link loadModel}. */
@@ -46,11 +46,11 @@ export async function loadModel(runtime: Runtime, bytes: Uint8Array | ArrayBuffe
   if (options.model !== undefined && !(options.model instanceof Model)) {
     throw refuse("value", caller, "options.model", "a model of defineModel or transformer", options.model);
   }
-  const file = parseSafetensors(bytes);
+  const file = parseFile(caller, "bytes", bytes);
   const model = options.model ?? describedModel(caller, file);
   const numbers = readParameters(caller, "bytes", file, model);
   const context = Runtime.contextOf(runtime);
-  context.selfTests.add(loadSelfTests);
+  Runtime.addSelfTests(runtime, loadSelfTests);
   const traced = await model.trace(batch, false, () => undefined);
   const { arena } = groupedArena(model.parameters.values(), { groups: [], weightDecay: 0 });
   const constants = arenaOf(traced.recorder.constants.map(({ name, data }) => [name, data.length]));
@@ -158,6 +158,22 @@ export class Net {
   }
 
   /**
+   * Runs the model on a batch, waits, and tells how long each dispatch took.
+   *
+   * @returns all outputs by name, as {@link runAll}, and the times
+   * @throws FastRpbError codes as of {@link run}
+   */
+  async profile(batch: Batch): Promise<Profile<Readonly<Record<string, Tensor>>>> {
+    const { outputs, steps } = this.#prepare("net.profile", batch);
+    try {
+      return { output: outputs, ...(await this.#backend.profile(steps)) };
+    } catch (error) {
+      for (const tensor of Object.values(outputs)) tensor.dispose();
+      throw error;
+    }
+  }
+
+  /**
    * Writes on from some tokens, for a causal transformer of tokens. Attention that is linear keeps its sums: a token costs no pass over those before it
    * but for a bias, whose products go by blocks. Softmax attention and multiplicative biases take all tokens so far again for each.
    *
@@ -213,6 +229,18 @@ export class Net {
   }
 
   #run(caller: string, batch: Batch): Readonly<Record<string, Tensor>> {
+    const { outputs, steps } = this.#prepare(caller, batch);
+    try {
+      this.#backend.run(steps);
+    } catch (error) {
+      for (const tensor of Object.values(outputs)) tensor.dispose();
+      throw error;
+    }
+    return outputs;
+  }
+
+  /** Inputs as they are given, and tensors for the outputs. */
+  #prepare(caller: string, batch: Batch): { readonly outputs: Readonly<Record<string, Tensor>>; readonly steps: readonly Step[] } {
     this.#checkAlive(caller);
     const [inputs] = this.#feeder.feed(caller, batch);
     const { owner } = this.#context;
@@ -221,14 +249,8 @@ export class Net {
       return { key, name, tensor: new Tensor(owner, storage, shape, "f32") };
     });
     const all = { ...this.#kept.bindings(), ...inputs, ...Object.fromEntries(outputs.map(({ name, tensor }) => [name, Tensor.storageOf(tensor)])) };
-    try {
-      const bindings = Object.fromEntries(Object.keys(this.#executable.bytes).map((name) => [name, all[name]!]));
-      this.#backend.run([{ executable: this.#executable, bindings }]);
-    } catch (error) {
-      for (const { tensor } of outputs) tensor.dispose();
-      throw error;
-    }
-    return Object.fromEntries(outputs.map(({ key, tensor }) => [key, tensor]));
+    const bindings = Object.fromEntries(Object.keys(this.#executable.bytes).map((name) => [name, all[name]!]));
+    return { outputs: Object.fromEntries(outputs.map(({ key, tensor }) => [key, tensor])), steps: [{ executable: this.#executable, bindings }] };
   }
 
   #checkAlive(caller: string): void {

@@ -42,6 +42,9 @@ export interface OptimizerOptions {
   readonly groups?: readonly OptimizerGroup[];
 }
 
+/** The smallest that is no denormal, for which a GPU may take zero. */
+const SMALLEST_EPSILON = 2 ** -126;
+
 const SHARED = ["rate", "weightDecay", "clipNorm", "groups"] as const;
 
 /**
@@ -55,9 +58,13 @@ const SHARED = ["rate", "weightDecay", "clipNorm", "groups"] as const;
 export function adamW(options: OptimizerOptions & { readonly betas?: readonly [number, number]; readonly epsilon?: number }): Optimizer {
   const caller = "adamW";
   checkOptions(caller, "options", options, [...SHARED, "betas", "epsilon"]);
-  const [beta1, beta2] = options.betas ?? [0.9, 0.999];
+  const betas: unknown = options.betas ?? [0.9, 0.999];
+  if (!Array.isArray(betas) || betas.length !== 2) throw refuse("value", caller, "options.betas", "two numbers", betas);
+  const [beta1, beta2] = betas as [number, number];
   for (const [i, beta] of [beta1, beta2].entries()) checkShare(caller, `options.betas[${i}]`, beta);
-  const epsilon = checkAmount(caller, "options.epsilon", options.epsilon ?? 1e-8);
+  const epsilon = checkFinite(caller, "options.epsilon", options.epsilon ?? 1e-8);
+  // Without it a parameter without a gradient would become 0 / 0.
+  if (epsilon < SMALLEST_EPSILON) throw refuse("value", caller, "options.epsilon", "a number from 2⁻¹²⁶", epsilon);
   const shared = checkShared(caller, options, 0.01);
   const { clipNorm, rate } = shared;
   return Object.freeze<Optimizer>({
@@ -65,7 +72,7 @@ export function adamW(options: OptimizerOptions & { readonly betas?: readonly [n
     ...shared,
     states: ["mean", "square"],
     task: (size, groups) => task(adamWOperation, adamWSpec({ size, groups, beta1, beta2, epsilon, clipNorm })),
-    rates: (step) => [rate.at(step), 1 - beta1 ** step, Math.sqrt(1 - beta2 ** step), 0],
+    rates: (step) => [rateAt(caller, rate, step), 1 - beta1 ** step, Math.sqrt(1 - beta2 ** step), 0],
   });
 }
 
@@ -91,7 +98,7 @@ export function sgd(options: OptimizerOptions & { readonly momentum?: number; re
     ...shared,
     states: momentum === 0 ? [] : ["momentum"],
     task: (size, groups) => task(sgdOperation, sgdSpec({ size, groups, momentum, nesterov, clipNorm: shared.clipNorm })),
-    rates: (step) => [shared.rate.at(step)],
+    rates: (step) => [rateAt(caller, shared.rate, step)],
   });
 }
 
@@ -100,10 +107,12 @@ function checkShared(caller: string, options: OptimizerOptions, decay: number) {
   if (options.clipNorm !== undefined && !(checkFinite(caller, "options.clipNorm", options.clipNorm) > 0)) {
     throw refuse("value", caller, "options.clipNorm", "a positive number", options.clipNorm);
   }
-  const groups = (options.groups ?? []).map((group, i) => {
+  const given: unknown = options.groups ?? [];
+  if (!Array.isArray(given)) throw refuse("value", caller, "options.groups", "an array of groups", given);
+  const groups = Array.from(given as readonly OptimizerGroup[], (group, i) => {
     const argument = `options.groups[${i}]`;
     checkOptions(caller, argument, group, ["names", "rateFactor", "weightDecay"]);
-    if (!Array.isArray(group.names) || group.names.length === 0 || group.names.some((name) => typeof name !== "string" || name === "")) {
+    if (!Array.isArray(group.names) || group.names.length === 0 || Array.from(group.names).some((name) => typeof name !== "string" || name === "")) {
       throw refuse("value", caller, `${argument}.names`, "an array of names, or of ends of names", group.names);
     }
     return Object.freeze({
@@ -116,9 +125,17 @@ function checkShared(caller: string, options: OptimizerOptions, decay: number) {
 }
 
 function checkRate(caller: string, rate: unknown): Schedule {
-  if (typeof rate === "number") return constant(rate);
-  if (typeof rate === "object" && rate !== null && typeof (rate as Schedule).at === "function") return rate as Schedule;
+  if (typeof rate === "number") return constant(checkAmount(caller, "options.rate", rate));
+  if (typeof rate === "object" && rate !== null && typeof (rate as Schedule).at === "function") {
+    rateAt(caller, rate as Schedule, 1);
+    return rate as Schedule;
+  }
   throw refuse("value", caller, "options.rate", "a number or a schedule", rate);
+}
+
+/** The rate of a step, by whatever schedule. */
+function rateAt(caller: string, rate: Schedule, step: number): number {
+  return checkAmount(caller, `options.rate.at(${step})`, rate.at(step));
 }
 
 /** A number from 0. */

@@ -1,6 +1,6 @@
 /** What a model is while it is written down: values, and the operations that make them from one another. Nothing is computed here. */
-import { elementCount } from "../core/check.ts";
-import { FastRpbError } from "../core/errors.ts";
+import { checkElements, elementCount } from "../core/check.ts";
+import { FastRpbError, refuse } from "../core/errors.ts";
 import type { AttentionSpec } from "../operations/attention/spec.ts";
 import type { Task } from "../operations/operation.ts";
 
@@ -132,6 +132,17 @@ export class Recorder {
 
   input(name: string, shape: readonly number[], dtype: "f32" | "u32"): Value {
     const value = new Value(this, `input ${name}`, [this.batch, ...shape], dtype);
+    checkElements(`input ${name}`, "shape", value.shape);
+    const known = this.inputs.get(name);
+    if (known && (known.dtype !== dtype || known.shape.join() !== value.shape.join())) {
+      throw refuse(
+        "shape",
+        `input ${name}`,
+        "what is given by one name",
+        `${known.dtype} [${known.shape.join(", ")}] throughout`,
+        `${dtype} [${value.shape.join(", ")}]`,
+      );
+    }
     this.inputs.set(name, value);
     return value;
   }
@@ -150,6 +161,7 @@ export class Recorder {
         `${full}: a parameter of shape [${shape.join(", ")}] and of shape [${known.shape.join(", ")}] have the same name.`,
       );
     }
+    checkElements(full, "shape", shape);
     if (!known) this.parameters.set(full, Object.freeze({ name: full, shape: Object.freeze([...shape]), initial }));
     return new Value(this, full, shape);
   }
@@ -175,10 +187,16 @@ export class Recorder {
     dtypes: Readonly<Record<string, "u32">> = {},
   ): Readonly<Record<Output, Value>> {
     const values: Record<string, string> = {};
-    for (const [tensor, value] of Object.entries(inputs)) if (value) values[tensor] = value.name;
+    for (const [tensor, value] of Object.entries(inputs)) {
+      if (!value) continue;
+      if (value.recorder !== this)
+        throw refuse("value", this.scoped(label), tensor, "a value of the model that is being written", "one of another model");
+      values[tensor] = value.name;
+    }
     const made = {} as Record<Output, Value>;
     for (const [tensor, shape] of Object.entries(outputs) as [Output, readonly number[]][]) {
       const name = this.#unique(this.scoped(tensor === "out" ? label : `${label} ${tensor}`));
+      checkElements(name, "shape", shape);
       made[tensor] = new Value(this, name, shape, dtypes[tensor] ?? "f32");
       values[tensor] = name;
     }

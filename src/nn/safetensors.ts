@@ -14,6 +14,9 @@ export type SafetensorsDType = keyof typeof ELEMENT_BYTES;
 
 const DTYPES = Object.keys(ELEMENT_BYTES) as SafetensorsDType[];
 
+/** Those of numbers that a model may have. */
+export const FLOATS: readonly SafetensorsDType[] = ["F64", "F32", "F16", "BF16"];
+
 /** A tensor in a file. */
 export interface SafetensorsTensor {
   readonly dtype: SafetensorsDType;
@@ -46,10 +49,15 @@ const LONE_SURROGATE = /\p{Surrogate}/u;
  *   that belong to none
  */
 export function parseSafetensors(bytes: ArrayBuffer | Uint8Array): SafetensorsFile {
-  const caller = "parseSafetensors";
-  if (!(bytes instanceof ArrayBuffer || bytes instanceof Uint8Array)) throw refuse("value", caller, "bytes", "an ArrayBuffer or a Uint8Array", bytes);
+  return parseFile("parseSafetensors", "bytes", bytes);
+}
+
+/** @internal {@link parseSafetensors} of an argument of another function */
+export function parseFile(caller: string, argument: string, bytes: ArrayBuffer | Uint8Array): SafetensorsFile {
+  if (!(bytes instanceof ArrayBuffer || bytes instanceof Uint8Array))
+    throw refuse("value", caller, argument, "an ArrayBuffer or a Uint8Array", bytes);
   const file = bytes instanceof Uint8Array ? new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length) : new Uint8Array(bytes);
-  if (file.length < LENGTH_BYTES) throw refuse("value", caller, "bytes.length", `at least ${LENGTH_BYTES}`, file.length);
+  if (file.length < LENGTH_BYTES) throw refuse("value", caller, `${argument}.length`, `at least ${LENGTH_BYTES}`, file.length);
   const lengthField = new DataView(file.buffer, file.byteOffset, LENGTH_BYTES);
   // Beyond 2⁵³ it is rounded, and refused all the same.
   const length = lengthField.getUint32(0, true) + 2 ** 32 * lengthField.getUint32(4, true);
@@ -90,7 +98,13 @@ export function writeSafetensors(
 ): Uint8Array<ArrayBuffer> {
   const caller = "writeSafetensors";
   if (typeof tensors?.[Symbol.iterator] !== "function") throw refuse("value", caller, "tensors", "a Map", tensors);
-  const named = [...tensors].sort(([a, { dtype }], [b, other]) => DTYPES.indexOf(dtype) - DTYPES.indexOf(other.dtype) || (a < b ? -1 : 1));
+  const given = [...tensors] as unknown[];
+  const wrong = given.find((pair) => !Array.isArray(pair) || typeof pair[0] !== "string" || typeof pair[1] !== "object" || pair[1] === null);
+  if (wrong !== undefined) throw refuse("value", caller, "tensors", "pairs of names and tensors", wrong);
+  if (typeof metadata !== "object" || metadata === null) throw refuse("value", caller, "metadata", "an object of strings", metadata);
+  const named = (given as [string, SafetensorsTensor][]).sort(
+    ([a, { dtype }], [b, other]) => DTYPES.indexOf(dtype) - DTYPES.indexOf(other.dtype) || (a < b ? -1 : 1),
+  );
   const names = new Set<string>();
   const members: string[] = [];
   const texts = Object.entries(metadata).map(
@@ -104,7 +118,8 @@ export function writeSafetensors(
     names.add(name);
     if (name === METADATA) throw refuse("value", caller, "the name of a tensor", `other than "${METADATA}"`, name);
     if (!DTYPES.includes(dtype)) throw unknownDType(caller, what, dtype);
-    const sizes = Array.from(shape);
+    if (!Array.isArray(shape)) throw refuse("value", caller, `the shape of ${what}`, "an array of sizes", shape);
+    const sizes = Array.from(shape as readonly number[]);
     const bad = sizes.find((size) => !Number.isSafeInteger(size) || size < 0);
     if (bad !== undefined) throw refuse("value", caller, `the shape of ${what}`, "integers from 0 on", bad);
     const size = byteCount(caller, what, dtype, sizes);
@@ -157,8 +172,8 @@ function storedFloats(
   caller: string,
   { dtype, bytes }: Pick<SafetensorsTensor, "dtype" | "bytes">,
 ): Float32Array<ArrayBuffer> | Float64Array<ArrayBuffer> {
-  const size = ["F64", "F32", "F16", "BF16"].includes(dtype) ? ELEMENT_BYTES[dtype] : 0;
-  if (size === 0) throw refuse("value", caller, "dtype", 'one of "F64", "F32", "F16", "BF16"', dtype);
+  const size = FLOATS.includes(dtype) ? ELEMENT_BYTES[dtype] : 0;
+  if (size === 0) throw refuse("value", caller, "dtype", `one of ${FLOATS.map((name) => `"${name}"`).join(", ")}`, dtype);
   if (bytes.length % size !== 0) throw refuse("value", caller, "bytes.length", `a multiple of ${size}`, bytes.length);
   const { buffer } = new Uint8Array(bytes); // aligned
   if (dtype === "F32") return new Float32Array(buffer);

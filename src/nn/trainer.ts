@@ -7,7 +7,8 @@ import { loadModule } from "../core/load.ts";
 import { graph } from "../graph/graph.ts";
 import { planProgram, type Task, task } from "../operations/operation.ts";
 import { HISTORY_COLUMNS, HISTORY_ROWS, HISTORY_SIZE } from "../operations/optimizers/spec.ts";
-import type { PlanContext } from "../runtime/plan.ts";
+import { float64Array } from "../math/memory.ts";
+import type { PlanContext, Profile } from "../runtime/plan.ts";
 import { Runtime } from "../runtime/runtime.ts";
 import { numbersAt } from "./arena.ts";
 import { type Batch, Feeder } from "./feed.ts";
@@ -100,6 +101,8 @@ const AHEAD = 8;
 /** A step that takes longer on a device is submitted bit by bit, so that the page stays responsive. */
 const LONG_SECONDS = 0.1;
 const MAX_SEED = 2 ** 32 - 1;
+/** Batches of which one step adds up the gradients. */
+const MOST_BATCHES = 1024;
 
 /**
  * Compiles the training of a model, and draws its parameters.
@@ -117,7 +120,7 @@ export async function createTrainer(runtime: Runtime, model: Model, options: Tra
   if (!(runtime instanceof Runtime)) throw refuse("value", caller, "runtime", "a runtime of createRuntime, from the same copy of fastrpb", runtime);
   if (!(model instanceof Model)) throw refuse("value", caller, "model", "a model of defineModel or transformer", model);
   const context = Runtime.contextOf(runtime);
-  context.selfTests.add(loadSelfTests);
+  Runtime.addSelfTests(runtime, loadSelfTests);
   const checked = checkTrainer(caller, model, options);
   const resumed =
     options.resume === undefined ? undefined : (await loadFiles(caller)).readCheckpoint(caller, options.resume, model, checked.optimizer);
@@ -160,6 +163,9 @@ function checkTrainer(caller: string, model: Model, options: TrainerOptions): Ch
     throw refuse("value", caller, "options.loss", "a loss, as crossEntropy() makes one, or an array of losses", options.loss);
   }
   if (typeof optimizer?.task !== "function") throw refuse("value", caller, "options.optimizer", "an optimizer, as adamW(…) makes one", optimizer);
+  const accumulate = checkSize(caller, "options.accumulate", options.accumulate ?? 1);
+  // Each has a graph of its own.
+  if (accumulate > MOST_BATCHES) throw refuse("value", caller, "options.accumulate", `at most ${MOST_BATCHES}`, accumulate);
   if (options.checkpointSteps !== undefined) checkSize(caller, "options.checkpointSteps", options.checkpointSteps);
   return {
     model,
@@ -168,9 +174,14 @@ function checkTrainer(caller: string, model: Model, options: TrainerOptions): Ch
     optimizer,
     seed,
     recompute: checkEnum(caller, "options.recompute", options.recompute ?? "none", ["none", "layers"]),
-    accumulate: checkSize(caller, "options.accumulate", options.accumulate ?? 1),
+    accumulate,
     averageDecay,
   };
+}
+
+function checkBatches(caller: string, batches: unknown): void {
+  const isIterable = typeof batches === "object" && batches !== null && (Symbol.iterator in batches || Symbol.asyncIterator in batches);
+  if (!isIterable) throw refuse("value", caller, "batches", "an iterable of batches, which may be asynchronous", batches);
 }
 
 /** The error of a batch that does not fit, with one that does. */
@@ -292,6 +303,18 @@ export class Trainer {
   }
 
   /**
+   * One step, as {@link step}, which is waited for: tells how long each dispatch took.
+   *
+   * @throws FastRpbError codes as of {@link step}
+   */
+  async profile(batch: Batch): Promise<Profile<StepResult>> {
+    const { steps, result } = this.#begin("trainer.profile", batch);
+    const timings = await this.#backend.profile(steps);
+    this.#keepCheckpoint();
+    return { output: result, ...timings };
+  }
+
+  /**
    * Steps over batches, with a few under way at a time. On a slow device each step is submitted bit by bit, so that the page stays responsive.
    *
    * @returns what the last step gave
@@ -301,6 +324,9 @@ export class Trainer {
     const caller = "trainer.fit";
     checkOptions(caller, "options", options, ["steps", "signal", "onProgress"]);
     const { steps = Infinity, signal, onProgress } = options;
+    if (steps !== Infinity) checkSize(caller, "options.steps", steps, 0);
+    if (onProgress !== undefined && typeof onProgress !== "function") throw refuse("value", caller, "options.onProgress", "a function", onProgress);
+    checkBatches(caller, batches);
     const isLong = this.dispatches.reduce((sum, { estimatedSeconds }) => sum + estimatedSeconds, 0) > LONG_SECONDS;
     let last: FitProgress | undefined;
     let pending: Promise<void> | undefined;
@@ -336,6 +362,7 @@ export class Trainer {
   async evaluate(batches: Iterable<Batch> | AsyncIterable<Batch>, options: { readonly signal?: AbortSignal } = {}): Promise<Evaluation> {
     const caller = "trainer.evaluate";
     checkOptions(caller, "options", options, ["signal"]);
+    checkBatches(caller, batches);
     const { counts } = this.#training;
     const { evaluation } = this.#executables;
     let [loss, weight, right] = [0, 0, 0];
@@ -451,7 +478,7 @@ export class Trainer {
       ...(averageDecay === undefined ? [] : [KEPT.average]),
       ...(accumulate > 1 ? [KEPT.next] : []),
     ]) {
-      const data = new Float64Array(arena.size);
+      const data = float64Array("createTrainer", arena.size);
       for (const [parameter, own] of numbers.get(name) ?? []) numbersAt(arena, data, parameter).set(own);
       this.#kept.put(name, data);
     }
@@ -466,10 +493,11 @@ export class Trainer {
     this.#checkAlive(caller);
     const { accumulate, optimizer } = this.#options;
     const inputs = this.#feeder.feed(caller, batch, accumulate);
+    const rates = optimizer.rates(this.#step + 1);
     const step = ++this.#step;
     this.#recent.set(step, batch);
     this.#recent.delete(step - REMEMBERED);
-    this.#kept.write(KEPT.rates, Float64Array.from(optimizer.rates(step)));
+    this.#kept.write(KEPT.rates, Float64Array.from(rates));
     const kept = this.#kept.bindings();
     const steps = this.#executables.steps.map((executable, i) => {
       // Each batch of a step draws its own dropout.

@@ -1,6 +1,7 @@
 /** The transformer of the paper, in one piece. */
 import { checkBoolean, checkEnum, checkOptions, checkSize, copyOptions } from "../core/check.ts";
 import { refuse } from "../core/errors.ts";
+import { float64Array } from "../math/memory.ts";
 import { attention, type AttentionLayerOptions } from "./attention.ts";
 import { add, dropout, embedding, gelu, layerNorm, linear, meanOverTokens, placed, relu, rmsNorm, tokenAt } from "./layers.ts";
 import { type Build, Model } from "./model.ts";
@@ -54,6 +55,8 @@ export function transformer(options: TransformerOptions): Model {
   return new Model((build, given) => write(build, given["inputs"]!, given["lengths"], plain), Object.freeze(inputs), Object.freeze(plain));
 }
 
+const MOST_LAYERS = 1000;
+
 type Plain = Required<Omit<TransformerOptions, "grid">> & Pick<TransformerOptions, "grid">;
 
 function write(build: Build, inputs: Value, lengths: Value | undefined, options: Plain): Value {
@@ -68,7 +71,8 @@ function write(build: Build, inputs: Value, lengths: Value | undefined, options:
   x = dropout(withPositions(build, x, options), rate);
   for (let i = 0; i < layers; i++) {
     x = build.layer(`layers.${i}`, () => {
-      const attend = (y: Value) => attention(y, "attention", { ...options.attention, heads, ...(grid && { grid }), ...(lengths && { lengths }) });
+      const attend = (y: Value) =>
+        attention(y, "attention", { ...options.attention, heads, ...(grid !== undefined && { grid }), ...(lengths && { lengths }) });
       const feedForward = (y: Value) => {
         const hidden = activate(linear(y, "feedForward.0", { outputs: options.feedForward }));
         return linear(dropout(hidden, rate), "feedForward.1", { outputs: width });
@@ -100,7 +104,7 @@ function withPositions(build: Build, x: Value, { positions, length, width }: Pla
 
 /** sin(n / 10000^(2i/width)) at 2i, and cos at 2i + 1 (Vaswani et al. 2017, section 3.5). */
 function sinusoids(length: number, width: number): Float64Array {
-  const table = new Float64Array(length * width);
+  const table = float64Array("transformer", length * width);
   for (let n = 0; n < length; n++) {
     for (let i = 0; i < width; i++) {
       const angle = n / 10_000 ** ((i - (i % 2)) / width);
@@ -130,14 +134,17 @@ function checkTransformer(options: TransformerOptions): Plain {
     "variableLengths",
   ]);
   const width = checkSize(caller, "options.width", options.width);
+  const layers = checkSize(caller, "options.layers", options.layers);
+  // A file may ask for any number.
+  if (layers > MOST_LAYERS) throw refuse("value", caller, "options.layers", `at most ${MOST_LAYERS}`, layers);
   const { dropout: rate = 0, attention: attended } = options;
   if (typeof rate !== "number" || !(rate >= 0 && rate < 1)) throw refuse("value", caller, "options.dropout", "a number from 0 to below 1", rate);
   if (typeof attended !== "object" || attended === null) throw refuse("value", caller, "options.attention", "an object", attended);
   return {
     input: checkOne(caller, "options.input", options.input, ["tokens", "features"]),
     length: checkSize(caller, "options.length", options.length),
-    ...(options.grid && { grid: options.grid }),
-    layers: checkSize(caller, "options.layers", options.layers),
+    ...(options.grid !== undefined && { grid: options.grid }),
+    layers,
     width,
     heads: checkSize(caller, "options.heads", options.heads),
     feedForward: checkSize(caller, "options.feedForward", options.feedForward ?? 4 * width),

@@ -5,7 +5,6 @@ import { checkAborted, FastRpbError } from "../core/errors.ts";
 import { BYTES_PER_ELEMENT, checkApart, checkTensor, type DType, Tensor, type TensorOwner } from "../core/tensor.ts";
 import type { Task } from "../operations/operation.ts";
 import { FiniteCheck } from "./finite-check.ts";
-import type { SelfTestCase } from "./self-test.ts";
 
 /** Where results go: a tensor for a plan with one result, some of the tensors by name for a gradient. */
 export type ResultTarget<Result> = Result extends Tensor ? Tensor : Partial<Result>;
@@ -57,8 +56,6 @@ export interface PlanContext {
   readonly plans: Set<{ dispose(): void }>;
   /** Spectra that can be made again after a loss. */
   readonly spectra: Set<{ restore(caller: string): Promise<void> }>;
-  /** What loads the self-test's cases of parts that are in use and not of this library's first entry. */
-  readonly selfTests: Set<() => Promise<readonly SelfTestCase[]>>;
   /** Compiles all or none, tuned. @throws FastRpbError codes `"limit"`, `"unavailable"`, `"disposed"`, `"lost"` */
   compile(caller: string, tasks: readonly Task[]): Promise<readonly Executable[]>;
   /** Compiles at once, tuned. @throws FastRpbError codes `"limit"`, `"lost"` */

@@ -18,7 +18,7 @@ import type { ConvolvePlan } from "./convolve-plan.ts";
 import type { Decoder } from "./decoder.ts";
 import type { FftPlan } from "./fft-plan.ts";
 import type { PlanContext } from "./plan.ts";
-import type { SelfTestOptions, SelfTestReport } from "./self-test.ts";
+import type { SelfTestCase, SelfTestOptions, SelfTestReport } from "./self-test.ts";
 import type { ToeplitzPlan } from "./toeplitz-plan.ts";
 import type { Tuned, TuneOptions, TuneRequest, Tuning } from "./tuning.ts";
 
@@ -52,6 +52,7 @@ export async function loadCpuBackend(caller: string, limits: PlannerLimits): Pro
 export class Runtime {
   readonly #backend: Backend<Task>;
   readonly #context: PlanContext;
+  readonly #selfTests = new Set<() => Promise<readonly SelfTestCase[]>>();
   readonly #settings: Settings;
   #tuned: Tuned | undefined;
   #restoring: Promise<void> | undefined;
@@ -67,11 +68,15 @@ export class Runtime {
       backend,
       plans: new Set(),
       spectra: new Set(),
-      selfTests: new Set(),
       compile: (caller, tasks) => this.#compile(caller, tasks),
       compileNow: (caller, task) => backend.compileNow(caller, task, this.#tuned?.of(task)),
       checkHalf: (caller, argument, expected) => this.#checkHalf(caller, argument, expected),
     };
+  }
+
+  /** @internal Adds to the self-test what loads the cases of a part that is in use, once. */
+  static addSelfTests(runtime: Runtime, load: () => Promise<readonly SelfTestCase[]>): void {
+    runtime.#selfTests.add(load);
   }
 
   /** @internal What models work with. */
@@ -333,7 +338,7 @@ export class Runtime {
       this.#load(caller, "the self-test", () => import("./self-test.ts")),
       loadCpuBackend(caller, this.limits),
     ]);
-    const more = await Promise.all([...this.#context.selfTests].map((load) => this.#load(caller, "more of the self-test", load)));
+    const more = await Promise.all([...this.#selfTests].map((load) => this.#load(caller, "more of the self-test", load)));
     const reference = new Runtime(backend, {});
     try {
       return await selfTest(caller, this, reference, options, more.flat());

@@ -1,17 +1,13 @@
 /** Whole models as plain PyTorch trains them: fixtures of scripts/nn-fixtures/models.py, and trainers that start from the same numbers. */
-import type { Runtime } from "../index.ts";
-import {
-  adamW,
-  type Batch,
-  createTrainer,
-  crossEntropy,
-  type Model,
-  transformer,
-  type Trainer,
-  type TransformerOptions,
-  warmupCosine,
-} from "../nn.ts";
+import type { Batch } from "../nn/feed.ts";
+import { crossEntropy } from "../nn/losses.ts";
+import type { Model } from "../nn/model.ts";
+import { adamW } from "../nn/optimizers.ts";
 import type { Parameter } from "../nn/recorder.ts";
+import { warmupCosine } from "../nn/schedules.ts";
+import { createTrainer, type Trainer } from "../nn/trainer.ts";
+import { transformer, type TransformerOptions } from "../nn/transformer.ts";
+import type { Runtime } from "../runtime/runtime.ts";
 
 /** One of the models: its gradients and logits are of the first batch, and step t takes batch (t − 1) mod batches. */
 export interface ModelFixture {
@@ -40,8 +36,8 @@ export interface ModelFixture {
   readonly losses: readonly number[];
 }
 
-export function modelFixtures(text: string): { readonly rates: readonly number[]; readonly models: readonly ModelFixture[] } {
-  return JSON.parse(text) as { readonly rates: readonly number[]; readonly models: readonly ModelFixture[] };
+export function modelFixtures(text: string): { readonly models: readonly ModelFixture[] } {
+  return JSON.parse(text) as { readonly models: readonly ModelFixture[] };
 }
 
 /** A model of a fixture, whose weights of relative positions start as the fixture says. */

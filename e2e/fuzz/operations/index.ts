@@ -4,6 +4,8 @@ import { attentionGradientOperation, attentionOperation } from "./attention.ts";
 import { complexMultiplyOperation } from "./complex-multiply.ts";
 import { convolveOperation } from "./convolve.ts";
 import { decoderOperation } from "./decoder.ts";
+import { MODEL_OPERATIONS } from "./model-operations.ts";
+import { modelOperation } from "./model.ts";
 import { fftGradientOperation, fftOperation } from "./fft.ts";
 import { toeplitzGradientOperation, toeplitzOperation } from "./toeplitz.ts";
 
@@ -17,4 +19,6 @@ export const OPERATION: Readonly<Record<OperationName, Operation>> = {
   attention: attentionOperation,
   "attention gradient": attentionGradientOperation,
   decoder: decoderOperation,
+  ...MODEL_OPERATIONS,
+  model: modelOperation,
 };

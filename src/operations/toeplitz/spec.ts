@@ -54,9 +54,13 @@ export type ToeplitzOptions = SequenceOptions &
     causal?: boolean;
   };
 
-/** Checks the options of a Toeplitz product. @throws FastRpbError code `"value"` */
-export function toeplitzSpec(options: ToeplitzOptions): ToeplitzSpec {
-  const caller = "runtime.toeplitz";
+/**
+ * Checks the options of a Toeplitz product.
+ *
+ * @param caller the public function to name in errors
+ * @throws FastRpbError code `"value"`
+ */
+export function toeplitzSpec(options: ToeplitzOptions, caller = "runtime.toeplitz"): ToeplitzSpec {
   checkOptions(caller, "options", options, ["batch", "heads", "length", "grid", "channels", "causal", ...BIAS_FORM_OPTIONS]);
   const spec: ToeplitzSpec = {
     operation: "toeplitz",
