@@ -190,8 +190,8 @@ function noCodeFromText() {
 
 function minified() {
   for (const [file, source] of SOURCES) {
-    // The entry has no code of its own, nor has what the bundler adds.
-    if (file !== ENTRY && file !== "chunks/rolldown-runtime.js" && !existsSync(join(dist, `${file}.map`)))
+    // The entries have no code of their own, nor has what the bundler adds.
+    if (file !== ENTRY && file !== MODELS && file !== "chunks/rolldown-runtime.js" && !existsSync(join(dist, `${file}.map`)))
       throw new Error(`dist/${file} has no source map`);
     // What tells a user's bundler that a call may be dropped stays in the file; minified once more, it would go.
     const code = source.replace(/\n\/\/# sourceMappingURL=.*\s*$/, "").replaceAll("/* @__PURE__ */ ", "");
