@@ -249,6 +249,31 @@ export const modelSuite: Suite = {
       },
     },
     {
+      name: "after a lost device training goes on from the last copy, with the same bits as without a loss",
+      run: async (context) => {
+        const whole = await withTrainer(await context.runtime, {}, async (trainer) => {
+          for (let step = 0; step < 8; step++) trainer.step(batchOf(step));
+          return bitsOf(trainer);
+        });
+        const runtime = await context.open();
+        try {
+          await withTrainer(runtime, { checkpointSteps: 5 }, async (trainer) => {
+            for (let step = 0; step < 7; step++) await trainer.step(batchOf(step)).loss.value();
+            await trainer.parameter("head.weight"); // the copy of step 5 was read before
+            runtime.device!.destroy();
+            await runtime.lost;
+            await checkRefused(async () => trainer.step(batchOf(7)), "lost");
+            const from = await trainer.restore();
+            check(from === 5 && trainer.stepCount === 5, `it goes on from step ${from}`);
+            for (let step = 5; step < 8; step++) trainer.step(batchOf(step));
+            check((await bitsOf(trainer)) === whole, "the bits differ");
+          });
+        } finally {
+          runtime.dispose();
+        }
+      },
+    },
+    {
       name: "what does not fit is refused, with the batch that would",
       run: async (context) => {
         const runtime = await context.open({ workspaceBytes: 2 ** 20 });

@@ -169,13 +169,13 @@ export function programComplaints(program: Program, limits: PlannerLimits): stri
       check(access === "read_write" || rarely || binding.bytesRead > 0, () => `${where}: bound for reading, but not read`);
       check(binding.bytesWritten <= binding.size, () => `${where}: ${binding.bytesWritten} bytes written`);
       check(access === "read" || (buffer.role !== "input" && buffer.role !== "table"), () => `${where}: writes to the ${buffer.role}`);
-      // WebGPU: a buffer that is written has no other binding in the dispatch.
+      // WebGPU: a buffer that is written is not read by another binding of the dispatch, and ranges of it that are written do not overlap.
       for (const [j, other] of dispatch.bindings.entries()) {
         if (j <= i || place(other.buffer) !== place(binding.buffer)) continue;
-        check(
-          access === "read" && kernel.bindings[j]!.access === "read",
-          () => `${where}: shares memory with ${other.name}, and one of them is written`,
-        );
+        const isApart = binding.offset + binding.size <= other.offset || other.offset + other.size <= binding.offset;
+        const accesses = [access, kernel.bindings[j]!.access];
+        const isAllowed = accesses.every((each) => each === "read") || (accesses.every((each) => each === "read_write") && isApart);
+        check(isAllowed, () => `${where}: shares memory with ${other.name}, and one of them is written`);
       }
     }
     check(dispatch.bytesRead === total(dispatch.bindings, (b) => b.bytesRead), () => `${at}: bytes read`);
