@@ -23,7 +23,14 @@ export type { GenerateOptions } from "./nn/generate.ts";
 export { type LoadOptions, loadModel, type Net } from "./nn/net.ts";
 export { adamW, type Optimizer, type OptimizerGroup, type OptimizerOptions, sgd } from "./nn/optimizers.ts";
 export type { ModelInput, Parameter, Value } from "./nn/recorder.ts";
-export { parseSafetensors, type SafetensorsFile, writeSafetensors } from "./nn/safetensors.ts";
+export {
+  parseSafetensors,
+  type SafetensorsDType,
+  type SafetensorsFile,
+  type SafetensorsTensor,
+  toFloat32,
+  writeSafetensors,
+} from "./nn/safetensors.ts";
 export { constant, inverseSquareRoot, type Schedule, warmupCosine } from "./nn/schedules.ts";
 export {
   createTrainer,

@@ -9,7 +9,7 @@ import { layoutBytes, task, type TaskNode } from "../operations/operation.ts";
 import type { PlanContext } from "../runtime/plan.ts";
 import { partsOf } from "./arena.ts";
 import { type Batch, Feeder } from "./feed.ts";
-import type { KeptNumbers } from "./kept-numbers.ts";
+import { type KeptNumbers, stepOf } from "./kept-numbers.ts";
 import { CLOCK } from "./recorder.ts";
 import { gradientOf, KEPT, type Training } from "./training-graph.ts";
 
@@ -63,11 +63,7 @@ export async function firstNonFinite(
       [CLOCK]: now,
       ...Object.fromEntries(found.map((storage, i) => [foundIn(i), storage])),
     };
-    await backend.runSliced(
-      "trainer.step",
-      [{ executable, bindings: Object.fromEntries(Object.keys(executable.bytes).map((name) => [name, all[name]!])) }],
-      {},
-    );
+    await backend.runSliced("trainer.step", [stepOf(executable, all)], {});
     for (const [i, storage] of found.entries()) {
       const place = new Uint32Array(1);
       await storage.read(place);

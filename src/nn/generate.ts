@@ -10,7 +10,7 @@ import { weightWindow } from "../operations/attention/decode/operation.ts";
 import { blocksOf, blockSpectrum, blockWeights, firstStates, historySize, nearWeights, stagesOf } from "../operations/attention/decode/spec.ts";
 import { type Task, task, type TaskNode } from "../operations/operation.ts";
 import { spectrum } from "../operations/toeplitz/operation.ts";
-import { held } from "./kept-numbers.ts";
+import { held, stepOf } from "./kept-numbers.ts";
 import { type Model, resolvedNodes } from "./model.ts";
 import { type Decoding, POSITION } from "./recorder.ts";
 import type { TransformerOptions } from "./transformer.ts";
@@ -174,7 +174,7 @@ async function stateStepper(caller: string, writer: Writer): Promise<Stepper> {
       backend.write(made[POSITION]!, Uint32Array.of(position++));
       backend.write(made[input]!, Uint32Array.of(token));
       const all = { ...writer.bindings(), ...made };
-      backend.run([{ executable, bindings: Object.fromEntries(Object.keys(executable.bytes).map((name) => [name, all[name]!])) }]);
+      backend.run([stepOf(executable, all)]);
       if (!wanted) return undefined;
       const logits = new Float32Array(made[output]!.byteLength / FLOAT_BYTES);
       await made[output]!.read(logits);
@@ -214,7 +214,7 @@ async function prepareBias({ backend, ...writer }: Writer, decoding: Decoding, m
   );
   for (const name of results) made[name] = backend.allocate(executable.bytes[name]!, name);
   const all = { ...writer.bindings(), ...made };
-  backend.run([{ executable, bindings: Object.fromEntries(Object.keys(executable.bytes).map((name) => [name, all[name]!])) }]);
+  backend.run([stepOf(executable, all)]);
   return executable;
 }
 

@@ -1,5 +1,5 @@
 /** The memory that a trainer keeps from step to step, on whichever backend: float32 on the GPU, float64 on the CPU. */
-import type { Backend, Storage } from "../core/backend.ts";
+import type { Backend, Bindings, Executable, Step, Storage } from "../core/backend.ts";
 import type { Task } from "../operations/operation.ts";
 
 /** Numbers on the backend's side. */
@@ -8,6 +8,11 @@ export type Numbers = Float32Array | Float64Array;
 /** Numbers as the backend holds what a graph keeps. */
 export function held(backend: Backend<Task>, data: Float64Array): Numbers {
   return backend.kind === "cpu" ? data : Float32Array.from(data);
+}
+
+/** A step of what was compiled, with those of the bindings that it has. */
+export function stepOf(executable: Executable, all: Bindings): Step {
+  return { executable, bindings: Object.fromEntries(Object.keys(executable.bytes).map((name) => [name, all[name]!])) };
 }
 
 /** Storages by name, which go together. */

@@ -10,10 +10,10 @@ import { type Task, task } from "../operations/operation.ts";
 import type { PlanContext, Profile } from "../runtime/plan.ts";
 import { Runtime } from "../runtime/runtime.ts";
 import { type Arena, arenaOf, groupedArena, numbersAt, partsOf } from "./arena.ts";
-import { type Batch, Feeder } from "./feed.ts";
+import { type Batch, type Feed, Feeder } from "./feed.ts";
 import type { GenerateOptions } from "./generate.ts";
 import { describedModel, readParameters } from "./files.ts";
-import { KeptNumbers } from "./kept-numbers.ts";
+import { KeptNumbers, stepOf } from "./kept-numbers.ts";
 import { loadSelfTests } from "./load-self-tests.ts";
 import { Model, type TracedModel } from "./model.ts";
 import { parseFile } from "./safetensors.ts";
@@ -33,7 +33,7 @@ export interface LoadOptions {
  *
  * ```ts
  * const net = await loadModel(runtime, await (await fetch("model.safetensors")).arrayBuffer());
- * const logits = await net.run({ inputs }).data();
+ * const logits = await net.run(inputs).data();
  * ```
  *
  * @throws FastRpbError codes `"value"` (a file that is none, or of another model), `"shape"`, `"limit"`, `"unavailable"`, `"disposed"`, `"lost"`
@@ -135,11 +135,11 @@ export class Net {
   /**
    * Runs the model on a batch, in one submit, and does not wait.
    *
-   * @param batch numbers or tensors for the inputs, by name
+   * @param batch numbers or tensors for the inputs, by name; or those of the only input by themselves
    * @returns the output of a model that has one; else call {@link runAll}
    * @throws FastRpbError codes `"value"`, `"shape"`, `"limit"`, `"disposed"`, `"lost"`
    */
-  run(batch: Batch): Tensor {
+  run(batch: Batch | Feed): Tensor {
     const outputs = this.#run("net.run", batch);
     const names = Object.keys(outputs);
     if (names.length === 1) return outputs[names[0]!]!;
@@ -228,7 +228,7 @@ export class Net {
     this.dispose();
   }
 
-  #run(caller: string, batch: Batch): Readonly<Record<string, Tensor>> {
+  #run(caller: string, batch: Batch | Feed): Readonly<Record<string, Tensor>> {
     const { outputs, steps } = this.#prepare(caller, batch);
     try {
       this.#backend.run(steps);
@@ -240,17 +240,23 @@ export class Net {
   }
 
   /** Inputs as they are given, and tensors for the outputs. */
-  #prepare(caller: string, batch: Batch): { readonly outputs: Readonly<Record<string, Tensor>>; readonly steps: readonly Step[] } {
+  #prepare(caller: string, batch: Batch | Feed): { readonly outputs: Readonly<Record<string, Tensor>>; readonly steps: readonly Step[] } {
     this.#checkAlive(caller);
-    const [inputs] = this.#feeder.feed(caller, batch);
+    const [inputs] = this.#feeder.feed(caller, this.#named(batch));
     const { owner } = this.#context;
     const outputs = Object.entries(this.#traced.outputs).map(([key, { name, shape }]) => {
       const storage = this.#backend.allocate(this.#executable.bytes[name]!, name);
       return { key, name, tensor: new Tensor(owner, storage, shape, "f32") };
     });
     const all = { ...this.#kept.bindings(), ...inputs, ...Object.fromEntries(outputs.map(({ name, tensor }) => [name, Tensor.storageOf(tensor)])) };
-    const bindings = Object.fromEntries(Object.keys(this.#executable.bytes).map((name) => [name, all[name]!]));
-    return { outputs: Object.fromEntries(outputs.map(({ key, tensor }) => [key, tensor])), steps: [{ executable: this.#executable, bindings }] };
+    return { outputs: Object.fromEntries(outputs.map(({ key, tensor }) => [key, tensor])), steps: [stepOf(this.#executable, all)] };
+  }
+
+  /** What is given by itself is the model's input, where it has one. */
+  #named(batch: Batch | Feed): Batch {
+    const [input, ...others] = Object.keys(this.model.inputs);
+    const isFeed = batch instanceof Tensor || ArrayBuffer.isView(batch) || Array.isArray(batch);
+    return isFeed && others.length === 0 ? { [input!]: batch as Feed } : (batch as Batch);
   }
 
   #checkAlive(caller: string): void {

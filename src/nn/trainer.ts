@@ -13,7 +13,7 @@ import { Runtime } from "../runtime/runtime.ts";
 import { numbersAt } from "./arena.ts";
 import { type Batch, Feeder } from "./feed.ts";
 import { initialNumbers } from "./initialize.ts";
-import { KeptNumbers, type Numbers } from "./kept-numbers.ts";
+import { KeptNumbers, type Numbers, stepOf } from "./kept-numbers.ts";
 import type { Loss } from "./losses.ts";
 import { Model } from "./model.ts";
 import type { Optimizer } from "./optimizers.ts";
@@ -374,7 +374,7 @@ export class Trainer {
       const countStorage = counts === undefined ? undefined : this.#backend.allocate(evaluation.bytes[counts]!, counts);
       const bindings = { ...this.#kept.bindings(), ...inputs, [LOSS]: lossStorage, ...(countStorage && { [counts!]: countStorage }) };
       try {
-        await this.#backend.runSliced(caller, [{ executable: evaluation, bindings: this.#only(evaluation, bindings) }], options);
+        await this.#backend.runSliced(caller, [stepOf(evaluation, bindings)], options);
         const value = this.#backend.kind === "cpu" ? new Float64Array(1) : new Float32Array(1);
         const counted = new Uint32Array([1, 0]);
         await Promise.all([lossStorage.read(value), countStorage?.read(counted)]);
@@ -503,7 +503,7 @@ export class Trainer {
       // Each batch of a step draws its own dropout.
       const clock = this.#kept.get(`${CLOCK} ${i}`);
       this.#backend.write(clock, Uint32Array.of(this.#seed, i, step, 0));
-      return { executable, bindings: this.#only(executable, { ...kept, ...inputs[i]!, [CLOCK]: clock }) };
+      return stepOf(executable, { ...kept, ...inputs[i]!, [CLOCK]: clock });
     });
     const reading = (of: (progress: FitProgress) => number): Reading => ({ value: async () => of(await this.#progress(step)) });
     const result = Object.freeze<StepResult>({
@@ -513,11 +513,6 @@ export class Trainer {
       gradientNorm: reading(({ gradientNorm }) => gradientNorm),
     });
     return { steps, result };
-  }
-
-  /** Of the bindings those that an executable has. */
-  #only({ bytes }: Executable, bindings: Step["bindings"]): Step["bindings"] {
-    return Object.fromEntries(Object.keys(bytes).map((name) => [name, bindings[name]!]));
   }
 
   /** The row of a step in the history. A reading that was begun after the step serves it, too. */

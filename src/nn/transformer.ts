@@ -140,7 +140,7 @@ function checkTransformer(options: TransformerOptions): Plain {
   const { dropout: rate = 0, attention: attended } = options;
   if (typeof rate !== "number" || !(rate >= 0 && rate < 1)) throw refuse("value", caller, "options.dropout", "a number from 0 to below 1", rate);
   if (typeof attended !== "object" || attended === null) throw refuse("value", caller, "options.attention", "an object", attended);
-  return {
+  const checked: Plain = {
     input: checkOne(caller, "options.input", options.input, ["tokens", "features"]),
     length: checkSize(caller, "options.length", options.length),
     ...(options.grid !== undefined && { grid: options.grid }),
@@ -157,6 +157,10 @@ function checkTransformer(options: TransformerOptions): Plain {
     output: checkOne(caller, "options.output", options.output, ["classes", "tokens"], ["pool"]),
     variableLengths: checkBoolean(caller, "options.variableLengths", options.variableLengths ?? false),
   };
+  if (checked.variableLengths && "classes" in checked.output && checked.output.pool === "last") {
+    throw refuse("value", caller, "options.output.pool", '"mean" or "first" with variableLengths, where the last token does not count', "last");
+  }
+  return checked;
 }
 
 /** An object with one of the sizes. */
