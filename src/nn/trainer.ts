@@ -224,6 +224,11 @@ function firstState(options: CheckedOptions, seed: number): TrainerState {
 
 const loadFiles = (caller: string) => loadModule(caller, "files of models", () => import("./files.ts"));
 
+/** Whether dispatches take so long that they are submitted bit by bit. */
+function takesLong(dispatches: readonly DispatchInfo[]): boolean {
+  return dispatches.reduce((sum, { estimatedSeconds }) => sum + estimatedSeconds, 0) > LONG_SECONDS;
+}
+
 /** A model in training; see {@link createTrainer}. Dispose of it when it is no longer needed. */
 export class Trainer {
   readonly #context: PlanContext;
@@ -242,6 +247,8 @@ export class Trainer {
   #history: { readonly upTo: number; readonly rows: Promise<Numbers> } | undefined;
   readonly #recent = new Map<number, Batch>();
   #failure: Promise<FastRpbError> | undefined;
+  /** Work that is submitted bit by bit, between whose bits nothing may change. */
+  #isBusy = false;
   #disposed = false;
 
   /** @internal */
@@ -327,7 +334,7 @@ export class Trainer {
     if (steps !== Infinity) checkSize(caller, "options.steps", steps, 0);
     if (onProgress !== undefined && typeof onProgress !== "function") throw refuse("value", caller, "options.onProgress", "a function", onProgress);
     checkBatches(caller, batches);
-    const isLong = this.dispatches.reduce((sum, { estimatedSeconds }) => sum + estimatedSeconds, 0) > LONG_SECONDS;
+    const isLong = takesLong(this.dispatches);
     let last: FitProgress | undefined;
     let pending: Promise<void> | undefined;
     let told = this.#step;
@@ -340,7 +347,7 @@ export class Trainer {
     for await (const batch of batches) {
       checkAborted(caller, signal);
       const { steps: work } = this.#begin(caller, batch);
-      if (isLong) await this.#backend.runSliced(caller, work, { signal });
+      if (isLong) await this.#runSliced(caller, work, {});
       else this.#backend.run(work);
       this.#keepCheckpoint();
       // One reading at a time; the queue stays a few steps long.
@@ -368,13 +375,13 @@ export class Trainer {
     let [loss, weight, right] = [0, 0, 0];
     for await (const batch of batches) {
       checkAborted(caller, options.signal);
-      this.#checkAlive(caller);
+      this.#checkFree(caller);
       const [inputs] = this.#testFeeder.feed(caller, batch);
       const lossStorage = this.#backend.allocate(evaluation.bytes[LOSS]!, LOSS);
       const countStorage = counts === undefined ? undefined : this.#backend.allocate(evaluation.bytes[counts]!, counts);
       const bindings = { ...this.#kept.bindings(), ...inputs, [LOSS]: lossStorage, ...(countStorage && { [counts!]: countStorage }) };
       try {
-        await this.#backend.runSliced(caller, [stepOf(evaluation, bindings)], options);
+        await this.#runSliced(caller, [stepOf(evaluation, bindings)], options);
         const value = this.#backend.kind === "cpu" ? new Float64Array(1) : new Float32Array(1);
         const counted = new Uint32Array([1, 0]);
         await Promise.all([lossStorage.read(value), countStorage?.read(counted)]);
@@ -490,7 +497,7 @@ export class Trainer {
   }
 
   #begin(caller: string, batch: Batch): { readonly steps: readonly Step[]; readonly result: StepResult } {
-    this.#checkAlive(caller);
+    this.#checkFree(caller);
     const { accumulate, optimizer } = this.#options;
     const inputs = this.#feeder.feed(caller, batch, accumulate);
     const rates = optimizer.rates(this.#step + 1);
@@ -570,6 +577,20 @@ export class Trainer {
       },
       () => {},
     );
+  }
+
+  async #runSliced(caller: string, steps: readonly Step[], options: { readonly signal?: AbortSignal }): Promise<void> {
+    this.#isBusy = takesLong(steps.flatMap(({ executable }) => executable.dispatches));
+    try {
+      await this.#backend.runSliced(caller, steps, options);
+    } finally {
+      this.#isBusy = false;
+    }
+  }
+
+  #checkFree(caller: string): void {
+    this.#checkAlive(caller);
+    if (this.#isBusy) throw refuse("value", caller, "the trainer", "one that is not in the middle of fit or evaluate", "one that is");
   }
 
   #checkAlive(caller: string): void {
