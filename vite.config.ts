@@ -117,6 +117,8 @@ const demo: UserConfig = {
     assetsInlineLimit: 0,
     // A worker has no document to put links to what comes into.
     modulePreload: { resolveDependencies: (_, files, { hostType }) => (hostType === "html" ? files : []) },
+    // What nearly every part takes is one file: many small ones compress worse.
+    rolldownOptions: { output: { codeSplitting: { groups: [{ name: "shared", test: /\/(src\/(core|math)|shaders\/wgsl)\// }] } } },
     license: { fileName: "licenses.md" },
   },
 };
