@@ -7,7 +7,7 @@ import { matmulSpec } from "../operations/matmul/spec.ts";
 import { type Operation, type Task, task } from "../operations/operation.ts";
 import { toeplitz as toeplitzOperation } from "../operations/toeplitz/operation.ts";
 import { loadForm } from "../operations/toeplitz/separable-plans.ts";
-import { type BiasForm, type ToeplitzOptions, toeplitzSpec, weightsShape } from "../operations/toeplitz/spec.ts";
+import { type BiasForm, type SequenceOptions, type ToeplitzOptions, toeplitzSpec, weightsShape } from "../operations/toeplitz/spec.ts";
 import { loadKind } from "../runtime/attention-family.ts";
 import { callerOf, checkFloats, checkLengths, product } from "./layers.ts";
 import { type Decoding, type Recorder, Value } from "./recorder.ts";
@@ -59,20 +59,16 @@ export function attention(x: Value, name: string, options: AttentionLayerOptions
   const bias = checkBoolean(caller, "options.linearBias", linearBias);
   if (lengths !== undefined) checkLengths(caller, lengths, batch);
   const headDim = given ?? headDimOf(caller, width, checkSize(caller, "options.heads", heads));
-  const isGrid = grid !== undefined;
-  const outside = tokensOutside(choices);
-  const positions = isGrid ? { grid } : { length: tokens - outside };
   // A multiplicative bias has its heads one after the other: the products of the linear layers put them so.
   const split = options.bias === "multiplicative" || recorder.decoding !== undefined;
   const spec = attentionSpec(
     {
       ...choices,
-      ...positions,
+      ...positionOptions(tokens, grid, biasForm, choices.outside),
       batch,
       heads,
       headDim,
       valueDim: valueDim ?? headDim,
-      ...(biasForm !== undefined && { biasForm: biasForm === "manhattan" ? "symmetric" : biasForm }),
       variableLengths: lengths !== undefined,
       layout: split ? "bhnd" : "bnhd",
     },
@@ -116,7 +112,7 @@ function decoded(
 ): Value {
   const name = recorder.scoped("kept");
   decoding.kept.push({ name, shape, relative: relative?.name });
-  const kept = (of: string, dtype?: "u32") => new Value(recorder, `${name} ${of}`, [], dtype);
+  const kept = (of: string) => new Value(recorder, `${name} ${of}`, []);
   const { block } = decoding;
   const ofBias = relative && {
     history: kept("history"),
@@ -161,12 +157,10 @@ export function toeplitz(x: Value, name: string, options: ToeplitzLayerOptions):
   const { linearBias = true, heads, grid, biasForm, ...choices } = options;
   const bias = checkBoolean(caller, "options.linearBias", linearBias);
   const dim = headDimOf(caller, width, checkSize(caller, "options.heads", heads));
-  const outside = tokensOutside(choices);
   const spec = toeplitzSpec(
     {
       ...choices,
-      ...(grid !== undefined ? { grid } : { length: tokens - outside }),
-      ...(biasForm !== undefined && { biasForm: biasForm === "manhattan" ? "symmetric" : biasForm }),
+      ...positionOptions(tokens, grid, biasForm, choices.outside),
       batch,
       heads,
       channels: dim,
@@ -187,10 +181,18 @@ export function toeplitz(x: Value, name: string, options: ToeplitzLayerOptions):
   });
 }
 
-/** What is no number is left to the checks of all options. */
-function tokensOutside({ outside }: Pick<AttentionOptions, "outside">): number {
+/** What the tokens are, and the form of their weights, as operations take them. What is no number is left to the checks of all options. */
+function positionOptions(
+  tokens: number,
+  grid: readonly [number, number] | undefined,
+  biasForm: LayerBiasForm | undefined,
+  outside: AttentionOptions["outside"],
+): SequenceOptions & { biasForm?: BiasForm } {
   const count = (given: unknown) => (typeof given === "number" ? given : 0);
-  return count(outside?.first) + count(outside?.last);
+  return {
+    ...(grid !== undefined ? { grid } : { length: tokens - count(outside?.first) - count(outside?.last) }),
+    ...(biasForm !== undefined && { biasForm: biasForm === "manhattan" ? "symmetric" : biasForm }),
+  };
 }
 
 function headDimOf(caller: string, width: number, heads: number): number {

@@ -138,24 +138,25 @@ function wholeStepper(writer: Writer): Stepper {
 async function stateStepper(caller: string, writer: Writer): Promise<Stepper> {
   const { backend, model, memory } = writer;
   const { length } = model.description as TransformerOptions;
-  const traces = new Map<number, Promise<{ readonly executable: Executable; readonly output: string; readonly input: string }>>();
-  const traced = (block: number) => {
-    const { recorder, outputs } = model.record(1, false, { length, block });
-    return { recorder, output: outputs["out"]!.name, decoding: recorder.decoding! };
-  };
+  const traces = new Map<
+    number,
+    Promise<{ readonly executable: Executable; readonly output: string; readonly input: string; readonly decoding: Decoding }>
+  >();
   const compiled = (block: number) => {
     const known = traces.get(block);
     if (known) return known;
-    const { recorder, output } = traced(block);
+    const { recorder, outputs } = model.record(1, false, { length, block });
+    const output = outputs["out"]!.name;
     const made = resolvedNodes(recorder).then(async (nodes) => {
       const spec = graphSpec({ title: "next token", nodes: fuse(nodes, [output]), results: [output], narrow: [output], ...memory });
-      return { executable: await backend.compile(caller, task(graph, spec)), output, input: recorder.inputs.get("inputs")!.name };
+      const executable = await backend.compile(caller, task(graph, spec));
+      return { executable, output, input: recorder.inputs.get("inputs")!.name, decoding: recorder.decoding! };
     });
     traces.set(block, made);
     return made;
   };
-  const { decoding } = traced(0);
   const first = await compiled(0);
+  const { decoding } = first;
   const made: Record<string, Storage> = {
     [POSITION]: backend.upload(new Uint32Array(1), POSITION),
     [first.input]: backend.upload(new Uint32Array(1), "token"),

@@ -10,6 +10,11 @@ export function held(backend: Backend<Task>, data: Float64Array): Numbers {
   return backend.kind === "cpu" ? data : Float32Array.from(data);
 }
 
+/** Room for numbers that the backend holds. */
+export function roomFor({ kind }: Backend<Task>, size: number): Numbers {
+  return kind === "cpu" ? new Float64Array(size) : new Float32Array(size);
+}
+
 /** A step of what was compiled, with those of the bindings that it has. */
 export function stepOf(executable: Executable, all: Bindings): Step {
   return { executable, bindings: Object.fromEntries(Object.keys(executable.bytes).map((name) => [name, all[name]!])) };
@@ -50,7 +55,7 @@ export class KeptNumbers {
   /** The numbers as they are after the runs so far. */
   async read(name: string): Promise<Numbers> {
     const { storage, size } = this.#storages.get(name)!;
-    const numbers = this.#backend.kind === "cpu" ? new Float64Array(size) : new Float32Array(size);
+    const numbers = roomFor(this.#backend, size);
     await storage.read(numbers);
     return numbers;
   }

@@ -1,6 +1,5 @@
 /** Trains a model: forward, backward and update are one Program, which runs in one submit. */
-import type { Backend, Executable, Step } from "../core/backend.ts";
-import type { Cost, DispatchInfo } from "../core/backend.ts";
+import type { Backend, Cost, DispatchInfo, Executable, Step } from "../core/backend.ts";
 import { checkBoolean, checkEnum, checkFinite, checkOptions, checkSize } from "../core/check.ts";
 import { checkAborted, FastRpbError, refuse } from "../core/errors.ts";
 import { loadModule } from "../core/load.ts";
@@ -13,7 +12,7 @@ import { Runtime } from "../runtime/runtime.ts";
 import { numbersAt } from "./arena.ts";
 import { type Batch, Feeder } from "./feed.ts";
 import { initialNumbers } from "./initialize.ts";
-import { KeptNumbers, type Numbers, stepOf } from "./kept-numbers.ts";
+import { KeptNumbers, type Numbers, roomFor, stepOf } from "./kept-numbers.ts";
 import type { Loss } from "./losses.ts";
 import { Model } from "./model.ts";
 import type { Optimizer } from "./optimizers.ts";
@@ -382,7 +381,7 @@ export class Trainer {
       const bindings = { ...this.#kept.bindings(), ...inputs, [LOSS]: lossStorage, ...(countStorage && { [counts!]: countStorage }) };
       try {
         await this.#runSliced(caller, [stepOf(evaluation, bindings)], options);
-        const value = this.#backend.kind === "cpu" ? new Float64Array(1) : new Float32Array(1);
+        const value = roomFor(this.#backend, 1);
         const counted = new Uint32Array([1, 0]);
         await Promise.all([lossStorage.read(value), countStorage?.read(counted)]);
         loss += value[0]! * counted[0]!;
